@@ -1,0 +1,197 @@
+/*
+ * What state means: the catalogue of entities and features, how an event changes state (the update plan) and how a request
+ * reads it (read plans). Both plans are compiled once from the configuration; lanes and server loops only follow them. Time
+ * comes in as an argument: the same events give the same state in any order, in any batches, on any number of lanes.
+ *
+ * Values mean exactly what docs/values.md says. No function here reads a clock, and none but agg_batch_load() and agg_read_load()
+ * waits for a disk.
+ */
+#ifndef FRESHET_AGGREGATORS_H
+#define FRESHET_AGGREGATORS_H
+
+#include <freshet/arena.h>
+#include <freshet/buffer.h>
+#include <freshet/error.h>
+#include <freshet/event.h>
+#include <freshet/metrics.h>
+#include <freshet/store.h>
+#include <freshet/yaml.h>
+
+enum { AGG_ENTITIES_MAX = 32, AGG_FEATURES_MAX = 1024, AGG_WINDOWS_MAX = 16, AGG_ITEMS_MAX = 2000 };
+
+/* ---- The catalogue: configuration, checked ---- */
+
+struct agg_catalogue;
+
+struct agg_dedupe { /* node.dedupe */
+    int ids;            /* kept per user */
+    int64_t horizon_ms;
+};
+
+/*
+ * Reads `entities`, `features`, `lists` and `feature_sets` from the configuration's root. All mistakes go to `diagnostics`, and
+ * then NULL is returned. The catalogue keeps nothing of `root`. Any thread. Free with agg_catalogue_free().
+ */
+struct agg_catalogue *agg_catalogue_parse(struct fr_yaml *root, const struct agg_dedupe *dedupe,
+                                          struct fr_diagnostics *diagnostics);
+void agg_catalogue_free(struct agg_catalogue *catalogue);
+
+/* For `freshet check`: per entity kind and feature the bytes that one full entity takes in memory and on disk, as text lines. */
+void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buffer *out);
+
+/* ---- The open aggregators: catalogue + store ---- */
+
+struct agg;
+
+/* The codec to open the store with; borrows the catalogue, which must outlive the store. */
+struct store_codec agg_codec(struct agg_catalogue *catalogue);
+
+/*
+ * Compares the catalogue with the one that the store kept, gives each feature its slot (a changed feature is a new generation and
+ * starts empty) and puts the registry for the next epoch. `stream_time_ms`: S of the store, 0 when new. Takes over the
+ * catalogue. FR_CORRUPT when the kept registry makes no sense.
+ */
+FR_CHECKED bool agg_open(struct agg_catalogue **catalogue, struct store *store, int64_t stream_time_ms,
+                         struct fr_metrics *metrics, struct agg **agg, struct fr_err *err);
+void agg_close(struct agg *agg); /* before store_close(); NULL is fine */
+
+/* ---- Applying ---- */
+
+/* One lane's scratch: groups, keys, prefetch lists. One thread. */
+struct agg_lane;
+struct agg_lane *agg_lane_new(struct agg *agg, int batch_max); /* NULL when out of memory */
+void agg_lane_free(struct agg_lane *lane);
+
+enum agg_outcome { AGG_APPLIED, AGG_DUPLICATE };
+
+struct agg_tally { /* of one batch, added to */
+    uint64_t applied;
+    uint64_t duplicates;
+    uint64_t dedupe_unchecked; /* applied although a duplicate could no longer have been told */
+    uint64_t too_late;         /* shares of events that no window can count any more (other state still took them) */
+    uint64_t corrupt;          /* shares dropped because the entity is quarantined */
+};
+
+/* Finds the keys that events[0..count) touch and loads those that only the disk has. Outside the gate; blocks on the disk. */
+FR_CHECKED bool agg_batch_load(struct agg_lane *lane, const struct proto_event *events, int count, struct fr_err *err);
+
+/*
+ * Applies the same events: users first, which drops duplicates, then every other entity, each locked once. Inside the gate.
+ * `horizon_ms`: state older than what a read at this time can see is merged, pruned and forgotten (S − max_future; S in event
+ * mode; never goes back). outcomes[i] says what became of events[i]. Out of memory: FR_EXHAUSTED, nothing of the batch applied.
+ */
+FR_CHECKED bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, int count, int64_t horizon_ms,
+                                enum agg_outcome *outcomes, struct agg_tally *tally, struct fr_err *err);
+
+/* ---- Reading ---- */
+
+/* A read plan: columns in order, fixed once compiled. Immutable; any thread. */
+struct agg_plan;
+
+/*
+ * Compiles `feature_set` ("" for none) followed by names[0..count): "f", "f.window", companions, "item.creator_id". Neither: every
+ * feature of the catalogue. Unknown names are FR_BAD_INPUT with the nearest; so is a name that has no place in a matrix.
+ * Plans are cached by what was asked: the result is shared and belongs to `agg`.
+ */
+FR_CHECKED bool agg_plan_get(struct agg *agg, const char *feature_set, char *const *names, int count, const struct agg_plan **plan,
+                             struct fr_err *err);
+
+int agg_plan_user_columns(const struct agg_plan *plan, const char *const **names);
+int agg_plan_item_columns(const struct agg_plan *plan, const char *const **names);
+
+struct agg_request {
+    uint64_t user_id; /* 0: none */
+    const uint64_t *item_ids;
+    int item_count;
+    uint64_t room_id; /* 0: each item's remembered room */
+    int64_t time_ms;  /* T */
+};
+
+struct agg_values { /* one Field of a reply: exactly one of the three arrays is used */
+    const char *name;
+    uint64_t *ids;
+    int64_t *ints;
+    double *numbers;
+    int count;
+};
+
+struct agg_sequence {
+    const char *name;
+    uint64_t key;
+    uint32_t *rows; /* item rows served; none for a user's */
+    int row_count;
+    struct agg_values *fields;
+    int field_count;
+};
+
+struct agg_reply { /* all of it in the arena of the read */
+    float *user_values;
+    bool user_present;
+    float *item_values; /* row-major, items × columns */
+    bool *item_present;
+    struct agg_values *item_fields; /* one value an item */
+    int item_field_count;
+    struct agg_sequence *sequences;
+    int sequence_count;
+};
+
+/*
+ * Loads what the request needs and the table lacks: items first, then what their remembered attributes name. Blocks on the disk.
+ */
+FR_CHECKED bool agg_read_load(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
+                              struct fr_arena *arena, struct fr_err *err);
+
+/*
+ * Answers from the table alone. Each entity's columns are of one instant. FR_EXHAUSTED: the arena's limit; FR_CORRUPT: names the
+ * quarantined entity.
+ */
+FR_CHECKED bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request, struct fr_arena *arena,
+                         struct agg_reply *reply, struct fr_err *err);
+
+/* ---- Describing ---- */
+
+struct agg_entity_info {
+    const char *name;
+    const char *const *key; /* field names */
+    int key_count;
+    const char *parent; /* "" when none */
+    int64_t retention_ms;
+};
+struct agg_feature_info {
+    const char *name, *entity, *aggregate;
+    const char *const *columns;
+    int column_count;
+    const char *const *fields;
+    int field_count;
+    const int64_t *windows_ms, *resolutions_ms;
+    int window_count;
+    uint32_t limit, generation;
+    int64_t complete_from_ms;
+};
+struct agg_set_info {
+    const char *name;
+    const char *const *features; /* as listed: user, item, cross */
+    int feature_count;
+};
+int agg_entity_count(const struct agg *agg);
+int agg_feature_count(const struct agg *agg);
+int agg_set_count(const struct agg *agg);
+struct agg_entity_info agg_entity_at(const struct agg *agg, int index);
+struct agg_feature_info agg_feature_at(const struct agg *agg, int index);
+struct agg_set_info agg_set_at(const struct agg *agg, int index);
+
+/* ---- Digest ---- */
+
+struct agg_digest {
+    uint64_t hash[2];
+    uint64_t entities;
+};
+
+/*
+ * The canonical state of the last durable epoch at `time_ms`: every entity's panes compacted and expired, dedupe ids included,
+ * hashed by key, and the hashes added up, so that neither the order of events nor the form in memory shows. Slots count by
+ * feature name and generation's definition, not by number. Blocks on the disk, may take seconds.
+ */
+FR_CHECKED bool agg_digest(struct agg *agg, int64_t time_ms, struct agg_digest *digest, struct fr_err *err);
+
+#endif

@@ -1,0 +1,171 @@
+/*
+ * Kafka: consuming, producing, dead letters and the embedded broker. A consumer takes all partitions of its topics by itself (no
+ * group), from the offsets it is told, spreads them over lanes, decodes and judges each record, and hands batches to a sink. It knows
+ * nothing of what a batch does. The offsets that count are the sink's; what is committed to Kafka is for lag tools only.
+ *
+ * Threads: one per lane (calls `batch`), one helper (connects, refreshes metadata every 10 s and end offsets every 0.5 s, serves
+ * librdkafka's callbacks; calls `cluster`, `start` and `fatal`). A slow `batch` slows the lane, librdkafka's bounded queues fill,
+ * and fetching pauses: nothing buffers without limit.
+ */
+#ifndef FRESHET_INGEST_H
+#define FRESHET_INGEST_H
+
+#include <freshet/error.h>
+#include <freshet/event.h>
+#include <freshet/metrics.h>
+
+struct ingest_topic {
+    const char *name;
+    enum proto_format format;
+    int partitions; /* made with so many when it does not exist; 0: must exist */
+};
+
+struct ingest_property { /* passed through to librdkafka */
+    const char *name;
+    const char *value;
+};
+
+/* What one lane has for the sink. Events, and all they point to, live until `batch` returns. */
+struct ingest_advance {
+    int partition;          /* dense index, as in ingest_partition_at() */
+    int64_t next_offset;    /* the partition is finished up to here once the batch is applied */
+    uint64_t records;       /* finished by it: events, unknown actions and dead letters */
+    int64_t kafka_ts_ms;    /* of the last record; −1 when there was none */
+};
+struct ingest_batch {
+    int lane; /* 0 … lanes − 1 */
+    const struct proto_event *events; /* PROTO_EVENT verdicts only, in the order of each partition */
+    const int64_t *offsets;           /* of each event */
+    const int *partitions;            /* dense index of each event's partition */
+    int event_count;                  /* may be 0: only offsets move (dead letters, control records) */
+    const struct ingest_advance *advances; /* one per partition touched */
+    int advance_count;
+};
+
+struct ingest_sink {
+    void *user;
+    /* Once, before any `start`: the id of the cluster that answered. False refuses it: the error goes to `fatal`. */
+    bool (*cluster)(void *user, const char *cluster_id, struct fr_err *err);
+    /* For each partition, once, as it is found: the next offset, or −1 where it is unknown (options.start decides). */
+    int64_t (*start)(void *user, int partition, const char *topic, int32_t number);
+    /* From a lane. False with FR_EXHAUSTED: the same batch comes again after a pause; anything else: to `fatal`, lanes stop. */
+    bool (*batch)(void *user, const struct ingest_batch *batch, struct fr_err *err);
+    /* Once: the consumer has stopped for good (missing topic, refused cluster, unknown offset with start: fail). */
+    void (*fatal)(void *user, const struct fr_err *err);
+};
+
+enum ingest_start { INGEST_EARLIEST, INGEST_LATEST, INGEST_FAIL };
+
+struct ingest_options {
+    const char *brokers;     /* host:port,… */
+    const char *cluster_id;  /* NULL: ask the brokers; the embedded broker's is drawn by the node */
+    const char *group;
+    const struct ingest_topic *topics;
+    int topic_count;
+    const char *dead_letters; /* topic, made with one partition when missing; NULL or "": they are logged and counted only */
+    enum ingest_start start;
+    const struct ingest_property *properties;
+    int property_count;
+    int lanes;
+    int batch_max;            /* events per batch: 512 */
+    uint64_t queue_bytes;     /* bound on fetched and unread records of all partitions */
+    int64_t max_future_ms;    /* later than the wall clock by more: `future`; −1: never (clock: event) */
+    struct fr_metrics *metrics;
+    struct ingest_sink sink;
+};
+
+struct ingest;
+
+/*
+ * Starts the threads and returns; connecting goes on behind. An unreachable broker is retried for ever (ingest_is_connected()
+ * says). FR_BAD_CONFIG: a property that librdkafka refuses. Copies what the options point to.
+ */
+FR_CHECKED bool ingest_open(const struct ingest_options *options, struct ingest **ingest, struct fr_err *err);
+
+/* No `batch` starts after it returns; waits for those that run. Broker state does not matter. From any one thread. */
+void ingest_stop(struct ingest *ingest);
+
+/*
+ * Closes everything; at most `deadline_ms`, then what librdkafka still holds is abandoned and it returns false (the caller is
+ * expected to _exit: a known hang of librdkafka 2.0.2, issues 4674 and 4486). NULL is fine.
+ */
+bool ingest_close(struct ingest *ingest, int deadline_ms);
+
+struct ingest_partition {
+    const char *topic;
+    int32_t number;
+    int64_t low, end;      /* watermarks; −1: not known yet */
+    int64_t known_ms;      /* monotonic time of asking for them */
+    uint64_t gap_events;   /* offsets that retention took before they were read */
+    bool is_started;
+};
+int ingest_partition_count(struct ingest *ingest);                /* grows only */
+struct ingest_partition ingest_partition_at(struct ingest *ingest, int partition);
+
+/* All partitions found and started, and all end offsets known at least once. */
+bool ingest_is_assigned(struct ingest *ingest);
+
+/* The brokers answered the last round of questions. */
+bool ingest_is_connected(struct ingest *ingest);
+
+/* Waits until every dead letter given to Kafka before this call is acknowledged. FR_UNAVAILABLE after `timeout_ms`. */
+FR_CHECKED bool ingest_dead_letters_flush(struct ingest *ingest, int timeout_ms, struct fr_err *err);
+
+/* Tells the group's coordinator where we are, for lag tools; asynchronous, failures are only counted. */
+void ingest_offsets_commit(struct ingest *ingest, const int64_t *next_offsets, int count);
+
+/* ---- The embedded broker: librdkafka's mock cluster ---- */
+
+struct ingest_broker;
+
+/*
+ * Starts it on a free loopback port with these topics (partitions 0 means 8). It keeps 5 MiB or 100,000 records per partition:
+ * whoever fills it paces itself. One per process.
+ */
+FR_CHECKED bool ingest_broker_start(const struct ingest_topic *topics, int topic_count, struct ingest_broker **broker,
+                                    struct fr_err *err);
+const char *ingest_broker_address(const struct ingest_broker *broker); /* "127.0.0.1:40123" */
+void ingest_broker_stop(struct ingest_broker *broker);
+
+/* ---- Producing ---- */
+
+struct ingest_producer;
+
+struct ingest_producer_options {
+    const char *brokers;
+    const struct ingest_property *properties;
+    int property_count;
+    const char *pace_group; /* not NULL: on an embedded broker never run ahead of what this group has committed by more than it keeps */
+};
+
+struct ingest_record {
+    const char *topic;
+    int32_t partition;     /* −1: by key with murmur2; no key: at random */
+    struct fr_slice key;   /* empty: none */
+    struct fr_slice value;
+    int64_t kafka_ts_ms;   /* 0: now */
+    const struct ingest_property *headers;
+    int header_count;
+};
+
+FR_CHECKED bool ingest_producer_open(const struct ingest_producer_options *options, struct ingest_producer **producer,
+                                     struct fr_err *err);
+
+/*
+ * Queues a copy; waits while the queue is full or the pace says so. Fails when an earlier record was refused for good (the
+ * message names topic and why). One thread.
+ */
+FR_CHECKED bool ingest_producer_send(struct ingest_producer *producer, const struct ingest_record *record, struct fr_err *err);
+
+/* Waits until all is acknowledged. FR_UNAVAILABLE after `timeout_ms`. */
+FR_CHECKED bool ingest_producer_flush(struct ingest_producer *producer, int timeout_ms, struct fr_err *err);
+
+/* Records acknowledged so far. */
+uint64_t ingest_producer_delivered(const struct ingest_producer *producer);
+
+/* Makes the topic when it is missing; an existing one is left as it is. */
+FR_CHECKED bool ingest_producer_topic(struct ingest_producer *producer, const char *topic, int partitions, struct fr_err *err);
+
+void ingest_producer_close(struct ingest_producer *producer); /* drops what is not acknowledged; NULL is fine */
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * A node: the one place that wires store, aggregators, ingest and server together. It owns the lanes' sink, the committer, the
+ * clock of reads (T) and the services. The command line starts one, prints where it listens, and waits.
+ */
+#ifndef FRESHET_PIPELINE_H
+#define FRESHET_PIPELINE_H
+
+#include <freshet/buffer.h>
+#include <freshet/error.h>
+#include <freshet/yaml.h>
+
+/* ---- Configuration ---- */
+
+struct pipeline_config;
+
+struct pipeline_config_source {
+    const char *file;          /* path as the user gave it; NULL when `text` is built in */
+    const char *text;          /* used when file is NULL */
+    const char *const *sets;   /* "server.listen=127.0.0.1:0" … applied over the file */
+    int set_count;
+};
+
+/*
+ * Reads and checks all of it. NULL when there is a mistake; `diagnostics` then has them all (file:line:column), otherwise
+ * it may have warnings. Free with pipeline_config_free().
+ */
+struct pipeline_config *pipeline_config_load(const struct pipeline_config_source *source, struct fr_diagnostics *diagnostics);
+void pipeline_config_free(struct pipeline_config *config);
+
+/* What `freshet check` prints about a good configuration: bytes per entity. */
+void pipeline_config_estimate(const struct pipeline_config *config, struct fr_buffer *out);
+
+/* The first topic of the configuration, its partitions, and whether its format is JSON: where demo and simulate produce to. */
+const char *pipeline_config_topic(const struct pipeline_config *config, int *partitions, bool *is_json);
+const char *pipeline_config_group(const struct pipeline_config *config);
+bool pipeline_config_is_embedded(const struct pipeline_config *config);
+
+/* ---- A node ---- */
+
+struct pipeline_node;
+
+/*
+ * Opens the store, starts the embedded broker if asked for, listens, starts to serve and to consume. Takes over *config. Returns
+ * before the node is ready. Errors are FR_BAD_CONFIG or FR_CORRUPT, one line each, for exit 1.
+ */
+FR_CHECKED bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **node, struct fr_err *err);
+
+const char *pipeline_node_api(const struct pipeline_node *node);
+const char *pipeline_node_operations(const struct pipeline_node *node);
+const char *pipeline_node_brokers(const struct pipeline_node *node);
+
+bool pipeline_node_is_ready(struct pipeline_node *node);
+uint64_t pipeline_node_applied_events(struct pipeline_node *node);
+int64_t pipeline_node_lag_events(struct pipeline_node *node); /* −1 while end offsets are not known */
+
+/* Asks it to stop; async-signal-safe. */
+void pipeline_node_stop(struct pipeline_node *node);
+
+/* Waits up to `timeout_ms` (−1: for ever). True when the node was asked to stop or failed for good; then *failure says why (code 0: asked). */
+bool pipeline_node_wait(struct pipeline_node *node, int timeout_ms, struct fr_err *failure);
+
+/*
+ * Stops accepting, drains, stops the lanes, commits a last epoch, closes; a watchdog ends the process with _exit when it takes
+ * longer than 20 s (after the last epoch is durable the exit code is still the caller's). Takes NULL.
+ */
+void pipeline_node_close(struct pipeline_node *node);
+
+#endif

@@ -1,0 +1,95 @@
+/*
+ * The wire: sockets, HTTP/1.1, (HTTP/2, gRPC and TLS later) over libevent loops. It is given a table of methods and knows messages by their
+ * descriptors only. One acceptor hands each connection to the loop with the fewest; a connection stays with its loop.
+ *
+ * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead. On the operations
+ * port only pages are served.
+ */
+#ifndef FRESHET_SERVER_H
+#define FRESHET_SERVER_H
+
+#include <freshet/arena.h>
+#include <freshet/buffer.h>
+#include <freshet/error.h>
+#include <freshet/message.h>
+#include <freshet/metrics.h>
+
+struct server_call {
+    const char *method;      /* "freshet.v1.FeatureService/GetFeatures" */
+    const char *peer;        /* "127.0.0.1:51234" */
+    struct fr_arena *arena;  /* gone after the reply */
+    int64_t deadline_us;     /* on the monotonic clock; INT64_MAX: none */
+};
+
+/*
+ * Answers with a message in the call's arena. False: the code becomes the status of the protocol (FR_BAD_INPUT invalid_argument,
+ * FR_PRECONDITION failed_precondition, FR_UNAVAILABLE unavailable, FR_EXHAUSTED resource_exhausted, FR_DEADLINE deadline_exceeded,
+ * FR_CORRUPT data_loss, FR_UNAUTHENTICATED unauthenticated, FR_DENIED permission_denied, FR_UNIMPLEMENTED unimplemented,
+ * FR_CANCELLED canceled, FR_BAD_CONFIG internal).
+ */
+typedef bool (*server_handler_fn)(void *user, struct server_call *call, const ProtobufCMessage *request,
+                                  ProtobufCMessage **response, struct fr_err *err);
+
+enum server_group { SERVER_READ, SERVER_LEARN, SERVER_ADMIN }; /* whose token may call it */
+
+struct server_method {
+    const char *service; /* "freshet.v1.FeatureService" */
+    const char *name;    /* "GetFeatures" */
+    const ProtobufCMessageDescriptor *request, *response;
+    enum server_group group;
+    bool is_slow;
+    server_handler_fn handler;
+    void *user;
+};
+
+/* A page of the operations port: GET (and HEAD) only. Runs on the operations loop; must not block. */
+struct server_page {
+    const char *path; /* "/status" */
+    /* Fills body, content type (static) and HTTP status (200 when untouched). */
+    void (*render)(void *user, struct fr_buffer *body, const char **content_type, int *status);
+    void *user;
+};
+
+struct server_limits {
+    int connections;          /* 10,000 */
+    int header_bytes;         /* 16 KiB of request line and headers */
+    int header_count;         /* 100 */
+    uint64_t message_bytes;   /* 4 MiB of body */
+    uint64_t arena_bytes;     /* 64 MiB a call */
+    int64_t header_ms;        /* 10 s for a whole head; also an idle connection's TLS or sniff time */
+    int64_t body_ms;          /* 30 s for a whole body, and for a client to take a reply */
+    int64_t idle_ms;          /* 5 min between requests */
+    int slow_calls;           /* waiting or running; more are resource_exhausted: 64 */
+    int slow_threads;         /* 2 */
+};
+void server_limits_default(struct server_limits *limits);
+
+struct server_options {
+    const char *listen;       /* "127.0.0.1:7070"; port 0 picks a free one; "" for none */
+    const char *operations;   /* "127.0.0.1:7071"; likewise */
+    int loops;
+    struct server_limits limits;
+    const struct server_method *methods; /* must outlive the server, like what they point to */
+    int method_count;
+    const struct server_page *pages;
+    int page_count;
+    struct fr_metrics *metrics;
+};
+
+struct server;
+
+/* Binds and listens (nothing is accepted yet). FR_BAD_CONFIG: the address is busy or wrong; the message says which key to change. */
+FR_CHECKED bool server_open(const struct server_options *options, struct server **server, struct fr_err *err);
+
+/* "127.0.0.1:7070" with the real port. */
+const char *server_api_address(const struct server *server);
+const char *server_operations_address(const struct server *server);
+
+FR_CHECKED bool server_start(struct server *server, struct fr_err *err); /* starts acceptor, loops and pool */
+
+/* Stops accepting, ends idle connections, lets running calls finish (replies say Connection: close); waits `deadline_ms` at most. */
+void server_drain(struct server *server, int deadline_ms);
+
+void server_close(struct server *server); /* cuts what is left, joins the threads; NULL is fine */
+
+#endif

@@ -1,0 +1,162 @@
+/*
+ * The state of a node: entity → up to four parts of bytes, in memory under striped locks, over RocksDB. It knows keys and bytes and
+ * never their meaning: whoever owns the meaning gives a codec between the form in memory (fixed width, changed in place)
+ * and the form on disk (compact, stable).
+ *
+ * Lanes change parts in place between store_gate_enter() and store_gate_leave(). One committer thread turns the epoch: for an
+ * instant it takes the gate alone, then writes every part dirtied before it, and the meta records of that instant, as one
+ * sorted SST that RocksDB ingests atomically. A restart opens the last epoch. What a part was at the boundary is copied before a
+ * lane changes it again, so lanes never wait for the disk. Nothing is written through the memtable; there is no WAL.
+ *
+ * Key on disk: kind u8 | partition u16 | ids u64 … | part u8, all big endian. Kind 0 is meta: kind u8 | name bytes.
+ */
+#ifndef FRESHET_STORE_H
+#define FRESHET_STORE_H
+
+#include <freshet/buffer.h>
+#include <freshet/error.h>
+#include <freshet/metrics.h>
+#include <freshet/slice.h>
+
+struct store;
+struct store_entry; /* one entity, held with its stripe's lock */
+
+enum { STORE_KEY_IDS_MAX = 3, STORE_FORMAT = 1, STORE_STRIPES = 256 };
+
+/* The parts of an entity, stored apart, each with its own dirty mark. */
+enum store_part {
+    STORE_PART_ROWS,      /* presence, attributes, dedupe ids, window rows */
+    STORE_PART_SEQUENCES, /* last */
+    STORE_PART_SKETCHES,  /* distinct, quantile, gauge, series, decayed blocks */
+    STORE_PART_LISTS,     /* covisit, trending */
+    STORE_PARTS
+};
+
+struct store_key {
+    uint8_t kind;       /* 1 … 255, given by whoever owns the meaning; 0 is meta */
+    uint8_t id_count;   /* 1 … STORE_KEY_IDS_MAX */
+    uint16_t partition; /* 0 when standalone or item-side */
+    uint64_t ids[STORE_KEY_IDS_MAX]; /* user first; unused ones 0 */
+};
+
+/* Between the form of a part in memory and on disk. Called with a stripe locked, by any thread: must not call the store. */
+struct store_codec {
+    void *user;
+    /* Appends the disk form; nothing appended means: the part is empty, delete its record. */
+    void (*encode)(void *user, const struct store_key *key, enum store_part part, const void *memory, uint32_t bytes,
+                   struct fr_buffer *disk);
+    /* Appends the memory form. False: the bytes make no sense; the entity is quarantined. */
+    bool (*decode)(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk, struct fr_buffer *memory);
+};
+
+struct store_options {
+    const char *path;          /* made when missing; a directory with other things in it is refused */
+    uint64_t memory_bytes;     /* budget of table, copies and block cache */
+    uint64_t free_bytes_least; /* an epoch is refused (FR_EXHAUSTED) when the disk has less */
+    struct store_codec codec;
+    struct fr_metrics *metrics; /* may be NULL */
+};
+
+/*
+ * Opens or makes the store and reads its meta records. FR_BAD_CONFIG: a foreign or locked directory (the message names who to
+ * stop), a newer format; FR_CORRUPT: RocksDB cannot open it (the message names the way back). Threads: none started.
+ */
+FR_CHECKED bool store_open(const struct store_options *options, struct store **store, struct fr_err *err);
+
+/* Closes without a last epoch: what is not in one is dropped, as after a crash. No lane may be inside the gate. NULL is fine. */
+void store_close(struct store *store);
+
+/* ---- Meta records: small named bytes, part of each epoch. Before the first gate, or by the committer in `boundary`. ---- */
+
+/* The value as of the last durable epoch or a later put; empty when there is none. Valid until the next put of that name. */
+struct fr_slice store_meta_get(struct store *store, const char *name);
+void store_meta_put(struct store *store, const char *name, struct fr_slice value); /* copied; durable with the next epoch */
+void store_meta_delete(struct store *store, const char *name);
+/* Every name that begins with `prefix`, in order. */
+void store_meta_each(struct store *store, const char *prefix, void (*each)(void *user, const char *name, struct fr_slice value),
+                     void *user);
+
+/* ---- Entities ---- */
+
+/* The table's seeded hash of a key; passed along so that it is computed once. */
+uint64_t store_key_hash(const struct store *store, const struct store_key *key);
+
+/*
+ * Brings the entities of keys[0..count) that are on disk and not in the table into it, by one MultiGet. Blocks on the disk: never
+ * on a server loop, never inside the gate. Duplicate keys are fine. FR_UNAVAILABLE when the disk fails; a quarantined entity is
+ * no failure here.
+ */
+FR_CHECKED bool store_load(struct store *store, const struct store_key *keys, const uint64_t *hashes, int count,
+                           struct fr_err *err);
+
+/* Starts fetching the cache lines that store_entry_lock() of this hash will touch. */
+void store_prefetch(struct store *store, uint64_t hash);
+
+/* Lanes are inside the gate while they change parts and offsets: all of one batch is on one side of an epoch's boundary. */
+void store_gate_enter(struct store *store);
+void store_gate_leave(struct store *store);
+
+/*
+ * The entity with its stripe locked, until store_entry_unlock(); NULL when it isn't in the table and `create` is false (or when
+ * out of memory), and then nothing is locked. Never hold two. With `create` only inside the gate, after store_load() of its key.
+ */
+struct store_entry *store_entry_lock(struct store *store, const struct store_key *key, uint64_t hash, bool create);
+void store_entry_unlock(struct store *store, struct store_entry *entry);
+
+/* True when its bytes on disk made no sense: reads answer FR_CORRUPT, changes are dropped and counted. */
+bool store_entry_is_corrupt(const struct store_entry *entry);
+
+/* The part's memory and its size; NULL and 0 when empty. Valid until unlock or a change. */
+const void *store_entry_read(const struct store_entry *entry, enum store_part part, uint32_t *bytes);
+
+/*
+ * The part made `bytes` long (kept content, new bytes zeroed), marked dirty, to be changed in place until unlock; aligned to 16.
+ * `bytes` 0 empties the part (returns NULL). NULL with `bytes` > 0: out of memory, nothing changed. Only inside the gate.
+ */
+void *store_entry_write(struct store *store, struct store_entry *entry, enum store_part part, uint32_t bytes);
+
+/* ---- Epochs: one committer thread ---- */
+
+struct store_epoch {
+    /*
+     * Called with the gate held alone: no lane is inside a batch. Puts the meta records (offsets, stream time) of this instant.
+     */
+    void (*boundary)(void *user, struct store *store);
+    /* Called after it, outside the gate, before anything is durable: what must be done first (dead letters). May be NULL. */
+    bool (*before_durable)(void *user, struct fr_err *err);
+    void *user;
+};
+
+/*
+ * Turns the epoch and makes it durable; returns when it is. False: nothing of it is durable, its parts are dirty again and the
+ * next epoch writes them. FR_EXHAUSTED: no disk space or level 0 too deep, try later; FR_UNAVAILABLE: RocksDB failed: the
+ * handle is not written again and store_is_failed() says so.
+ */
+FR_CHECKED bool store_epoch_commit(struct store *store, const struct store_epoch *epoch, struct fr_err *err);
+
+bool store_is_failed(const struct store *store);
+
+struct store_stats {
+    uint64_t epoch;         /* number of the last durable one */
+    uint64_t entities;      /* in the table */
+    uint64_t memory_bytes;  /* table, parts and copies */
+    uint64_t dirty_bytes;   /* in parts changed since the last boundary */
+    uint64_t corrupt;       /* quarantined entities met */
+    uint64_t epoch_bytes;   /* of the last SST */
+    int64_t epoch_ms;       /* the last epoch took */
+    int level0_files;
+};
+void store_stats_read(struct store *store, struct store_stats *stats);
+
+/*
+ * Every entity of the last durable epoch, in key order, from a snapshot: lanes go on. disk[part] is empty where there is
+ * none. `each` returns false to stop early (that is no failure). Blocks on the disk; any thread but the committer's.
+ */
+FR_CHECKED bool store_scan(struct store *store,
+                           bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]),
+                           void *user, struct fr_err *err);
+
+/* The meta record `name` as the same kind of snapshot sees it, copied into `value`; false when there is none. */
+bool store_scan_meta(struct store *store, const char *name, struct fr_buffer *value);
+
+#endif
