@@ -20,10 +20,13 @@ struct fr_yaml {
     int column; /* from 1 */
     bool is_quoted;             /* a scalar that was quoted is never a number, span … of its own accord, but reads as one */
     struct fr_slice text;       /* of a scalar, terminated */
+    struct fr_slice written;    /* of a scalar, as it stands in the file, before ${NAME} and file: — what messages may quote */
     int count;                  /* entries of a list or map */
     struct fr_yaml **values;    /* of a list or map */
     struct fr_yaml **keys;      /* of a map: scalars */
     bool *is_read;              /* of a map: which entries somebody asked for */
+    struct fr_yaml_asked *asked; /* of a map: the keys somebody asked for, to name the nearest */
+    struct fr_arena *arena;     /* where the tree lives */
 };
 
 /* All mistakes of one check, in the order found. */
