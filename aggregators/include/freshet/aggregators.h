@@ -24,7 +24,7 @@ enum { AGG_ENTITIES_MAX = 32, AGG_FEATURES_MAX = 1024, AGG_WINDOWS_MAX = 16, AGG
 struct agg_catalogue;
 
 struct agg_dedupe { /* node.dedupe */
-    int ids;            /* kept per user */
+    int ids; /* kept per user */
     int64_t horizon_ms;
 };
 
@@ -68,8 +68,8 @@ struct agg_tally { /* of one batch, added to */
     uint64_t applied;
     uint64_t duplicates;
     uint64_t dedupe_unchecked; /* applied although a duplicate could no longer have been told */
-    uint64_t too_late;         /* shares of events that no window can count any more (other state still took them) */
-    uint64_t corrupt;          /* shares dropped because the entity is quarantined */
+    uint64_t too_late; /* shares of events that no window can count any more (other state still took them) */
+    uint64_t corrupt; /* shares dropped because the entity is quarantined */
 };
 
 /* Finds the keys that events[0..count) touch and loads those that only the disk has. Outside the gate; blocks on the disk. */
@@ -93,8 +93,8 @@ struct agg_plan;
  * feature of the catalogue. Unknown names are FR_BAD_INPUT with the nearest; so is a name that has no place in a matrix.
  * Plans are cached by what was asked: the result is shared and belongs to `agg`.
  */
-FR_CHECKED bool agg_plan_get(struct agg *agg, const char *feature_set, char *const *names, int count, const struct agg_plan **plan,
-                             struct fr_err *err);
+FR_CHECKED bool agg_plan_get(struct agg *agg, const char *feature_set, char *const *names, int count,
+                             const struct agg_plan **plan, struct fr_err *err);
 
 int agg_plan_user_columns(const struct agg_plan *plan, const char *const **names);
 int agg_plan_item_columns(const struct agg_plan *plan, const char *const **names);
@@ -104,7 +104,7 @@ struct agg_request {
     const uint64_t *item_ids;
     int item_count;
     uint64_t room_id; /* 0: each item's remembered room */
-    int64_t time_ms;  /* T */
+    int64_t time_ms; /* T */
 };
 
 struct agg_values { /* one Field of a reply: exactly one of the three arrays is used */
@@ -145,8 +145,8 @@ FR_CHECKED bool agg_read_load(struct agg *agg, const struct agg_plan *plan, cons
  * Answers from the table alone. Each entity's columns are of one instant. FR_EXHAUSTED: the arena's limit; FR_CORRUPT: names the
  * quarantined entity.
  */
-FR_CHECKED bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request, struct fr_arena *arena,
-                         struct agg_reply *reply, struct fr_err *err);
+FR_CHECKED bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
+                         struct fr_arena *arena, struct agg_reply *reply, struct fr_err *err);
 
 /* ---- Describing ---- */
 

@@ -27,17 +27,17 @@ struct ingest_property { /* passed through to librdkafka */
 
 /* What one lane has for the sink. Events, and all they point to, live until `batch` returns. */
 struct ingest_advance {
-    int partition;          /* dense index, as in ingest_partition_at() */
-    int64_t next_offset;    /* the partition is finished up to here once the batch is applied */
-    uint64_t records;       /* finished by it: events, unknown actions and dead letters */
-    int64_t kafka_ts_ms;    /* of the last record; −1 when there was none */
+    int partition; /* dense index, as in ingest_partition_at() */
+    int64_t next_offset; /* the partition is finished up to here once the batch is applied */
+    uint64_t records; /* finished by it: events, unknown actions and dead letters */
+    int64_t kafka_ts_ms; /* of the last record; −1 when there was none */
 };
 struct ingest_batch {
     int lane; /* 0 … lanes − 1 */
     const struct proto_event *events; /* PROTO_EVENT verdicts only, in the order of each partition */
-    const int64_t *offsets;           /* of each event */
-    const int *partitions;            /* dense index of each event's partition */
-    int event_count;                  /* may be 0: only offsets move (dead letters, control records) */
+    const int64_t *offsets; /* of each event */
+    const int *partitions; /* dense index of each event's partition */
+    int event_count; /* may be 0: only offsets move (dead letters, control records) */
     const struct ingest_advance *advances; /* one per partition touched */
     int advance_count;
 };
@@ -57,8 +57,8 @@ struct ingest_sink {
 enum ingest_start { INGEST_EARLIEST, INGEST_LATEST, INGEST_FAIL };
 
 struct ingest_options {
-    const char *brokers;     /* host:port,… */
-    const char *cluster_id;  /* NULL: ask the brokers; the embedded broker's is drawn by the node */
+    const char *brokers; /* host:port,… */
+    const char *cluster_id; /* NULL: ask the brokers; the embedded broker's is drawn by the node */
     const char *group;
     const struct ingest_topic *topics;
     int topic_count;
@@ -67,9 +67,9 @@ struct ingest_options {
     const struct ingest_property *properties;
     int property_count;
     int lanes;
-    int batch_max;            /* events per batch: 512 */
-    uint64_t queue_bytes;     /* bound on fetched and unread records of all partitions */
-    int64_t max_future_ms;    /* later than the wall clock by more: `future`; −1: never (clock: event) */
+    int batch_max; /* events per batch: 512 */
+    uint64_t queue_bytes; /* bound on fetched and unread records of all partitions */
+    int64_t max_future_ms; /* later than the wall clock by more: `future`; −1: never (clock: event) */
     struct fr_metrics *metrics;
     struct ingest_sink sink;
 };
@@ -94,12 +94,12 @@ bool ingest_close(struct ingest *ingest, int deadline_ms);
 struct ingest_partition {
     const char *topic;
     int32_t number;
-    int64_t low, end;      /* watermarks; −1: not known yet */
-    int64_t known_ms;      /* monotonic time of asking for them */
-    uint64_t gap_events;   /* offsets that retention took before they were read */
+    int64_t low, end; /* watermarks; −1: not known yet */
+    int64_t known_ms; /* monotonic time of asking for them */
+    uint64_t gap_events; /* offsets that retention took before they were read */
     bool is_started;
 };
-int ingest_partition_count(struct ingest *ingest);                /* grows only */
+int ingest_partition_count(struct ingest *ingest); /* grows only */
 struct ingest_partition ingest_partition_at(struct ingest *ingest, int partition);
 
 /* All partitions found and started, and all end offsets known at least once. */
@@ -135,15 +135,16 @@ struct ingest_producer_options {
     const char *brokers;
     const struct ingest_property *properties;
     int property_count;
-    const char *pace_group; /* not NULL: on an embedded broker never run ahead of what this group has committed by more than it keeps */
+    const char *
+        pace_group; /* not NULL: on an embedded broker never run ahead of what this group has committed by more than it keeps */
 };
 
 struct ingest_record {
     const char *topic;
-    int32_t partition;     /* −1: by key with murmur2; no key: at random */
-    struct fr_slice key;   /* empty: none */
+    int32_t partition; /* −1: by key with murmur2; no key: at random */
+    struct fr_slice key; /* empty: none */
     struct fr_slice value;
-    int64_t kafka_ts_ms;   /* 0: now */
+    int64_t kafka_ts_ms; /* 0: now */
     const struct ingest_property *headers;
     int header_count;
 };

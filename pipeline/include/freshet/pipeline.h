@@ -14,9 +14,9 @@
 struct pipeline_config;
 
 struct pipeline_config_source {
-    const char *file;          /* path as the user gave it; NULL when `text` is built in */
-    const char *text;          /* used when file is NULL */
-    const char *const *sets;   /* "server.listen=127.0.0.1:0" … applied over the file */
+    const char *file; /* path as the user gave it; NULL when `text` is built in */
+    const char *text; /* used when file is NULL */
+    const char *const *sets; /* "server.listen=127.0.0.1:0" … applied over the file */
     int set_count;
 };
 

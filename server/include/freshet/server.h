@@ -15,10 +15,10 @@
 #include <freshet/metrics.h>
 
 struct server_call {
-    const char *method;      /* "freshet.v1.FeatureService/GetFeatures" */
-    const char *peer;        /* "127.0.0.1:51234" */
-    struct fr_arena *arena;  /* gone after the reply */
-    int64_t deadline_us;     /* on the monotonic clock; INT64_MAX: none */
+    const char *method; /* "freshet.v1.FeatureService/GetFeatures" */
+    const char *peer; /* "127.0.0.1:51234" */
+    struct fr_arena *arena; /* gone after the reply */
+    int64_t deadline_us; /* on the monotonic clock; INT64_MAX: none */
 };
 
 /*
@@ -34,7 +34,7 @@ enum server_group { SERVER_READ, SERVER_LEARN, SERVER_ADMIN }; /* whose token ma
 
 struct server_method {
     const char *service; /* "freshet.v1.FeatureService" */
-    const char *name;    /* "GetFeatures" */
+    const char *name; /* "GetFeatures" */
     const ProtobufCMessageDescriptor *request, *response;
     enum server_group group;
     bool is_slow;
@@ -51,22 +51,22 @@ struct server_page {
 };
 
 struct server_limits {
-    int connections;          /* 10,000 */
-    int header_bytes;         /* 16 KiB of request line and headers */
-    int header_count;         /* 100 */
-    uint64_t message_bytes;   /* 4 MiB of body */
-    uint64_t arena_bytes;     /* 64 MiB a call */
-    int64_t header_ms;        /* 10 s for a whole head; also an idle connection's TLS or sniff time */
-    int64_t body_ms;          /* 30 s for a whole body, and for a client to take a reply */
-    int64_t idle_ms;          /* 5 min between requests */
-    int slow_calls;           /* waiting or running; more are resource_exhausted: 64 */
-    int slow_threads;         /* 2 */
+    int connections; /* 10,000 */
+    int header_bytes; /* 16 KiB of request line and headers */
+    int header_count; /* 100 */
+    uint64_t message_bytes; /* 4 MiB of body */
+    uint64_t arena_bytes; /* 64 MiB a call */
+    int64_t header_ms; /* 10 s for a whole head; also an idle connection's TLS or sniff time */
+    int64_t body_ms; /* 30 s for a whole body, and for a client to take a reply */
+    int64_t idle_ms; /* 5 min between requests */
+    int slow_calls; /* waiting or running; more are resource_exhausted: 64 */
+    int slow_threads; /* 2 */
 };
 void server_limits_default(struct server_limits *limits);
 
 struct server_options {
-    const char *listen;       /* "127.0.0.1:7070"; port 0 picks a free one; "" for none */
-    const char *operations;   /* "127.0.0.1:7071"; likewise */
+    const char *listen; /* "127.0.0.1:7070"; port 0 picks a free one; "" for none */
+    const char *operations; /* "127.0.0.1:7071"; likewise */
     int loops;
     struct server_limits limits;
     const struct server_method *methods; /* must outlive the server, like what they point to */

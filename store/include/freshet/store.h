@@ -25,16 +25,16 @@ enum { STORE_KEY_IDS_MAX = 3, STORE_FORMAT = 1, STORE_STRIPES = 256 };
 
 /* The parts of an entity, stored apart, each with its own dirty mark. */
 enum store_part {
-    STORE_PART_ROWS,      /* presence, attributes, dedupe ids, window rows */
+    STORE_PART_ROWS, /* presence, attributes, dedupe ids, window rows */
     STORE_PART_SEQUENCES, /* last */
-    STORE_PART_SKETCHES,  /* distinct, quantile, gauge, series, decayed blocks */
-    STORE_PART_LISTS,     /* covisit, trending */
+    STORE_PART_SKETCHES, /* distinct, quantile, gauge, series, decayed blocks */
+    STORE_PART_LISTS, /* covisit, trending */
     STORE_PARTS
 };
 
 struct store_key {
-    uint8_t kind;       /* 1 … 255, given by whoever owns the meaning; 0 is meta */
-    uint8_t id_count;   /* 1 … STORE_KEY_IDS_MAX */
+    uint8_t kind; /* 1 … 255, given by whoever owns the meaning; 0 is meta */
+    uint8_t id_count; /* 1 … STORE_KEY_IDS_MAX */
     uint16_t partition; /* 0 when standalone or item-side */
     uint64_t ids[STORE_KEY_IDS_MAX]; /* user first; unused ones 0 */
 };
@@ -46,12 +46,13 @@ struct store_codec {
     void (*encode)(void *user, const struct store_key *key, enum store_part part, const void *memory, uint32_t bytes,
                    struct fr_buffer *disk);
     /* Appends the memory form. False: the bytes make no sense; the entity is quarantined. */
-    bool (*decode)(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk, struct fr_buffer *memory);
+    bool (*decode)(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
+                   struct fr_buffer *memory);
 };
 
 struct store_options {
-    const char *path;          /* made when missing; a directory with other things in it is refused */
-    uint64_t memory_bytes;     /* budget of table, copies and block cache */
+    const char *path; /* made when missing; a directory with other things in it is refused */
+    uint64_t memory_bytes; /* budget of table, copies and block cache */
     uint64_t free_bytes_least; /* an epoch is refused (FR_EXHAUSTED) when the disk has less */
     struct store_codec codec;
     struct fr_metrics *metrics; /* may be NULL */
@@ -137,13 +138,13 @@ FR_CHECKED bool store_epoch_commit(struct store *store, const struct store_epoch
 bool store_is_failed(const struct store *store);
 
 struct store_stats {
-    uint64_t epoch;         /* number of the last durable one */
-    uint64_t entities;      /* in the table */
-    uint64_t memory_bytes;  /* table, parts and copies */
-    uint64_t dirty_bytes;   /* in parts changed since the last boundary */
-    uint64_t corrupt;       /* quarantined entities met */
-    uint64_t epoch_bytes;   /* of the last SST */
-    int64_t epoch_ms;       /* the last epoch took */
+    uint64_t epoch; /* number of the last durable one */
+    uint64_t entities; /* in the table */
+    uint64_t memory_bytes; /* table, parts and copies */
+    uint64_t dirty_bytes; /* in parts changed since the last boundary */
+    uint64_t corrupt; /* quarantined entities met */
+    uint64_t epoch_bytes; /* of the last SST */
+    int64_t epoch_ms; /* the last epoch took */
     int level0_files;
 };
 void store_stats_read(struct store *store, struct store_stats *stats);

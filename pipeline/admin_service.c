@@ -1,0 +1,257 @@
+/*
+ * AdminService: what operators ask. The status is computed when it is asked for; a digest waits for an epoch of its own.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/v1/admin.pb-c.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { COMMIT_MS = 30000, DIGEST_ATTEMPTS = 3 };
+
+const char *pipeline_admin__not_ready(struct pipeline_services *services)
+{
+    struct pipeline_lag lag = pipeline_stream__lag(services->stream);
+
+    if (atomic_load(&services->is_closing))
+        return "shutting down";
+    if (store_is_failed(services->store))
+        return "the store has failed; see the log, mend the disk and restart";
+    if (atomic_load_explicit(&services->stream->was_fresh, memory_order_relaxed))
+        return NULL;
+    if (!lag.is_connected)
+        return "no broker answers";
+    if (!lag.is_known)
+        return "partitions are being assigned";
+    return "catching up with Kafka";
+}
+
+static bool put_partitions(struct pipeline_services *services, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
+{
+    struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
+    int count = ingest ? ingest_partition_count(ingest) : 0;
+    Freshet__V1__PartitionStatus *partitions = fr_arena_take(arena, (size_t)(count + 1) * sizeof *partitions);
+
+    response->partitions = fr_arena_take(arena, (size_t)(count + 1) * sizeof *response->partitions);
+    if (!partitions || !response->partitions)
+        return false;
+    for (int i = 0; i < count; i++) {
+        struct ingest_partition from = ingest_partition_at(ingest, i);
+        int64_t next = pipeline_offsets__next(services->offsets, i);
+
+        freshet__v1__partition_status__init(&partitions[i]);
+        partitions[i].topic = (char *)from.topic;
+        partitions[i].partition = from.number;
+        partitions[i].next_offset = next;
+        partitions[i].end_offset = from.end;
+        next = next < from.low ? from.low : next;
+        partitions[i].lag_events = from.end > next && next >= 0 ? from.end - next : 0;
+        partitions[i].gap_events = from.gap_events;
+        response->partitions[i] = &partitions[i];
+    }
+    response->n_partitions = (size_t)count;
+    return true;
+}
+
+static bool put_features(struct agg *agg, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
+{
+    int count = agg_feature_count(agg);
+    Freshet__V1__FeatureStatus *features = fr_arena_take(arena, (size_t)(count + 1) * sizeof *features);
+
+    response->features = fr_arena_take(arena, (size_t)(count + 1) * sizeof *response->features);
+    if (!features || !response->features)
+        return false;
+    for (int i = 0; i < count; i++) {
+        struct agg_feature_info info = agg_feature_at(agg, i);
+
+        freshet__v1__feature_status__init(&features[i]);
+        features[i].name = (char *)info.name;
+        features[i].complete_from_ms = info.complete_from_ms;
+        features[i].generation = info.generation;
+        response->features[i] = &features[i];
+    }
+    response->n_features = (size_t)count;
+    return true;
+}
+
+static uint64_t sum_events(struct fr_metrics *metrics, const char *outcome)
+{
+    uint64_t events = 0;
+
+    for (uint32_t action = 1; action < PROTO_ACTIONS; action++) {
+        char labels[96];
+
+        snprintf(labels, sizeof labels, "action=\"%s\",outcome=\"%s\"", proto_action_name(action), outcome);
+        events += fr_counter_read(fr_metrics_counter(metrics, "freshet_events_total", labels, NULL));
+    }
+    return events;
+}
+
+/* Since this process started; `applied_events` is what a store's life counts. */
+static bool put_outcomes(struct fr_metrics *metrics, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
+{
+    enum { OUTCOMES = 2 + PROTO_VERDICTS };
+    Freshet__V1__OutcomeCount *outcomes = fr_arena_take(arena, OUTCOMES * sizeof *outcomes);
+    size_t count = 0;
+
+    response->outcomes = fr_arena_take(arena, OUTCOMES * sizeof *response->outcomes);
+    if (!outcomes || !response->outcomes)
+        return false;
+    for (int i = 0; i < OUTCOMES; i++) {
+        freshet__v1__outcome_count__init(&outcomes[i]);
+        response->outcomes[i] = &outcomes[i];
+    }
+    outcomes[count].outcome = "applied";
+    outcomes[count++].events = sum_events(metrics, "applied");
+    outcomes[count].outcome = "duplicate";
+    outcomes[count++].events = sum_events(metrics, "duplicate");
+    for (int verdict = PROTO_UNKNOWN_ACTION; verdict < PROTO_VERDICTS; verdict++) {
+        char labels[64];
+
+        snprintf(labels, sizeof labels, "outcome=\"%s\"", proto_verdict_name((enum proto_verdict)verdict));
+        outcomes[count].outcome = (char *)proto_verdict_name((enum proto_verdict)verdict);
+        outcomes[count++].events = fr_counter_read(fr_metrics_counter(metrics, "freshet_ingest_records_total", labels, NULL));
+    }
+    response->n_outcomes = count;
+    return true;
+}
+
+static void put_numbers(struct pipeline_services *services, Freshet__V1__StatusResponse *response)
+{
+    struct pipeline_lag lag = pipeline_stream__lag(services->stream);
+    struct pipeline_now now = pipeline_stream__now(services->stream);
+    const char *reason = pipeline_admin__not_ready(services);
+    struct store_stats stats;
+
+    store_stats_read(services->store, &stats);
+    response->ready = reason == NULL;
+    response->not_ready_reason = (char *)(reason ? reason : "");
+    response->cluster_id =
+        atomic_load_explicit(&services->offsets->is_cluster_known, memory_order_acquire) ? services->offsets->cluster : "";
+    response->brokers = (char *)services->brokers;
+    response->stream_time_ms = now.stream_time_ms;
+    response->read_time_ms = now.read_time_ms;
+    response->lag_events = lag.events;
+    response->stale_ms = lag.stale_ms;
+    response->applied_events = pipeline_stream__records(services->stream);
+    response->entities = stats.entities;
+    response->memory_bytes = stats.memory_bytes;
+    response->epoch = stats.epoch;
+    response->version = PIPELINE_VERSION;
+    response->clock = services->stream->is_event_clock ? "event" : "wall";
+}
+
+ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *services, struct fr_arena *arena)
+{
+    Freshet__V1__StatusResponse *response = fr_arena_take(arena, sizeof *response);
+
+    if (!response)
+        return NULL;
+    freshet__v1__status_response__init(response);
+    put_numbers(services, response);
+    if (!put_partitions(services, arena, response) || !put_features(services->agg, arena, response) ||
+        !put_outcomes(services->metrics, arena, response))
+        return NULL;
+    return &response->base;
+}
+
+bool pipeline_admin__status(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
+                            struct fr_err *err)
+{
+    (void)message;
+    *answer = pipeline_admin__status_message(user, call->arena);
+    return *answer ? true : fr_fail(err, FR_EXHAUSTED, "the status is larger than a call may be");
+}
+
+static bool put_offsets(struct pipeline_services *services, struct fr_arena *arena, Freshet__V1__CheckpointResponse *response)
+{
+    struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
+    int count = ingest ? ingest_partition_count(ingest) : 0;
+    Freshet__V1__Offset *offsets = fr_arena_take(arena, (size_t)(count + 1) * sizeof *offsets);
+
+    response->offsets = fr_arena_take(arena, (size_t)(count + 1) * sizeof *response->offsets);
+    if (!offsets || !response->offsets)
+        return false;
+    for (int i = 0; i < count; i++) {
+        struct ingest_partition partition = ingest_partition_at(ingest, i);
+
+        freshet__v1__offset__init(&offsets[i]);
+        offsets[i].topic = (char *)partition.topic;
+        offsets[i].partition = partition.number;
+        offsets[i].offset = pipeline_offsets__next(services->offsets, i);
+        response->offsets[i] = &offsets[i];
+    }
+    response->n_offsets = (size_t)count;
+    return true;
+}
+
+bool pipeline_admin__checkpoint(void *user, struct server_call *call, const ProtobufCMessage *message,
+                                ProtobufCMessage **answer, struct fr_err *err)
+{
+    struct pipeline_services *services = user;
+    Freshet__V1__CheckpointResponse *response = fr_arena_take(call->arena, sizeof *response);
+    struct store_stats stats;
+
+    (void)message;
+    if (!response)
+        return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
+    freshet__v1__checkpoint_response__init(response);
+    /* Taken before the epoch turns, so that it covers at least these. */
+    if (!put_offsets(services, call->arena, response))
+        return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
+    if (!pipeline_committer__commit(services->committer, COMMIT_MS, err))
+        return false;
+    store_stats_read(services->store, &stats);
+    response->epoch = stats.epoch;
+    *answer = &response->base;
+    return true;
+}
+
+/* An epoch that turns (it was asked for) between the time of one and the scan of the next would mix the two: look again. */
+static bool take_digest(struct pipeline_services *services, struct agg_digest *digest, int64_t *time_ms, uint64_t *epoch,
+                        struct fr_err *err)
+{
+    for (int attempt = 0; attempt < DIGEST_ATTEMPTS; attempt++) {
+        struct store_stats before, after;
+
+        store_stats_read(services->store, &before);
+        *time_ms = atomic_load(&services->committer->durable_time_ms);
+        if (!agg_digest(services->agg, *time_ms, digest, err))
+            return false;
+        store_stats_read(services->store, &after);
+        *epoch = after.epoch;
+        if (before.epoch == after.epoch)
+            return true;
+    }
+    return fr_fail(err, FR_UNAVAILABLE, "epochs turned during each of %d digests; ask again", DIGEST_ATTEMPTS);
+}
+
+bool pipeline_admin__digest(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
+                            struct fr_err *err)
+{
+    struct pipeline_services *services = user;
+    const Freshet__V1__DigestRequest *request = (const Freshet__V1__DigestRequest *)message;
+    Freshet__V1__DigestResponse *response = fr_arena_take(call->arena, sizeof *response);
+    char *text = fr_arena_take(call->arena, 33);
+    struct agg_digest digest;
+    bool is_taken;
+
+    (void)request; /* `all` adds bounded lists, which this version does not keep */
+    if (!response || !text)
+        return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
+    freshet__v1__digest_response__init(response);
+    if (!pipeline_committer__commit(services->committer, COMMIT_MS, err))
+        return false;
+    atomic_fetch_add(&services->committer->holds, 1);
+    is_taken = take_digest(services, &digest, &response->stream_time_ms, &response->epoch, err);
+    atomic_fetch_sub(&services->committer->holds, 1);
+    if (!is_taken)
+        return false;
+    snprintf(text, 33, "%016" PRIx64 "%016" PRIx64, digest.hash[0], digest.hash[1]);
+    response->digest = text;
+    response->entities = digest.entities;
+    *answer = &response->base;
+    return true;
+}

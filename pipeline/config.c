@@ -1,0 +1,323 @@
+/*
+ * The configuration: one YAML file, read section by section; every mistake is told before anything is started.
+ */
+#include "internal.h"
+
+#include <freshet/learner.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20 };
+
+static const char *const root_keys[] = {"node",     "kafka",    "store", "server",       "learner",
+                                        "entities", "features", "lists", "feature_sets", "models"};
+
+static bool read_file(const char *path, struct fr_buffer *text, struct fr_diagnostics *diagnostics)
+{
+    FILE *file = fopen(path, "rb");
+    size_t got = 1;
+
+    if (!file)
+        return fr_diagnostics_add(diagnostics, NULL, "cannot open it: %s", strerror(errno));
+    while (got > 0 && text->length <= CONFIG_FILE_BYTES_MAX) {
+        uint8_t *room = fr_buffer_reserve(text, 1 << 16);
+
+        got = room ? fread(room, 1, 1 << 16, file) : 0;
+        text->length += got;
+    }
+    if (ferror(file) || text->is_failed || text->length > CONFIG_FILE_BYTES_MAX) {
+        fclose(file);
+        return fr_diagnostics_add(diagnostics, NULL, "cannot read it: %s",
+                                  text->length > CONFIG_FILE_BYTES_MAX ? "larger than 4 MiB" : strerror(errno));
+    }
+    fclose(file);
+    return true;
+}
+
+static void read_node(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    static const char *const clocks[] = {"wall", "event"};
+    static const char *const modes[] = {"standalone", "cluster"};
+    struct fr_yaml *node = fr_yaml_get(root, "node"), *dedupe = fr_yaml_get(node, "dedupe");
+    int64_t lanes = 2, ids = 32;
+    int clock = 0, mode = 0;
+
+    fr_yaml_choice(node, "clock", clocks, 2, &clock, diagnostics);
+    if (fr_yaml_choice(node, "mode", modes, 2, &mode, diagnostics) && mode == 1)
+        fr_diagnostics_add(diagnostics, fr_yaml_get(node, "mode"),
+                           "node.mode: cluster mode is not in this version; use standalone");
+    fr_yaml_int(node, "lanes", 1, PIPELINE_LANES_MAX, &lanes, diagnostics);
+    fr_yaml_span(node, "max_future", 0, INT64_C(86400000), &config->max_future_ms, diagnostics);
+    fr_yaml_int(dedupe, "ids", 0, 1024, &ids, diagnostics);
+    fr_yaml_span(dedupe, "horizon", 1000, INT64_C(30) * 86400000, &config->dedupe.horizon_ms, diagnostics);
+    fr_yaml_finish(dedupe, "node.dedupe", NULL, 0, diagnostics);
+    fr_yaml_finish(node, "node", NULL, 0, diagnostics);
+    config->is_event_clock = clock == 1;
+    config->lanes = (int)lanes;
+    config->dedupe.ids = (int)ids;
+}
+
+static void read_topic(struct fr_yaml *yaml, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    static const char *const formats[] = {"protobuf", "json"};
+    struct ingest_topic *topic = &config->topics[config->topic_count];
+    int64_t partitions = 0;
+    int format = 0;
+
+    if (yaml->kind != FR_YAML_MAP) {
+        fr_diagnostics_add(diagnostics, yaml,
+                           "kafka.topics: each topic is a map, as in { name: freshet.events, format: protobuf }");
+        return;
+    }
+    topic->name = NULL;
+    fr_yaml_text(yaml, "name", &topic->name, diagnostics);
+    fr_yaml_choice(yaml, "format", formats, 2, &format, diagnostics);
+    fr_yaml_int(yaml, "partitions", 1, 1024, &partitions, diagnostics);
+    fr_yaml_finish(yaml, "kafka.topics", NULL, 0, diagnostics);
+    topic->format = format == 1 ? PROTO_FORMAT_JSON : PROTO_FORMAT_PROTOBUF;
+    topic->partitions = (int)partitions;
+    if (!topic->name || !topic->name[0] || strlen(topic->name) > 249) {
+        fr_diagnostics_add(
+            diagnostics, yaml,
+            "kafka.topics: name is missing or longer than 249 bytes; name the topic, as in name: freshet.events");
+        return;
+    }
+    for (int i = 0; i < config->topic_count; i++)
+        if (strcmp(config->topics[i].name, topic->name) == 0) {
+            fr_diagnostics_add(diagnostics, yaml, "kafka.topics: '%s' is listed twice; list each topic once", topic->name);
+            return;
+        }
+    config->topic_count++;
+}
+
+static void read_topics(struct fr_yaml *kafka, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    struct fr_yaml *topics = fr_yaml_get(kafka, "topics");
+
+    if (!topics) {
+        config->topics[0] = (struct ingest_topic){.name = "freshet.events", .format = PROTO_FORMAT_PROTOBUF, .partitions = 8};
+        config->topic_count = 1;
+        return;
+    }
+    if (topics->kind != FR_YAML_LIST || topics->count < 1 || topics->count > PIPELINE_TOPICS_MAX) {
+        fr_diagnostics_add(diagnostics, topics,
+                           "kafka.topics: write a list of 1 to %d topics, as in [ { name: freshet.events } ]",
+                           PIPELINE_TOPICS_MAX);
+        return;
+    }
+    for (int i = 0; i < topics->count; i++)
+        read_topic(topics->values[i], config, diagnostics);
+}
+
+static void read_properties(struct fr_yaml *kafka, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    struct fr_yaml *properties = fr_yaml_get(kafka, "properties");
+
+    if (!properties)
+        return;
+    if (properties->kind != FR_YAML_MAP || properties->count > PIPELINE_PROPERTIES_MAX) {
+        fr_diagnostics_add(diagnostics, properties, "kafka.properties: write a map of at most %d librdkafka properties",
+                           PIPELINE_PROPERTIES_MAX);
+        return;
+    }
+    for (int i = 0; i < properties->count; i++) {
+        struct fr_yaml *value = properties->values[i];
+
+        if (value->kind != FR_YAML_SCALAR) {
+            fr_diagnostics_add(diagnostics, value, "kafka.properties.%s: give one value, not a list or map",
+                               (const char *)properties->keys[i]->text.bytes);
+            continue;
+        }
+        config->properties[config->property_count++] =
+            (struct ingest_property){.name = properties->keys[i]->text.bytes, .value = value->text.bytes};
+    }
+}
+
+static void read_kafka(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    static const char *const starts[] = {"earliest", "latest", "fail"};
+    struct fr_yaml *kafka = fr_yaml_get(root, "kafka");
+    int start = 0;
+
+    fr_yaml_text(kafka, "brokers", &config->brokers, diagnostics);
+    fr_yaml_text(kafka, "group", &config->group, diagnostics);
+    fr_yaml_text(kafka, "dead_letters", &config->dead_letters, diagnostics);
+    fr_yaml_choice(kafka, "start", starts, 3, &start, diagnostics);
+    read_topics(kafka, config, diagnostics);
+    read_properties(kafka, config, diagnostics);
+    fr_yaml_finish(kafka, "kafka", NULL, 0, diagnostics);
+    config->start = start == 0 ? INGEST_EARLIEST : start == 1 ? INGEST_LATEST : INGEST_FAIL;
+    config->is_embedded = strcmp(config->brokers, "embedded") == 0;
+    for (int i = 0; i < config->topic_count; i++)
+        if (strcmp(config->topics[i].name, config->dead_letters) == 0)
+            fr_diagnostics_add(
+                diagnostics, fr_yaml_get(kafka, "dead_letters"),
+                "kafka.dead_letters: '%s' is also read as a topic; dead letters would come round for ever: name another",
+                config->dead_letters);
+}
+
+static void read_store(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    struct fr_yaml *store = fr_yaml_get(root, "store");
+
+    fr_yaml_text(store, "path", &config->store_path, diagnostics);
+    fr_yaml_size(store, "memory", UINT64_C(16) << 20, UINT64_C(1) << 44, &config->memory_bytes, diagnostics);
+    fr_yaml_size(store, "free", 0, UINT64_C(1) << 44, &config->free_bytes_least, diagnostics);
+    fr_yaml_span(store, "epoch", 50, 600000, &config->epoch_ms, diagnostics);
+    fr_yaml_finish(store, "store", NULL, 0, diagnostics);
+    if (!config->store_path[0])
+        fr_diagnostics_add(diagnostics, fr_yaml_get(store, "path"), "store.path: empty; name a directory");
+}
+
+static void read_limits(struct fr_yaml *server, struct server_limits *limits, struct fr_diagnostics *diagnostics)
+{
+    struct fr_yaml *yaml = fr_yaml_get(server, "limits");
+    int64_t connections = limits->connections, slow_calls = limits->slow_calls;
+
+    fr_yaml_int(yaml, "connections", 1, 1000000, &connections, diagnostics);
+    fr_yaml_size(yaml, "message", 1024, UINT64_C(1) << 28, &limits->message_bytes, diagnostics);
+    fr_yaml_span(yaml, "idle", 1000, INT64_C(86400000), &limits->idle_ms, diagnostics);
+    fr_yaml_span(yaml, "header", 100, 600000, &limits->header_ms, diagnostics);
+    fr_yaml_span(yaml, "body", 100, 600000, &limits->body_ms, diagnostics);
+    fr_yaml_int(yaml, "slow_calls", 1, 10000, &slow_calls, diagnostics);
+    fr_yaml_finish(yaml, "server.limits", NULL, 0, diagnostics);
+    limits->connections = (int)connections;
+    limits->slow_calls = (int)slow_calls;
+}
+
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]", 5) == 0 || strncmp(address, "localhost:", 10) == 0;
+}
+
+static void check_plaintext(struct fr_yaml *server, const char *key, const char *address, bool is_anywhere,
+                            struct fr_diagnostics *diagnostics)
+{
+    if (address[0] && !is_anywhere && !is_loopback(address))
+        fr_diagnostics_add(
+            diagnostics, fr_yaml_get(server, key),
+            "server.%s: '%s' is not a loopback address and would be plaintext; listen on 127.0.0.1, or set server.plaintext: "
+            "anywhere if the network is trusted",
+            key, address);
+}
+
+static void read_server(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    static const char *const plaintexts[] = {"loopback", "anywhere"};
+    struct fr_yaml *server = fr_yaml_get(root, "server");
+    int plaintext = 0;
+    int64_t loops = 2;
+
+    fr_yaml_text(server, "listen", &config->listen, diagnostics);
+    fr_yaml_text(server, "operations", &config->operations, diagnostics);
+    fr_yaml_choice(server, "plaintext", plaintexts, 2, &plaintext, diagnostics);
+    fr_yaml_int(server, "loops", 1, 256, &loops, diagnostics);
+    fr_yaml_span(server, "ready_lag", 1, INT64_C(86400000), &config->ready_lag_ms, diagnostics);
+    read_limits(server, &config->limits, diagnostics);
+    for (int i = 0; i < 2; i++) {
+        const char *key = i == 0 ? "tls" : "tokens";
+
+        if (fr_yaml_get(server, key))
+            fr_diagnostics_add(diagnostics, fr_yaml_get(server, key),
+                               "server.%s: not in this version; remove it and listen on loopback", key);
+    }
+    fr_yaml_finish(server, "server", NULL, 0, diagnostics);
+    check_plaintext(server, "listen", config->listen, plaintext == 1, diagnostics);
+    check_plaintext(server, "operations", config->operations, plaintext == 1, diagnostics);
+    config->loops = (int)loops;
+}
+
+static void set_defaults(struct pipeline_config *config)
+{
+    config->max_future_ms = 60000;
+    config->dedupe = (struct agg_dedupe){.ids = 32, .horizon_ms = 600000};
+    config->brokers = "embedded";
+    config->group = "freshet";
+    config->dead_letters = "freshet.dead";
+    config->store_path = "/var/lib/freshet";
+    config->memory_bytes = UINT64_C(1) << 30;
+    config->free_bytes_least = UINT64_C(64) << 20;
+    config->epoch_ms = 2000;
+    config->listen = "127.0.0.1:7070";
+    config->operations = "127.0.0.1:7071";
+    config->ready_lag_ms = 10000;
+    server_limits_default(&config->limits);
+}
+
+static void read_sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    read_node(root, config, diagnostics);
+    read_kafka(root, config, diagnostics);
+    read_store(root, config, diagnostics);
+    read_server(root, config, diagnostics);
+    learner_config_check(root, diagnostics);
+    config->catalogue = agg_catalogue_parse(root, &config->dedupe, diagnostics);
+    fr_yaml_finish(root, "the configuration", root_keys, (int)(sizeof root_keys / sizeof *root_keys), diagnostics);
+}
+
+struct pipeline_config *pipeline_config_load(const struct pipeline_config_source *source, struct fr_diagnostics *diagnostics)
+{
+    struct fr_arena *arena = fr_arena_new(CONFIG_ARENA_BYTES);
+    struct pipeline_config *config = arena ? fr_arena_take_zeroed(arena, 1, sizeof *config) : NULL;
+    struct fr_buffer text;
+    struct fr_yaml *root = NULL;
+    bool is_good;
+
+    if (!config) {
+        fr_arena_free(arena);
+        fr_diagnostics_add(diagnostics, NULL, "out of memory");
+        return NULL;
+    }
+    config->arena = arena;
+    set_defaults(config);
+    fr_buffer_init(&text);
+    if (!source->file)
+        fr_buffer_append_text(&text, source->text);
+    is_good = (!source->file || read_file(source->file, &text, diagnostics)) &&
+              fr_yaml_parse(fr_buffer_slice(&text), arena, &root, diagnostics);
+    for (int i = 0; is_good && i < source->set_count; i++)
+        is_good = fr_yaml_set(root, source->sets[i], arena, diagnostics);
+    if (is_good && (!root || root->kind != FR_YAML_MAP))
+        is_good = fr_diagnostics_add(diagnostics, root,
+                                     "the configuration is not a map; it needs at least `entities` and `features`");
+    if (is_good)
+        read_sections(root, config, diagnostics);
+    fr_buffer_fini(&text);
+    if (!is_good || diagnostics->count > 0) {
+        pipeline_config_free(config);
+        return NULL;
+    }
+    return config;
+}
+
+void pipeline_config_free(struct pipeline_config *config)
+{
+    if (!config)
+        return;
+    agg_catalogue_free(config->catalogue);
+    fr_arena_free(config->arena);
+}
+
+void pipeline_config_estimate(const struct pipeline_config *config, struct fr_buffer *out)
+{
+    agg_catalogue_estimate(config->catalogue, out);
+}
+
+const char *pipeline_config_topic(const struct pipeline_config *config, int *partitions, bool *is_json)
+{
+    *partitions = config->topics[0].partitions;
+    *is_json = config->topics[0].format == PROTO_FORMAT_JSON;
+    return config->topics[0].name;
+}
+
+const char *pipeline_config_group(const struct pipeline_config *config)
+{
+    return config->group;
+}
+
+bool pipeline_config_is_embedded(const struct pipeline_config *config)
+{
+    return config->is_embedded;
+}

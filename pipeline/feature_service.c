@@ -1,0 +1,320 @@
+/*
+ * FeatureService: a request is checked, its read plan found, what only the disk has is loaded, and the reply's arrays are handed to
+ * the message as they are.
+ */
+#include "internal.h"
+
+#include <freshet/text.h>
+#include <freshet/v1/feature.pb-c.h>
+
+#include <inttypes.h>
+
+static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
+{
+    if (atomic_load(&services->is_closing))
+        return fr_fail(err, FR_UNAVAILABLE, "the node is shutting down; ask another one or retry");
+    if (request->n_item_ids > AGG_ITEMS_MAX)
+        return fr_fail(err, FR_BAD_INPUT, "item_ids: %zu given; send at most %d a call", request->n_item_ids, AGG_ITEMS_MAX);
+    if (request->as_of_ms < 0 || request->as_of_ms >= PROTO_TS_MS_END)
+        return fr_fail(err, FR_BAD_INPUT, "as_of_ms: %" PRId64 " is not a time; use Unix milliseconds, or 0 for now",
+                       request->as_of_ms);
+    if (request->log || request->n_log_items > 0)
+        return fr_fail(err, FR_UNIMPLEMENTED, "log: this version logs no served rows; leave log and log_items out");
+    return true;
+}
+
+/* Waiting within the deadline is open work: what is not applied yet is told at once, and the caller may retry. */
+static bool check_after(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
+{
+    struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
+    int count = ingest ? ingest_partition_count(ingest) : 0;
+
+    for (size_t i = 0; i < request->n_after; i++) {
+        const Freshet__V1__Offset *after = request->after[i];
+        bool is_applied = false, is_found = false;
+
+        for (int k = 0; k < count && !is_found; k++) {
+            struct ingest_partition partition = ingest_partition_at(ingest, k);
+
+            is_found = partition.number == after->partition && strcmp(partition.topic, after->topic) == 0;
+            is_applied = is_found && pipeline_offsets__next(services->offsets, k) > after->offset;
+        }
+        if (!is_found)
+            return fr_fail(err, FR_BAD_INPUT, "after[%zu]: '%s' partition %" PRId32 " is not read by this node", i,
+                           after->topic, after->partition);
+        if (!is_applied)
+            return fr_fail(err, FR_UNAVAILABLE, "after[%zu]: offset %" PRId64 " is not applied yet; retry", i, after->offset);
+    }
+    return true;
+}
+
+static Freshet__V1__Field *make_fields(struct fr_arena *arena, const struct agg_values *values, int count,
+                                       Freshet__V1__Field ***list)
+{
+    Freshet__V1__Field *fields = fr_arena_take(arena, (size_t)(count ? count : 1) * sizeof *fields);
+
+    *list = fr_arena_take(arena, (size_t)(count ? count : 1) * sizeof **list);
+    if (!fields || !*list)
+        return NULL;
+    for (int i = 0; i < count; i++) {
+        freshet__v1__field__init(&fields[i]);
+        fields[i].name = (char *)values[i].name;
+        fields[i].ids = values[i].ids;
+        fields[i].n_ids = values[i].ids ? (size_t)values[i].count : 0;
+        fields[i].ints = values[i].ints;
+        fields[i].n_ints = values[i].ints ? (size_t)values[i].count : 0;
+        fields[i].numbers = values[i].numbers;
+        fields[i].n_numbers = values[i].numbers ? (size_t)values[i].count : 0;
+        (*list)[i] = &fields[i];
+    }
+    return fields;
+}
+
+static bool put_sequences(const struct agg_reply *reply, struct fr_arena *arena, Freshet__V1__GetFeaturesResponse *response)
+{
+    size_t count = (size_t)reply->sequence_count;
+    Freshet__V1__Sequence *sequences = fr_arena_take(arena, (count ? count : 1) * sizeof *sequences);
+
+    response->sequences = fr_arena_take(arena, (count ? count : 1) * sizeof *response->sequences);
+    if (!sequences || !response->sequences)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct agg_sequence *from = &reply->sequences[i];
+
+        freshet__v1__sequence__init(&sequences[i]);
+        sequences[i].name = (char *)from->name;
+        sequences[i].key = from->key;
+        sequences[i].rows = from->rows;
+        sequences[i].n_rows = (size_t)from->row_count;
+        sequences[i].n_fields = (size_t)from->field_count;
+        if (!make_fields(arena, from->fields, from->field_count, &sequences[i].fields))
+            return false;
+        response->sequences[i] = &sequences[i];
+    }
+    response->n_sequences = count;
+    return true;
+}
+
+static bool put_reply(const struct agg_plan *plan, const struct agg_reply *reply, int items, struct fr_arena *arena,
+                      Freshet__V1__GetFeaturesResponse *response)
+{
+    const char *const *user_names, *const *item_names;
+    int user_columns = agg_plan_user_columns(plan, &user_names);
+    int item_columns = agg_plan_item_columns(plan, &item_names);
+
+    response->user_columns = (char **)user_names;
+    response->n_user_columns = (size_t)user_columns;
+    response->user_values = reply->user_values;
+    response->n_user_values = (size_t)user_columns;
+    response->user_present = reply->user_present;
+    response->item_columns = (char **)item_names;
+    response->n_item_columns = (size_t)item_columns;
+    response->item_values = reply->item_values;
+    response->n_item_values = (size_t)items * (size_t)item_columns;
+    response->n_item_present = (size_t)items;
+    response->item_present = fr_arena_take(arena, (size_t)(items ? items : 1) * sizeof *response->item_present);
+    if (!response->item_present)
+        return false;
+    for (int i = 0; i < items; i++)
+        response->item_present[i] = reply->item_present[i];
+    response->n_item_fields = (size_t)reply->item_field_count;
+    return make_fields(arena, reply->item_fields, reply->item_field_count, &response->item_fields) &&
+           put_sequences(reply, arena, response);
+}
+
+/* Ids of requests only need to be distinct and hard to meet again after a restart: a counter from a random start, mixed. */
+static uint64_t next_request_id(struct pipeline_services *services)
+{
+    uint64_t id = atomic_fetch_add_explicit(&services->next_request_id, UINT64_C(0x9e3779b97f4a7c15), memory_order_relaxed);
+
+    id = (id ^ (id >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    id = (id ^ (id >> 27)) * UINT64_C(0x94d049bb133111eb);
+    id ^= id >> 31;
+    return id ? id : 1;
+}
+
+bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
+                            struct fr_err *err)
+{
+    struct pipeline_services *services = user;
+    const Freshet__V1__GetFeaturesRequest *request = (const Freshet__V1__GetFeaturesRequest *)message;
+    Freshet__V1__GetFeaturesResponse *response = fr_arena_take(call->arena, sizeof *response);
+    const struct agg_plan *plan;
+    struct agg_reply reply = {0};
+    struct agg_request read = {.user_id = request->user_id,
+                               .item_ids = request->item_ids,
+                               .item_count = (int)request->n_item_ids,
+                               .room_id = request->room_id};
+    struct pipeline_now now;
+
+    if (!check(request, services, err) || !check_after(request, services, err) ||
+        !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err))
+        return false;
+    now = pipeline_stream__now(services->stream);
+    if (request->as_of_ms != 0 && request->as_of_ms < now.read_time_ms)
+        return fr_fail(err, FR_PRECONDITION,
+                       "as_of_ms: %" PRId64 " is before %" PRId64
+                       ", the node's time; state moves forward only: ask for that or later, "
+                       "or replay to ask about the past",
+                       request->as_of_ms, now.read_time_ms);
+    read.time_ms = request->as_of_ms ? request->as_of_ms : now.read_time_ms;
+    if (!agg_read_load(services->agg, plan, &read, call->arena, err) ||
+        !agg_read(services->agg, plan, &read, call->arena, &reply, err))
+        return false;
+
+    if (response)
+        freshet__v1__get_features_response__init(response);
+    if (!response || !put_reply(plan, &reply, read.item_count, call->arena, response))
+        return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be; ask for fewer items or features");
+    response->request_id = next_request_id(services);
+    response->stream_time_ms = now.stream_time_ms;
+    response->applied_lag_ms = now.applied_lag_ms;
+    *answer = &response->base;
+    return true;
+}
+
+static bool describe_entities(struct agg *agg, struct fr_arena *arena, Freshet__V1__DescribeResponse *response)
+{
+    size_t count = (size_t)agg_entity_count(agg);
+    Freshet__V1__EntityDescription *entities = fr_arena_take(arena, (count ? count : 1) * sizeof *entities);
+
+    response->entities = fr_arena_take(arena, (count ? count : 1) * sizeof *response->entities);
+    if (!entities || !response->entities)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct agg_entity_info info = agg_entity_at(agg, (int)i);
+
+        freshet__v1__entity_description__init(&entities[i]);
+        entities[i].name = (char *)info.name;
+        entities[i].key = (char **)info.key;
+        entities[i].n_key = (size_t)info.key_count;
+        entities[i].parent = (char *)info.parent;
+        entities[i].retention_ms = info.retention_ms;
+        response->entities[i] = &entities[i];
+    }
+    response->n_entities = count;
+    return true;
+}
+
+static void describe_feature(const struct agg_feature_info *info, Freshet__V1__FeatureDescription *feature)
+{
+    freshet__v1__feature_description__init(feature);
+    feature->name = (char *)info->name;
+    feature->entity = (char *)info->entity;
+    feature->aggregate = (char *)info->aggregate;
+    feature->columns = (char **)info->columns;
+    feature->n_columns = (size_t)info->column_count;
+    feature->fields = (char **)info->fields;
+    feature->n_fields = (size_t)info->field_count;
+    feature->windows_ms = (int64_t *)info->windows_ms;
+    feature->n_windows_ms = (size_t)info->window_count;
+    feature->resolutions_ms = (int64_t *)info->resolutions_ms;
+    feature->n_resolutions_ms = (size_t)info->window_count;
+    feature->limit = info->limit;
+    feature->generation = info->generation;
+    feature->complete_from_ms = info->complete_from_ms;
+}
+
+static bool describe_features(struct agg *agg, struct fr_arena *arena, Freshet__V1__DescribeResponse *response)
+{
+    size_t count = (size_t)agg_feature_count(agg);
+    Freshet__V1__FeatureDescription *features = fr_arena_take(arena, (count ? count : 1) * sizeof *features);
+
+    response->features = fr_arena_take(arena, (count ? count : 1) * sizeof *response->features);
+    if (!features || !response->features)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct agg_feature_info info = agg_feature_at(agg, (int)i);
+
+        describe_feature(&info, &features[i]);
+        response->features[i] = &features[i];
+    }
+    response->n_features = count;
+    return true;
+}
+
+static bool is_sequence(struct agg *agg, const char *feature)
+{
+    for (int i = 0; i < agg_feature_count(agg); i++) {
+        struct agg_feature_info info = agg_feature_at(agg, i);
+
+        if (strcmp(info.name, feature) == 0)
+            return info.field_count > 0;
+    }
+    return false;
+}
+
+/* The same names in the same order are the same schema, on every node. */
+static uint64_t hash_columns(const Freshet__V1__FeatureSetDescription *set)
+{
+    uint64_t hash = 0;
+
+    for (size_t i = 0; i < set->n_user_columns; i++)
+        hash = fr_text_hash(set->user_columns[i], strlen(set->user_columns[i]) + 1, hash);
+    hash = fr_text_hash("|", 1, hash);
+    for (size_t i = 0; i < set->n_item_columns; i++)
+        hash = fr_text_hash(set->item_columns[i], strlen(set->item_columns[i]) + 1, hash);
+    return hash;
+}
+
+/* The columns of a set are those of its read plan, so that Describe cannot differ from a reply. */
+static bool describe_set(struct agg *agg, const struct agg_set_info *info, struct fr_arena *arena,
+                         Freshet__V1__FeatureSetDescription *set, struct fr_err *err)
+{
+    const char *const *user_names, *const *item_names;
+    const struct agg_plan *plan;
+
+    freshet__v1__feature_set_description__init(set);
+    if (!agg_plan_get(agg, info->name, NULL, 0, &plan, err))
+        return false;
+    set->name = (char *)info->name;
+    set->sequences = fr_arena_take(arena, (size_t)(info->feature_count + 1) * sizeof *set->sequences);
+    if (!set->sequences)
+        return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
+    for (int i = 0; i < info->feature_count; i++)
+        if (is_sequence(agg, info->features[i]))
+            set->sequences[set->n_sequences++] = (char *)info->features[i];
+    set->n_user_columns = (size_t)agg_plan_user_columns(plan, &user_names);
+    set->user_columns = (char **)user_names;
+    set->n_item_columns = (size_t)agg_plan_item_columns(plan, &item_names);
+    set->item_columns = (char **)item_names;
+    set->schema = hash_columns(set);
+    return true;
+}
+
+static bool describe_sets(struct agg *agg, struct fr_arena *arena, Freshet__V1__DescribeResponse *response, struct fr_err *err)
+{
+    size_t count = (size_t)agg_set_count(agg);
+    Freshet__V1__FeatureSetDescription *sets = fr_arena_take(arena, (count ? count : 1) * sizeof *sets);
+
+    response->feature_sets = fr_arena_take(arena, (count ? count : 1) * sizeof *response->feature_sets);
+    if (!sets || !response->feature_sets)
+        return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
+    for (size_t i = 0; i < count; i++) {
+        struct agg_set_info info = agg_set_at(agg, (int)i);
+
+        if (!describe_set(agg, &info, arena, &sets[i], err))
+            return false;
+        response->feature_sets[i] = &sets[i];
+    }
+    response->n_feature_sets = count;
+    return true;
+}
+
+bool pipeline_features__describe(void *user, struct server_call *call, const ProtobufCMessage *message,
+                                 ProtobufCMessage **answer, struct fr_err *err)
+{
+    struct pipeline_services *services = user;
+    Freshet__V1__DescribeResponse *response = fr_arena_take(call->arena, sizeof *response);
+
+    (void)message;
+    if (!response)
+        return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
+    freshet__v1__describe_response__init(response);
+    if (!describe_entities(services->agg, call->arena, response) || !describe_features(services->agg, call->arena, response))
+        return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
+    if (!describe_sets(services->agg, call->arena, response, err))
+        return false;
+    *answer = &response->base;
+    return true;
+}

@@ -1,0 +1,258 @@
+/*
+ * What the files of pipeline share. The node owns everything; each file works on its own piece and is handed the pieces it reads.
+ */
+#ifndef PIPELINE_INTERNAL_H
+#define PIPELINE_INTERNAL_H
+
+#include <freshet/aggregators.h>
+#include <freshet/arena.h>
+#include <freshet/ingest.h>
+#include <freshet/metrics.h>
+#include <freshet/pipeline.h>
+#include <freshet/queue.h>
+#include <freshet/server.h>
+#include <freshet/store.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    PIPELINE_LANES_MAX = 64,
+    PIPELINE_BATCH_EVENTS = 512,
+    PIPELINE_PARTITIONS_MAX = 1 << 16,
+    PIPELINE_TOPICS_MAX = 64,
+    PIPELINE_PROPERTIES_MAX = 256,
+};
+
+/* ---- config.c ---- */
+
+struct pipeline_config {
+    struct fr_arena *arena; /* all text below */
+    bool is_event_clock;
+    int lanes;
+    int64_t max_future_ms;
+    struct agg_dedupe dedupe;
+
+    const char *brokers; /* "embedded" or host:port,… */
+    bool is_embedded;
+    const char *group;
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX];
+    int topic_count;
+    const char *dead_letters;
+    enum ingest_start start;
+    struct ingest_property properties[PIPELINE_PROPERTIES_MAX];
+    int property_count;
+
+    const char *store_path;
+    uint64_t memory_bytes;
+    uint64_t free_bytes_least;
+    int64_t epoch_ms;
+
+    const char *listen;
+    const char *operations;
+    int loops;
+    int64_t ready_lag_ms;
+    struct server_limits limits;
+
+    struct agg_catalogue *catalogue;
+};
+
+/* ---- offsets.c: where each partition stands, and under which cluster ---- */
+
+struct pipeline_offsets {
+    struct fr_arena *arena;
+    struct pipeline_known_offset *known; /* as the store had them at open */
+    int known_count, known_capacity;
+    char stored_cluster[128]; /* "" in a new store */
+    char cluster[128]; /* that answered; written once, before is_cluster_known */
+    atomic_bool is_cluster_known;
+    bool is_cluster_put;
+    struct pipeline_position *positions; /* by dense partition index */
+    atomic_int count;
+};
+
+struct pipeline_position {
+    _Atomic int64_t next; /* −1 until started */
+    int64_t put; /* what the last epoch's meta holds */
+    char *name; /* "topic/partition" */
+};
+
+FR_CHECKED bool pipeline_offsets__init(struct pipeline_offsets *offsets, struct store *store, struct fr_err *err);
+void pipeline_offsets__fini(struct pipeline_offsets *offsets);
+
+/* Refuses a cluster that is not the store's. `is_embedded`: a new id at each start is expected. On ingest's helper thread. */
+FR_CHECKED bool pipeline_offsets__cluster(struct pipeline_offsets *offsets, const char *cluster_id, bool is_embedded,
+                                          const char *store_path, struct fr_err *err);
+
+/* The next offset of a partition now found, −1 where the store has none. On ingest's helper thread. */
+int64_t pipeline_offsets__start(struct pipeline_offsets *offsets, int partition, const char *topic, int32_t number);
+
+/* By a lane, inside the gate. */
+void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, int64_t next);
+
+int64_t pipeline_offsets__next(struct pipeline_offsets *offsets, int partition); /* −1: not started */
+
+/* Puts what changed since the last epoch; in the committer's boundary. */
+void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *store);
+
+/* Copies the offsets as of now into next[0..count). */
+int pipeline_offsets__copy(struct pipeline_offsets *offsets, int64_t *next, int count);
+
+/* ---- stream.c: how far the stream has come (S, T, lag, staleness) ---- */
+
+struct pipeline_progress { /* of one lane, which alone writes it; apart by cache line */
+    _Alignas(64) _Atomic int64_t stream_time_ms;
+    _Atomic uint64_t records;
+    _Atomic int64_t kafka_ts_ms;
+};
+
+struct pipeline_stream {
+    bool is_event_clock;
+    int64_t max_future_ms;
+    int64_t ready_lag_ms;
+    int lanes;
+    int64_t restored_time_ms; /* S of the epoch that was opened */
+    uint64_t restored_records;
+    int64_t restored_kafka_ts_ms;
+    struct pipeline_progress progress[PIPELINE_LANES_MAX];
+    _Atomic int64_t read_time_ms; /* the greatest T given out */
+    _Atomic int64_t caught_up_ms; /* wall clock of the last moment that stale_ms was 0; 0: never */
+    atomic_bool was_fresh; /* stale_ms was below ready_lag once */
+    struct pipeline_offsets *offsets;
+    struct ingest *_Atomic ingest; /* NULL until it is open */
+};
+
+/* What a status needs, read at one time. */
+struct pipeline_lag {
+    bool is_known; /* all partitions started, their end offsets known */
+    bool is_connected;
+    int64_t events; /* 0 when unknown */
+    int64_t stale_ms;
+};
+
+void pipeline_stream__restore(struct pipeline_stream *stream, struct store *store);
+void pipeline_stream__save(struct pipeline_stream *stream, struct store *store);
+
+/* By a lane, inside the gate, after its batch is applied. */
+void pipeline_stream__advance(struct pipeline_stream *stream, int lane, int64_t stream_time_ms, uint64_t records,
+                              int64_t kafka_ts_ms);
+
+int64_t pipeline_stream__time(struct pipeline_stream *stream); /* S, 0 before the first event */
+uint64_t pipeline_stream__records(struct pipeline_stream *stream); /* applied_events */
+int64_t pipeline_stream__horizon(struct pipeline_stream *stream); /* what no read can look behind */
+
+/* Any thread. Notes the moments at which the node is caught up, so ask every now and then. */
+struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream);
+
+/* T, and what a reply says beside it. Any thread. */
+struct pipeline_now {
+    int64_t read_time_ms;
+    int64_t stream_time_ms;
+    int64_t applied_lag_ms;
+};
+struct pipeline_now pipeline_stream__now(struct pipeline_stream *stream);
+
+/* ---- lane.c: what a batch does ---- */
+
+struct pipeline_lane {
+    struct agg_lane *scratch;
+    enum agg_outcome *outcomes; /* PIPELINE_BATCH_EVENTS */
+};
+
+struct pipeline_lanes {
+    struct store *store;
+    struct pipeline_stream *stream;
+    struct pipeline_offsets *offsets;
+    uint64_t dirty_bytes_most; /* batches wait above it */
+    int count;
+    struct pipeline_lane lanes[PIPELINE_LANES_MAX];
+    struct fr_counter *applied[PROTO_ACTIONS], *duplicate[PROTO_ACTIONS];
+    struct fr_counter *dedupe_unchecked, *too_late, *corrupt;
+    struct fr_histogram *apply, *freshness;
+};
+
+FR_CHECKED bool pipeline_lanes__init(struct pipeline_lanes *lanes, struct agg *agg, int count, struct fr_metrics *metrics,
+                                     struct fr_err *err);
+void pipeline_lanes__fini(struct pipeline_lanes *lanes);
+bool pipeline_lanes__batch(void *lanes, const struct ingest_batch *batch, struct fr_err *err); /* ingest_sink.batch */
+
+/* ---- committer.c: epochs ---- */
+
+enum { PIPELINE_COMMITS_MAX = 16 };
+
+struct pipeline_commit { /* one asker's request, and its own answer */
+    struct fr_queue *answers;
+    struct fr_err err;
+    bool is_durable;
+};
+
+struct pipeline_committer {
+    struct store *store;
+    struct pipeline_stream *stream;
+    struct pipeline_offsets *offsets;
+    struct ingest *_Atomic ingest;
+    int64_t period_ms;
+    uint64_t dirty_bytes_soon;
+    struct fr_queue *requests; /* struct pipeline_commit *, all of commits[] */
+    struct fr_queue *idle;
+    struct pipeline_commit commits[PIPELINE_COMMITS_MAX];
+    atomic_int holds; /* while above 0 no epoch turns unless asked for */
+    atomic_bool is_stopping;
+    _Atomic int64_t durable_time_ms; /* S of the last durable epoch */
+    int64_t *boundary_offsets;
+    int boundary_count;
+    int64_t boundary_time_ms;
+    pthread_t thread;
+    bool is_started;
+};
+
+FR_CHECKED bool pipeline_committer__start(struct pipeline_committer *committer, struct fr_err *err);
+
+/* Asks for an epoch and waits until it is durable. Any thread but the committer's. */
+FR_CHECKED bool pipeline_committer__commit(struct pipeline_committer *committer, int timeout_ms, struct fr_err *err);
+
+/* Joins the thread, then one last epoch. False: that epoch is not durable (the next start reads Kafka from the one before). */
+FR_CHECKED bool pipeline_committer__stop(struct pipeline_committer *committer, struct fr_err *err);
+
+/* After the server is closed: nobody can ask any more. */
+void pipeline_committer__fini(struct pipeline_committer *committer);
+
+/* ---- services ---- */
+
+struct pipeline_services { /* what calls may read; filled by the node before the server starts */
+    struct agg *agg;
+    struct store *store;
+    struct pipeline_stream *stream;
+    struct pipeline_offsets *offsets;
+    struct pipeline_committer *committer;
+    struct fr_metrics *metrics;
+    const char *brokers;
+    atomic_bool is_closing;
+    atomic_ulong next_request_id;
+};
+
+bool pipeline_features__get(void *services, struct server_call *call, const ProtobufCMessage *request,
+                            ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_features__describe(void *services, struct server_call *call, const ProtobufCMessage *request,
+                                 ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_admin__status(void *services, struct server_call *call, const ProtobufCMessage *request,
+                            ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_admin__checkpoint(void *services, struct server_call *call, const ProtobufCMessage *request,
+                                ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_admin__digest(void *services, struct server_call *call, const ProtobufCMessage *request,
+                            ProtobufCMessage **response, struct fr_err *err);
+
+/* The status as a message in `arena`; NULL when it has no room. */
+ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *services, struct fr_arena *arena);
+
+/* NULL when the node is ready, else why not. */
+const char *pipeline_admin__not_ready(struct pipeline_services *services);
+
+void pipeline_pages__status(void *services, struct fr_buffer *body, const char **content_type, int *status);
+void pipeline_pages__metrics(void *services, struct fr_buffer *body, const char **content_type, int *status);
+void pipeline_pages__health(void *services, struct fr_buffer *body, const char **content_type, int *status);
+void pipeline_pages__ready(void *services, struct fr_buffer *body, const char **content_type, int *status);
+extern const char pipeline_home_page[];
+void pipeline_pages__home(void *services, struct fr_buffer *body, const char **content_type, int *status);
+
+#endif

@@ -1,0 +1,143 @@
+/*
+ * What a batch does: load what only the disk has, then, inside the gate, apply the events and move the offsets and the stream's
+ * time, so that an epoch has all of a batch or nothing of it.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct fr_counter *event_counter(struct fr_metrics *metrics, int action, const char *outcome)
+{
+    char labels[96];
+
+    snprintf(labels, sizeof labels, "action=\"%s\",outcome=\"%s\"", proto_action_name((uint32_t)action), outcome);
+    return fr_metrics_counter(metrics, "freshet_events_total", labels, "Valid events by action and what became of them.");
+}
+
+static void register_metrics(struct pipeline_lanes *lanes, struct fr_metrics *metrics)
+{
+    for (int action = 1; action < PROTO_ACTIONS; action++) {
+        lanes->applied[action] = event_counter(metrics, action, "applied");
+        lanes->duplicate[action] = event_counter(metrics, action, "duplicate");
+    }
+    lanes->dedupe_unchecked = fr_metrics_counter(metrics, "freshet_dedupe_unchecked_total", NULL,
+                                                 "Events applied although a duplicate of them could no longer be told.");
+    lanes->too_late = fr_metrics_counter(metrics, "freshet_too_late_total", NULL,
+                                         "Shares of events that no window of an entity can count any more.");
+    lanes->corrupt = fr_metrics_counter(metrics, "freshet_corrupt_dropped_total", NULL,
+                                        "Shares of events dropped because their entity is quarantined.");
+    lanes->apply = fr_metrics_histogram(metrics, "freshet_apply_seconds", NULL, "Time to apply one batch.");
+    lanes->freshness =
+        fr_metrics_histogram(metrics, "freshet_freshness_seconds", NULL,
+                             "From a record's Kafka timestamp to its being readable, for the last record of a batch.");
+}
+
+bool pipeline_lanes__init(struct pipeline_lanes *lanes, struct agg *agg, int count, struct fr_metrics *metrics,
+                          struct fr_err *err)
+{
+    lanes->count = count;
+    register_metrics(lanes, metrics);
+    for (int i = 0; i < count; i++) {
+        lanes->lanes[i].scratch = agg_lane_new(agg, PIPELINE_BATCH_EVENTS);
+        lanes->lanes[i].outcomes = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].outcomes);
+        if (!lanes->lanes[i].scratch || !lanes->lanes[i].outcomes)
+            return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for %d lanes", count);
+    }
+    return true;
+}
+
+void pipeline_lanes__fini(struct pipeline_lanes *lanes)
+{
+    for (int i = 0; i < lanes->count; i++) {
+        agg_lane_free(lanes->lanes[i].scratch);
+        free(lanes->lanes[i].outcomes);
+    }
+    lanes->count = 0;
+}
+
+/* The budget's guard: an epoch sooner when much is dirty, no batch at all when far too much is. */
+static bool has_room(struct pipeline_lanes *lanes, struct fr_err *err)
+{
+    struct store_stats stats;
+
+    if (store_is_failed(lanes->store))
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: the store has failed; batches wait");
+    store_stats_read(lanes->store, &stats);
+    if (stats.dirty_bytes > lanes->dirty_bytes_most)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: %llu bytes wait for an epoch", (unsigned long long)stats.dirty_bytes);
+    return true;
+}
+
+static void count_events(struct pipeline_lanes *lanes, const struct ingest_batch *batch, const enum agg_outcome *outcomes,
+                         const struct agg_tally *tally)
+{
+    for (int i = 0; i < batch->event_count; i++) {
+        uint32_t action = batch->events[i].action;
+
+        fr_counter_add(outcomes[i] == AGG_DUPLICATE ? lanes->duplicate[action] : lanes->applied[action], 1);
+    }
+    fr_counter_add(lanes->dedupe_unchecked, tally->dedupe_unchecked);
+    fr_counter_add(lanes->too_late, tally->too_late);
+    fr_counter_add(lanes->corrupt, tally->corrupt);
+}
+
+static int64_t greatest_time(const struct ingest_batch *batch)
+{
+    int64_t greatest_ms = 0;
+
+    for (int i = 0; i < batch->event_count; i++)
+        greatest_ms = batch->events[i].ts_ms > greatest_ms ? batch->events[i].ts_ms : greatest_ms;
+    return greatest_ms;
+}
+
+static int64_t advance_offsets(struct pipeline_lanes *lanes, const struct ingest_batch *batch, uint64_t *records)
+{
+    int64_t kafka_ts_ms = -1;
+
+    for (int i = 0; i < batch->advance_count; i++) {
+        const struct ingest_advance *advance = &batch->advances[i];
+
+        pipeline_offsets__advance(lanes->offsets, advance->partition, advance->next_offset);
+        *records += advance->records;
+        kafka_ts_ms = advance->kafka_ts_ms > kafka_ts_ms ? advance->kafka_ts_ms : kafka_ts_ms;
+    }
+    return kafka_ts_ms;
+}
+
+bool pipeline_lanes__batch(void *user, const struct ingest_batch *batch, struct fr_err *err)
+{
+    struct pipeline_lanes *lanes = user;
+    struct pipeline_lane *lane = &lanes->lanes[batch->lane];
+    struct agg_tally tally = {0};
+    int64_t start_us = fr_clock_monotonic_us(), kafka_ts_ms;
+    uint64_t records = 0;
+    bool is_applied = true;
+
+    assert(batch->lane < lanes->count && batch->event_count <= PIPELINE_BATCH_EVENTS);
+    if (!has_room(lanes, err))
+        return false;
+    if (batch->event_count > 0 && !agg_batch_load(lane->scratch, batch->events, batch->event_count, err))
+        return false;
+
+    store_gate_enter(lanes->store);
+    if (batch->event_count > 0)
+        is_applied = agg_batch_apply(lane->scratch, batch->events, batch->event_count, pipeline_stream__horizon(lanes->stream),
+                                     lane->outcomes, &tally, err);
+    if (is_applied) {
+        kafka_ts_ms = advance_offsets(lanes, batch, &records);
+        pipeline_stream__advance(lanes->stream, batch->lane, greatest_time(batch), records, kafka_ts_ms);
+    }
+    store_gate_leave(lanes->store);
+    if (!is_applied)
+        return false;
+
+    count_events(lanes, batch, lane->outcomes, &tally);
+    fr_histogram_add_us(lanes->apply, fr_clock_monotonic_us() - start_us);
+    if (kafka_ts_ms >= 0)
+        fr_histogram_add_us(lanes->freshness, (fr_clock_wall_ms() - kafka_ts_ms) * 1000);
+    return true;
+}

@@ -1,0 +1,455 @@
+/*
+ * A node: opens its pieces in the order in which they need each other, and closes them in the order that loses nothing: no new
+ * batches, no new calls, one last epoch, then the rest.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+#include <freshet/v1/admin.pb-c.h>
+#include <freshet/v1/feature.pb-c.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum {
+    DRAIN_MS = 5000,
+    INGEST_CLOSE_MS = 5000,
+    WATCHDOG_MS = 20000,
+    INGEST_QUEUE_BYTES = 64 << 20,
+    METHODS = 5,
+    PAGES = 5,
+};
+
+struct pipeline_node {
+    struct pipeline_config *config;
+    struct fr_metrics *metrics;
+    struct store *store;
+    struct agg *agg;
+    struct ingest_broker *broker;
+    struct ingest *ingest;
+    struct server *server;
+    struct pipeline_offsets offsets;
+    struct pipeline_stream stream;
+    struct pipeline_lanes lanes;
+    struct pipeline_committer committer;
+    struct pipeline_services services;
+    struct server_method methods[METHODS];
+    struct server_page pages[PAGES];
+    char cluster_id[64]; /* of the embedded broker, drawn at each start; "" otherwise */
+    char brokers[512];
+    int wake; /* eventfd: asked to stop, or failed */
+    struct fr_err failure; /* written once, before is_failed */
+    atomic_bool is_failed;
+    atomic_bool is_asked;
+};
+
+/* ---- what ingest calls ---- */
+
+static bool on_cluster(void *user, const char *cluster_id, struct fr_err *err)
+{
+    struct pipeline_node *node = user;
+
+    return pipeline_offsets__cluster(&node->offsets, cluster_id, node->config->is_embedded, node->config->store_path, err);
+}
+
+static int64_t on_start(void *user, int partition, const char *topic, int32_t number)
+{
+    struct pipeline_node *node = user;
+
+    return pipeline_offsets__start(&node->offsets, partition, topic, number);
+}
+
+static bool on_batch(void *user, const struct ingest_batch *batch, struct fr_err *err)
+{
+    struct pipeline_node *node = user;
+
+    return pipeline_lanes__batch(&node->lanes, batch, err);
+}
+
+static void wake(struct pipeline_node *node)
+{
+    uint64_t one = 1;
+    ssize_t written = write(node->wake, &one, sizeof one);
+
+    (void)written; /* a full counter is as good as one more */
+}
+
+static void on_fatal(void *user, const struct fr_err *err)
+{
+    struct pipeline_node *node = user;
+
+    node->failure = *err;
+    atomic_store_explicit(&node->is_failed, true, memory_order_release);
+    wake(node);
+}
+
+/* ---- start ---- */
+
+static void fill_tables(struct pipeline_node *node)
+{
+    struct pipeline_services *services = &node->services;
+
+    node->methods[0] = (struct server_method){.service = "freshet.v1.FeatureService",
+                                              .name = "GetFeatures",
+                                              .request = &freshet__v1__get_features_request__descriptor,
+                                              .response = &freshet__v1__get_features_response__descriptor,
+                                              .group = SERVER_READ,
+                                              .handler = pipeline_features__get,
+                                              .user = services};
+    node->methods[1] = (struct server_method){.service = "freshet.v1.FeatureService",
+                                              .name = "Describe",
+                                              .request = &freshet__v1__describe_request__descriptor,
+                                              .response = &freshet__v1__describe_response__descriptor,
+                                              .group = SERVER_READ,
+                                              .handler = pipeline_features__describe,
+                                              .user = services};
+    node->methods[2] = (struct server_method){.service = "freshet.v1.AdminService",
+                                              .name = "Status",
+                                              .request = &freshet__v1__status_request__descriptor,
+                                              .response = &freshet__v1__status_response__descriptor,
+                                              .group = SERVER_ADMIN,
+                                              .handler = pipeline_admin__status,
+                                              .user = services};
+    node->methods[3] = (struct server_method){.service = "freshet.v1.AdminService",
+                                              .name = "Checkpoint",
+                                              .request = &freshet__v1__checkpoint_request__descriptor,
+                                              .response = &freshet__v1__checkpoint_response__descriptor,
+                                              .is_slow = true,
+                                              .group = SERVER_ADMIN,
+                                              .handler = pipeline_admin__checkpoint,
+                                              .user = services};
+    node->methods[4] = (struct server_method){.service = "freshet.v1.AdminService",
+                                              .name = "Digest",
+                                              .request = &freshet__v1__digest_request__descriptor,
+                                              .response = &freshet__v1__digest_response__descriptor,
+                                              .is_slow = true,
+                                              .group = SERVER_ADMIN,
+                                              .handler = pipeline_admin__digest,
+                                              .user = services};
+    node->pages[0] = (struct server_page){.path = "/status", .render = pipeline_pages__status, .user = services};
+    node->pages[1] = (struct server_page){.path = "/metrics", .render = pipeline_pages__metrics, .user = services};
+    node->pages[2] = (struct server_page){.path = "/healthz", .render = pipeline_pages__health, .user = services};
+    node->pages[3] = (struct server_page){.path = "/readyz", .render = pipeline_pages__ready, .user = services};
+    node->pages[4] = (struct server_page){.path = "/", .render = pipeline_pages__home, .user = services};
+}
+
+static bool open_state(struct pipeline_node *node, struct fr_err *err)
+{
+    struct pipeline_config *config = node->config;
+    struct store_options options = {.path = config->store_path,
+                                    .memory_bytes = config->memory_bytes,
+                                    .free_bytes_least = config->free_bytes_least,
+                                    .codec = agg_codec(config->catalogue),
+                                    .metrics = node->metrics};
+
+    if (!store_open(&options, &node->store, err))
+        return false;
+    node->stream.is_event_clock = config->is_event_clock;
+    node->stream.max_future_ms = config->max_future_ms;
+    node->stream.ready_lag_ms = config->ready_lag_ms;
+    node->stream.lanes = config->lanes;
+    node->stream.offsets = &node->offsets;
+    pipeline_stream__restore(&node->stream, node->store);
+    return pipeline_offsets__init(&node->offsets, node->store, err) &&
+           agg_open(&config->catalogue, node->store, node->stream.restored_time_ms, node->metrics, &node->agg, err);
+}
+
+static void fill_pieces(struct pipeline_node *node)
+{
+    uint64_t memory_bytes = node->config->memory_bytes;
+
+    node->lanes.store = node->store;
+    node->lanes.stream = &node->stream;
+    node->lanes.offsets = &node->offsets;
+    node->lanes.dirty_bytes_most = memory_bytes / 2;
+    node->committer.store = node->store;
+    node->committer.stream = &node->stream;
+    node->committer.offsets = &node->offsets;
+    node->committer.period_ms = node->config->epoch_ms;
+    node->committer.dirty_bytes_soon = memory_bytes / 4;
+    atomic_store(&node->committer.durable_time_ms, node->stream.restored_time_ms);
+    node->services.agg = node->agg;
+    node->services.store = node->store;
+    node->services.stream = &node->stream;
+    node->services.offsets = &node->offsets;
+    node->services.committer = &node->committer;
+    node->services.metrics = node->metrics;
+    node->services.brokers = node->brokers;
+}
+
+static uint64_t draw(void)
+{
+    uint64_t value = 0;
+
+    if (getrandom(&value, sizeof value, 0) != (ssize_t)sizeof value)
+        value = (uint64_t)fr_clock_wall_ms() * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)getpid();
+    return value;
+}
+
+static bool start_broker(struct pipeline_node *node, struct fr_err *err)
+{
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 1];
+    int count = node->config->topic_count;
+
+    if (!node->config->is_embedded) {
+        snprintf(node->brokers, sizeof node->brokers, "%s", node->config->brokers);
+        return true;
+    }
+    memcpy(topics, node->config->topics, (size_t)count * sizeof *topics);
+    if (node->config->dead_letters[0])
+        topics[count++] = (struct ingest_topic){.name = node->config->dead_letters, .partitions = 1};
+    if (!ingest_broker_start(topics, count, &node->broker, err))
+        return false;
+    snprintf(node->brokers, sizeof node->brokers, "%s", ingest_broker_address(node->broker));
+    snprintf(node->cluster_id, sizeof node->cluster_id, "embedded-%016" PRIx64, draw());
+    return true;
+}
+
+static bool start_server(struct pipeline_node *node, struct fr_err *err)
+{
+    struct server_options options = {.listen = node->config->listen,
+                                     .operations = node->config->operations,
+                                     .loops = node->config->loops,
+                                     .limits = node->config->limits,
+                                     .methods = node->methods,
+                                     .method_count = METHODS,
+                                     .pages = node->pages,
+                                     .page_count = PAGES,
+                                     .metrics = node->metrics};
+
+    return server_open(&options, &node->server, err) && server_start(node->server, err);
+}
+
+static bool start_ingest(struct pipeline_node *node, struct fr_err *err)
+{
+    struct pipeline_config *config = node->config;
+    struct ingest_options options = {
+        .brokers = node->brokers,
+        .cluster_id = node->cluster_id[0] ? node->cluster_id : NULL,
+        .group = config->group,
+        .topics = config->topics,
+        .topic_count = config->topic_count,
+        .dead_letters = config->dead_letters,
+        .start = config->start,
+        .properties = config->properties,
+        .property_count = config->property_count,
+        .lanes = config->lanes,
+        .batch_max = PIPELINE_BATCH_EVENTS,
+        .queue_bytes = INGEST_QUEUE_BYTES,
+        .max_future_ms = config->is_event_clock ? -1 : config->max_future_ms,
+        .metrics = node->metrics,
+        .sink = {.user = node, .cluster = on_cluster, .start = on_start, .batch = on_batch, .fatal = on_fatal}};
+
+    if (!ingest_open(&options, &node->ingest, err))
+        return false;
+    atomic_store_explicit(&node->stream.ingest, node->ingest, memory_order_release);
+    atomic_store_explicit(&node->committer.ingest, node->ingest, memory_order_release);
+    return true;
+}
+
+static bool start(struct pipeline_node *node, struct fr_err *err)
+{
+    if (!node->metrics || node->wake < 0)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory or file descriptors");
+    if (!open_state(node, err))
+        return false;
+    fill_pieces(node);
+    fill_tables(node);
+    atomic_store(&node->services.next_request_id, draw());
+    return pipeline_lanes__init(&node->lanes, node->agg, node->config->lanes, node->metrics, err) && start_broker(node, err) &&
+           pipeline_committer__start(&node->committer, err) && start_server(node, err) && start_ingest(node, err);
+}
+
+bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **ret, struct fr_err *err)
+{
+    struct pipeline_node *node = aligned_alloc(_Alignof(struct pipeline_node), sizeof *node);
+
+    if (!node)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for a node");
+    memset(node, 0, sizeof *node);
+    node->config = *config;
+    *config = NULL;
+    node->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    node->metrics = fr_metrics_new();
+    if (!start(node, err)) {
+        struct fr_err first = *err;
+
+        pipeline_node_close(node);
+        *err = first;
+        return false;
+    }
+    *ret = node;
+    return true;
+}
+
+/* ---- asking and waiting ---- */
+
+const char *pipeline_node_api(const struct pipeline_node *node)
+{
+    return server_api_address(node->server);
+}
+
+const char *pipeline_node_operations(const struct pipeline_node *node)
+{
+    return server_operations_address(node->server);
+}
+
+const char *pipeline_node_brokers(const struct pipeline_node *node)
+{
+    return node->brokers;
+}
+
+bool pipeline_node_is_ready(struct pipeline_node *node)
+{
+    return pipeline_admin__not_ready(&node->services) == NULL;
+}
+
+uint64_t pipeline_node_applied_events(struct pipeline_node *node)
+{
+    return pipeline_stream__records(&node->stream);
+}
+
+int64_t pipeline_node_lag_events(struct pipeline_node *node)
+{
+    struct pipeline_lag lag = pipeline_stream__lag(&node->stream);
+
+    return lag.is_known ? lag.events : -1;
+}
+
+void pipeline_node_stop(struct pipeline_node *node)
+{
+    int saved = errno;
+
+    atomic_store(&node->is_asked, true);
+    wake(node);
+    errno = saved;
+}
+
+bool pipeline_node_wait(struct pipeline_node *node, int timeout_ms, struct fr_err *failure)
+{
+    struct pollfd poll_fd = {.fd = node->wake, .events = POLLIN};
+    int64_t end_ms = fr_clock_monotonic_ms() + timeout_ms;
+
+    *failure = (struct fr_err){0};
+    while (!atomic_load(&node->is_asked) && !atomic_load_explicit(&node->is_failed, memory_order_acquire)) {
+        int64_t left_ms = timeout_ms < 0 ? -1 : end_ms - fr_clock_monotonic_ms();
+
+        if (timeout_ms >= 0 && left_ms < 0)
+            return false;
+        if (poll(&poll_fd, 1, (int)left_ms) == 0)
+            return false;
+    }
+    if (atomic_load_explicit(&node->is_failed, memory_order_acquire))
+        *failure = node->failure;
+    return true;
+}
+
+/* ---- close ---- */
+
+struct watchdog {
+    _Atomic int references; /* the node and the thread; who leaves last frees it */
+    atomic_bool is_done;
+    atomic_bool is_durable;
+};
+
+static void release(struct watchdog *dog)
+{
+    if (atomic_fetch_sub(&dog->references, 1) == 1)
+        free(dog);
+}
+
+/* A hang of a library at close must not keep a node from being started again: RELIABILITY asks for an end in every state. */
+static void *watch(void *user)
+{
+    struct watchdog *dog = user;
+    int64_t end_ms = fr_clock_monotonic_ms() + WATCHDOG_MS;
+
+    while (!atomic_load(&dog->is_done) && fr_clock_monotonic_ms() < end_ms)
+        fr_clock_sleep_ms(20);
+    if (!atomic_load(&dog->is_done)) {
+        bool is_durable = atomic_load(&dog->is_durable);
+
+        fr_log(FR_LOG_ERROR, "pipeline", "closing took longer than %d s: leaving at once; the last epoch %s",
+               WATCHDOG_MS / 1000,
+               is_durable ? "is durable" : "is not durable, the next start reads Kafka from the one before");
+        _exit(is_durable ? 0 : 1);
+    }
+    release(dog);
+    return NULL;
+}
+
+static struct watchdog *start_watchdog(void)
+{
+    struct watchdog *dog = calloc(1, sizeof *dog);
+    pthread_t thread;
+
+    if (!dog)
+        return NULL;
+    atomic_store(&dog->references, 2);
+    if (pthread_create(&thread, NULL, watch, dog) != 0) {
+        free(dog);
+        return NULL;
+    }
+    pthread_detach(thread);
+    return dog;
+}
+
+static bool commit_last(struct pipeline_node *node)
+{
+    struct fr_err err = {0};
+    bool is_durable = pipeline_committer__stop(&node->committer, &err);
+
+    if (!is_durable)
+        fr_log(FR_LOG_WARN, "pipeline", "the last epoch is not durable, the next start reads Kafka from the one before: %s",
+               err.message);
+    return is_durable;
+}
+
+/* What librdkafka still holds after its deadline is left to the end of the process. */
+static void close_ingest(struct pipeline_node *node)
+{
+    atomic_store_explicit(&node->stream.ingest, NULL, memory_order_release);
+    if (!ingest_close(node->ingest, INGEST_CLOSE_MS))
+        fr_log(FR_LOG_WARN, "pipeline", "the Kafka client did not close in %d s and is abandoned", INGEST_CLOSE_MS / 1000);
+    else if (node->broker)
+        ingest_broker_stop(node->broker);
+}
+
+void pipeline_node_close(struct pipeline_node *node)
+{
+    struct watchdog *dog;
+
+    if (!node)
+        return;
+    dog = start_watchdog();
+    atomic_store(&node->services.is_closing, true);
+    if (node->ingest)
+        ingest_stop(node->ingest);
+    if (node->server)
+        server_drain(node->server, DRAIN_MS);
+    if (commit_last(node) && dog)
+        atomic_store(&dog->is_durable, true);
+    server_close(node->server);
+    close_ingest(node);
+    pipeline_committer__fini(&node->committer);
+    pipeline_lanes__fini(&node->lanes);
+    agg_close(node->agg);
+    store_close(node->store);
+    pipeline_offsets__fini(&node->offsets);
+    pipeline_config_free(node->config);
+    fr_metrics_free(node->metrics);
+    if (node->wake >= 0)
+        close(node->wake);
+    free(node);
+    if (dog) {
+        atomic_store(&dog->is_done, true);
+        release(dog);
+    }
+}
