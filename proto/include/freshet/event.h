@@ -61,8 +61,8 @@ FR_CHECKED bool proto_event_decode(struct fr_slice wire, struct proto_event *eve
 /* One attribute by name: its value and true, or false when absent. A key given twice has its last value. */
 bool proto_event_attribute(const struct proto_event *event, struct fr_slice key, struct fr_slice *value);
 
-/* Calls `each` for every distinct attribute, in no promised order. */
-void proto_event_attributes(const struct proto_event *event, void (*each)(void *user, struct fr_slice key, struct fr_slice value),
+/* Calls `each` for every distinct attribute, by key. False, before any call, when memory for sorting is out. */
+bool proto_event_attributes(const struct proto_event *event, void (*each)(void *user, struct fr_slice key, struct fr_slice value),
                             void *user);
 
 /* Appends the wire form; zeros are left out; attributes are copied from event->wire. */
