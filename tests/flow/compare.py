@@ -1,0 +1,101 @@
+"""Every value of a node beside the oracle's."""
+
+import itertools
+
+from freshet.v1 import feature_pb2
+
+import node as node_module
+
+ITEMS_MAX = 2000
+LATER_MS = (0, 30_000, 600_000, 90_000_000)  # T, and 30 s, 10 min and 25 h after it
+UNKNOWN_ID = 18_446_744_073_709_551_557
+SHOWN = 5
+
+
+def field_values(field):
+    return list(field.ids) or list(field.ints) or list(field.numbers)
+
+
+def sequences_of(reply, match_features):
+    """As the oracle has them: (name, key) → (rows, fields), without the empty ones."""
+    found = {}
+    for sequence in reply.sequences:
+        fields = {field.name: field_values(field) for field in sequence.fields}
+        if any(fields.values()):
+            key = sequence.key if sequence.name in match_features else 0
+            assert (sequence.name, key) not in found, f"{sequence.name} twice"
+            found[sequence.name, key] = (list(sequence.rows), fields)
+    return found
+
+
+def differences(reply, wanted, match_features, item_ids):
+    """Sentences about what is not as it must be."""
+    if list(reply.user_columns) != wanted.user_columns or list(reply.item_columns) != wanted.item_columns:
+        yield f"columns {list(reply.user_columns)} {list(reply.item_columns)}, not {wanted.user_columns} {wanted.item_columns}"
+        return
+    if reply.user_present != wanted.user_present:
+        yield f"user_present is {reply.user_present}"
+    if list(reply.user_values) != wanted.user_values:
+        for column, got, right in zip(wanted.user_columns, reply.user_values, wanted.user_values):
+            if got != right:
+                yield f"{column} is {got}, not {right}"
+    if list(reply.item_present) != wanted.item_present:
+        wrong = [item for item, got, right in zip(item_ids, reply.item_present, wanted.item_present) if got != right]
+        yield f"item_present is wrong for items {wrong}"
+    if len(reply.item_values) != len(wanted.item_values):
+        yield f"{len(reply.item_values)} item values, not {len(wanted.item_values)}"
+    elif list(reply.item_values) != wanted.item_values:
+        cells = itertools.product(item_ids, wanted.item_columns)
+        for (item, column), got, right in zip(cells, reply.item_values, wanted.item_values):
+            if got != right:
+                yield f"{column} of item {item} is {got}, not {right}"
+    fields = {field.name: field_values(field) for field in reply.item_fields}
+    if fields != wanted.item_fields:
+        yield f"item_fields are {fields}, not {wanted.item_fields}"
+    found = sequences_of(reply, match_features)
+    for name in found.keys() | wanted.sequences.keys():
+        if found.get(name) != wanted.sequences.get(name):
+            yield f"sequence {name} is {found.get(name)}, not {wanted.sequences.get(name)}"
+
+
+def batches(ids, size):
+    for at in range(0, len(ids), size):
+        yield ids[at : at + size]
+
+
+def questions(events, users_every=1):
+    """[(user, items)]: all items without a user, and every user with the items that it touched and one that nobody did."""
+    items = sorted({event["item_id"] for event in events if event["item_id"]})
+    asked = [(0, batch) for batch in batches([*items, UNKNOWN_ID, 0], ITEMS_MAX)]
+    of_users = {}
+    for event in events:
+        if event["user_id"]:
+            of_users.setdefault(event["user_id"], {})[event["item_id"]] = True
+    for user in sorted(of_users)[::users_every]:
+        asked.append((user, [*list(of_users[user])[: ITEMS_MAX - 1], UNKNOWN_ID]))
+    return asked + [(UNKNOWN_ID, [])]
+
+
+def check_values(node, made, asked, later_ms=LATER_MS, names=()):
+    """Asks all of it at each time, over a kept connection, and compares. Returns the number of values compared."""
+    match_features = {feature.name for feature in made.features.values() if feature.match}
+    pipeline = node_module.Pipeline(node.api)
+    wrong, count = [], 0
+    for later in later_ms:
+        time_ms = made.stream_time_ms + later
+        requests = [
+            feature_pb2.GetFeaturesRequest(user_id=user, item_ids=items, as_of_ms=time_ms if later else 0, features=names)
+            for user, items in asked
+        ]
+        for (user, items), reply in zip(asked, pipeline.get_features(requests)):
+            assert reply.stream_time_ms == made.stream_time_ms
+            wanted = made.reply(user, items, time_ms, names=names)
+            count += len(reply.user_values) + len(reply.item_values)
+            for sentence in differences(reply, wanted, match_features, items):
+                wrong.append(f"user {user} at T + {later}: {sentence}")
+            if len(wrong) > 100:
+                break
+        made.cache.clear()
+    pipeline.close()
+    assert not wrong, "\n".join([f"{len(wrong)} differences", *wrong[:SHOWN]])
+    return count

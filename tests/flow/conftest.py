@@ -1,0 +1,72 @@
+"""What every flow test needs: the binary, a real broker, the public logs; each missing one skips by name, and fails in CI."""
+
+import os
+import pathlib
+
+import pytest
+
+MANDATORY = os.environ.get("CI") == "true"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="the long ones too")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: minutes, not seconds; only with --long")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        for item in items:
+            if "long" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="long: run with --all"))
+
+
+def missing(what):
+    if MANDATORY:
+        pytest.fail(f"{what}, and CI=true makes it mandatory")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def binary():
+    path = pathlib.Path(os.environ.get("FRESHET_BINARY", "build/release/freshet")).resolve()
+    if not path.exists():
+        missing(f"no binary at {path}; set FRESHET_BINARY")
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_kafka():
+    """The address of a real broker."""
+    brokers = os.environ.get("FRESHET_KAFKA")
+    if not brokers:
+        missing("no Apache Kafka here (tests/kafka/start said why); FRESHET_KAFKA names one")
+    return brokers
+
+
+@pytest.fixture(scope="session")
+def data():
+    """The directory of the public logs."""
+    directory = os.environ.get("FRESHET_TEST_DATA")
+    if not directory or not pathlib.Path(directory).is_dir():
+        missing("no public logs here; FRESHET_TEST_DATA names their directory")
+    return pathlib.Path(directory)
+
+
+@pytest.fixture
+def make_node(binary, tmp_path):
+    """Makes nodes that are killed when the test ends."""
+    import node as node_module  # here: it needs the generated messages, the oracle's own tests don't
+
+    made = []
+
+    def make(configuration, name=None):
+        node = node_module.Node(binary, configuration, tmp_path, name or f"node{len(made)}")
+        made.append(node)
+        return node
+
+    yield make
+    for node in made:
+        node.kill()

@@ -1,0 +1,69 @@
+"""Mistakes in a configuration. '@@' stands before the token that the message must point at; `mend` must be in the message."""
+
+HEAD = """entities:
+  user: { key: [user_id] }
+  item: { key: [item_id] }
+"""
+FEATURES = """features:
+  likes: { entity: item, actions: [like], aggregate: count, windows: [1h] }
+"""
+GOOD = HEAD + FEATURES
+
+
+def feature(text):
+    """A configuration whose second feature is `text`."""
+    return GOOD + f"  odd: {text}\n"
+
+
+MISTAKES = {
+    "unknown key at the top": (GOOD + "@@nodes: { lanes: 1 }\n", "node"),
+    "unknown key of node": (GOOD + "node: { @@clok: wall }\n", "clock"),
+    "unknown key of kafka": (GOOD + "kafka:\n  @@broker: embedded\n", "brokers"),
+    "unknown key of a topic": (GOOD + "kafka: { topics: [ { name: a, @@fromat: json } ] }\n", "format"),
+    "unknown key of store": (GOOD + "store: { @@pth: /tmp/x }\n", "path"),
+    "unknown key of server": (GOOD + "server: { @@listn: '127.0.0.1:1' }\n", "listen"),
+    "unknown key of an entity": (HEAD + "  room: { key: [room_id], @@retension: 1d }\n" + FEATURES, "retention"),
+    "unknown key of a feature": (feature("{ entity: item, aggregate: count, @@window: [1h] }"), "windows"),
+    "duplicate key": (GOOD + "node: { lanes: 1, @@lanes: 2 }\n", "lanes"),
+    "duplicate section": (GOOD + "node: { lanes: 1 }\n@@node: { lanes: 2 }\n", "node"),
+    "duplicate feature": (GOOD + "  @@likes: { entity: item, aggregate: count, windows: [1h] }\n", "likes"),
+    "duplicate entity": (HEAD + "  @@item: { key: [item_id] }\n" + FEATURES, "item"),
+    "text for a number": (GOOD + "node: { lanes: @@two }\n", "lanes"),
+    "negative number": (GOOD + "node: { lanes: @@-1 }\n", "lanes"),
+    "list for a text": (GOOD + "kafka: { group: @@[a, b] }\n", "group"),
+    "text for a map": (GOOD + "node: @@fast\n", "node"),
+    "map for a list": (feature("{ entity: item, aggregate: count, windows: @@{ a: 1h } }"), "windows"),
+    "span with a wrong unit": (GOOD + "node: { max_future: @@1x }\n", "max_future"),
+    "span without a unit": (GOOD + "node: { dedupe: { horizon: @@10 } }\n", "horizon"),
+    "size with a wrong unit": (GOOD + "store: { memory: @@12parsecs }\n", "memory"),
+    "unknown clock": (GOOD + "node: { clock: @@walls }\n", "wall"),
+    "unknown start": (GOOD + "kafka: { start: @@earlier }\n", "earliest"),
+    "unknown format": (GOOD + "kafka: { topics: [ { name: a, format: @@protobuff } ] }\n", "protobuf"),
+    "unknown entity": (feature("{ entity: @@itme, aggregate: count, windows: [1h] }"), "item"),
+    "unknown parent": ("entities:\n  user: { key: [user_id] }\n  item: { key: [item_id], parent: @@usr }\n" + FEATURES, "user"),
+    "unknown key field": ("entities:\n  item: { key: [@@itm_id] }\n" + FEATURES, "item_id"),
+    "unknown aggregate": (feature("{ entity: item, aggregate: @@cuont, windows: [1h] }"), "count"),
+    "unknown action": (feature("{ entity: item, actions: [like, @@wach], aggregate: count, windows: [1h] }"), "watch"),
+    "unknown field of a sequence": (
+        feature("{ entity: user, aggregate: last, limit: 3, fields: [item_id, @@acton] }"),
+        "action",
+    ),
+    "unknown field to sum": (feature("{ entity: item, aggregate: sum, of: @@valeu, windows: [1h] }"), "value"),
+    "unknown field in where": (feature("{ entity: item, where: @@'valu >= 3', aggregate: count, windows: [1h] }"), "value"),
+    "where that ends too early": (feature("{ entity: item, where: @@'value >=', aggregate: count, windows: [1h] }"), "where"),
+    "window too short": (feature("{ entity: item, aggregate: count, windows: [1h, @@10s] }"), "24"),
+    "window not of whole seconds": (feature("{ entity: item, aggregate: count, windows: [@@90500ms] }"), "second"),
+    "windows missing": (feature("@@{ entity: item, aggregate: count }"), "windows"),
+    "entity missing": (feature("@@{ aggregate: count, windows: [1h] }"), "entity"),
+    "aggregate missing": (feature("@@{ entity: item, windows: [1h] }"), "aggregate"),
+    "limit missing": (feature("@@{ entity: user, aggregate: last, fields: [item_id] }"), "limit"),
+    "of missing": (feature("@@{ entity: item, aggregate: sum, windows: [1h] }"), "of"),
+    "unknown feature in a set": (GOOD + "feature_sets: { a: { item: [@@likez] } }\n", "likes"),
+    "unknown part of a set": (GOOD + "feature_sets: { a: { @@itms: [likes] } }\n", "item"),
+}
+
+
+def placed(text):
+    """(text without the mark, line, column), both from 1."""
+    before, _, after = text.partition("@@")
+    return before + after, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1

@@ -1,0 +1,36 @@
+"""Configurations of the nodes under test."""
+
+import copy
+import pathlib
+
+import yaml
+
+CATALOGUE = yaml.safe_load(pathlib.Path(__file__).with_name("catalogue.yaml").read_text())
+
+
+def configuration(brokers, topic="freshet.events", format="protobuf", partitions=None, catalogue=None, **node):
+    """A whole configuration; `node` are settings of the node, `brokers` an address or "embedded"."""
+    topic_settings = {"name": topic, "format": format}
+    if partitions or brokers == "embedded":
+        topic_settings["partitions"] = partitions or 8
+    return {
+        "node": {"clock": "event", "lanes": 2, "dedupe": {"ids": 32, "horizon": "10m"}, **node},
+        "kafka": {"brokers": brokers, "topics": [topic_settings], "dead_letters": f"{topic}.dead"},
+        "store": {"memory": "256MiB", "epoch": "500ms"},
+        **copy.deepcopy(catalogue or CATALOGUE),
+    }
+
+
+TINY = yaml.safe_load(
+    """
+entities:
+  user: { key: [user_id] }
+  item: { key: [item_id] }
+features:
+  item_watches: { entity: item, actions: [watch], aggregate: count, windows: [1m, 1h] }
+  item_seconds: { entity: item, actions: [watch], aggregate: sum, of: value, windows: [1h], emit: [value, n] }
+  user_recent:  { entity: user, actions: [watch, like], aggregate: last, limit: 5, fields: [item_id, action, ts_ms, value] }
+feature_sets:
+  small: { user: [user_recent], item: [item_watches] }
+"""
+)
