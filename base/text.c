@@ -350,7 +350,7 @@ size_t fr_text__one_line(char *text, size_t length)
 
         if (c < 0x20 || c == 0x7f) {
             text[i] = ' ';
-        } else if (c == 0xc2 && i + 1 < length && (unsigned char)text[i + 1] < 0xa0) {
+        } else if (c == 0xc2 && i + 1 < length && ((unsigned char)text[i + 1] & 0xe0) == 0x80) {
             text[i] = text[i + 1] = ' '; /* U+0080 to U+009F steer terminals too */
         }
     }

@@ -18,9 +18,9 @@ struct fr_buffer {
     bool is_failed;
 };
 
-void fr_buffer_init(struct fr_buffer *buffer);   /* empty, no memory yet */
-void fr_buffer_fini(struct fr_buffer *buffer);   /* frees; the buffer is empty again */
-void fr_buffer_clear(struct fr_buffer *buffer);  /* length 0, is_failed off, memory kept */
+void fr_buffer_init(struct fr_buffer *buffer); /* empty, no memory yet */
+void fr_buffer_fini(struct fr_buffer *buffer); /* frees; the buffer is empty again */
+void fr_buffer_clear(struct fr_buffer *buffer); /* length 0, is_failed off, memory kept */
 
 /* Room for `bytes` more at the end; NULL (and is_failed) when out of memory. The caller adds what it wrote to length. */
 uint8_t *fr_buffer_reserve(struct fr_buffer *buffer, size_t bytes);
@@ -29,10 +29,10 @@ void fr_buffer_append(struct fr_buffer *buffer, const void *bytes, size_t length
 void fr_buffer_append_text(struct fr_buffer *buffer, const char *text);
 void fr_buffer_append_byte(struct fr_buffer *buffer, uint8_t byte);
 void fr_buffer_append_format(struct fr_buffer *buffer, const char *format, ...) FR_PRINTF(2, 3);
-void fr_buffer_append_varint(struct fr_buffer *buffer, uint64_t value);         /* 1 to 10 bytes */
+void fr_buffer_append_varint(struct fr_buffer *buffer, uint64_t value); /* 1 to 10 bytes */
 void fr_buffer_append_zigzag(struct fr_buffer *buffer, int64_t value);
-void fr_buffer_append_fixed64(struct fr_buffer *buffer, uint64_t value);        /* little endian */
-void fr_buffer_append_be64(struct fr_buffer *buffer, uint64_t value);           /* big endian: sorts as the number */
+void fr_buffer_append_fixed64(struct fr_buffer *buffer, uint64_t value); /* little endian */
+void fr_buffer_append_be64(struct fr_buffer *buffer, uint64_t value); /* big endian: sorts as the number */
 
 static inline struct fr_slice fr_buffer_slice(const struct fr_buffer *buffer)
 {
@@ -52,7 +52,7 @@ static inline struct fr_reader fr_reader(struct fr_slice slice)
     return (struct fr_reader){.at = at, .end = at + slice.length};
 }
 
-uint64_t fr_reader_varint(struct fr_reader *reader);   /* 0 on failure */
+uint64_t fr_reader_varint(struct fr_reader *reader); /* 0 on failure */
 int64_t fr_reader_zigzag(struct fr_reader *reader);
 uint64_t fr_reader_fixed64(struct fr_reader *reader);
 struct fr_slice fr_reader_bytes(struct fr_reader *reader, size_t length); /* borrows; empty on failure */

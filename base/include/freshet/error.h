@@ -14,17 +14,17 @@
 enum { FR_MESSAGE_BYTES = 512 };
 
 enum fr_code {
-    FR_BAD_INPUT = 1,    /* refuse it and count it */
-    FR_BAD_CONFIG,       /* stop at start */
-    FR_PRECONDITION,     /* the request is well formed but cannot be answered in this state */
-    FR_UNAVAILABLE,      /* retry with backoff */
-    FR_EXHAUSTED,        /* slow the source down */
-    FR_DEADLINE,         /* the caller's time is up */
-    FR_CORRUPT,          /* quarantine it and keep the bytes */
-    FR_UNAUTHENTICATED,  /* no or a wrong credential */
-    FR_DENIED,           /* a known principal without the right */
-    FR_UNIMPLEMENTED,    /* no such method, encoding or kind here */
-    FR_CANCELLED,        /* the caller went away */
+    FR_BAD_INPUT = 1, /* refuse it and count it */
+    FR_BAD_CONFIG, /* stop at start */
+    FR_PRECONDITION, /* the request is well formed but cannot be answered in this state */
+    FR_UNAVAILABLE, /* retry with backoff */
+    FR_EXHAUSTED, /* slow the source down */
+    FR_DEADLINE, /* the caller's time is up */
+    FR_CORRUPT, /* quarantine it and keep the bytes */
+    FR_UNAUTHENTICATED, /* no or a wrong credential */
+    FR_DENIED, /* a known principal without the right */
+    FR_UNIMPLEMENTED, /* no such method, encoding or kind here */
+    FR_CANCELLED, /* the caller went away */
 };
 
 struct fr_err {

@@ -7,9 +7,9 @@
 
 #include <freshet/buffer.h>
 
-struct fr_metrics;   /* a registry */
-struct fr_counter;   /* monotonic, uint64 */
-struct fr_gauge;     /* double, goes up and down */
+struct fr_metrics; /* a registry */
+struct fr_counter; /* monotonic, uint64 */
+struct fr_gauge; /* double, goes up and down */
 struct fr_histogram; /* of microseconds, log-spaced buckets 1 µs … 100 s, exported in seconds */
 
 struct fr_metrics *fr_metrics_new(void); /* NULL when out of memory */

@@ -7,7 +7,7 @@
 #include <freshet/error.h>
 #include <freshet/slice.h>
 
-/* "250ms", "10s", "5m", "24h", "7d" → ms; "0" → 0. False for anything else, a negative or an overflow. */
+/* "250ms", "10s", "1.5h", "24h", "7d" → ms; "0" → 0. False for anything else, a negative or an overflow. */
 FR_CHECKED bool fr_text_span(struct fr_slice text, int64_t *ms);
 
 /* Writes a span in its largest exact unit, "5m"; at most 24 bytes. */
@@ -16,7 +16,10 @@ void fr_text_span_print(int64_t ms, char out[24]);
 /* "1024", "64KiB", "256MiB", "1GiB", "10TiB", also "kB MB GB" (powers of 1,000) → bytes. */
 FR_CHECKED bool fr_text_size(struct fr_slice text, uint64_t *bytes);
 
-/* All of `text` as a decimal integer, an unsigned one, or a finite or non-finite double (as strtod; no hex). */
+/*
+ * All of `text` as a decimal integer, an unsigned one, or a finite or non-finite double (as strtod in the C locale; no hex, no
+ * spaces, at most 1,100 characters). A refusal writes nothing.
+ */
 FR_CHECKED bool fr_text_int64(struct fr_slice text, int64_t *value);
 FR_CHECKED bool fr_text_uint64(struct fr_slice text, uint64_t *value);
 FR_CHECKED bool fr_text_double(struct fr_slice text, double *value);

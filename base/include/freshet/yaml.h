@@ -16,23 +16,23 @@ enum fr_yaml_kind { FR_YAML_NULL, FR_YAML_SCALAR, FR_YAML_LIST, FR_YAML_MAP };
 
 struct fr_yaml {
     enum fr_yaml_kind kind;
-    int line;   /* from 1; 0 for what came from --set */
+    int line; /* from 1; 0 for what came from --set */
     int column; /* from 1 */
-    bool is_quoted;             /* a scalar that was quoted is never a number, span … of its own accord, but reads as one */
-    struct fr_slice text;       /* of a scalar, terminated */
-    struct fr_slice written;    /* of a scalar, as it stands in the file, before ${NAME} and file: — what messages may quote */
-    int count;                  /* entries of a list or map */
-    struct fr_yaml **values;    /* of a list or map */
-    struct fr_yaml **keys;      /* of a map: scalars */
-    bool *is_read;              /* of a map: which entries somebody asked for */
+    bool is_quoted; /* a scalar that was quoted is never a number, span … of its own accord, but reads as one */
+    struct fr_slice text; /* of a scalar, terminated */
+    struct fr_slice written; /* of a scalar, as it stands in the file, before ${NAME} and file: — what messages may quote */
+    int count; /* entries of a list or map */
+    struct fr_yaml **values; /* of a list or map */
+    struct fr_yaml **keys; /* of a map: scalars */
+    bool *is_read; /* of a map: which entries somebody asked for */
     struct fr_yaml_asked *asked; /* of a map: the keys somebody asked for, to name the nearest */
-    struct fr_arena *arena;     /* where the tree lives */
+    struct fr_arena *arena; /* where the tree lives */
 };
 
 /* All mistakes of one check, in the order found. */
 struct fr_diagnostics {
-    const char *file;        /* as the user named it */
-    struct fr_buffer text;   /* one line each: "freshet.yaml:12:5: features.x.windows: …" */
+    const char *file; /* as the user named it */
+    struct fr_buffer text; /* one line each: "freshet.yaml:12:5: features.x.windows: …" */
     int count;
 };
 
@@ -46,7 +46,10 @@ bool fr_diagnostics_add(struct fr_diagnostics *diagnostics, const struct fr_yaml
 FR_CHECKED bool fr_yaml_parse(struct fr_slice text, struct fr_arena *arena, struct fr_yaml **root,
                               struct fr_diagnostics *diagnostics);
 
-/* Puts `a.b.c=value` (value read as YAML) into the tree, making maps on the way, for --set. False with the mistake told. */
+/*
+ * Puts `a.b[0].c=value` (value read as YAML) into the tree, making maps on the way, for --set. A key that holds dots is found when
+ * it is there, and made in quotes: kafka.properties."fetch.min.bytes"=1. False with the mistake told.
+ */
 FR_CHECKED bool fr_yaml_set(struct fr_yaml *root, const char *assignment, struct fr_arena *arena,
                             struct fr_diagnostics *diagnostics);
 
