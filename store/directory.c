@@ -1,0 +1,175 @@
+/*
+ * The directory of a store: FRESHET, the mark that it is ours, locked while a process has it open and naming that process;
+ * epochs/, where an epoch's file is written before RocksDB takes it over (what is left there by a crash was never durable and
+ * goes at open); the rest is RocksDB's. The lock is taken before RocksDB touches anything: RocksDB itself moves its log away
+ * before it looks at its own lock. flock(), not fcntl(): closing any other descriptor of the file would drop the latter.
+ */
+#include "internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+static const char mark_name[] = "FRESHET";
+static const char epochs_name[] = "epochs";
+
+static bool join(const char *path, const char *name, char out[PATH_MAX], struct fr_err *err)
+{
+    int length = snprintf(out, PATH_MAX, "%s/%s", path, name);
+
+    return (length > 0 && length < PATH_MAX) ||
+           fr_fail(err, FR_BAD_CONFIG, "store: the path '%.60s…' is too long; use a shorter store.path", path);
+}
+
+static bool make_one(const char *path, struct fr_err *err)
+{
+    struct stat status;
+
+    if (mkdir(path, 0700) == 0 || (errno == EEXIST && stat(path, &status) == 0 && S_ISDIR(status.st_mode)))
+        return true;
+    return fr_fail(err, FR_BAD_CONFIG, "store: cannot make the directory '%s': %s; make it or change store.path", path,
+                   strerror(errno));
+}
+
+static bool make_path(const char *path, struct fr_err *err)
+{
+    char part[PATH_MAX];
+
+    if (!join(path, "", part, err))
+        return false;
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        if (!make_one(part, err))
+            return false;
+        *slash = '/';
+    }
+    return true;
+}
+
+/* A freshly made file system has lost+found in it, and is as good as empty. */
+static bool check_ours(const char *path, struct fr_err *err)
+{
+    DIR *directory = opendir(path);
+    bool has_mark = false, has_others = false;
+    struct dirent *entry;
+
+    if (directory == NULL)
+        return fr_fail(err, FR_BAD_CONFIG, "store: cannot read the directory '%s': %s", path, strerror(errno));
+    while ((entry = readdir(directory)) != NULL) {
+        has_mark |= strcmp(entry->d_name, mark_name) == 0;
+        has_others |=
+            strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && strcmp(entry->d_name, "lost+found") != 0;
+    }
+    closedir(directory);
+    return has_mark || !has_others ||
+           fr_fail(err, FR_BAD_CONFIG, "store: '%s' holds other things; use an empty directory as store.path", path);
+}
+
+static bool fail_locked(const char *path, int mark, struct fr_err *err)
+{
+    char text[64] = {0};
+    long pid = 0;
+
+    if (errno != EWOULDBLOCK)
+        return fr_fail(err, FR_BAD_CONFIG, "store: cannot lock '%s': %s", path, strerror(errno));
+    if (pread(mark, text, sizeof(text) - 1, 0) > 0)
+        (void)!sscanf(text, "freshet store, pid %ld", &pid);
+    if (pid <= 0)
+        return fr_fail(err, FR_BAD_CONFIG, "store: cannot open '%s': locked by another process; stop it or change store.path",
+                       path);
+    return fr_fail(err, FR_BAD_CONFIG, "store: cannot open '%s': locked by pid %ld; stop it or change store.path", path, pid);
+}
+
+static bool lock(const char *path, int *lock_fd, struct fr_err *err)
+{
+    char mark_path[PATH_MAX], text[64];
+
+    if (!join(path, mark_name, mark_path, err))
+        return false;
+    int mark = open(mark_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (mark < 0)
+        return fr_fail(err, FR_BAD_CONFIG, "store: cannot open '%s': %s", mark_path, strerror(errno));
+    if (flock(mark, LOCK_EX | LOCK_NB) != 0) {
+        (void)fail_locked(path, mark, err);
+        close(mark);
+        return false;
+    }
+    int length = snprintf(text, sizeof(text), "freshet store, pid %ld\n", (long)getpid());
+    if (ftruncate(mark, 0) != 0 || pwrite(mark, text, (size_t)length, 0) != length) {
+        (void)fr_fail(err, FR_BAD_CONFIG, "store: cannot write '%s': %s", mark_path, strerror(errno));
+        close(mark);
+        return false;
+    }
+    *lock_fd = mark;
+    return true;
+}
+
+/* epochs/ made and emptied, and all of it known to the disk. */
+static bool clear_epochs(const char *path, struct fr_err *err)
+{
+    char epochs_path[PATH_MAX];
+
+    if (!join(path, epochs_name, epochs_path, err) || !make_one(epochs_path, err))
+        return false;
+
+    DIR *directory = opendir(epochs_path);
+    if (directory == NULL)
+        return fr_fail(err, FR_BAD_CONFIG, "store: cannot read the directory '%s': %s", epochs_path, strerror(errno));
+    struct dirent *entry;
+    while ((entry = readdir(directory)) != NULL)
+        if (entry->d_name[0] != '.')
+            (void)unlinkat(dirfd(directory), entry->d_name, 0); /* one that stays is overwritten */
+    closedir(directory);
+
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool is_synced = fd >= 0 && fsync(fd) == 0;
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    return is_synced || fr_fail(err, FR_BAD_CONFIG, "store: cannot sync '%s': %s", path, strerror(error));
+}
+
+bool store_directory__open(const char *path, int *lock_fd, struct fr_err *err)
+{
+    if (path == NULL || path[0] == 0)
+        return fr_fail(err, FR_BAD_CONFIG, "store: no path; set store.path");
+    if (!make_path(path, err) || !check_ours(path, err) || !lock(path, lock_fd, err))
+        return false;
+    if (clear_epochs(path, err))
+        return true;
+    store_directory__close(*lock_fd);
+    *lock_fd = -1;
+    return false;
+}
+
+void store_directory__close(int lock_fd)
+{
+    if (lock_fd >= 0)
+        close(lock_fd);
+}
+
+bool store_directory__free_bytes(const char *path, uint64_t *bytes, struct fr_err *err)
+{
+    struct statvfs status;
+
+    if (statvfs(path, &status) != 0)
+        return fr_fail(err, FR_UNAVAILABLE, "store: cannot ask for the free space of '%s': %s", path, strerror(errno));
+    *bytes = (uint64_t)status.f_bavail * status.f_frsize;
+    return true;
+}
+
+bool store_directory__epoch_path(const char *path, uint64_t epoch, char *out, size_t out_bytes, struct fr_err *err)
+{
+    int length = snprintf(out, out_bytes, "%s/%s/%020" PRIu64 ".sst", path, epochs_name, epoch);
+
+    return (length > 0 && (size_t)length < out_bytes) ||
+           fr_fail(err, FR_BAD_CONFIG, "store: the path '%.60s…' is too long", path);
+}

@@ -1,0 +1,137 @@
+/*
+ * RocksDB as the store uses it: one column family, ingested files only. The memtable and the WAL stay empty, which keeps clear
+ * of 7.8's trouble with both (writer hang after a stall, level 0 misordered by ingestion over memtable entries); what is left is
+ * files, the manifest and compaction. RocksDB's C API aborts when it cannot allocate: that, and only that, is out of our hands.
+ */
+#include "internal.h"
+
+#include <stdlib.h>
+
+enum {
+    CACHE_SHARE = 8, /* of the memory budget is block cache: 1/8 */
+    CACHE_BYTES_LEAST = 8 << 20,
+    BLOCK_BYTES = 8 << 10,
+    LEVELS = 7,
+};
+
+/* Copied by RocksDB into each options object that is given it. */
+static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache)
+{
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+
+    rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
+    rocksdb_block_based_options_set_format_version(table, 5);
+    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_block_based_options_set_whole_key_filtering(table, 1);
+    rocksdb_block_based_options_set_block_cache(table, cache);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+    return table;
+}
+
+static rocksdb_options_t *base_options(rocksdb_cache_t *cache)
+{
+    rocksdb_options_t *options = rocksdb_options_create();
+    rocksdb_block_based_table_options_t *table = table_options(cache);
+
+    rocksdb_options_set_block_based_table_factory(options, table);
+    rocksdb_block_based_options_destroy(table);
+    rocksdb_options_set_compression(options, rocksdb_lz4_compression);
+    return options;
+}
+
+static rocksdb_options_t *open_options(rocksdb_cache_t *cache)
+{
+    rocksdb_options_t *options = base_options(cache);
+    int compressions[LEVELS] = {rocksdb_lz4_compression, rocksdb_lz4_compression, rocksdb_lz4_compression,
+                                rocksdb_lz4_compression, rocksdb_lz4_compression, rocksdb_zstd_compression,
+                                rocksdb_zstd_compression};
+
+    rocksdb_options_set_create_if_missing(options, 1);
+    rocksdb_options_set_paranoid_checks(options, 1);
+    rocksdb_options_set_num_levels(options, LEVELS);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+    rocksdb_options_set_compression_per_level(options, compressions, LEVELS);
+    rocksdb_options_set_max_background_jobs(options, 2);
+    rocksdb_options_set_max_open_files(options, 512);
+    rocksdb_options_set_write_buffer_size(options, 1 << 20); /* never used */
+    rocksdb_options_set_max_manifest_file_size(options, 16 << 20);
+    rocksdb_options_set_bytes_per_sync(options, 1 << 20); /* no compaction saves its dirty pages up for one long fsync */
+    rocksdb_options_set_stats_dump_period_sec(options, 0);
+    rocksdb_options_set_stats_persist_period_sec(options, 0);
+    rocksdb_options_set_info_log_level(options, 2); /* warnings */
+    rocksdb_options_set_max_log_file_size(options, 4 << 20);
+    rocksdb_options_set_keep_log_file_num(options, 4);
+    return options;
+}
+
+bool store_disk__is_corruption(const char *message)
+{
+    return strncmp(message, "Corruption", strlen("Corruption")) == 0;
+}
+
+bool store_disk__fail(char *message, struct fr_err *err, const char *path, const char *what)
+{
+    enum fr_code code = store_disk__is_corruption(message) ? FR_CORRUPT : FR_UNAVAILABLE;
+
+    (void)fr_fail(err, code, "store: cannot %s in '%s': %s", what, path, message);
+    rocksdb_free(message);
+    return false;
+}
+
+bool store_disk__open(const char *path, uint64_t memory_bytes, struct store_disk *disk, struct fr_err *err)
+{
+    const char *names[] = {"default"};
+    uint64_t cache_bytes = memory_bytes / CACHE_SHARE;
+    char *message = NULL;
+
+    disk->cache = rocksdb_cache_create_lru(cache_bytes > CACHE_BYTES_LEAST ? cache_bytes : CACHE_BYTES_LEAST);
+    disk->options = open_options(disk->cache);
+    disk->sst_options = base_options(disk->cache);
+    disk->env = rocksdb_envoptions_create();
+    disk->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(disk->read, 1);
+    disk->ingest = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(disk->ingest, 1);
+    rocksdb_ingestexternalfileoptions_set_snapshot_consistency(disk->ingest, 1);
+    rocksdb_ingestexternalfileoptions_set_allow_blocking_flush(disk->ingest, 0); /* there is nothing to flush, ever */
+
+    const rocksdb_options_t *family_options[] = {disk->options};
+    disk->db = rocksdb_open_column_families(disk->options, path, 1, names, family_options, &disk->family, &message);
+    if (message == NULL)
+        return true;
+    (void)fr_fail(err, FR_CORRUPT,
+                  "store: cannot open '%s': %s; restore a backup, or move the directory away and replay from Kafka", path,
+                  message);
+    rocksdb_free(message);
+    disk->db = NULL;
+    store_disk__close(disk);
+    return false;
+}
+
+void store_disk__close(struct store_disk *disk)
+{
+    if (disk->db != NULL) {
+        rocksdb_column_family_handle_destroy(disk->family);
+        rocksdb_close(disk->db);
+    }
+    if (disk->cache != NULL) {
+        rocksdb_ingestexternalfileoptions_destroy(disk->ingest);
+        rocksdb_readoptions_destroy(disk->read);
+        rocksdb_envoptions_destroy(disk->env);
+        rocksdb_options_destroy(disk->sst_options);
+        rocksdb_options_destroy(disk->options);
+        rocksdb_cache_destroy(disk->cache);
+    }
+    *disk = (struct store_disk){0};
+}
+
+int store_disk__level0_files(const struct store_disk *disk)
+{
+    /* A string property: rocksdb_property_int() answers −1 for it. */
+    char *text = rocksdb_property_value(disk->db, "rocksdb.num-files-at-level0");
+    int files = text != NULL ? (int)strtol(text, NULL, 10) : -1;
+
+    rocksdb_free(text);
+    return files;
+}

@@ -1,0 +1,261 @@
+/*
+ * The epoch. For an instant the committer holds the gate alone: the meta records of that instant are put, each stripe's list of
+ * changed entities is set aside, and the turn counts up; from then on changes are the next epoch's. Then, with lanes running, it
+ * encodes what was set aside part by part, each under its stripe's lock, before anything that may wait (the dead letters, the
+ * disk): the sooner a part is encoded, the less is copied. One SST then makes all of it durable at once.
+ *
+ * A bit per part and turn says what is dirty. One epoch is in flight, so two turns are enough: even and odd.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+enum {
+    SST_SPARE_BYTES = 1 << 20, /* what an SST has beside its values, at the least */
+    KEEP_SHARE = 32, /* of the memory budget stays with the committer between two epochs */
+    FETCH_AHEAD = 8,
+};
+
+void store_gate_enter(struct store *store)
+{
+    pthread_rwlock_rdlock(&store->gate);
+}
+
+void store_gate_leave(struct store *store)
+{
+    pthread_rwlock_unlock(&store->gate);
+}
+
+/* Both refusals come before the turn: nothing has happened, and the store goes on. */
+static bool check_room(struct store *store, struct fr_err *err)
+{
+    int level0_files = store_disk__level0_files(&store->disk);
+    uint64_t dirty_bytes = 0, free_bytes;
+
+    atomic_store_explicit(&store->level0_files, level0_files, memory_order_relaxed);
+    if (level0_files > STORE_LEVEL0_FILES_MAX)
+        return fr_fail(err, FR_EXHAUSTED, "store: level 0 is deep (%d files; up to %d): compaction is behind; the epoch waits",
+                       level0_files, STORE_LEVEL0_FILES_MAX);
+
+    for (int i = 0; i < STORE_STRIPES; i++)
+        dirty_bytes += atomic_load_explicit(&store->stripes[i].dirty_bytes, memory_order_relaxed);
+    if (!store_directory__free_bytes(store->path, &free_bytes, err))
+        return false;
+    uint64_t needed = store->free_bytes_least + dirty_bytes + dirty_bytes / 2 + SST_SPARE_BYTES;
+    return free_bytes >= needed ||
+           fr_fail(err, FR_EXHAUSTED,
+                   "store: %" PRIu64 " MiB free on the disk of '%s', the epoch waits for %" PRIu64 " MiB; make room",
+                   free_bytes >> 20, store->path, needed >> 20);
+}
+
+void store_epoch__turn(struct store *store, const struct store_epoch *epoch)
+{
+    pthread_rwlock_wrlock(&store->gate);
+    if (epoch->boundary != NULL)
+        epoch->boundary(epoch->user, store);
+    for (int i = 0; i < STORE_STRIPES; i++) {
+        struct store_stripe *stripe = &store->stripes[i];
+
+        assert(stripe->pending == NULL);
+        stripe->pending = stripe->dirty;
+        stripe->dirty = NULL;
+        atomic_store_explicit(&stripe->dirty_bytes, 0, memory_order_relaxed);
+    }
+    store->turn++;
+    pthread_rwlock_unlock(&store->gate);
+}
+
+/* ---- Encoding ---- */
+
+/* The record of one part. An empty one is a delete, and nothing at all where nothing can be on disk. */
+static bool encode_part(struct store *store, struct store_entry *entry, const struct store_key *key, enum store_part part,
+                        struct fr_slice memory)
+{
+    uint8_t bit = (uint8_t)(1 << part);
+
+    fr_buffer_clear(&store->scratch);
+    if (memory.length > 0)
+        store->codec.encode(store->codec.user, key, part, memory.bytes, (uint32_t)memory.length, &store->scratch);
+    if (store->scratch.is_failed)
+        return false;
+    if (store->scratch.length == 0 && (entry->flags & bit) == 0)
+        return true;
+    if (!store_sst__add(&store->sst, key, part, fr_buffer_slice(&store->scratch)))
+        return false;
+    entry->flags = (uint8_t)(store->scratch.length > 0 ? entry->flags | bit : entry->flags & ~bit);
+    return true;
+}
+
+/* The parts of one entity that belong to the epoch; `done` collects them. Stripe locked. */
+static bool encode_entry(struct store *store, struct store_stripe *stripe, struct store_entry *entry, uint8_t *done)
+{
+    struct store_key key = store_entry__key(entry);
+    uint8_t parts = store_entry__dirty_parts(entry, store->turn - 1);
+    bool is_encoded = true;
+
+    store_entry__clear_dirty(entry, store->turn - 1, parts);
+    *done = parts;
+    for (enum store_part part = 0; part < STORE_PARTS; part++) {
+        struct store_block *copy;
+
+        if ((parts & 1 << part) == 0)
+            continue;
+        struct fr_slice memory = store_entry__take_boundary(stripe, entry, part, &copy);
+        is_encoded = is_encoded && encode_part(store, entry, &key, part, memory);
+        store_block__free(copy);
+    }
+    return is_encoded;
+}
+
+static bool encode_chunk(struct store *store, struct store_stripe *stripe, struct store_dirty *chunk)
+{
+    bool is_encoded = true;
+
+    for (uint32_t i = 0; is_encoded && i < chunk->count; i++) {
+        if (!store_sst__reserve(&store->sst, STORE_PARTS)) /* outside the lock: it may move megabytes */
+            return false;
+        if (i + FETCH_AHEAD < chunk->count)
+            __builtin_prefetch(chunk->entries[i + FETCH_AHEAD]);
+        pthread_mutex_lock(&stripe->lock);
+        if (i + FETCH_AHEAD / 2 < chunk->count)
+            __builtin_prefetch(chunk->entries[i + FETCH_AHEAD / 2]->parts[STORE_PART_ROWS]);
+        is_encoded = encode_entry(store, stripe, chunk->entries[i], &chunk->parts[i]);
+        pthread_mutex_unlock(&stripe->lock);
+    }
+    return is_encoded;
+}
+
+bool store_epoch__encode(struct store *store, struct fr_err *err)
+{
+    for (int i = 0; i < STORE_STRIPES; i++)
+        for (struct store_dirty *chunk = store->stripes[i].pending; chunk != NULL; chunk = chunk->next)
+            if (!encode_chunk(store, &store->stripes[i], chunk))
+                return fr_fail(err, FR_EXHAUSTED, "store: out of memory while encoding an epoch; it is tried again");
+    return true;
+}
+
+/* ---- Writing ---- */
+
+bool store_epoch__write(struct store *store, struct fr_err *err)
+{
+    uint64_t epoch = atomic_load_explicit(&store->epoch, memory_order_relaxed) + 1, file_bytes = 0;
+    char path[PATH_MAX], number[24];
+
+    if (store->sst.count == 0 && !store_meta__is_dirty(&store->meta) && !store->meta.is_failed)
+        return true;
+    if (!store_directory__epoch_path(store->path, epoch, path, sizeof(path), err))
+        return false;
+    (void)snprintf(number, sizeof(number), "%" PRIu64, epoch);
+    store_meta__put(&store->meta, "epoch", fr_slice_of(number));
+    if (store->meta.is_failed) {
+        atomic_store(&store->is_failed, true);
+        return fr_fail(err, FR_UNAVAILABLE, "store: out of memory lost a meta record; restart to open the last epoch");
+    }
+
+    if (store->sst.count > 0)
+        atomic_store(&store->has_entities, true); /* before they can be there */
+    if (!store_sst__ingest(&store->sst, &store->meta, &store->disk, path, &file_bytes, err)) {
+        atomic_store(&store->is_failed, true);
+        return false;
+    }
+    atomic_store_explicit(&store->epoch, epoch, memory_order_relaxed);
+    atomic_store_explicit(&store->epoch_bytes, file_bytes, memory_order_relaxed);
+    store_meta__settle(&store->meta);
+    return true;
+}
+
+void store_epoch__settle(struct store *store)
+{
+    for (int i = 0; i < STORE_STRIPES; i++)
+        store_dirty__free(&store->stripes[i].pending);
+    store_sst__clear(&store->sst, store->memory_bytes / KEEP_SHARE);
+}
+
+/* ---- Taking a failed epoch back ---- */
+
+/*
+ * Its parts are the next epoch's now, as they are by now; what was copied of them is dropped. Whether a record of them is on
+ * disk is no longer known. True when the entity was not on the list of changed ones.
+ */
+static bool take_back_entry(struct store *store, struct store_stripe *stripe, struct store_entry *entry, uint8_t parts)
+{
+    uint64_t turn = store->turn;
+    uint8_t pending = store_entry__dirty_parts(entry, turn - 1);
+    uint8_t dirty = store_entry__dirty_parts(entry, turn);
+
+    parts |= pending;
+    for (enum store_part part = 0; part < STORE_PARTS; part++) {
+        struct store_block *copy;
+        uint32_t bytes;
+
+        if ((pending & 1 << part) != 0) {
+            (void)store_entry__take_boundary(stripe, entry, part, &copy);
+            store_block__free(copy);
+        }
+        (void)store_entry_read(entry, part, &bytes);
+        if ((parts & ~dirty & 1 << part) != 0)
+            store_stripe__count(&stripe->dirty_bytes, bytes);
+    }
+    store_entry__clear_dirty(entry, turn - 1, pending);
+    store_entry__set_dirty(entry, turn, parts);
+    entry->flags |= parts;
+    return dirty == 0;
+}
+
+static void take_back_stripe(struct store *store, struct store_stripe *stripe)
+{
+    for (struct store_dirty *chunk = stripe->pending; chunk != NULL; chunk = chunk->next) {
+        uint32_t kept = 0;
+
+        for (uint32_t i = 0; i < chunk->count; i++)
+            if (take_back_entry(store, stripe, chunk->entries[i], chunk->parts[i]))
+                chunk->entries[kept++] = chunk->entries[i];
+        memset(chunk->parts, 0, sizeof(chunk->parts));
+        chunk->count = kept;
+    }
+    store_dirty__splice(&stripe->dirty, &stripe->pending);
+}
+
+void store_epoch__take_back(struct store *store)
+{
+    for (int i = 0; i < STORE_STRIPES; i++) {
+        struct store_stripe *stripe = &store->stripes[i];
+
+        if (stripe->pending == NULL)
+            continue;
+        pthread_mutex_lock(&stripe->lock);
+        take_back_stripe(store, stripe);
+        pthread_mutex_unlock(&stripe->lock);
+    }
+    store_sst__clear(&store->sst, store->memory_bytes / KEEP_SHARE);
+}
+
+/* ---- All of it ---- */
+
+bool store_epoch_commit(struct store *store, const struct store_epoch *epoch, struct fr_err *err)
+{
+    int64_t start_us = fr_clock_monotonic_us();
+
+    if (store_is_failed(store))
+        return fr_fail(err, FR_UNAVAILABLE, "store: a write to '%s' failed before; restart to open its last epoch",
+                       store->path);
+    if (!check_room(store, err))
+        return false;
+
+    store_epoch__turn(store, epoch);
+    bool is_durable = store_epoch__encode(store, err) &&
+                      (epoch->before_durable == NULL || epoch->before_durable(epoch->user, err)) &&
+                      store_epoch__write(store, err);
+    if (is_durable)
+        store_epoch__settle(store);
+    else
+        store_epoch__take_back(store);
+
+    store__measure_epoch(store, fr_clock_monotonic_us() - start_us);
+    return is_durable;
+}

@@ -1,0 +1,299 @@
+/*
+ * What the files of the store share. An entity is one cache line; its parts hang off it as blocks. A stripe is a lock, a slice
+ * of the hash table and the list of its entities that changed since the last boundary.
+ *
+ * Locks, in this order: the gate (lanes shared, the committer alone for an instant), then one stripe. A lane's changes need
+ * both; what the committer encodes or takes back, and what a reader reads or loads, needs the stripe only.
+ */
+#ifndef STORE_INTERNAL_H
+#define STORE_INTERNAL_H
+
+#include <freshet/arena.h>
+#include <freshet/store.h>
+
+#include <assert.h>
+#include <pthread.h>
+#include <rocksdb/c.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+
+enum {
+    STORE_KEY_BYTES_MAX = 1 + 2 + 8 * STORE_KEY_IDS_MAX + 1,
+    STORE_KEY_PADDED_BYTES = 32,
+    STORE_PART_BYTES_MAX = 1 << 30,
+    STORE_LEVEL0_FILES_MAX = 12, /* ingestion bypasses RocksDB's own brake (107 files without an error, measured) */
+    STORE_DIRTY_ENTRIES = 55, /* makes a chunk of the dirty list 512 bytes */
+};
+
+/* ---- Keys (keys.c) ---- */
+
+/* A key as on disk, padded with zeros, its length in the last byte: memcmp of all 32 is the order of the keys on disk. */
+struct store_disk_key {
+    uint8_t bytes[STORE_KEY_PADDED_BYTES];
+};
+
+static inline size_t store_disk_key__length(const struct store_disk_key *key)
+{
+    return key->bytes[STORE_KEY_PADDED_BYTES - 1];
+}
+
+static inline int store_disk_key__compare(const struct store_disk_key *a, const struct store_disk_key *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+void store_key__encode(const struct store_key *key, enum store_part part, struct store_disk_key *disk_key);
+FR_CHECKED bool store_key__decode(struct fr_slice bytes, struct store_key *key, enum store_part *part);
+
+/* The first bytes of a key in hex, for messages. */
+struct store_key_text {
+    char text[2 * STORE_KEY_BYTES_MAX + 1];
+};
+struct store_key_text store_key__print(struct fr_slice bytes);
+
+/* ---- Entities and their parts (entry.c) ---- */
+
+struct store_block {
+    uint32_t bytes;
+    uint32_t capacity;
+    struct store_block *before; /* what the part was at the boundary, while the committer has not encoded it yet */
+    alignas(16) uint8_t memory[];
+};
+
+enum { STORE_ON_DISK = 0x0F, STORE_CORRUPT = 0x10 }; /* of `flags` */
+
+struct store_entry {
+    uint64_t ids[STORE_KEY_IDS_MAX];
+    uint16_t partition;
+    uint8_t kind;
+    uint8_t id_count;
+    uint8_t stripe;
+    uint8_t dirty; /* a bit per part: low half, changed in an even turn; high half, in an odd one */
+    uint8_t copied; /* a bit per part: `before` of its block is the state at the boundary; no block before: it was empty */
+    uint8_t flags; /* a bit per part that has, or may have, a record on disk; and STORE_CORRUPT */
+    struct store_block *parts[STORE_PARTS];
+};
+static_assert(sizeof(struct store_entry) == 64, "an entity is one cache line");
+static_assert(STORE_PARTS == 4, "the bits of an entry count on four parts");
+
+struct store_stripe;
+
+struct store_entry *store_entry__new(const struct store_key *key, uint8_t stripe); /* NULL when out of memory */
+void store_entry__free(struct store_entry *entry); /* with its parts */
+bool store_entry__is(const struct store_entry *entry, const struct store_key *key);
+struct store_key store_entry__key(const struct store_entry *entry);
+size_t store_entry__memory_bytes(const struct store_entry *entry);
+
+/* A block holding a copy of `memory`; NULL when out of memory. */
+struct store_block *store_block__new(struct fr_slice memory);
+size_t store_block__memory_bytes(const struct store_block *block);
+void store_block__free(struct store_block *block); /* takes NULL */
+
+/* The bits of the parts changed in `turn`, and back to where they stand in `dirty`. */
+static inline uint8_t store_entry__dirty_parts(const struct store_entry *entry, uint64_t turn)
+{
+    return (uint8_t)((entry->dirty >> ((turn & 1) * STORE_PARTS)) & 0x0F);
+}
+
+static inline void store_entry__set_dirty(struct store_entry *entry, uint64_t turn, unsigned parts)
+{
+    entry->dirty = (uint8_t)(entry->dirty | parts << ((turn & 1) * STORE_PARTS));
+}
+
+static inline void store_entry__clear_dirty(struct store_entry *entry, uint64_t turn, unsigned parts)
+{
+    entry->dirty = (uint8_t)(entry->dirty & ~(parts << ((turn & 1) * STORE_PARTS)));
+}
+
+/*
+ * The part as it was at the last boundary, for the committer, stripe locked: takes its copy or points to the part itself. From
+ * now on lanes need not copy it any more. *copy, when set, is the caller's to free.
+ */
+struct fr_slice store_entry__take_boundary(struct store_stripe *stripe, struct store_entry *entry, enum store_part part,
+                                           struct store_block **copy);
+
+/* ---- The list of changed entities of a stripe (dirty.c) ---- */
+
+struct store_dirty {
+    struct store_dirty *next;
+    uint32_t count;
+    uint8_t parts[STORE_DIRTY_ENTRIES]; /* encoded for the epoch being written, so that a failed one can be taken back */
+    struct store_entry *entries[STORE_DIRTY_ENTRIES];
+};
+
+bool store_dirty__reserve(struct store_dirty **list); /* room for one more; false when out of memory */
+void store_dirty__add(struct store_dirty **list, struct store_entry *entry);
+void store_dirty__splice(struct store_dirty **list, struct store_dirty **others); /* others is then NULL; cannot fail */
+void store_dirty__free(struct store_dirty **list);
+
+/* ---- The table (table.c) ---- */
+
+struct store_slot {
+    uint64_t hash; /* whole, so that growing the table touches no entity */
+    struct store_entry *entry;
+};
+
+struct store_stripe {
+    alignas(64) pthread_mutex_t lock;
+    _Atomic(struct store_slot *) slots; /* atomic only for store_prefetch(), which looks without the lock */
+    _Atomic uint64_t slot_mask;
+    struct store_dirty *dirty; /* changed since the last boundary; with the gate */
+    struct store_dirty *pending; /* of the epoch being written; the committer's */
+    _Atomic uint64_t entities; /* these are written with the stripe locked, read by anyone */
+    _Atomic uint64_t memory_bytes;
+    _Atomic uint64_t dirty_bytes;
+    _Atomic uint64_t corrupt;
+};
+
+static inline void store_stripe__count(_Atomic uint64_t *counter, uint64_t added)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + added, memory_order_relaxed);
+}
+
+static inline struct store_stripe *store_stripe__of(struct store_stripe *stripes, uint64_t hash)
+{
+    return &stripes[hash >> 56];
+}
+
+struct store_stripe *store_table__new(void); /* STORE_STRIPES of them; NULL when out of memory */
+void store_table__free(struct store_stripe *stripes);
+struct store_entry *store_stripe__find(struct store_stripe *stripe, const struct store_key *key, uint64_t hash); /* locked */
+bool store_stripe__insert(struct store_stripe *stripe, struct store_entry *entry, uint64_t hash); /* locked; false: no memory */
+
+/* ---- The directory (directory.c) ---- */
+
+/*
+ * Makes `path` when missing, refuses a foreign one, locks it (the lock's descriptor into *lock_fd), makes the folder where
+ * epochs are written and empties it.
+ */
+FR_CHECKED bool store_directory__open(const char *path, int *lock_fd, struct fr_err *err);
+void store_directory__close(int lock_fd);
+FR_CHECKED bool store_directory__free_bytes(const char *path, uint64_t *bytes, struct fr_err *err);
+FR_CHECKED bool store_directory__epoch_path(const char *path, uint64_t epoch, char *out, size_t out_bytes, struct fr_err *err);
+
+/* ---- RocksDB (disk.c) ---- */
+
+struct store_disk {
+    rocksdb_t *db;
+    rocksdb_column_family_handle_t *family;
+    rocksdb_options_t *options;
+    rocksdb_options_t *sst_options;
+    rocksdb_envoptions_t *env;
+    rocksdb_cache_t *cache;
+    rocksdb_readoptions_t *read;
+    rocksdb_ingestexternalfileoptions_t *ingest;
+};
+
+FR_CHECKED bool store_disk__open(const char *path, uint64_t memory_bytes, struct store_disk *disk, struct fr_err *err);
+void store_disk__close(struct store_disk *disk);
+int store_disk__level0_files(const struct store_disk *disk); /* −1 when RocksDB does not say */
+bool store_disk__is_corruption(const char *message);
+
+/* Takes RocksDB's message (freed) into `err`: FR_CORRUPT for a failed checksum, else FR_UNAVAILABLE. Returns false. */
+bool store_disk__fail(char *message, struct fr_err *err, const char *path, const char *what);
+
+/* ---- One epoch's records (sst.c) ---- */
+
+struct store_record {
+    struct store_disk_key key;
+    const void *value; /* NULL: delete it */
+    size_t value_bytes;
+};
+
+struct store_sst {
+    struct store_record *records;
+    size_t count;
+    size_t capacity;
+    struct fr_arena *values;
+};
+
+FR_CHECKED bool store_sst__init(struct store_sst *sst); /* false when out of memory */
+void store_sst__fini(struct store_sst *sst);
+void store_sst__clear(struct store_sst *sst, size_t keep_bytes);
+bool store_sst__reserve(struct store_sst *sst, size_t records); /* false when out of memory */
+
+/* Adds a record, `value` copied; empty: a delete. Room must be reserved. False when out of memory. */
+bool store_sst__add(struct store_sst *sst, const struct store_key *key, enum store_part part, struct fr_slice value);
+
+struct store_meta;
+
+/* Writes the changed meta records and all of `sst` as the file `path`, and hands it to RocksDB: durable when true. */
+FR_CHECKED bool store_sst__ingest(struct store_sst *sst, const struct store_meta *meta, const struct store_disk *disk,
+                                  const char *path, uint64_t *file_bytes, struct fr_err *err);
+
+/* ---- Meta records (meta.c) ---- */
+
+struct store_meta_record {
+    char *name;
+    uint8_t *value;
+    size_t value_bytes;
+    bool is_dirty;
+    bool is_deleted;
+};
+
+struct store_meta {
+    struct store_meta_record *records; /* by name */
+    size_t count;
+    size_t capacity;
+    bool is_failed; /* out of memory: an epoch without it would be a lie */
+};
+
+FR_CHECKED bool store_meta__load(struct store_meta *meta, const struct store_disk *disk, const char *path, struct fr_err *err);
+void store_meta__fini(struct store_meta *meta);
+bool store_meta__is_dirty(const struct store_meta *meta);
+void store_meta__settle(struct store_meta *meta); /* what was dirty is durable */
+void store_meta__put(struct store_meta *meta, const char *name, struct fr_slice value);
+struct fr_slice store_meta__get(const struct store_meta *meta, const char *name);
+
+/* ---- The store ---- */
+
+struct store_metrics {
+    struct fr_histogram *epoch_seconds;
+    struct fr_gauge *epoch_bytes;
+    struct fr_gauge *entities;
+    struct fr_gauge *memory_bytes;
+    struct fr_gauge *dirty_bytes;
+    struct fr_gauge *level0_files;
+    struct fr_counter *corrupt;
+    struct fr_counter *loads_found;
+    struct fr_counter *loads_absent;
+};
+
+struct store {
+    char *path;
+    uint64_t memory_bytes;
+    uint64_t free_bytes_least;
+    struct store_codec codec;
+    uint64_t seeds[2];
+
+    struct store_stripe *stripes;
+    pthread_rwlock_t gate;
+    uint64_t turn; /* counts boundaries; read inside the gate, changed with the gate held alone */
+
+    int lock_fd;
+    struct store_disk disk;
+    struct store_meta meta;
+    struct store_sst sst; /* the committer's */
+    struct fr_buffer scratch; /* the committer's */
+    _Atomic bool has_entities; /* false: the disk holds none, and loads need not ask */
+    _Atomic bool is_failed; /* RocksDB failed once; a second write may abort the process */
+
+    _Atomic uint64_t epoch;
+    _Atomic uint64_t epoch_bytes;
+    _Atomic int64_t epoch_ms;
+    _Atomic int level0_files;
+    bool has_metrics;
+    struct store_metrics metrics;
+};
+
+/* The three steps of a commit, apart for tests; all by the committer (epoch.c). */
+void store_epoch__turn(struct store *store, const struct store_epoch *epoch);
+FR_CHECKED bool store_epoch__encode(struct store *store, struct fr_err *err);
+FR_CHECKED bool store_epoch__write(struct store *store, struct fr_err *err);
+void store_epoch__take_back(struct store *store);
+void store_epoch__settle(struct store *store);
+
+/* Tells stats and metrics about an epoch that took so long (store.c). */
+void store__measure_epoch(struct store *store, int64_t took_us);
+
+#endif

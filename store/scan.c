@@ -1,0 +1,135 @@
+/*
+ * Reading a whole durable epoch from a snapshot, entity by entity, without the table: for digests, backups and checks.
+ */
+#include "internal.h"
+
+enum { READAHEAD_BYTES = 2 << 20 };
+
+/* The parts of the entity the iterator is at, gathered until the next one begins. */
+struct gathered {
+    struct store_key key;
+    bool is_any;
+    struct fr_buffer parts[STORE_PARTS];
+};
+
+/* Which snapshot the running scan of this thread sees, so that store_scan_meta() inside it sees the same. */
+static _Thread_local struct {
+    const struct store *store;
+    const rocksdb_snapshot_t *snapshot;
+} running;
+
+static bool is_same(const struct store_key *a, const struct store_key *b)
+{
+    return a->kind == b->kind && a->id_count == b->id_count && a->partition == b->partition &&
+           memcmp(a->ids, b->ids, sizeof(a->ids)) == 0;
+}
+
+static bool deliver(struct gathered *gathered,
+                    bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]), void *user)
+{
+    struct fr_slice disk[STORE_PARTS];
+
+    if (!gathered->is_any)
+        return true;
+    for (int part = 0; part < STORE_PARTS; part++)
+        disk[part] = fr_buffer_slice(&gathered->parts[part]);
+    bool goes_on = each(user, &gathered->key, disk);
+    for (int part = 0; part < STORE_PARTS; part++)
+        fr_buffer_clear(&gathered->parts[part]);
+    gathered->is_any = false;
+    return goes_on;
+}
+
+/* Walks all records; `last` is the key met last, for the message when the disk fails behind it. */
+static bool walk(rocksdb_iterator_t *iterator, struct gathered *gathered, struct store_key_text *last,
+                 bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]), void *user,
+                 struct fr_err *err)
+{
+    for (rocksdb_iter_seek(iterator, "\1", 1); rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
+        size_t key_bytes, value_bytes;
+        const char *key_at = rocksdb_iter_key(iterator, &key_bytes);
+        const char *value = rocksdb_iter_value(iterator, &value_bytes);
+        struct store_key key;
+        enum store_part part;
+
+        *last = store_key__print(fr_slice(key_at, key_bytes));
+        if (!store_key__decode(fr_slice(key_at, key_bytes), &key, &part))
+            return fr_fail(err, FR_CORRUPT, "store: a key that makes no sense: %s", last->text);
+        if (gathered->is_any && !is_same(&gathered->key, &key) && !deliver(gathered, each, user))
+            return true;
+        gathered->key = key;
+        gathered->is_any = true;
+        fr_buffer_append(&gathered->parts[part], value, value_bytes);
+        if (gathered->parts[part].is_failed)
+            return fr_fail(err, FR_EXHAUSTED, "store: out of memory while reading entity %s", last->text);
+    }
+    return true;
+}
+
+static bool scan_snapshot(struct store *store, rocksdb_readoptions_t *read,
+                          bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]),
+                          void *user, struct fr_err *err)
+{
+    rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(store->disk.db, read, store->disk.family);
+    struct store_key_text last = {"(the first)"};
+    struct gathered gathered = {0};
+    char *message = NULL;
+
+    bool is_done = walk(iterator, &gathered, &last, each, user, err);
+    rocksdb_iter_get_error(iterator, &message);
+    if (is_done && message != NULL)
+        is_done = fr_fail(err, store_disk__is_corruption(message) ? FR_CORRUPT : FR_UNAVAILABLE,
+                          "store: cannot read '%s' behind key %s: %s", store->path, last.text, message);
+    if (is_done)
+        (void)deliver(&gathered, each, user);
+    rocksdb_free(message);
+    rocksdb_iter_destroy(iterator);
+    for (int part = 0; part < STORE_PARTS; part++)
+        fr_buffer_fini(&gathered.parts[part]);
+    return is_done;
+}
+
+bool store_scan(struct store *store,
+                bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]), void *user,
+                struct fr_err *err)
+{
+    const rocksdb_snapshot_t *snapshot = rocksdb_create_snapshot(store->disk.db);
+    rocksdb_readoptions_t *read = rocksdb_readoptions_create();
+    typeof(running) outer = running;
+
+    rocksdb_readoptions_set_snapshot(read, snapshot);
+    rocksdb_readoptions_set_verify_checksums(read, 1);
+    rocksdb_readoptions_set_fill_cache(read, 0); /* a scan must not push the hot blocks out */
+    rocksdb_readoptions_set_readahead_size(read, READAHEAD_BYTES);
+    running.store = store;
+    running.snapshot = snapshot;
+    bool is_done = scan_snapshot(store, read, each, user, err);
+    running = outer;
+    rocksdb_readoptions_destroy(read);
+    rocksdb_release_snapshot(store->disk.db, snapshot);
+    return is_done;
+}
+
+bool store_scan_meta(struct store *store, const char *name, struct fr_buffer *value)
+{
+    rocksdb_readoptions_t *read = rocksdb_readoptions_create();
+    struct fr_buffer key;
+    char *message = NULL;
+    size_t bytes = 0;
+
+    if (running.store == store)
+        rocksdb_readoptions_set_snapshot(read, running.snapshot);
+    fr_buffer_init(&key);
+    fr_buffer_append_byte(&key, 0);
+    fr_buffer_append_text(&key, name);
+    char *found = key.is_failed ? NULL
+                                : rocksdb_get_cf(store->disk.db, read, store->disk.family, (const char *)key.bytes, key.length,
+                                                 &bytes, &message);
+    if (found != NULL)
+        fr_buffer_append(value, found, bytes);
+    rocksdb_free(found);
+    rocksdb_free(message);
+    fr_buffer_fini(&key);
+    rocksdb_readoptions_destroy(read);
+    return found != NULL && !value->is_failed;
+}

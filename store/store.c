@@ -1,0 +1,188 @@
+/*
+ * A store: opened, closed, measured.
+ */
+#include "internal.h"
+
+#include <freshet/text.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+static void register_metrics(struct store_metrics *metrics, struct fr_metrics *registry)
+{
+    *metrics = (struct store_metrics){
+        .epoch_seconds = fr_metrics_histogram(registry, "freshet_epoch_seconds", NULL, "From the boundary to durable."),
+        .epoch_bytes = fr_metrics_gauge(registry, "freshet_epoch_bytes", NULL, "Size of the last epoch's file."),
+        .entities = fr_metrics_gauge(registry, "freshet_state_entities", NULL, "Entities in memory."),
+        .memory_bytes = fr_metrics_gauge(registry, "freshet_state_bytes", NULL, "Memory of table, parts and copies."),
+        .dirty_bytes =
+            fr_metrics_gauge(registry, "freshet_state_dirty_bytes", NULL, "In parts changed since the last boundary."),
+        .level0_files = fr_metrics_gauge(registry, "freshet_level0_files", NULL, "Epoch files not compacted yet."),
+        .corrupt = fr_metrics_counter(registry, "freshet_state_corrupt_total", NULL, "Quarantined entities."),
+        .loads_found =
+            fr_metrics_counter(registry, "freshet_state_loads_total", "result=\"hit\"", "Entities asked of the disk."),
+        .loads_absent =
+            fr_metrics_counter(registry, "freshet_state_loads_total", "result=\"miss\"", "Entities asked of the disk."),
+    };
+}
+
+static bool init_gate(pthread_rwlock_t *gate)
+{
+    pthread_rwlockattr_t attributes;
+
+    /* The committer comes first: lanes that keep entering would starve it. No lane enters twice. */
+    if (pthread_rwlockattr_init(&attributes) != 0)
+        return false;
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    bool is_made = pthread_rwlock_init(gate, &attributes) == 0;
+    pthread_rwlockattr_destroy(&attributes);
+    return is_made;
+}
+
+static struct store *store_new(const struct store_options *options, struct fr_err *err)
+{
+    struct store *store = calloc(1, sizeof(*store));
+
+    if (store == NULL || !init_gate(&store->gate)) {
+        free(store);
+        (void)fr_fail(err, FR_EXHAUSTED, "store: out of memory");
+        return NULL;
+    }
+    store->lock_fd = -1;
+    store->turn = 1;
+    store->memory_bytes = options->memory_bytes;
+    store->free_bytes_least = options->free_bytes_least;
+    store->codec = options->codec;
+    store->has_metrics = options->metrics != NULL;
+    if (store->has_metrics)
+        register_metrics(&store->metrics, options->metrics);
+    fr_buffer_init(&store->scratch);
+    store->path = options->path != NULL ? strdup(options->path) : NULL;
+    store->stripes = store_table__new();
+    bool is_made = store_sst__init(&store->sst) && store->stripes != NULL && (store->path != NULL || options->path == NULL);
+    bool is_seeded = getrandom(store->seeds, sizeof(store->seeds), 0) == sizeof(store->seeds);
+    if (is_made && is_seeded)
+        return store;
+    (void)fr_fail(err, FR_EXHAUSTED, is_made ? "store: no random seed" : "store: out of memory");
+    store_close(store);
+    return NULL;
+}
+
+/* Writes the format into a store that has nothing yet. */
+static bool write_format(struct store *store, struct fr_err *err)
+{
+    char format[16];
+
+    if (atomic_load(&store->has_entities) || store->meta.count > 0)
+        return fr_fail(err, FR_CORRUPT,
+                       "store: '%s' does not say its format; restore a backup, or move the directory away and "
+                       "replay from Kafka",
+                       store->path);
+    (void)snprintf(format, sizeof(format), "%d", STORE_FORMAT);
+    store_meta__put(&store->meta, "format", fr_slice_of(format));
+    return store_epoch__write(store, err);
+}
+
+static bool check_format(struct store *store, struct fr_err *err)
+{
+    struct fr_slice text = store_meta__get(&store->meta, "format");
+    struct fr_slice epoch_text = store_meta__get(&store->meta, "epoch");
+    uint64_t format, epoch;
+
+    if (text.length == 0)
+        return write_format(store, err);
+    if (!fr_text_uint64(text, &format) || format == 0 || !fr_text_uint64(epoch_text, &epoch))
+        return fr_fail(err, FR_CORRUPT, "store: '%s' has a format or epoch that makes no sense; restore a backup", store->path);
+    if (format > STORE_FORMAT)
+        return fr_fail(err, FR_BAD_CONFIG, "store: '%s' has format %lu, this freshet knows %d; use the newer one that wrote it",
+                       store->path, (unsigned long)format, STORE_FORMAT);
+    atomic_store(&store->epoch, epoch);
+    return true;
+}
+
+static bool find_entities(struct store *store, struct fr_err *err)
+{
+    rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(store->disk.db, store->disk.read, store->disk.family);
+    char *message = NULL;
+
+    rocksdb_iter_seek(iterator, "\1", 1);
+    atomic_store(&store->has_entities, rocksdb_iter_valid(iterator) != 0);
+    rocksdb_iter_get_error(iterator, &message);
+    rocksdb_iter_destroy(iterator);
+    return message == NULL || store_disk__fail(message, err, store->path, "find the first entity");
+}
+
+bool store_open(const struct store_options *options, struct store **store, struct fr_err *err)
+{
+    struct store *opened = store_new(options, err);
+
+    if (opened == NULL)
+        return false;
+    if (store_directory__open(opened->path, &opened->lock_fd, err) &&
+        store_disk__open(opened->path, opened->memory_bytes, &opened->disk, err) &&
+        store_meta__load(&opened->meta, &opened->disk, opened->path, err) && find_entities(opened, err) &&
+        check_format(opened, err)) {
+        atomic_store(&opened->level0_files, store_disk__level0_files(&opened->disk));
+        *store = opened;
+        return true;
+    }
+    store_close(opened);
+    return false;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    store_disk__close(&store->disk);
+    store_directory__close(store->lock_fd); /* last: until RocksDB is done nobody else may begin */
+    store_meta__fini(&store->meta);
+    store_sst__fini(&store->sst);
+    fr_buffer_fini(&store->scratch);
+    store_table__free(store->stripes);
+    pthread_rwlock_destroy(&store->gate);
+    free(store->path);
+    free(store);
+}
+
+bool store_is_failed(const struct store *store)
+{
+    return atomic_load(&store->is_failed);
+}
+
+void store_stats_read(struct store *store, struct store_stats *stats)
+{
+    *stats = (struct store_stats){
+        .epoch = atomic_load_explicit(&store->epoch, memory_order_relaxed),
+        .epoch_bytes = atomic_load_explicit(&store->epoch_bytes, memory_order_relaxed),
+        .epoch_ms = atomic_load_explicit(&store->epoch_ms, memory_order_relaxed),
+        .level0_files = atomic_load_explicit(&store->level0_files, memory_order_relaxed),
+    };
+    for (int i = 0; i < STORE_STRIPES; i++) {
+        struct store_stripe *stripe = &store->stripes[i];
+
+        stats->entities += atomic_load_explicit(&stripe->entities, memory_order_relaxed);
+        stats->memory_bytes += atomic_load_explicit(&stripe->memory_bytes, memory_order_relaxed);
+        stats->dirty_bytes += atomic_load_explicit(&stripe->dirty_bytes, memory_order_relaxed);
+        stats->corrupt += atomic_load_explicit(&stripe->corrupt, memory_order_relaxed);
+    }
+}
+
+void store__measure_epoch(struct store *store, int64_t took_us)
+{
+    struct store_stats stats;
+
+    atomic_store_explicit(&store->epoch_ms, took_us / 1000, memory_order_relaxed);
+    atomic_store_explicit(&store->level0_files, store_disk__level0_files(&store->disk), memory_order_relaxed);
+    if (!store->has_metrics)
+        return;
+    store_stats_read(store, &stats);
+    fr_histogram_add_us(store->metrics.epoch_seconds, took_us);
+    fr_gauge_set(store->metrics.epoch_bytes, (double)stats.epoch_bytes);
+    fr_gauge_set(store->metrics.entities, (double)stats.entities);
+    fr_gauge_set(store->metrics.memory_bytes, (double)stats.memory_bytes);
+    fr_gauge_set(store->metrics.dirty_bytes, (double)stats.dirty_bytes);
+    fr_gauge_set(store->metrics.level0_files, stats.level0_files);
+}

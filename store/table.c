@@ -1,0 +1,133 @@
+/*
+ * The state table: 256 stripes by the high bits of the hash, each an open-addressing table by the low bits, probed line by line.
+ * A stripe doubles under its lock: at ten million entities it has 64 Ki slots, and moving them takes a fraction of a millisecond
+ * because a slot holds the whole hash. Nothing leaves the table yet; see load.c for what leaving will have to take care of.
+ */
+#include "internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { SLOTS_LEAST = 16 };
+
+static_assert(STORE_STRIPES == 256, "a stripe is the top byte of the hash");
+
+struct store_stripe *store_table__new(void)
+{
+    struct store_stripe *stripes = aligned_alloc(alignof(struct store_stripe), STORE_STRIPES * sizeof(*stripes));
+
+    if (stripes == NULL)
+        return NULL;
+    memset(stripes, 0, STORE_STRIPES * sizeof(*stripes));
+    for (int i = 0; i < STORE_STRIPES; i++)
+        pthread_mutex_init(&stripes[i].lock, NULL);
+    return stripes;
+}
+
+void store_table__free(struct store_stripe *stripes)
+{
+    for (int i = 0; stripes != NULL && i < STORE_STRIPES; i++) {
+        struct store_stripe *stripe = &stripes[i];
+
+        for (uint64_t slot = 0; stripe->slots != NULL && slot <= stripe->slot_mask; slot++)
+            if (stripe->slots[slot].entry != NULL)
+                store_entry__free(stripe->slots[slot].entry);
+        free(stripe->slots);
+        store_dirty__free(&stripe->dirty);
+        store_dirty__free(&stripe->pending);
+        pthread_mutex_destroy(&stripe->lock);
+    }
+    free(stripes);
+}
+
+static void put(struct store_slot *slots, uint64_t mask, struct store_slot slot)
+{
+    uint64_t at = slot.hash & mask;
+
+    while (slots[at].entry != NULL)
+        at = (at + 1) & mask;
+    slots[at] = slot;
+}
+
+static bool grow(struct store_stripe *stripe)
+{
+    struct store_slot *old = atomic_load_explicit(&stripe->slots, memory_order_relaxed);
+    uint64_t old_mask = atomic_load_explicit(&stripe->slot_mask, memory_order_relaxed);
+    uint64_t count = old != NULL ? 2 * (old_mask + 1) : SLOTS_LEAST;
+    struct store_slot *slots = calloc(count, sizeof(*slots));
+
+    if (slots == NULL)
+        return false;
+    for (uint64_t i = 0; old != NULL && i <= old_mask; i++)
+        if (old[i].entry != NULL)
+            put(slots, count - 1, old[i]);
+    atomic_store_explicit(&stripe->slots, slots, memory_order_relaxed);
+    atomic_store_explicit(&stripe->slot_mask, count - 1, memory_order_relaxed);
+    store_stripe__count(&stripe->memory_bytes, (count - (old != NULL ? count / 2 : 0)) * sizeof(*slots));
+    free(old);
+    return true;
+}
+
+struct store_entry *store_stripe__find(struct store_stripe *stripe, const struct store_key *key, uint64_t hash)
+{
+    const struct store_slot *slots = atomic_load_explicit(&stripe->slots, memory_order_relaxed);
+    uint64_t mask = atomic_load_explicit(&stripe->slot_mask, memory_order_relaxed);
+
+    if (slots == NULL)
+        return NULL;
+    for (uint64_t at = hash & mask; slots[at].entry != NULL; at = (at + 1) & mask)
+        if (slots[at].hash == hash && store_entry__is(slots[at].entry, key))
+            return slots[at].entry;
+    return NULL;
+}
+
+bool store_stripe__insert(struct store_stripe *stripe, struct store_entry *entry, uint64_t hash)
+{
+    uint64_t entities = atomic_load_explicit(&stripe->entities, memory_order_relaxed) + 1;
+    uint64_t slots = atomic_load_explicit(&stripe->slot_mask, memory_order_relaxed) + 1;
+
+    if (entities * 4 > slots * 3 || atomic_load_explicit(&stripe->slots, memory_order_relaxed) == NULL)
+        if (!grow(stripe))
+            return false;
+    put(atomic_load_explicit(&stripe->slots, memory_order_relaxed),
+        atomic_load_explicit(&stripe->slot_mask, memory_order_relaxed), (struct store_slot){.hash = hash, .entry = entry});
+    store_stripe__count(&stripe->entities, 1);
+    store_stripe__count(&stripe->memory_bytes, store_entry__memory_bytes(entry));
+    if (store_entry_is_corrupt(entry))
+        store_stripe__count(&stripe->corrupt, 1);
+    return true;
+}
+
+void store_prefetch(struct store *store, uint64_t hash)
+{
+    struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
+    uintptr_t slots = (uintptr_t)atomic_load_explicit(&stripe->slots, memory_order_relaxed);
+    uint64_t mask = atomic_load_explicit(&stripe->slot_mask, memory_order_relaxed);
+
+    /* The two may be of different moments: a fetch of a wrong address costs nothing but the fetch. */
+    __builtin_prefetch(stripe, 1);
+    __builtin_prefetch((const void *)(slots + (hash & mask) * sizeof(struct store_slot)));
+}
+
+struct store_entry *store_entry_lock(struct store *store, const struct store_key *key, uint64_t hash, bool create)
+{
+    struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
+
+    pthread_mutex_lock(&stripe->lock);
+    struct store_entry *entry = store_stripe__find(stripe, key, hash);
+    if (entry != NULL)
+        return entry;
+
+    if (create)
+        entry = store_entry__new(key, (uint8_t)(hash >> 56));
+    if (entry != NULL && store_stripe__insert(stripe, entry, hash))
+        return entry;
+    free(entry);
+    pthread_mutex_unlock(&stripe->lock);
+    return NULL;
+}
+
+void store_entry_unlock(struct store *store, struct store_entry *entry)
+{
+    pthread_mutex_unlock(&store->stripes[entry->stripe].lock);
+}

@@ -1,0 +1,130 @@
+/* Random changes, epochs (some of which fail), and restarts, against a plain array: what is durable and what is now. */
+#include "fixture.h"
+
+enum { ENTITIES = 200, NUMBERS = 24, STEPS = 6000 };
+
+struct model {
+    uint32_t counts[ENTITIES][STORE_PARTS];
+    uint64_t numbers[ENTITIES][STORE_PARTS][NUMBERS];
+    uint64_t offset;
+};
+
+static struct model now, durable;
+
+static void change(struct store *store)
+{
+    uint64_t id = (uint64_t)(random() % ENTITIES);
+    enum store_part part = (enum store_part)(random() % STORE_PARTS);
+    uint32_t count = (uint32_t)(random() % (NUMBERS + 1));
+    struct store_key key = fixture_key(id);
+    uint64_t hash = store_key_hash(store, &key);
+    struct fr_err err;
+
+    assert_true(store_load(store, &key, &hash, 1, &err));
+    store_gate_enter(store);
+    struct store_entry *entry = store_entry_lock(store, &key, hash, true);
+    uint64_t *numbers = store_entry_write(store, entry, part, 8 * count);
+    uint64_t *expected = now.numbers[id][part];
+    for (uint32_t i = now.counts[id][part]; i < count; i++)
+        expected[i] = 0;
+    now.counts[id][part] = count;
+    if (count > 0) {
+        assert_memory_equal(numbers, expected, 8 * count);
+        uint32_t which = (uint32_t)random() % count;
+        numbers[which] = expected[which] = random() % 3 == 0 ? 0 : 1000 + (uint64_t)random();
+    }
+    store_entry_unlock(store, entry);
+    store_gate_leave(store);
+}
+
+static void boundary(void *user, struct store *store)
+{
+    (void)user;
+    fixture_meta_set(store, "offset", ++now.offset);
+    durable = now;
+}
+
+static bool change_meanwhile(void *user, struct fr_err *err)
+{
+    struct store *store = user;
+
+    for (int i = 0; i < 20; i++)
+        change(store);
+    return random() % 4 != 0 || fr_fail(err, FR_UNAVAILABLE, "by chance");
+}
+
+static void turn(struct store *store)
+{
+    struct store_epoch epoch = {.boundary = boundary, .before_durable = change_meanwhile, .user = store};
+    static struct model last;
+    struct fr_err err;
+
+    last = durable;
+    if (!store_epoch_commit(store, &epoch, &err))
+        durable = last;
+}
+
+/* Zeros at the end are the same as nothing: that is what the codec keeps on disk. */
+static void check(struct store *store)
+{
+    uint32_t bytes;
+    struct fr_err err;
+
+    for (uint64_t id = 0; id < ENTITIES; id++) {
+        struct store_key key = fixture_key(id);
+        uint64_t hash = store_key_hash(store, &key);
+
+        assert_true(store_load(store, &key, &hash, 1, &err));
+        struct store_entry *entry = store_entry_lock(store, &key, hash, false);
+        for (enum store_part part = 0; part < STORE_PARTS; part++) {
+            const uint64_t *numbers = entry != NULL ? store_entry_read(entry, part, &bytes) : NULL;
+            uint32_t count = numbers != NULL ? bytes / 8 : 0;
+
+            for (uint32_t i = 0; i < NUMBERS; i++)
+                assert_int_equal(i < count ? numbers[i] : 0, i < now.counts[id][part] ? now.numbers[id][part][i] : 0);
+        }
+        if (entry != NULL)
+            store_entry_unlock(store, entry);
+    }
+    assert_int_equal(fixture_meta_get(store, "offset"), now.offset);
+}
+
+/* After a restart a part is as long as its last number that is not zero. */
+static void restart(struct fixture *fixture)
+{
+    fixture_reopen(fixture);
+    now = durable;
+    for (int id = 0; id < ENTITIES; id++)
+        for (int part = 0; part < STORE_PARTS; part++)
+            while (now.counts[id][part] > 0 && now.numbers[id][part][now.counts[id][part] - 1] == 0)
+                now.counts[id][part]--;
+    check(fixture->store);
+}
+
+static void the_store_is_the_model(void **state)
+{
+    struct fixture *fixture = *state;
+
+    srandom(20260214);
+    for (int step = 0; step < STEPS; step++) {
+        long dice = random() % 1000;
+
+        if (dice < 10)
+            restart(fixture);
+        else if (dice < 30)
+            turn(fixture->store);
+        else
+            change(fixture->store);
+    }
+    turn(fixture->store);
+    restart(fixture);
+    check(fixture->store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_store_is_the_model, fixture_setup, fixture_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,135 @@
+#include "fixture.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { LANES = 4, BATCHES = 300, BATCH = 32, ENTITIES = 500 };
+
+struct lane {
+    pthread_t thread;
+    struct store *store;
+    uint64_t number;
+    uint64_t applied; /* events; changed inside the gate, read at the boundary */
+};
+
+static struct lane lanes[LANES];
+static atomic_int running;
+
+static void add_one(struct store *store, const struct store_key *key, uint64_t hash)
+{
+    uint32_t bytes;
+    struct store_entry *entry = store_entry_lock(store, key, hash, true);
+
+    assert_non_null(entry);
+    (void)store_entry_read(entry, STORE_PART_ROWS, &bytes);
+    uint64_t *numbers = store_entry_write(store, entry, STORE_PART_ROWS, bytes < 8 ? 8 : bytes < 400 ? bytes + 8 : bytes);
+    numbers[0]++;
+    store_entry_unlock(store, entry);
+}
+
+static void apply_batch(struct lane *lane, unsigned *seed)
+{
+    struct store_key keys[BATCH];
+    uint64_t hashes[BATCH];
+    struct fr_err err;
+
+    for (int i = 0; i < BATCH; i++) {
+        keys[i] = fixture_key((uint64_t)rand_r(seed) % ENTITIES);
+        hashes[i] = store_key_hash(lane->store, &keys[i]);
+        store_prefetch(lane->store, hashes[i]);
+    }
+    assert_true(store_load(lane->store, keys, hashes, BATCH, &err));
+    store_gate_enter(lane->store);
+    for (int i = 0; i < BATCH; i++)
+        add_one(lane->store, &keys[i], hashes[i]);
+    lane->applied += BATCH;
+    store_gate_leave(lane->store);
+}
+
+static void *run_lane(void *user)
+{
+    struct lane *lane = user;
+    unsigned seed = (unsigned)lane->number;
+
+    for (int i = 0; i < BATCHES; i++)
+        apply_batch(lane, &seed);
+    atomic_fetch_sub(&running, 1);
+    return NULL;
+}
+
+/* Looks at entities without the gate, as a server's loop does. */
+static void *run_reader(void *user)
+{
+    unsigned seed = 77;
+
+    while (atomic_load(&running) > 0) {
+        struct store_stats stats;
+
+        (void)fixture_get(user, (uint64_t)rand_r(&seed) % (2 * ENTITIES));
+        store_stats_read(user, &stats);
+    }
+    return NULL;
+}
+
+static void put_applied(void *user, struct store *store)
+{
+    uint64_t applied = 0;
+
+    (void)user;
+    for (int i = 0; i < LANES; i++)
+        applied += lanes[i].applied;
+    fixture_meta_set(store, "applied", applied + *(uint64_t *)user);
+}
+
+static uint64_t sum_of_all(struct store *store)
+{
+    uint64_t sum = 0;
+
+    for (uint64_t id = 0; id < ENTITIES; id++)
+        sum += fixture_get(store, id);
+    return sum;
+}
+
+/* Epochs turn while lanes run; the last one turns in their midst and is what the restart sees. */
+static void run_all(struct fixture *fixture, uint64_t *applied_before)
+{
+    struct store_epoch epoch = {.boundary = put_applied, .user = applied_before};
+    pthread_t reader;
+    struct fr_err err;
+
+    atomic_store(&running, LANES);
+    for (uint64_t i = 0; i < LANES; i++) {
+        lanes[i] = (struct lane){.store = fixture->store, .number = i};
+        assert_int_equal(pthread_create(&lanes[i].thread, NULL, run_lane, &lanes[i]), 0);
+    }
+    assert_int_equal(pthread_create(&reader, NULL, run_reader, fixture->store), 0);
+    while (atomic_load(&running) > 0)
+        if (!store_epoch_commit(fixture->store, &epoch, &err))
+            assert_int_equal(err.code, FR_EXHAUSTED);
+    for (int i = 0; i < LANES; i++)
+        pthread_join(lanes[i].thread, NULL);
+    pthread_join(reader, NULL);
+}
+
+static void no_event_is_lost_or_counted_twice(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t applied = 0;
+
+    for (int round = 0; round < 3; round++) {
+        run_all(fixture, &applied);
+        assert_int_equal(sum_of_all(fixture->store), applied + LANES * BATCHES * BATCH);
+        fixture_reopen(fixture); /* drops what came after the last boundary */
+        applied = fixture_meta_get(fixture->store, "applied");
+        assert_int_equal(sum_of_all(fixture->store), applied);
+        assert_true(applied > 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(no_event_is_lost_or_counted_twice, fixture_setup, fixture_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
