@@ -98,8 +98,7 @@ static size_t read_attributes(const struct proto_event *event, struct attribute 
 }
 
 /* Sorted, because a mebibyte of attributes compared each with each would hold a lane for minutes. */
-bool proto_event_attributes(const struct proto_event *event,
-                            void (*each)(void *user, struct fr_slice key, struct fr_slice value), void *user)
+bool proto_event_attributes(const struct proto_event *event, proto_attribute_fn each, void *user)
 {
     struct attribute few[FEW];
     size_t count = read_attributes(event, NULL);

@@ -181,10 +181,23 @@ static bool read_bool(struct parsing *parsing, const struct place *place, const 
     return true;
 }
 
+/* "NONE, THOMPSON or UCB" */
+static void print_names(const ProtobufCEnumDescriptor *type, char *names, size_t bytes)
+{
+    size_t length = 0;
+
+    for (unsigned i = 0; i < type->n_values && length < bytes; i++) {
+        const char *before = i == 0 ? "" : i + 1 < type->n_values ? ", " : " or ";
+
+        length += (size_t)snprintf(names + length, bytes - length, "%s%s", before, type->values[i].name);
+    }
+}
+
 static bool read_enum(struct parsing *parsing, const struct place *place, const ProtobufCEnumDescriptor *type,
                       const struct proto__json_value *value, int32_t *ret)
 {
     uint8_t room[PROTO__JSON_SHORT_BYTES];
+    char names[PATH_BYTES] = "";
     struct fr_slice name;
     int64_t number;
 
@@ -199,7 +212,8 @@ static bool read_enum(struct parsing *parsing, const struct place *place, const 
             return true;
         }
     }
-    return refuse(parsing, place, value, "not known", type->values[0].name);
+    print_names(type, names, sizeof names);
+    return refuse(parsing, place, value, "not known", names);
 }
 
 static bool read_string(struct parsing *parsing, const struct place *place, const struct proto__json_value *value, char **ret)

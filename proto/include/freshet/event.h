@@ -10,16 +10,16 @@
 #include <freshet/error.h>
 #include <freshet/slice.h>
 
-enum { PROTO_ACTIONS = 24, PROTO_SCENES = 6 };              /* with the zero value */
-enum { PROTO_EVENT_BYTES_MAX = 1 << 20 };                   /* a larger record is `oversized` */
-#define PROTO_TS_MS_END INT64_C(4102444800000)              /* ts_ms lies in [1, this) */
+enum { PROTO_ACTIONS = 24, PROTO_SCENES = 6 }; /* with the zero value */
+enum { PROTO_EVENT_BYTES_MAX = 1 << 20 }; /* a larger record is `oversized` */
+#define PROTO_TS_MS_END INT64_C(4102444800000) /* ts_ms lies in [1, this) */
 
 struct proto_event {
     uint64_t event_id;
     int64_t ts_ms;
     uint64_t user_id, item_id, creator_id, room_id, category_id, region;
     uint32_t action; /* enum Action; 0 for an unknown one */
-    uint32_t scene;  /* enum Scene; 0 for an unknown one */
+    uint32_t scene; /* enum Scene; 0 for an unknown one */
     double value;
     double duration_s;
     uint64_t request_id;
@@ -31,9 +31,9 @@ struct proto_event {
 
 /* What became of a record; the names are those of metrics and of the dead letters' `reason`. */
 enum proto_verdict {
-    PROTO_EVENT,          /* decoded and valid: apply it */
+    PROTO_EVENT, /* decoded and valid: apply it */
     PROTO_UNKNOWN_ACTION, /* ignored and counted */
-    PROTO_EMPTY,          /* dead letters from here on: no bytes at all */
+    PROTO_EMPTY, /* dead letters from here on: no bytes at all */
     PROTO_OVERSIZED,
     PROTO_BAD_PROTOBUF,
     PROTO_BAD_JSON,
@@ -51,6 +51,7 @@ enum proto_format { PROTO_FORMAT_PROTOBUF, PROTO_FORMAT_JSON };
  * message index behind it), JSON becomes wire bytes in `scratch`, then one pass over the wire. `future_ms`: an event later than
  * this is PROTO_FUTURE; INT64_MAX for no limit. Judged in the order of enum proto_verdict, but an unknown action of a record that
  * can be decoded comes before bad_time, bad_value and future. `why` (may be NULL) gets a sentence for the log of a dead letter.
+ * `scratch` needs room for twice a JSON record's bytes: without it the record is PROTO_BAD_JSON, and why->code FR_EXHAUSTED.
  */
 enum proto_verdict proto_event_read(enum proto_format format, struct fr_slice record, int64_t future_ms,
                                     struct fr_arena *scratch, struct proto_event *event, struct fr_err *why);
@@ -62,8 +63,8 @@ FR_CHECKED bool proto_event_decode(struct fr_slice wire, struct proto_event *eve
 bool proto_event_attribute(const struct proto_event *event, struct fr_slice key, struct fr_slice *value);
 
 /* Calls `each` for every distinct attribute, by key. False, before any call, when memory for sorting is out. */
-bool proto_event_attributes(const struct proto_event *event, void (*each)(void *user, struct fr_slice key, struct fr_slice value),
-                            void *user);
+typedef void (*proto_attribute_fn)(void *user, struct fr_slice key, struct fr_slice value);
+bool proto_event_attributes(const struct proto_event *event, proto_attribute_fn each, void *user);
 
 /* Appends the wire form; zeros are left out; attributes are copied from event->wire. */
 void proto_event_encode(const struct proto_event *event, struct fr_buffer *out);
@@ -91,13 +92,26 @@ const char *proto_scene_name(uint32_t scene);
 
 /* The fields of an event by their proto names, for `fields`, `key`, `of`, `where` and --map. */
 enum proto_field {
-    PROTO_FIELD_EVENT_ID = 1, PROTO_FIELD_TS_MS, PROTO_FIELD_USER_ID, PROTO_FIELD_ITEM_ID, PROTO_FIELD_CREATOR_ID,
-    PROTO_FIELD_ROOM_ID, PROTO_FIELD_CATEGORY_ID, PROTO_FIELD_REGION, PROTO_FIELD_ACTION, PROTO_FIELD_VALUE,
-    PROTO_FIELD_DURATION_S, PROTO_FIELD_SCENE, PROTO_FIELD_REQUEST_ID, PROTO_FIELD_POSITION, PROTO_FIELD_PROPENSITY,
-    PROTO_FIELD_TEXT, PROTO_FIELD_ATTRIBUTES
+    PROTO_FIELD_EVENT_ID = 1,
+    PROTO_FIELD_TS_MS,
+    PROTO_FIELD_USER_ID,
+    PROTO_FIELD_ITEM_ID,
+    PROTO_FIELD_CREATOR_ID,
+    PROTO_FIELD_ROOM_ID,
+    PROTO_FIELD_CATEGORY_ID,
+    PROTO_FIELD_REGION,
+    PROTO_FIELD_ACTION,
+    PROTO_FIELD_VALUE,
+    PROTO_FIELD_DURATION_S,
+    PROTO_FIELD_SCENE,
+    PROTO_FIELD_REQUEST_ID,
+    PROTO_FIELD_POSITION,
+    PROTO_FIELD_PROPENSITY,
+    PROTO_FIELD_TEXT,
+    PROTO_FIELD_ATTRIBUTES
 };
-int proto_field_number(struct fr_slice name);          /* 0 for an unknown name */
-const char *proto_field_name(int field);               /* "" out of range */
+int proto_field_number(struct fr_slice name); /* 0 for an unknown name */
+const char *proto_field_name(int field); /* "" out of range */
 
 /* An id field (fixed64/uint64) as such; 0 for other fields. */
 uint64_t proto_event_id_field(const struct proto_event *event, int field);
