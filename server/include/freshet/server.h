@@ -1,9 +1,12 @@
 /*
- * The wire: sockets, HTTP/1.1, (HTTP/2, gRPC and TLS later) over libevent loops. It is given a table of methods and knows messages by their
- * descriptors only. One acceptor hands each connection to the loop with the fewest; a connection stays with its loop.
+ * The wire: sockets, HTTP/1.1, (HTTP/2, gRPC and TLS later) over libevent loops. It is given a table of methods and knows messages
+ * by their descriptors only. One acceptor hands each connection to the loop with the fewest; a connection stays with its loop.
  *
  * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead. On the operations
- * port only pages are served.
+ * port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not this machine's.
+ *
+ * What a client does is bounded by `struct server_limits`. A connection above the limit is answered 503 and closed (and so is one
+ * above 256 on the operations port); without file descriptors accepting pauses, 100 ms to 1 s.
  */
 #ifndef FRESHET_SERVER_H
 #define FRESHET_SERVER_H
@@ -73,7 +76,7 @@ struct server_options {
     int method_count;
     const struct server_page *pages;
     int page_count;
-    struct fr_metrics *metrics;
+    struct fr_metrics *metrics; /* not NULL; must outlive the server */
 };
 
 struct server;
@@ -87,7 +90,10 @@ const char *server_operations_address(const struct server *server);
 
 FR_CHECKED bool server_start(struct server *server, struct fr_err *err); /* starts acceptor, loops and pool */
 
-/* Stops accepting, ends idle connections, lets running calls finish (replies say Connection: close); waits `deadline_ms` at most. */
+/*
+ * On the API port: stops accepting, ends idle connections, lets running calls finish (replies say Connection: close); waits
+ * `deadline_ms` at most. The operations port stays open until server_close(), so that a stopping node can still be asked.
+ */
 void server_drain(struct server *server, int deadline_ms);
 
 void server_close(struct server *server); /* cuts what is left, joins the threads; NULL is fine */

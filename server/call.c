@@ -1,0 +1,157 @@
+/*
+ * A call: one method, asked once. It knows its codec, its deadline and how it ended, and nothing of the protocol that carried it;
+ * the protocol gives it an owner to answer to and takes that away when its client has gone.
+ *
+ * A call on its loop uses the loop's arena and buffer, one call after the other; a slow one has its own, because it outlives the
+ * moment, and perhaps its connection.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct server__call *server__call_new(struct server__loop *loop, const char *peer, enum server__wire wire,
+                                      void (*answer)(struct server__call *call), void *owner)
+{
+    struct server__call *call = malloc(sizeof *call);
+
+    if (!call)
+        return NULL;
+    call->seen = (struct server_call){.deadline_us = INT64_MAX};
+    call->loop = loop;
+    call->method = server__methods_unknown(&loop->server->methods);
+    call->codec = SERVER_CODEC_JSON;
+    call->refusal = SERVER_REFUSED_NOT;
+    call->whole_us = 0;
+    call->status = SERVER_STATUS_OK;
+    call->message[0] = '\0';
+    call->request = NULL;
+    call->body = &loop->body;
+    call->own_arena = NULL;
+    fr_buffer_init(&call->own_body);
+    call->answer = answer;
+    call->owner = owner;
+    call->wire = wire;
+    memcpy(call->peer, peer, sizeof call->peer);
+    return call;
+}
+
+void server__call_free(struct server__call *call)
+{
+    if (!call)
+        return;
+    fr_arena_free(call->own_arena);
+    fr_buffer_fini(&call->own_body);
+    free(call);
+}
+
+void server__call_refuse(struct server__call *call, enum server__status status, const char *format, ...)
+{
+    va_list values;
+
+    if (call->status != SERVER_STATUS_OK)
+        return;
+    call->status = status;
+    va_start(values, format);
+    vsnprintf(call->message, sizeof call->message, format, values);
+    va_end(values);
+}
+
+static void fail(struct server__call *call, const struct fr_err *err)
+{
+    server__call_refuse(call, server__status_of(err->code), "%s", err->message);
+}
+
+static bool is_late(struct server__call *call)
+{
+    if (call->seen.deadline_us == INT64_MAX || fr_clock_monotonic_us() < call->seen.deadline_us)
+        return false;
+    server__call_refuse(call, SERVER_STATUS_DEADLINE_EXCEEDED, "the deadline passed before the call began");
+    return true;
+}
+
+static bool decode(struct server__call *call, struct fr_slice body)
+{
+    const struct server_method *method = call->method->method;
+    uint64_t arena_bytes = call->loop->server->options.limits.arena_bytes;
+    struct fr_err err;
+
+    if (method->is_slow) {
+        call->own_arena = fr_arena_new((size_t)arena_bytes);
+        if (!call->own_arena) {
+            server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the call");
+            return false;
+        }
+        call->body = &call->own_body;
+    }
+    call->seen.method = call->method->path + 1;
+    call->seen.peer = call->peer;
+    call->seen.arena = method->is_slow ? call->own_arena : call->loop->arena;
+    call->request = call->codec == SERVER_CODEC_JSON ? proto_json_parse(method->request, body, call->seen.arena, &err)
+                                                     : proto_unpack(method->request, body, call->seen.arena, &err);
+    if (!call->request)
+        fail(call, &err);
+    return call->request != NULL;
+}
+
+void server__call_run(struct server__call **call_in, struct fr_slice body)
+{
+    struct server__call *call = *call_in;
+    struct server__pool *pool = &call->loop->server->pool;
+
+    *call_in = NULL;
+    call->whole_us = fr_clock_monotonic_us();
+    if (call->status == SERVER_STATUS_OK && !is_late(call) && decode(call, body)) {
+        if (!call->method->method->is_slow)
+            server__call_handle(call);
+        else if (server__pool_submit(pool, &call))
+            return;
+        else
+            server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED,
+                                "%d calls of this kind wait or run already; retry later", pool->call_max);
+    }
+    server__call_finish(&call);
+}
+
+void server__call_handle(struct server__call *call)
+{
+    const struct server_method *method = call->method->method;
+    ProtobufCMessage *response = NULL;
+    struct fr_err err;
+
+    fr_buffer_clear(call->body);
+    if (is_late(call))
+        return;
+    if (!method->handler(method->user, &call->seen, call->request, &response, &err)) {
+        fail(call, &err);
+        return;
+    }
+    assert(response && response->descriptor == method->response);
+    if (call->codec == SERVER_CODEC_JSON)
+        proto_json_print(response, call->body);
+    else
+        proto_pack(response, call->body);
+    if (call->body->is_failed)
+        server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the reply");
+}
+
+void server__call_finish(struct server__call **call_in)
+{
+    struct server__call *call = *call_in;
+    struct server__loop *loop = call->loop;
+
+    *call_in = NULL;
+    fr_counter_add(server__loop_request_counter(loop, call), 1);
+    if (call->owner)
+        call->answer(call);
+    fr_histogram_add_us(call->method->seconds, fr_clock_monotonic_us() - call->whole_us);
+    if (call->request && !call->own_arena)
+        fr_arena_reset(loop->arena, SERVER_KEPT_BYTES);
+    if (call->body == &loop->body && loop->body.capacity > SERVER_KEPT_BYTES)
+        fr_buffer_fini(&loop->body);
+    server__call_free(call);
+}

@@ -1,0 +1,135 @@
+/*
+ * The Connect unary convention: a call as a POST whose path is the method, whose content type is the codec and whose HTTP status
+ * says how it ended. The same over HTTP/1.1 and HTTP/2.
+ */
+#include "internal.h"
+
+#include <freshet/text.h>
+
+void server__connect_field(struct server__connect *head, struct fr_slice name, struct fr_slice value)
+{
+    static const char *const names[] = {"content-type", "content-encoding", "connect-timeout-ms", "connect-protocol-version"};
+    struct fr_slice *const values[] = {&head->content_type, &head->content_encoding, &head->timeout, &head->version};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!fr_text_equal_nocase(name, names[i]))
+            continue;
+        head->is_repeated = head->is_repeated || values[i]->bytes;
+        *values[i] = value;
+        return;
+    }
+}
+
+static struct fr_slice trim(struct fr_slice text)
+{
+    const char *from = text.bytes;
+    const char *to = from + text.length;
+
+    while (from < to && (*from == ' ' || *from == '\t'))
+        from++;
+    while (from < to && (to[-1] == ' ' || to[-1] == '\t'))
+        to--;
+    return fr_slice(from, (size_t)(to - from));
+}
+
+/* "application/json" may say that it is UTF-8, which it always is. */
+static bool parse_content_type(struct fr_slice value, enum server__codec *codec)
+{
+    const char *semicolon = value.length > 0 ? memchr(value.bytes, ';', value.length) : NULL;
+    size_t type_length = semicolon ? (size_t)(semicolon - (const char *)value.bytes) : value.length;
+    struct fr_slice type = trim(fr_slice(value.bytes, type_length));
+
+    if (fr_text_equal_nocase(type, "application/json"))
+        *codec = SERVER_CODEC_JSON;
+    else if (fr_text_equal_nocase(type, "application/proto"))
+        *codec = SERVER_CODEC_PROTO;
+    else
+        return false;
+    if (semicolon) {
+        struct fr_slice rest = trim(fr_slice(semicolon + 1, value.length - type_length - 1));
+
+        return *codec == SERVER_CODEC_JSON &&
+               (fr_text_equal_nocase(rest, "charset=utf-8") || fr_text_equal_nocase(rest, "charset=\"utf-8\""));
+    }
+    return true;
+}
+
+static bool parse_timeout(struct fr_slice value, int64_t *timeout_ms)
+{
+    const char *digits = value.bytes;
+
+    if (value.length < 1 || value.length > 10)
+        return false;
+    *timeout_ms = 0;
+    for (size_t i = 0; i < value.length; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return false;
+        *timeout_ms = *timeout_ms * 10 + (digits[i] - '0');
+    }
+    return true;
+}
+
+static void refuse(struct server__call *call, enum server__refusal refusal, const char *message)
+{
+    call->refusal = refusal;
+    server__call_refuse(call, SERVER_STATUS_UNIMPLEMENTED, "%s", message);
+}
+
+void server__connect_begin(struct server__call *call, const struct server__connect *head, int64_t arrived_us)
+{
+    const struct server__method *method = server__methods_find(&call->loop->server->methods, head->path);
+    int64_t timeout_ms;
+
+    if (!method) {
+        call->refusal = SERVER_REFUSED_PATH;
+        server__call_refuse(call, SERVER_STATUS_UNIMPLEMENTED, "no method '%.*s' here; use POST /package.Service/Method",
+                            head->path.length < 128 ? (int)head->path.length : 128, (const char *)head->path.bytes);
+        return;
+    }
+    call->method = method;
+    if (head->method != SERVER_HTTP_POST)
+        refuse(call, SERVER_REFUSED_VERB, "methods are called by POST");
+    else if (!parse_content_type(head->content_type, &call->codec))
+        refuse(call, SERVER_REFUSED_TYPE, "unsupported content type; send application/json or application/proto");
+    else if (head->is_repeated)
+        server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT,
+                            "content-type, content-encoding and connect-* come once each");
+    else if (head->version.bytes && !fr_slice_is(head->version, "1"))
+        server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT, "connect-protocol-version must be \"1\"");
+    else if (head->content_encoding.bytes && !fr_text_equal_nocase(head->content_encoding, "identity"))
+        refuse(call, SERVER_REFUSED_ENCODING, "unsupported content encoding; supported: identity");
+    else if (head->timeout.bytes && !parse_timeout(head->timeout, &timeout_ms))
+        server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT, "connect-timeout-ms must be 1 to 10 digits");
+    else if (head->timeout.bytes)
+        call->seen.deadline_us = arrived_us + timeout_ms * 1000;
+}
+
+struct server__reply server__connect_reply(struct server__call *call)
+{
+    static const struct {
+        int http_status; /* 0: the status's own */
+        const char *fields;
+    } refusals[] = {
+        [SERVER_REFUSED_NOT] = {0, ""},
+        [SERVER_REFUSED_PATH] = {404, ""},
+        [SERVER_REFUSED_VERB] = {405, "Allow: POST\r\n"},
+        [SERVER_REFUSED_TYPE] = {415, "Accept-Post: application/json, application/proto\r\n"},
+        [SERVER_REFUSED_ENCODING] = {0, "Accept-Encoding: identity\r\n"},
+    };
+    struct server__reply reply = {
+        .http_status = refusals[call->refusal].http_status,
+        .content_type = "application/json",
+        .fields = refusals[call->refusal].fields,
+    };
+
+    if (reply.http_status == 0)
+        reply.http_status = server__status_http(call->status);
+    if (call->status == SERVER_STATUS_OK && call->codec == SERVER_CODEC_PROTO)
+        reply.content_type = "application/proto";
+    if (call->status != SERVER_STATUS_OK) {
+        fr_buffer_clear(call->body);
+        server__status_print(call->status, call->message, call->body);
+    }
+    reply.body = fr_buffer_slice(call->body);
+    return reply;
+}

@@ -1,0 +1,489 @@
+/*
+ * What the files of the server share.
+ *
+ * The layers, from the socket up: a listener accepts; a loop (a thread with its event base) owns connections; a connection moves
+ * bytes and keeps time; a protocol (sniffing, then HTTP/1.1) turns bytes into calls and replies into bytes; a convention (Connect)
+ * says how a call looks in HTTP headers; a call is none of that: method, codec, deadline, handler, status. HTTP/2 will be one more
+ * protocol and gRPC one more convention over the same call. No libevent type is named here, so parsers can be tested without it.
+ */
+#ifndef FRESHET_SERVER_INTERNAL_H
+#define FRESHET_SERVER_INTERNAL_H
+
+#include <freshet/queue.h>
+#include <freshet/server.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct event;
+struct event_base;
+struct server;
+struct server__loop;
+struct server__connection;
+
+enum {
+    SERVER_READ_BYTES = 64 << 10, /* what one read takes at most */
+    SERVER_AHEAD_BYTES = 64 << 10, /* pipelined input kept while a call runs; more stays in the kernel */
+    SERVER_UNSENT_BYTES = 1 << 20, /* above it no further request of this connection is begun */
+    SERVER_KEPT_BYTES = 1 << 20, /* what a loop's arena and buffers keep between calls */
+    SERVER_HELD_BYTES = 512 << 20, /* of all connections of one loop; the one that would go above is cut */
+    SERVER_LINGER_MS = 2000, /* how long a closing connection's input is thrown away */
+    SERVER_PEER_BYTES = 64, /* "[v6 address]:port" */
+    SERVER_OPERATIONS_CONNECTIONS = 256 /* of their own, so that a full API port can still be asked why */
+};
+
+/* ---- status.c ---- */
+
+/* The codes that gRPC and Connect share, with gRPC's numbers. */
+enum server__status {
+    SERVER_STATUS_OK,
+    SERVER_STATUS_CANCELED,
+    SERVER_STATUS_UNKNOWN,
+    SERVER_STATUS_INVALID_ARGUMENT,
+    SERVER_STATUS_DEADLINE_EXCEEDED,
+    SERVER_STATUS_NOT_FOUND,
+    SERVER_STATUS_ALREADY_EXISTS,
+    SERVER_STATUS_PERMISSION_DENIED,
+    SERVER_STATUS_RESOURCE_EXHAUSTED,
+    SERVER_STATUS_FAILED_PRECONDITION,
+    SERVER_STATUS_ABORTED,
+    SERVER_STATUS_OUT_OF_RANGE,
+    SERVER_STATUS_UNIMPLEMENTED,
+    SERVER_STATUS_INTERNAL,
+    SERVER_STATUS_UNAVAILABLE,
+    SERVER_STATUS_DATA_LOSS,
+    SERVER_STATUS_UNAUTHENTICATED,
+    SERVER_STATUSES
+};
+
+enum server__status server__status_of(enum fr_code code);
+const char *server__status_name(enum server__status status); /* "invalid_argument" */
+int server__status_http(enum server__status status);
+const char *server__http_reason(int http_status); /* "Bad Request" */
+
+/* Appends {"code":"…","message":"…"}. */
+void server__status_print(enum server__status status, const char *message, struct fr_buffer *out);
+
+/* ---- http1.c: the parser; no allocation, no I/O ---- */
+
+/* What is wrong with the framing of a request. After any of them the connection is answered and closed. */
+enum server__fault {
+    SERVER_FAULT_NONE,
+    SERVER_FAULT_REQUEST_LINE,
+    SERVER_FAULT_METHOD,
+    SERVER_FAULT_TARGET,
+    SERVER_FAULT_TARGET_LONG,
+    SERVER_FAULT_VERSION,
+    SERVER_FAULT_HEADER,
+    SERVER_FAULT_HEADERS_LARGE,
+    SERVER_FAULT_HOST,
+    SERVER_FAULT_LENGTH,
+    SERVER_FAULT_TRANSFER,
+    SERVER_FAULT_TRANSFER_UNKNOWN,
+    SERVER_FAULT_EXPECT,
+    SERVER_FAULT_CHUNK,
+    SERVER_FAULT_TRAILER,
+    SERVER_FAULT_BODY_LARGE,
+    SERVER_FAULT_HTTP2, /* from here on not the parser's */
+    SERVER_FAULT_SLOW,
+    SERVER_FAULT_OVERLOAD,
+    SERVER_FAULTS
+};
+struct server__fault_text {
+    const char *name; /* of the metric */
+    int http_status;
+    enum server__status status;
+    const char *message;
+};
+const struct server__fault_text *server__fault_text(enum server__fault fault);
+
+enum server__http_method { SERVER_HTTP_GET, SERVER_HTTP_HEAD, SERVER_HTTP_POST, SERVER_HTTP_OTHER };
+
+struct server__span {
+    size_t at;
+    size_t length;
+};
+
+struct server__http1 {
+    size_t header_bytes_max;
+    int header_count_max;
+    uint64_t body_bytes_max;
+
+    int state;
+    size_t at; /* bytes of the head read so far */
+    int fields; /* header fields, then trailer fields, seen so far */
+    size_t fields_at;
+    enum server__fault fault;
+
+    /* Known once the head is read; spans count from the first byte of the request. */
+    struct server__span method_text, target, path, host;
+    enum server__http_method method;
+    bool has_host;
+    bool is_1_0;
+    bool is_chunked;
+    bool has_length;
+    bool expects_continue;
+    bool is_close; /* the connection ends with this request */
+
+    uint64_t length; /* of a body with Content-Length */
+    uint64_t remaining; /* of the body, or of its chunk */
+    uint64_t received; /* body bytes so far */
+    int digits; /* of a chunk size */
+    size_t overhead; /* bytes of chunk extensions and trailers */
+};
+
+enum server__parsed { SERVER_MORE, SERVER_DONE, SERVER_FAILED };
+
+/* Ready for the next request, with the same limits. */
+void server__http1_reset(struct server__http1 *parser);
+
+/*
+ * Reads on in a head. `bytes` begins at the first byte of the request and holds again whatever it held at the call before.
+ * DONE: parser->at bytes were the head. FAILED: parser->fault.
+ */
+enum server__parsed server__http1_head(struct server__http1 *parser, struct fr_slice bytes);
+
+/*
+ * Reads on in the body, from the first byte not yet taken: *used bytes were taken, and *piece (in `bytes`, may be empty) is body.
+ * MORE: call again with what follows. DONE: the request ends after *used.
+ */
+enum server__parsed server__http1_body(struct server__http1 *parser, struct fr_slice bytes, size_t *used,
+                                       struct fr_slice *piece);
+
+/* True when a request with this head has a body to read. */
+bool server__http1_has_body(const struct server__http1 *parser);
+
+/* The next header field of a head that is DONE; start with *at = 0. False: no more. The value has no space around it. */
+bool server__http1_field(const struct server__http1 *parser, const void *head, size_t *at, struct fr_slice *name,
+                         struct fr_slice *value);
+
+/* "/path" without its query. */
+struct fr_slice server__http1_path(const struct server__http1 *parser, const void *head);
+
+/* ---- sniff.c ---- */
+
+enum server__sniffed { SERVER_SNIFF_MORE, SERVER_SNIFF_HTTP1, SERVER_SNIFF_HTTP2, SERVER_SNIFF_OTHER };
+enum server__sniffed server__sniff(struct fr_slice bytes);
+
+/* Index into the known HTTP methods, or −1. `prefix`: text may be the beginning of one. */
+int server__known_method(struct fr_slice text);
+bool server__known_method_begins(struct fr_slice text);
+
+/* ---- methods.c ---- */
+
+struct server__method {
+    const struct server_method *method;
+    char *path; /* "/freshet.v1.FeatureService/GetFeatures" */
+    int index;
+    struct fr_histogram *seconds;
+};
+
+struct server__methods {
+    struct server__method *sorted; /* by path; behind the last one stands "unknown", with no method */
+    int count;
+};
+
+FR_CHECKED bool server__methods_init(struct server__methods *methods, const struct server_options *options, struct fr_err *err);
+void server__methods_fini(struct server__methods *methods);
+const struct server__method *server__methods_find(const struct server__methods *methods, struct fr_slice path); /* or NULL */
+const struct server__method *server__methods_unknown(const struct server__methods *methods);
+
+/* ---- call.c ---- */
+
+enum server__codec { SERVER_CODEC_JSON, SERVER_CODEC_PROTO };
+
+/* Why HTTP answers with another status than the call's own; the conventions' business. */
+enum server__refusal {
+    SERVER_REFUSED_NOT,
+    SERVER_REFUSED_PATH,
+    SERVER_REFUSED_VERB,
+    SERVER_REFUSED_TYPE,
+    SERVER_REFUSED_ENCODING
+};
+
+/* What carried a call, as metrics name it. */
+enum server__wire { SERVER_WIRE_HTTP1, SERVER_WIRES };
+
+struct server__call {
+    struct server_call seen; /* by the handler */
+    struct server__loop *loop;
+    const struct server__method *method;
+    enum server__codec codec;
+    enum server__refusal refusal;
+    int64_t whole_us; /* when the request was whole */
+
+    enum server__status status;
+    char message[FR_MESSAGE_BYTES]; /* unless OK */
+    ProtobufCMessage *request;
+    struct fr_buffer *body; /* the encoded response */
+    struct fr_arena *own_arena; /* of a slow call; the others use their loop's */
+    struct fr_buffer own_body;
+
+    /* Set by the protocol. `answer` runs on the loop once, unless the owner went away and set `owner` to NULL. */
+    void (*answer)(struct server__call *call);
+    void *owner;
+    enum server__wire wire;
+    char peer[SERVER_PEER_BYTES];
+};
+
+/* NULL when out of memory. */
+struct server__call *server__call_new(struct server__loop *loop, const char *peer, enum server__wire wire,
+                                      void (*answer)(struct server__call *call), void *owner);
+void server__call_free(struct server__call *call);
+
+/* The first failure of a call stays. */
+void server__call_refuse(struct server__call *call, enum server__status status, const char *format, ...) FR_PRINTF(3, 4);
+
+/*
+ * The request is whole: decodes it, runs or queues the handler, and answers; a call that was refused answers at once. The call is
+ * the server's from here on.
+ */
+void server__call_run(struct server__call **call, struct fr_slice body);
+
+/* Deadline, handler, encoding. On the loop, or on a pool thread. */
+void server__call_handle(struct server__call *call);
+
+/* Counts, answers and frees it. On the loop. */
+void server__call_finish(struct server__call **call);
+
+/* ---- connect.c: the Connect unary convention ---- */
+
+struct server__connect {
+    enum server__http_method method;
+    struct fr_slice path, content_type, content_encoding, timeout, version;
+    bool is_repeated; /* one of these fields came twice */
+};
+
+/* Notes a header field, if it is one of the convention's. */
+void server__connect_field(struct server__connect *head, struct fr_slice name, struct fr_slice value);
+
+/* What the head says goes into the call: method, codec, deadline, or why it is refused. `arrived_us`: when the head was whole. */
+void server__connect_begin(struct server__call *call, const struct server__connect *head, int64_t arrived_us);
+
+struct server__reply {
+    int http_status;
+    const char *content_type;
+    const char *fields; /* whole lines */
+    struct fr_slice body;
+};
+
+/* How the call ended. An error's body is written into call->body. */
+struct server__reply server__connect_reply(struct server__call *call);
+
+/* ---- pool.c: slow calls ---- */
+
+struct server__pool {
+    struct fr_queue *calls;
+    pthread_t *threads;
+    int thread_count;
+    int call_max;
+    atomic_int taken; /* calls accepted and not yet answered; loops add, loops subtract */
+    atomic_bool is_stopping; /* what still waits is cancelled */
+};
+
+FR_CHECKED bool server__pool_start(struct server__pool *pool, const struct server_limits *limits, struct fr_err *err);
+void server__pool_stop(struct server__pool *pool); /* joins; every call is in the mailbox of its loop, and no other is taken */
+void server__pool_close(struct server__pool *pool);
+
+/* False when as many as allowed wait or run; the call then stays the caller's. */
+bool server__pool_submit(struct server__pool *pool, struct server__call **call);
+void server__pool_release(struct server__pool *pool); /* its answer has reached the loop */
+
+/* ---- pages.c ---- */
+
+/* The HTTP status that the head of a request for the operations port deserves; 200 sets *page. */
+int server__page_find(const struct server *server, enum server__http_method method, struct fr_slice path,
+                      const struct server_page **page);
+
+/* Renders into loop->body; `page` NULL: a line about `http_status`. */
+struct server__reply server__page_reply(struct server__loop *loop, const struct server_page *page, int http_status);
+
+/* Whether a request that names this host may read the operations port at `listener_is_loopback`. */
+bool server__page_host_is_known(struct fr_slice host, bool has_host, bool listener_is_loopback);
+
+/* ---- exchange.c: HTTP/1.1 on a connection ---- */
+
+enum server__stage { SERVER_STAGE_HEAD, SERVER_STAGE_BODY, SERVER_STAGE_RUNNING };
+
+struct server__exchange {
+    enum server__stage stage;
+    struct server__http1 parser;
+    struct fr_buffer body; /* of a request that did not come in one piece */
+    struct server__call *call;
+    const struct server_page *page; /* on the operations port: decided at the head, sent at the end of the body */
+    int page_status;
+    bool has_begun; /* the first byte of a head is here */
+    bool is_taking; /* inside take(): it goes on by itself after an answer */
+    bool has_more; /* bytes of a further request wait: don't send each reply alone */
+};
+
+/* A protocol on a connection. Later HTTP/2 is one more. */
+struct server__protocol {
+    void (*begin)(struct server__connection *connection);
+    size_t (*take)(struct server__connection *connection, struct fr_slice bytes); /* how many it used; it sees the rest again */
+    void (*expire)(struct server__connection *connection); /* its time is over */
+    void (*cut)(struct server__connection *connection, enum server__fault fault); /* answer if that is possible, and finish */
+    bool (*is_idle)(const struct server__connection *connection); /* nothing begun */
+    bool (*is_busy)(const struct server__connection *connection); /* a call runs: an answer will come */
+    void (*end)(struct server__connection *connection); /* the connection goes away */
+};
+extern const struct server__protocol server__sniffer, server__http1_protocol;
+
+/* reply.c: appends the head of a reply to `out`. `length` is the body's even when the body is not sent (HEAD). */
+void server__reply_head(struct server__loop *loop, const struct server__reply *reply, bool is_close, struct fr_buffer *out);
+
+/* ---- connection.c ---- */
+
+struct server__connection {
+    struct server__loop *loop;
+    struct server__connection *previous, *next;
+    int fd;
+    bool is_operations;
+    bool is_listener_loopback;
+    bool is_finishing; /* no further request; closes when all is sent */
+    bool is_lingering; /* all is sent and our side shut; waits for the peer to see it */
+    bool is_read_closed; /* the peer has sent all it will */
+    bool is_reading, is_writing;
+    bool is_dead; /* closed; freed when its loop has ended the round */
+    struct event *read_event, *write_event, *timer;
+    const struct server__protocol *protocol;
+    struct server__exchange exchange;
+    struct fr_buffer input;
+    struct fr_buffer output;
+    size_t output_at;
+    uint64_t sent_bytes, queued_bytes;
+    uint64_t due_bytes; /* sent_bytes must reach this … */
+    int64_t due_ms; /* … by then */
+    int64_t expires_ms; /* the protocol's own limit; INT64_MAX for none */
+    int64_t linger_ms;
+    int64_t timer_ms; /* when the timer fires; it may be early, then it is set again */
+    size_t held_bytes; /* its share of loop->held_bytes */
+    char peer[SERVER_PEER_BYTES];
+};
+
+/* Takes the descriptor. NULL when out of memory (the descriptor is closed then too). */
+struct server__connection *server__connection_new(int fd, const char *peer, bool is_operations, bool is_listener_loopback);
+
+/* On the loop from here on. */
+void server__connection_adopt(struct server__connection *connection, struct server__loop *loop);
+void server__connection_close(struct server__connection *connection);
+void server__connection_free(struct server__connection *connection);
+
+/* Sends or keeps to send; `more` when more is about to follow. */
+void server__connection_send(struct server__connection *connection, struct fr_slice head, struct fr_slice body, bool more);
+size_t server__connection_unsent(const struct server__connection *connection);
+
+/* No further request is read; closes when everything is sent. */
+void server__connection_finish(struct server__connection *connection);
+
+/* The protocol wants to be called by then unless it says otherwise; INT64_MAX: never. */
+void server__connection_expire(struct server__connection *connection, int64_t span_ms);
+void server__connection_switch(struct server__connection *connection, const struct server__protocol *protocol);
+void server__connection_resume(struct server__connection *connection); /* a call has ended: goes on with what came meanwhile */
+void server__connection_drain(struct server__connection *connection); /* closes it when idle */
+
+/* ---- wake.c ---- */
+
+enum server__phase { SERVER_RUNNING, SERVER_DRAINING, SERVER_STOPPING };
+
+/* How another thread gets a loop's attention: an eventfd and a word that only the server writes. */
+struct server__wake {
+    int fd;
+    struct event *event;
+    atomic_int phase;
+};
+FR_CHECKED bool server__wake_open(struct server__wake *wake, struct event_base *base, void (*on_wake)(int, short, void *),
+                                  void *user, struct fr_err *err);
+void server__wake_close(struct server__wake *wake);
+void server__wake_ring(struct server__wake *wake);
+void server__wake_clear(struct server__wake *wake);
+void server__wake_phase(struct server__wake *wake, enum server__phase phase);
+
+/* ---- loop.c ---- */
+
+struct server__loop {
+    struct server *server;
+    char name[16]; /* "0", "1", "operations" */
+    pthread_t thread;
+    bool is_started;
+    struct event_base *base;
+    struct server__wake wake;
+    struct fr_queue *arrivals; /* connections from the acceptor */
+    struct fr_queue *answers; /* slow calls that have run; has room for all of them */
+    atomic_int connection_count; /* the acceptor adds, the loop subtracts: it chooses by this */
+
+    /* The loop's own. */
+    struct server__connection *connections, *dead;
+    int adopted_count;
+    bool is_draining, is_stopping, has_said_drained;
+    size_t held_bytes;
+    struct fr_gauge *connection_gauge;
+    struct fr_counter **request_counters; /* by method, wire and status, made when first used */
+    struct fr_arena *arena;
+    struct fr_buffer head, body;
+    uint8_t *scratch; /* SERVER_READ_BYTES */
+    int64_t date_second;
+    char date[32];
+};
+
+FR_CHECKED bool server__loop_open(struct server__loop *loop, struct server *server, const char *name, struct fr_err *err);
+FR_CHECKED bool server__loop_start(struct server__loop *loop, struct fr_err *err);
+void server__loop_stop(struct server__loop *loop); /* joins the thread */
+void server__loop_close(struct server__loop *loop); /* frees what is left */
+struct fr_counter *server__loop_request_counter(struct server__loop *loop, const struct server__call *call);
+
+/* ---- address.c ---- */
+
+/* Binds and listens. "" gives −1. `key` is named in messages. */
+FR_CHECKED bool server__address_listen(const char *text, const char *key, int *fd, char address[SERVER_PEER_BYTES],
+                                       bool *is_loopback, struct fr_err *err);
+struct sockaddr;
+void server__address_print(const struct sockaddr *address, char text[SERVER_PEER_BYTES]);
+
+/* ---- listener.c ---- */
+
+struct server__listener {
+    struct server *server;
+    int fd; /* −1: none */
+    bool is_operations;
+    bool is_loopback;
+    char address[SERVER_PEER_BYTES];
+    struct event *event;
+};
+
+struct server__acceptor {
+    struct server *server;
+    pthread_t thread;
+    bool is_started;
+    struct event_base *base;
+    struct server__wake wake;
+    struct event *pause_timer;
+    int pause_ms;
+    struct server__listener api, operations;
+};
+
+FR_CHECKED bool server__acceptor_open(struct server__acceptor *acceptor, struct server *server,
+                                      const struct server_options *options, struct fr_err *err);
+FR_CHECKED bool server__acceptor_start(struct server__acceptor *acceptor, struct fr_err *err);
+void server__acceptor_stop(struct server__acceptor *acceptor); /* joins the thread */
+void server__acceptor_close(struct server__acceptor *acceptor);
+
+/* ---- server.c ---- */
+
+struct server {
+    struct server_options options;
+    struct server__methods methods;
+    struct server__acceptor acceptor;
+    struct server__loop *loops; /* options.loops of them, and behind them the one of the operations port */
+    int loop_count; /* without that one */
+    struct server__pool pool;
+    struct fr_queue *drained; /* who has drained says so here; borrowed pointers */
+    struct fr_counter *faults[SERVER_FAULTS];
+    struct fr_counter *refused_limit, *refused_busy, *accept_pauses, *slow_readers, *not_http;
+    bool is_started, is_drained;
+};
+
+/* A thread with all signals blocked: they are for the threads of the program. */
+FR_CHECKED bool server__thread_start(pthread_t *thread, void *(*run)(void *), void *user, struct fr_err *err);
+
+#endif

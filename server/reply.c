@@ -1,0 +1,33 @@
+/*
+ * The head of an HTTP/1.1 reply.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+
+#include <stdio.h>
+#include <time.h>
+
+/* RFC 9110 wants a date from whoever has a clock. Made once a second, without the locale. */
+static const char *date(struct server__loop *loop)
+{
+    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    time_t second = (time_t)(fr_clock_wall_ms() / 1000);
+    struct tm parts;
+
+    if (second != loop->date_second && gmtime_r(&second, &parts)) {
+        snprintf(loop->date, sizeof loop->date, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[parts.tm_wday % 7],
+                 parts.tm_mday % 100, months[parts.tm_mon % 12], (parts.tm_year + 1900) % 10000, parts.tm_hour % 100,
+                 parts.tm_min % 100, parts.tm_sec % 100);
+        loop->date_second = second;
+    }
+    return loop->date;
+}
+
+void server__reply_head(struct server__loop *loop, const struct server__reply *reply, bool is_close, struct fr_buffer *out)
+{
+    fr_buffer_append_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s\r\n",
+                            reply->http_status, server__http_reason(reply->http_status), date(loop), reply->content_type,
+                            reply->body.length, reply->fields, is_close ? "Connection: close\r\n" : "");
+}

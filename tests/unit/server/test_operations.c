@@ -1,0 +1,179 @@
+/*
+ * The operations port: pages.
+ */
+#include "client.h"
+
+#include <stdio.h>
+
+static struct toy toy;
+static struct client *client;
+static struct response response;
+
+static int set_up(void **state)
+{
+    (void)state;
+    toy_start(&toy, NULL);
+    client = client_open(server_operations_address(toy.server));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    client_close(client);
+    toy_stop(&toy);
+    return 0;
+}
+
+static void ask(const char *verb, const char *target, const char *host)
+{
+    char request[512];
+
+    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\n\r\n", verb, target, host);
+    client_send(client, request);
+    if (strcmp(verb, "HEAD") == 0)
+        client_receive_head(client, &response);
+    else
+        client_receive(client, &response);
+}
+
+static void a_page_is_found_by_its_path_whatever_the_query(void **state)
+{
+    (void)state;
+    ask("GET", "/status?pretty=1", "localhost");
+    assert_int_equal(response.status, 200);
+    assert_string_equal(response.body, "{\"ready\":true}");
+    assert_string_equal(response_header(&response, "Content-Type"), "application/json");
+    assert_string_equal(response_header(&response, "X-Content-Type-Options"), "nosniff");
+    assert_string_equal(response_header(&response, "Cache-Control"), "no-store");
+}
+
+static void a_page_may_choose_its_status(void **state)
+{
+    (void)state;
+    ask("GET", "/teapot", "localhost");
+    assert_int_equal(response.status, 503);
+    assert_string_equal(response.body, "not ready\n");
+    assert_string_equal(response_header(&response, "Content-Type"), "text/plain; charset=utf-8");
+}
+
+static void head_gives_the_length_and_no_body(void **state)
+{
+    (void)state;
+    ask("HEAD", "/status", "localhost");
+    assert_int_equal(response.status, 200);
+    assert_string_equal(response_header(&response, "Content-Length"), "14");
+    ask("GET", "/status", "localhost"); /* the next reply begins right after the head */
+    assert_int_equal(response.status, 200);
+}
+
+static void other_paths_are_404(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/",      "/Status",  "/status/",
+                                        "/statu", "//status", "/freshet.v1.FeatureService/GetFeatures"};
+
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        ask("GET", paths[i], "localhost");
+        assert_int_equal(response.status, 404);
+    }
+}
+
+static void other_verbs_are_405_with_allow(void **state)
+{
+    (void)state;
+    static const char *const verbs[] = {"POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"};
+
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        ask(verbs[i], "/status", "localhost");
+        assert_int_equal(response.status, 405);
+        assert_string_equal(response_header(&response, "Allow"), "GET, HEAD");
+    }
+}
+
+static void an_unknown_verb_is_501_and_closes(void **state)
+{
+    (void)state;
+    ask("BREW", "/status", "localhost");
+    assert_int_equal(response.status, 501);
+    client_expect_end(client);
+    assert_int_equal(toy_http_errors(&toy, "method"), 1);
+}
+
+static void on_loopback_only_this_machines_names_are_known(void **state)
+{
+    (void)state;
+    static const char *const known[] = {"localhost",   "LocalHost:7071", "127.0.0.1", "127.0.0.1:7071",
+                                        "127.8.8.8:1", "[::1]",          "[::1]:7071"};
+    static const char *const unknown[] = {"evil.example",
+                                          "evil.example:7071",
+                                          "localhost.evil.example",
+                                          "127.0.0.1.evil.example",
+                                          "127.0.0.256",
+                                          "10.0.0.1",
+                                          "[::2]:7071",
+                                          "",
+                                          "127.0.0.1x:7071"};
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        ask("GET", "/status", known[i]);
+        assert_int_equal(response.status, 200);
+    }
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+        ask("GET", "/status", unknown[i]);
+        if (response.status != 421)
+            fail_msg("%d for Host '%s'", response.status, unknown[i]);
+    }
+}
+
+static void elsewhere_any_host_is_known(void **state)
+{
+    (void)state;
+    assert_true(server__page_host_is_known(fr_slice_of("freshet:7071"), true, false));
+    assert_false(server__page_host_is_known(fr_slice_of("freshet:7071"), true, true));
+    assert_true(server__page_host_is_known(fr_slice(NULL, 0), false, true));
+}
+
+static void http_1_0_is_answered_and_closed(void **state)
+{
+    (void)state;
+    client_send(client, "GET /status HTTP/1.0\r\n\r\n");
+    client_receive(client, &response);
+    assert_int_equal(response.status, 200);
+    assert_string_equal(response_header(&response, "Connection"), "close");
+    client_expect_end(client);
+}
+
+static void a_body_is_read_past(void **state)
+{
+    (void)state;
+    client_send(client, "GET /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello");
+    client_receive(client, &response);
+    assert_int_equal(response.status, 200);
+    client_send(client, "GET /status HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    client_receive(client, &response);
+    assert_int_equal(response.status, 200);
+    client_send(client, "POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n");
+    client_receive(client, &response);
+    assert_int_equal(response.status, 413);
+    client_expect_end(client);
+}
+
+int main(void)
+{
+#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WITH_SERVER(a_page_is_found_by_its_path_whatever_the_query),
+        WITH_SERVER(a_page_may_choose_its_status),
+        WITH_SERVER(head_gives_the_length_and_no_body),
+        WITH_SERVER(other_paths_are_404),
+        WITH_SERVER(other_verbs_are_405_with_allow),
+        WITH_SERVER(an_unknown_verb_is_501_and_closes),
+        WITH_SERVER(on_loopback_only_this_machines_names_are_known),
+        cmocka_unit_test(elsewhere_any_host_is_known),
+        WITH_SERVER(http_1_0_is_answered_and_closed),
+        WITH_SERVER(a_body_is_read_past),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
