@@ -1,0 +1,150 @@
+/*
+ * freshet simulate: the simulated livestream and shop, as JSON lines or into a topic.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/ingest.h>
+
+#include <errno.h>
+
+enum { SIMULATE_UNPACED_RATE = 1000, SIMULATE_FLUSH_MS = 60000, SIMULATE_RATE_MAX = 10000000 };
+
+struct simulate {
+    const struct cli_command *command;
+    const char *brokers, *topic, *as, *group;
+    uint64_t rate, seconds, seed, users, items;
+    int64_t start_ms;
+    bool is_fast;
+    struct ingest_producer *producer; /* NULL: stdout */
+    struct fr_buffer out;
+};
+
+static bool put(struct simulate *simulate, const struct proto_event *event, struct fr_err *err)
+{
+    struct cli_record record;
+    bool is_json = !simulate->producer || strcmp(simulate->as, "json") == 0;
+
+    cli_record__encode(event, is_json, &simulate->out, &record);
+    if (simulate->producer) {
+        struct ingest_record out = {.topic = simulate->topic, .partition = -1, .key = record.key, .value = record.value};
+
+        return ingest_producer_send(simulate->producer, &out, err);
+    }
+    if (fwrite(record.value.bytes, 1, record.value.length, stdout) != record.value.length || putchar('\n') == EOF)
+        return fr_fail(err, FR_UNAVAILABLE, "cannot write: %s", strerror(errno));
+    return true;
+}
+
+/* As real time passes, so the events come. What is written so far is seen before every pause. */
+static void keep_pace(const struct simulate *simulate, int64_t begun_ms, int64_t sent_ms)
+{
+    int64_t pause_ms;
+
+    if (simulate->is_fast)
+        return;
+    while ((pause_ms = (sent_ms - simulate->start_ms) - (fr_clock_monotonic_ms() - begun_ms)) > 0 &&
+           !cli_signals__is_stopped()) {
+        fflush(stdout);
+        fr_clock_sleep_ms(pause_ms < 100 ? pause_ms : 100);
+    }
+}
+
+static bool run(struct simulate *simulate, struct cli_world *world, uint64_t *count, struct fr_err *err)
+{
+    int64_t begun_ms = fr_clock_monotonic_ms();
+    uint64_t total = simulate->rate * simulate->seconds;
+
+    for (*count = 0; *count < total || simulate->seconds == 0; ++*count) {
+        struct proto_event event;
+        int64_t sent_ms;
+
+        if (!cli_world__next(world, &event, &sent_ms))
+            return fr_fail(err, FR_EXHAUSTED, "out of memory");
+        keep_pace(simulate, begun_ms, sent_ms);
+        if (cli_signals__is_stopped())
+            break;
+        if (!put(simulate, &event, err))
+            return false;
+    }
+    if (simulate->producer)
+        return ingest_producer_flush(simulate->producer, SIMULATE_FLUSH_MS, err);
+    return fflush(stdout) == 0 ? true : fr_fail(err, FR_UNAVAILABLE, "cannot write: %s", strerror(errno));
+}
+
+static int simulate_world(struct simulate *simulate)
+{
+    struct ingest_producer_options options = {.brokers = simulate->brokers, .pace_group = simulate->group};
+    struct cli_world_options world_options = {.seed = simulate->seed,
+                                              .start_ms = simulate->start_ms,
+                                              .rate = (double)simulate->rate,
+                                              .users = (int)simulate->users,
+                                              .items = (int)simulate->items};
+    struct cli_world *world = cli_world__new(&world_options);
+    uint64_t count = 0;
+    struct fr_err err;
+    int exit_code = CLI_OK;
+
+    fr_buffer_init(&simulate->out);
+    cli_signals__catch(NULL, NULL);
+    if (!world)
+        exit_code = cli_command__say(simulate->command, CLI_FAILURE, "out of memory");
+    else if ((simulate->brokers && !ingest_producer_open(&options, &simulate->producer, &err)) ||
+             !run(simulate, world, &count, &err))
+        exit_code = cli_command__say(simulate->command, CLI_FAILURE, "%s", err.message);
+    else if (simulate->producer)
+        printf("produced %llu events\n", (unsigned long long)count);
+    ingest_producer_close(simulate->producer);
+    fr_buffer_fini(&simulate->out);
+    cli_world__free(world);
+    return fflush(stdout) == 0 ? exit_code : CLI_FAILURE;
+}
+
+static int check(struct simulate *simulate, bool has_rate)
+{
+    if (!has_rate || simulate->seconds == UINT64_MAX)
+        return cli_command__say(simulate->command, CLI_USAGE, "%s is missing; usage: freshet simulate %s",
+                                has_rate ? "--seconds" : "--rate", simulate->command->usage);
+    if (!simulate->brokers != !simulate->topic)
+        return cli_command__say(simulate->command, CLI_USAGE, "--brokers and --topic go together");
+    if (strcmp(simulate->as, "json") != 0 && strcmp(simulate->as, "protobuf") != 0)
+        return cli_command__say(simulate->command, CLI_USAGE, "--as '%s': use protobuf or json", simulate->as);
+    if (simulate->rate > SIMULATE_RATE_MAX || simulate->seconds > UINT32_MAX || simulate->users > 10000000 ||
+        simulate->items > 10000000)
+        return cli_command__say(simulate->command, CLI_USAGE, "--rate, --seconds, --users or --items is too large");
+    return -1;
+}
+
+int cli_simulate__main(const struct cli_command *command, int argc, char **argv)
+{
+    struct simulate simulate = {
+        .command = command, .as = "protobuf", .group = "freshet", .rate = UINT64_MAX, .seconds = UINT64_MAX, .seed = 1};
+    const struct cli_option options[] = {
+        {"rate", CLI_OPTION_NUMBER, "N", "events a second; 0: 1,000 a second of event time, made as fast as it goes",
+         &simulate.rate},
+        {"seconds", CLI_OPTION_NUMBER, "S", "for how long; 0: until ^C", &simulate.seconds},
+        {"seed", CLI_OPTION_NUMBER, "K", "the same seed and start give the same events (1)", &simulate.seed},
+        {"start", CLI_OPTION_TIME, "MS", "event time of the first one; default: now, or so that the last is now when not paced",
+         &simulate.start_ms},
+        {"fast", CLI_OPTION_FLAG, NULL, "do not wait: the rate is that of event time only", &simulate.is_fast},
+        {"users", CLI_OPTION_NUMBER, "N", "how many users; default: by the rate", &simulate.users},
+        {"items", CLI_OPTION_NUMBER, "N", "how many items; default: by the rate", &simulate.items},
+        {"brokers", CLI_OPTION_TEXT, "B", "into a topic here; default: JSON lines on stdout", &simulate.brokers},
+        {"topic", CLI_OPTION_TEXT, "T", "which topic", &simulate.topic},
+        {"as", CLI_OPTION_TEXT, "FORMAT", "what the topic holds: protobuf (default) or json", &simulate.as},
+        {"group", CLI_OPTION_TEXT, "G", "on an embedded broker: never outrun this group (freshet)", &simulate.group},
+        {0},
+    };
+    int result = cli_options__read(command, options, NULL, argc, argv);
+
+    if (result >= 0)
+        return result;
+    result = check(&simulate, simulate.rate != UINT64_MAX);
+    if (result >= 0)
+        return result;
+    simulate.is_fast = simulate.is_fast || simulate.rate == 0;
+    simulate.rate = simulate.rate ? simulate.rate : SIMULATE_UNPACED_RATE;
+    if (simulate.start_ms == 0)
+        simulate.start_ms = fr_clock_wall_ms() - (simulate.is_fast ? (int64_t)simulate.seconds * 1000 : 0);
+    return simulate_world(&simulate);
+}

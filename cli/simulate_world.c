@@ -1,0 +1,288 @@
+/*
+ * A livestream platform with a shop: users with tastes, items with prices and makers, rooms that open and close. Everybody does one
+ * thing after another on an agenda in the world's own time; what they do becomes events that arrive a little late, some of them
+ * twice, as real producers send them.
+ *
+ * The world holds about as many sessions as make the wanted rate; what is left between its own pace and the rate is taken up by
+ * sending event number n at n / rate exactly. So a rate is kept to the event, and the same seed gives the same events.
+ */
+#include "internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum {
+    WORLD_LATE_US_MAX = 5000000,
+    WORLD_REPEAT_ONE_IN = 200,
+    WORLD_ITEM_ID = 1000001, /* ids people can tell apart: users from 1, items, creators, rooms */
+    WORLD_CREATOR_ID = 2000001,
+    WORLD_ROOM_ID = 3000001,
+    WORLD_NONE = UINT32_MAX,
+};
+static const double WORLD_EVENT_EVERY_S = 4.6; /* of one session, measured over an hour of world time */
+
+uint64_t cli_world__item_id(uint32_t item)
+{
+    return WORLD_ITEM_ID + (uint64_t)item;
+}
+
+/* Creators come in multiples of the categories, so that all items of one are of one category. */
+uint64_t cli_world__creator_id(const struct cli_world *world, uint32_t item)
+{
+    return WORLD_CREATOR_ID + (uint64_t)(item % (uint32_t)world->creator_count);
+}
+
+uint64_t cli_world__category_id(uint32_t item)
+{
+    return 1 + item % WORLD_CATEGORIES;
+}
+
+double cli_world__taste(const struct cli_world *world, uint64_t user_id, uint64_t category_id)
+{
+    static const double liking[] = {3.0, 2.0, 1.5};
+    uint64_t drawn = cli_random__mix(user_id * UINT64_C(0x9e3779b97f4a7c15) + world->options.seed);
+
+    for (int i = 0; i < 3; i++) {
+        if (1 + (drawn >> (16 * i)) % WORLD_CATEGORIES == category_id)
+            return liking[i];
+    }
+    return 0.7;
+}
+
+/* ---- Events on their way ---- */
+
+static uint32_t take_pending(struct cli_world *world)
+{
+    uint32_t slot = world->first_free;
+
+    if (slot != WORLD_NONE) {
+        world->first_free = world->pending[slot].next_free;
+        return slot;
+    }
+    if (world->pending_count == world->pending_capacity) {
+        uint32_t capacity = world->pending_capacity > 0 ? world->pending_capacity * 2 : 1024;
+        struct cli_world_pending *pending = realloc(world->pending, capacity * sizeof *pending);
+
+        if (!pending) {
+            world->agenda.is_failed = true;
+            return WORLD_NONE;
+        }
+        world->pending = pending;
+        world->pending_capacity = capacity;
+    }
+    return world->pending_count++;
+}
+
+/* Most events are there within a blink; one in ten comes from a phone that sends now and then. */
+static int64_t draw_late_us(struct cli_world *world)
+{
+    double late_us = cli_random__chance(&world->random, 0.1) ? cli_random__unit(&world->random) * WORLD_LATE_US_MAX
+                                                             : cli_random__exponential(&world->random, 80000);
+
+    return late_us < WORLD_LATE_US_MAX ? (int64_t)late_us : WORLD_LATE_US_MAX;
+}
+
+void cli_world__emit(struct cli_world *world, int64_t at_us, const struct proto_event *event)
+{
+    uint32_t slot = take_pending(world);
+    struct cli_world_pending *pending;
+
+    if (slot == WORLD_NONE)
+        return;
+    pending = &world->pending[slot];
+    *pending = (struct cli_world_pending){.event = *event, .late_us = draw_late_us(world)};
+    pending->event.event_id = cli_random__mix(world->id_base + ++world->events_made); /* one to one: never twice the same */
+    cli_agenda__add(&world->agenda, at_us + pending->late_us, AGENDA_EVENT, slot);
+}
+
+/* ---- Rooms ---- */
+
+static struct proto_event host_event(const struct cli_world_room *room, const char *action)
+{
+    uint64_t host = WORLD_CREATOR_ID + (uint64_t)room->creator; /* the host is a user too */
+
+    return (struct proto_event){.user_id = host,
+                                .creator_id = host,
+                                .room_id = room->room_id,
+                                .action = (uint32_t)proto_action_number(fr_slice_of(action)),
+                                .scene = (uint32_t)proto_scene_number(fr_slice_of("live"))};
+}
+
+static void emit_item(struct cli_world *world, const struct cli_world_room *room, int64_t now_us, const char *action)
+{
+    struct proto_event event = host_event(room, action);
+
+    event.item_id = cli_world__item_id(room->item);
+    event.category_id = cli_world__category_id(room->item);
+    cli_world__emit(world, now_us, &event);
+}
+
+/* One of the host's own items, the better known ones more often. */
+static uint32_t draw_room_item(struct cli_world *world, uint32_t creator)
+{
+    uint32_t creators = (uint32_t)world->creator_count;
+    uint32_t item = (uint32_t)cli_zipf__draw(&world->item_ranks, &world->random);
+
+    item = item - item % creators + creator;
+    return item < (uint32_t)world->item_count ? item : creator;
+}
+
+static void open_room(struct cli_world *world, struct cli_world_room *room, int64_t now_us, double share)
+{
+    double life_s = fmax(180, cli_random__log_normal(&world->random, 2400, 0.7)) * share;
+    struct proto_event event;
+
+    room->creator = (uint32_t)cli_zipf__draw(&world->creator_ranks, &world->random);
+    room->room_id = WORLD_ROOM_ID + world->rooms_begun++;
+    room->item = draw_room_item(world, room->creator);
+    room->end_us = now_us + (int64_t)(life_s * 1e6);
+    event = host_event(room, "room_start");
+    cli_world__emit(world, now_us, &event);
+    emit_item(world, room, now_us, "item_on");
+}
+
+/* The next item, or the end of the room and the beginning of another in its place. */
+static void step_room(struct cli_world *world, uint32_t index, int64_t now_us)
+{
+    struct cli_world_room *room = &world->rooms[index];
+
+    emit_item(world, room, now_us, "item_off");
+    if (now_us < room->end_us) {
+        room->item = draw_room_item(world, room->creator);
+        emit_item(world, room, now_us, "item_on");
+    } else {
+        struct proto_event event = host_event(room, "room_end");
+
+        cli_world__emit(world, now_us, &event);
+        open_room(world, room, now_us, 1);
+    }
+    cli_agenda__add(&world->agenda, now_us + (int64_t)(cli_random__log_normal(&world->random, 90, 0.4) * 1e6), AGENDA_ROOM,
+                    index);
+}
+
+/* ---- Beginning ---- */
+
+static int within(double value, int least, int most)
+{
+    return value < least ? least : value > most ? most : (int)value;
+}
+
+static void make_items(struct cli_world *world)
+{
+    for (int i = 0; i < world->item_count; i++) {
+        double level = 10 * exp(3.0 * (i % WORLD_CATEGORIES) / WORLD_CATEGORIES); /* a category has its price level */
+
+        world->items[i].price = round(cli_random__log_normal(&world->random, level, 0.5) * 100) / 100;
+        world->items[i].length_s = round(fmin(300, fmax(6, cli_random__log_normal(&world->random, 25, 0.6))));
+        world->items[i].charm = cli_random__log_normal(&world->random, 1, 0.4);
+    }
+}
+
+/* Rooms are found in the middle of their lives, sessions begin spread over half a minute. */
+static void begin(struct cli_world *world)
+{
+    for (int i = 0; i < world->room_count; i++) {
+        open_room(world, &world->rooms[i], 0, cli_random__unit(&world->random));
+        cli_agenda__add(&world->agenda, (int64_t)(cli_random__unit(&world->random) * 90e6), AGENDA_ROOM, (uint32_t)i);
+    }
+    for (int i = 0; i < world->session_count; i++)
+        cli_agenda__add(&world->agenda, (int64_t)(cli_random__unit(&world->random) * 30e6), AGENDA_SESSION, (uint32_t)i);
+}
+
+static bool make_world(struct cli_world *world)
+{
+    const struct cli_world_options *options = &world->options;
+    double rate = options->rate;
+
+    world->user_count = options->users > 0 ? options->users : within(rate * 50, 500, 200000);
+    world->item_count = options->items > 0 ? options->items : within(rate * 10, 400, 50000);
+    world->creator_count = within(world->item_count / 10.0, WORLD_CATEGORIES, 5000) / WORLD_CATEGORIES * WORLD_CATEGORIES;
+    world->item_count = world->item_count < world->creator_count ? world->creator_count : world->item_count;
+    world->room_count = within(rate / 8, 4, world->creator_count / 2);
+    world->session_count = within(rate * WORLD_EVENT_EVERY_S, 1, 4000000);
+    world->items = calloc((size_t)world->item_count, sizeof *world->items);
+    world->rooms = calloc((size_t)world->room_count, sizeof *world->rooms);
+    world->sessions = calloc((size_t)world->session_count, sizeof *world->sessions);
+    if (!world->items || !world->rooms || !world->sessions || !cli_zipf__init(&world->user_ranks, world->user_count, 1.05) ||
+        !cli_zipf__init(&world->item_ranks, world->item_count, 1.05) ||
+        !cli_zipf__init(&world->creator_ranks, world->creator_count, 0.8) ||
+        !cli_zipf__init(&world->room_ranks, world->room_count, 0.9))
+        return false;
+    make_items(world);
+    begin(world);
+    return true;
+}
+
+struct cli_world *cli_world__new(const struct cli_world_options *options)
+{
+    struct cli_world *world = calloc(1, sizeof *world);
+
+    if (!world)
+        return NULL;
+    world->options = *options;
+    world->first_free = WORLD_NONE;
+    cli_random__init(&world->random, options->seed);
+    /* With the start, or a demo that is started again over its old store would repeat ids that mean other events. */
+    world->id_base = cli_random__mix(cli_random__mix(options->seed + 1) ^ (uint64_t)options->start_ms);
+    if (!make_world(world)) {
+        cli_world__free(world);
+        return NULL;
+    }
+    return world;
+}
+
+void cli_world__free(struct cli_world *world)
+{
+    if (!world)
+        return;
+    cli_zipf__fini(&world->user_ranks);
+    cli_zipf__fini(&world->item_ranks);
+    cli_zipf__fini(&world->creator_ranks);
+    cli_zipf__fini(&world->room_ranks);
+    free(world->agenda.entries);
+    free(world->items);
+    free(world->rooms);
+    free(world->sessions);
+    free(world->pending);
+    free(world);
+}
+
+/* ---- Going on ---- */
+
+static void send(struct cli_world *world, const struct cli_agenda_entry *entry, struct proto_event *event, int64_t *sent_ms)
+{
+    struct cli_world_pending *pending = &world->pending[entry->index];
+
+    *sent_ms = world->options.start_ms + (int64_t)((double)world->events_sent++ * 1000 / world->options.rate);
+    if (!pending->is_repeat) {
+        pending->event.ts_ms = *sent_ms - pending->late_us / 1000;
+        if (pending->event.ts_ms < 1)
+            pending->event.ts_ms = 1;
+    }
+    *event = pending->event;
+    if (!pending->is_repeat && cli_random__below(&world->random, WORLD_REPEAT_ONE_IN) == 0) {
+        pending->is_repeat = true;
+        cli_agenda__add(&world->agenda, entry->at_us + (int64_t)(cli_random__unit(&world->random) * WORLD_LATE_US_MAX),
+                        AGENDA_EVENT, entry->index);
+        return;
+    }
+    pending->next_free = world->first_free;
+    world->first_free = entry->index;
+}
+
+bool cli_world__next(struct cli_world *world, struct proto_event *event, int64_t *sent_ms)
+{
+    struct cli_agenda_entry entry;
+
+    while (!world->agenda.is_failed && cli_agenda__take(&world->agenda, &entry)) {
+        if (entry.kind == AGENDA_EVENT) {
+            send(world, &entry, event, sent_ms);
+            return true;
+        }
+        if (entry.kind == AGENDA_ROOM)
+            step_room(world, entry.index, entry.at_us);
+        else
+            cli_world__session(world, entry.index, entry.at_us);
+    }
+    return false;
+}
