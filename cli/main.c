@@ -1,0 +1,77 @@
+/*
+ * The one binary: finds the command in one table and runs it.
+ */
+#include "internal.h"
+
+#include <freshet/text.h>
+
+#include <signal.h>
+#include <string.h>
+
+static const struct cli_command commands[] = {
+    {"run", "runs a node", "--config F [--set key=value …]", cli_run__main},
+    {"demo", "runs a node on an embedded broker with simulated or replayed traffic",
+     "[--events FILE --map MAP] [--config F] [--set key=value …] [--json]", cli_demo__main},
+    {"check", "validates a configuration and estimates the memory it takes", "--config F [--set key=value …]", cli_check__main},
+    {"produce", "loads events from a file into a topic", "--brokers B --topic T [--map M] FILE|-", cli_produce__main},
+    {"get", "reads features, as a ranker would", "--user U [--items 1,2,3] [--features a,b]", cli_get__main},
+    {"status", "shows lag, freshness and rates of a node", "[--watch] [--json]", cli_status__main},
+    {"digest", "prints one line of hex: two nodes that print the same hold the same", "[--api HOST:PORT]", cli_digest__main},
+    {"simulate", "makes the events of a realistic livestream and shop", "--rate N --seconds S [--brokers B --topic T]",
+     cli_simulate__main},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+/* Planned, so that nobody takes them for a slip of the pen. */
+static const char *const later[] = {"top",     "related", "explain", "replay", "backup",
+                                    "restore", "fsck",    "forget",  "model",  "bench"};
+enum { LATER = sizeof later / sizeof *later };
+
+static int print_help(FILE *out, int exit_code)
+{
+    fprintf(out, "Freshet keeps the features of a live recommender fresh: Kafka events in, features out within "
+                 "milliseconds.\n\nusage: freshet COMMAND [options]\n\n");
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].line);
+    fprintf(out, "\n  --help     this; freshet COMMAND --help tells the options\n  --version  the version\n");
+    return fflush(out) == 0 ? exit_code : CLI_FAILURE;
+}
+
+static int unknown(const char *name)
+{
+    const char *names[COMMANDS];
+    const char *nearest;
+
+    for (int i = 0; i < LATER; i++) {
+        if (strcmp(later[i], name) == 0) {
+            fprintf(stderr, "freshet: '%s' is not in this version\n", name);
+            return CLI_USAGE;
+        }
+    }
+    for (int i = 0; i < COMMANDS; i++)
+        names[i] = commands[i].name;
+    nearest = fr_text_nearest(fr_slice_of(name), names, COMMANDS);
+    fprintf(stderr, "freshet: no command '%s'%s%s; freshet --help lists them\n", name, nearest ? "; did you mean " : "",
+            nearest ? nearest : "");
+    return CLI_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+
+    signal(SIGPIPE, SIG_IGN); /* a client that goes away is an error of one write, not the end */
+    if (!name)
+        return print_help(stderr, CLI_USAGE);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return print_help(stdout, CLI_OK);
+    if (strcmp(name, "--version") == 0) {
+        printf("freshet %s\n", FRESHET_VERSION);
+        return fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
+    }
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return commands[i].run(&commands[i], argc - 1, argv + 1);
+    }
+    return unknown(name);
+}
