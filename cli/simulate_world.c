@@ -14,12 +14,13 @@
 enum {
     WORLD_LATE_US_MAX = 5000000,
     WORLD_REPEAT_ONE_IN = 200,
+    WORLD_WARM_EVENTS_MAX = 1000000,
     WORLD_ITEM_ID = 1000001, /* ids people can tell apart: users from 1, items, creators, rooms */
     WORLD_CREATOR_ID = 2000001,
     WORLD_ROOM_ID = 3000001,
     WORLD_NONE = UINT32_MAX,
 };
-static const double WORLD_EVENT_EVERY_S = 4.6; /* of one session, measured over an hour of world time */
+static const double WORLD_EVENT_EVERY_S = 4.85; /* of one session, measured over an hour of world time */
 
 uint64_t cli_world__item_id(uint32_t item)
 {
@@ -71,6 +72,12 @@ static uint32_t take_pending(struct cli_world *world)
         world->pending_capacity = capacity;
     }
     return world->pending_count++;
+}
+
+static void drop_pending(struct cli_world *world, uint32_t slot)
+{
+    world->pending[slot].next_free = world->first_free;
+    world->first_free = slot;
 }
 
 /* Most events are there within a blink; one in ten comes from a phone that sends now and then. */
@@ -127,18 +134,23 @@ static uint32_t draw_room_item(struct cli_world *world, uint32_t creator)
     return item < (uint32_t)world->item_count ? item : creator;
 }
 
+static void emit_start(struct cli_world *world, const struct cli_world_room *room, int64_t now_us)
+{
+    struct proto_event event = host_event(room, "room_start");
+
+    cli_world__emit(world, now_us, &event);
+    emit_item(world, room, now_us, "item_on");
+}
+
 static void open_room(struct cli_world *world, struct cli_world_room *room, int64_t now_us, double share)
 {
     double life_s = fmax(180, cli_random__log_normal(&world->random, 2400, 0.7)) * share;
-    struct proto_event event;
 
     room->creator = (uint32_t)cli_zipf__draw(&world->creator_ranks, &world->random);
     room->room_id = WORLD_ROOM_ID + world->rooms_begun++;
     room->item = draw_room_item(world, room->creator);
     room->end_us = now_us + (int64_t)(life_s * 1e6);
-    event = host_event(room, "room_start");
-    cli_world__emit(world, now_us, &event);
-    emit_item(world, room, now_us, "item_on");
+    emit_start(world, room, now_us);
 }
 
 /* The next item, or the end of the room and the beginning of another in its place. */
@@ -189,6 +201,32 @@ static void begin(struct cli_world *world)
         cli_agenda__add(&world->agenda, (int64_t)(cli_random__unit(&world->random) * 30e6), AGENDA_SESSION, (uint32_t)i);
 }
 
+/* What one entry of the agenda brings about, events aside. */
+static void act(struct cli_world *world, const struct cli_agenda_entry *entry)
+{
+    if (entry->kind == AGENDA_ROOM)
+        step_room(world, entry->index, entry->at_us);
+    else
+        cli_world__session(world, entry->index, entry->at_us);
+}
+
+/* A minute that nobody sees, so that the first event finds a world in full swing; then the rooms that are open say so. */
+static void warm_up(struct cli_world *world)
+{
+    int64_t end_us = (int64_t)(fmin(60, WORLD_WARM_EVENTS_MAX / world->options.rate) * 1e6);
+    struct cli_agenda_entry entry;
+
+    while (!world->agenda.is_failed && world->agenda.count > 0 && world->agenda.entries[0].at_us < end_us) {
+        (void)cli_agenda__take(&world->agenda, &entry);
+        if (entry.kind == AGENDA_EVENT)
+            drop_pending(world, entry.index);
+        else
+            act(world, &entry);
+    }
+    for (int i = 0; i < world->room_count; i++)
+        emit_start(world, &world->rooms[i], end_us);
+}
+
 static bool make_world(struct cli_world *world)
 {
     const struct cli_world_options *options = &world->options;
@@ -210,7 +248,8 @@ static bool make_world(struct cli_world *world)
         return false;
     make_items(world);
     begin(world);
-    return true;
+    warm_up(world);
+    return !world->agenda.is_failed;
 }
 
 struct cli_world *cli_world__new(const struct cli_world_options *options)
@@ -266,8 +305,7 @@ static void send(struct cli_world *world, const struct cli_agenda_entry *entry, 
                         AGENDA_EVENT, entry->index);
         return;
     }
-    pending->next_free = world->first_free;
-    world->first_free = entry->index;
+    drop_pending(world, entry->index);
 }
 
 bool cli_world__next(struct cli_world *world, struct proto_event *event, int64_t *sent_ms)
@@ -279,10 +317,7 @@ bool cli_world__next(struct cli_world *world, struct proto_event *event, int64_t
             send(world, &entry, event, sent_ms);
             return true;
         }
-        if (entry.kind == AGENDA_ROOM)
-            step_room(world, entry.index, entry.at_us);
-        else
-            cli_world__session(world, entry.index, entry.at_us);
+        act(world, &entry);
     }
     return false;
 }
