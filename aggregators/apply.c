@@ -1,0 +1,235 @@
+/*
+ * A batch is applied in two phases: users first, who tell which events are duplicates, then every other entity. What an event does
+ * to one entity never depends on another, nor on what came before it in the batch.
+ */
+#include "internal.h"
+
+#include <math.h>
+
+enum { PREFETCH_AHEAD = 8 };
+
+/* What stays the same for all groups of a batch. */
+struct batch {
+    struct agg_lane *lane;
+    const struct proto_event *events;
+    struct agg_moment horizon;
+    enum agg_outcome *outcomes;
+    struct agg_tally *tally;
+    struct fr_err *err;
+};
+
+/* One entity while it is locked. */
+struct held {
+    const struct agg_entity *entity;
+    struct agg_blob rows, sequences;
+    bool is_sequence_touched;
+};
+
+static bool fail_spoiled(struct fr_err *err)
+{
+    return fr_fail(err, FR_UNAVAILABLE,
+                   "aggregators: out of memory in the middle of a batch; the state since the last epoch is "
+                   "spoiled: restart the node, with less store.memory or more of the machine's");
+}
+
+static bool takes(const struct agg_feature *feature, const struct proto_event *event)
+{
+    return event->action < PROTO_ACTIONS && event->scene < PROTO_SCENES && (feature->actions >> event->action & 1) != 0 &&
+           (feature->scenes >> event->scene & 1) != 0 && (!feature->where || agg_where__holds(feature->where, event));
+}
+
+/* In micro-units. Proto refuses numbers that would not fit; of others than its events, nothing is added. */
+static __int128 amount_of(const struct agg_feature *feature, const struct proto_event *event)
+{
+    double number = feature->of == PROTO_FIELD_DURATION_S ? event->duration_s : event->value;
+
+    if (feature->aggregate == AGG_COUNT)
+        return 1;
+    if (!(fabs(number) <= 1e12))
+        return 0;
+    return llround(number * 1e6);
+}
+
+static bool apply_counters(struct held *held, const struct proto_event *event, const struct batch *batch)
+{
+    for (int i = 0; i < held->entity->counter_count; i++) {
+        const struct agg_feature *feature = held->entity->counters[i];
+        enum agg_added added;
+
+        if (!takes(feature, event))
+            continue;
+        added = agg_rows__add(&held->rows, held->entity, feature, event->ts_ms, amount_of(feature, event), &batch->horizon);
+        if (added == AGG_NO_MEMORY)
+            return false;
+        batch->tally->too_late += added == AGG_TOO_LATE;
+    }
+    return true;
+}
+
+static bool apply_sequences(struct held *held, const struct proto_event *event, const uint64_t *order,
+                            const struct batch *batch)
+{
+    const struct agg_entity *entity = held->entity;
+
+    if (agg_entity__is_expired(entity, event->ts_ms, batch->horizon.time_ms))
+        return true;
+    for (int i = 0; i < entity->sequence_count; i++) {
+        if (!takes(entity->sequences[i], event))
+            continue;
+        if (!held->is_sequence_touched) {
+            if (!agg_blob__open(&held->sequences, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
+                return false;
+            held->is_sequence_touched = true;
+        }
+        if (!agg_sequence__add(&held->sequences, entity, entity->sequences[i], order))
+            return false;
+    }
+    return true;
+}
+
+/* All that one event does to one entity. False: out of memory. */
+static bool apply_event(struct held *held, const struct proto_event *event, const struct batch *batch)
+{
+    struct agg_rows *rows = held->rows.memory;
+    uint64_t order[AGG_ORDER_WORDS];
+
+    if (rows->latest_ms < event->ts_ms)
+        rows->latest_ms = event->ts_ms;
+    if (!apply_counters(held, event, batch))
+        return false;
+    if (held->entity->remembered == 0 && held->entity->sequence_count == 0)
+        return true;
+    agg_order__take(event, order);
+    if (held->entity->remembered != 0 && !agg_attributes__take(&held->rows, held->entity, order))
+        return false;
+    return apply_sequences(held, event, order, batch);
+}
+
+/* Told by the user who keeps ids; everyone else goes by what he said. */
+static bool is_wanted(struct held *held, uint32_t index, const struct batch *batch, bool *is_out_of_memory)
+{
+    if (!held->entity->has_dedupe)
+        return batch->outcomes[index] != AGG_DUPLICATE;
+    switch (agg_dedupe__see(&held->rows, held->entity, &batch->lane->agg->catalogue->dedupe, &batch->events[index])) {
+    case AGG_SEEN_DUPLICATE:
+        batch->outcomes[index] = AGG_DUPLICATE;
+        return false;
+    case AGG_SEEN_UNCHECKED:
+        batch->tally->dedupe_unchecked++;
+        return true;
+    case AGG_SEEN_NO_MEMORY:
+        *is_out_of_memory = true;
+        return false;
+    default:
+        return true;
+    }
+}
+
+static bool apply_shares(struct held *held, const struct agg_group *group, const struct batch *batch)
+{
+    const struct agg_share *shares = batch->lane->shares;
+    bool is_out_of_memory = false;
+
+    if (!agg_blob__open(&held->rows, sizeof(struct agg_rows)) || !agg_rows__prune(&held->rows, held->entity, &batch->horizon))
+        return false;
+    for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
+        uint32_t index = shares[at - 1].event;
+
+        if (is_wanted(held, index, batch, &is_out_of_memory) && !apply_event(held, &batch->events[index], batch))
+            return false;
+        if (is_out_of_memory)
+            return false;
+    }
+    return true;
+}
+
+/* Gives back what nobody can see any more. */
+static void tidy(struct held *held, const struct batch *batch)
+{
+    const struct agg_entity *entity = held->entity;
+    const struct agg_rows *rows = held->rows.memory;
+    bool is_dead = agg_rows__is_dead(rows, entity, batch->horizon.time_ms);
+
+    agg_blob__trim(&held->rows, is_dead ? 0 : agg_rows__used(rows, entity));
+    if (held->is_sequence_touched) {
+        bool is_any = agg_sequence__prune(&held->sequences, entity, batch->horizon.time_ms);
+
+        agg_blob__trim(&held->sequences, is_any ? agg_sequence__used(held->sequences.memory, entity) : 0);
+    }
+}
+
+/* The state of this entity makes no sense: what can't be told apart is applied elsewhere, and counted. */
+static void skip_corrupt(const struct agg_group *group, const struct batch *batch)
+{
+    const struct agg_share *shares = batch->lane->shares;
+
+    for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
+        batch->tally->corrupt++;
+        batch->tally->dedupe_unchecked += group->entity->has_dedupe && batch->events[shares[at - 1].event].event_id != 0;
+    }
+}
+
+static bool is_all_duplicates(const struct agg_group *group, const struct batch *batch)
+{
+    const struct agg_share *shares = batch->lane->shares;
+
+    if (group->entity->has_dedupe)
+        return false;
+    for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
+        if (batch->outcomes[shares[at - 1].event] != AGG_DUPLICATE)
+            return false;
+    }
+    return true;
+}
+
+static bool apply_group(const struct batch *batch, int index)
+{
+    struct agg_lane *lane = batch->lane;
+    struct store *store = lane->agg->store;
+    const struct agg_group *group = &lane->groups[index];
+    struct held held = {.entity = group->entity};
+    struct store_entry *entry;
+    bool ok = true;
+
+    if (index + PREFETCH_AHEAD < lane->group_count)
+        store_prefetch(store, lane->hashes[index + PREFETCH_AHEAD]);
+    if (is_all_duplicates(group, batch))
+        return true;
+    entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], true);
+    if (!entry)
+        return fail_spoiled(batch->err);
+    if (store_entry_is_corrupt(entry)) {
+        skip_corrupt(group, batch);
+    } else {
+        held.rows = agg_blob__of_entry(store, entry, STORE_PART_ROWS);
+        held.sequences = agg_blob__of_entry(store, entry, STORE_PART_SEQUENCES);
+        ok = apply_shares(&held, group, batch);
+        if (ok)
+            tidy(&held, batch);
+    }
+    store_entry_unlock(store, entry);
+    return ok || fail_spoiled(batch->err);
+}
+
+bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, int count, int64_t horizon_ms,
+                     enum agg_outcome *outcomes, struct agg_tally *tally, struct fr_err *err)
+{
+    struct batch batch = {.lane = lane, .events = events, .outcomes = outcomes, .tally = tally, .err = err};
+    int duplicates = 0;
+
+    if (!agg_lane__group(lane, events, count, err))
+        return false;
+    lane->events = NULL; /* these groups are used up: the array will hold other events */
+    batch.horizon = agg_window__moment(horizon_ms);
+    for (int i = 0; i < count; i++)
+        outcomes[i] = AGG_APPLIED;
+    for (int i = 0; i < lane->group_count; i++) {
+        if (!apply_group(&batch, i))
+            return false;
+    }
+    for (int i = 0; i < count; i++)
+        duplicates += outcomes[i] == AGG_DUPLICATE;
+    tally->duplicates += (uint64_t)duplicates;
+    tally->applied += (uint64_t)(count - duplicates);
+    return true;
+}

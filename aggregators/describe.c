@@ -1,0 +1,54 @@
+/* The catalogue as Describe and status show it. */
+#include "internal.h"
+
+int agg_entity_count(const struct agg *agg)
+{
+    return agg->catalogue->visible_count;
+}
+
+int agg_feature_count(const struct agg *agg)
+{
+    return agg->catalogue->feature_count;
+}
+
+int agg_set_count(const struct agg *agg)
+{
+    return agg->catalogue->set_count;
+}
+
+struct agg_entity_info agg_entity_at(const struct agg *agg, int index)
+{
+    const struct agg_entity *entity = agg->catalogue->entities[index];
+
+    return (struct agg_entity_info){.name = entity->name,
+                                    .key = entity->key_names,
+                                    .key_count = entity->key_count,
+                                    .parent = entity->parent_name ? entity->parent_name : "",
+                                    .retention_ms = entity->retention_ms};
+}
+
+struct agg_feature_info agg_feature_at(const struct agg *agg, int index)
+{
+    const struct agg_feature *feature = agg->catalogue->features[index];
+
+    return (struct agg_feature_info){.name = feature->name,
+                                     .entity = feature->entity->name,
+                                     .aggregate = agg__aggregate_names[feature->aggregate],
+                                     .columns = feature->columns,
+                                     .column_count = feature->column_count,
+                                     .fields = feature->field_names,
+                                     .field_count = feature->field_count,
+                                     .windows_ms = feature->windows_ms,
+                                     .resolutions_ms = feature->resolutions_ms,
+                                     .window_count = feature->window_count,
+                                     .limit = feature->limit,
+                                     .generation = feature->generation,
+                                     .complete_from_ms = feature->complete_from_ms};
+}
+
+struct agg_set_info agg_set_at(const struct agg *agg, int index)
+{
+    const struct agg_set *set = &agg->catalogue->sets[index];
+
+    return (struct agg_set_info){.name = set->name, .features = set->names, .feature_count = set->count};
+}

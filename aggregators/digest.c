@@ -1,0 +1,209 @@
+/*
+ * The canonical state: what the events made, whatever way they came. Rows go where they would lie had they just been merged at that
+ * time; what is expired is left out; features go by name and definition. Every fact is hashed by itself and the hashes of an
+ * entity are added up, then those of all entities: no order can show.
+ */
+#include "internal.h"
+
+#include <freshet/text.h>
+
+#include <stdlib.h>
+
+static const uint64_t seeds[2] = {UINT64_C(0x46726573686574), UINT64_C(0x6469676573740a)};
+
+struct digesting {
+    struct agg *agg;
+    struct agg_moment moment;
+    struct agg_digest *digest;
+    struct fr_buffer rows, sequences, canonical; /* scratch of one entity */
+    bool is_out_of_memory;
+    bool is_corrupt;
+    char corrupt[160]; /* the first entity that could not be read */
+};
+
+/* The sum of one entity's facts. */
+struct facts {
+    uint64_t hash[2];
+    uint64_t count;
+};
+
+static void add_fact(struct facts *facts, const void *bytes, size_t length)
+{
+    facts->hash[0] += fr_text_hash(bytes, length, seeds[0]);
+    facts->hash[1] += fr_text_hash(bytes, length, seeds[1]);
+    facts->count++;
+}
+
+enum fact { FACT_PRESENT = 1, FACT_ATTRIBUTE, FACT_KEPT, FACT_MEASURE, FACT_RECORD, FACT_ENTITY };
+
+static void add_head(struct agg_rows *rows, const struct agg_entity *entity, int64_t time_ms, struct facts *facts)
+{
+    const uint64_t *kept = agg_rows__kept(rows);
+    uint64_t present[2] = {FACT_PRESENT, (uint64_t)rows->latest_ms};
+
+    if (!agg_rows__is_present(rows, entity, time_ms))
+        return; /* with the entity gone, nothing else of it is left but rows that longer windows count */
+    add_fact(facts, present, sizeof present);
+    for (uint32_t i = 0; i < rows->kept_count; i++) {
+        uint64_t fact[3] = {FACT_KEPT, kept[(size_t)i * 2], kept[(size_t)i * 2 + 1]};
+
+        add_fact(facts, fact, sizeof fact);
+    }
+    for (int i = 0; i < AGG_ATTRIBUTES; i++) {
+        uint64_t fact[2 + AGG_SOURCE_WORDS] = {FACT_ATTRIBUTE, (uint64_t)i};
+
+        if (agg_attributes__read(rows, entity, i, time_ms) == 0)
+            continue;
+        memcpy(fact + 2, agg_attributes__source(rows, i), AGG_SOURCE_WORDS * sizeof(uint64_t));
+        add_fact(facts, fact, sizeof fact);
+    }
+}
+
+/* Every measure where it would lie at this time. False: out of memory. */
+static bool settle(struct digesting *digesting, struct agg_rows *rows, const struct agg_entity *entity,
+                   struct agg_blob *settled)
+{
+    fr_buffer_clear(&digesting->canonical);
+    *settled = agg_blob__of_buffer(&digesting->canonical);
+    if (!agg_blob__open(settled, sizeof(struct agg_rows)))
+        return false;
+    for (int level = 0; level < AGG_LEVELS; level++) {
+        for (uint32_t i = 0; i < rows->row_count[level]; i++) {
+            const int64_t *row = agg_rows__row(rows, entity, level, i);
+
+            for (int c = 0; c < entity->counter_count; c++) {
+                __int128 amount = agg_rows__measure(row, entity->counters[c]);
+
+                if (amount != 0 && agg_rows__add(settled, entity, entity->counters[c], row[0] * agg__level_ms[level], amount,
+                                                 &digesting->moment) == AGG_NO_MEMORY)
+                    return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool add_rows(struct digesting *digesting, struct agg_rows *rows, const struct agg_entity *entity, struct facts *facts)
+{
+    struct agg_blob settled;
+    struct agg_rows *canonical;
+
+    if (!settle(digesting, rows, entity, &settled))
+        return false;
+    canonical = settled.memory;
+    for (int level = 0; level < AGG_LEVELS; level++) {
+        for (uint32_t i = 0; i < canonical->row_count[level]; i++) {
+            const int64_t *row = agg_rows__row(canonical, entity, level, i);
+
+            for (int c = 0; c < entity->counter_count; c++) {
+                __int128 amount = agg_rows__measure(row, entity->counters[c]);
+                uint64_t fact[6] = {FACT_MEASURE,
+                                    entity->counters[c]->definition_hash,
+                                    (uint64_t)agg__level_ms[level],
+                                    (uint64_t)row[0],
+                                    (uint64_t)amount,
+                                    (uint64_t)(amount >> 64)};
+
+                if (amount != 0)
+                    add_fact(facts, fact, sizeof fact);
+            }
+        }
+    }
+    return true;
+}
+
+static void add_sequences(const struct agg_ring *rings, const struct agg_entity *entity, int64_t time_ms, struct facts *facts)
+{
+    for (int i = 0; i < entity->sequence_count; i++) {
+        size_t words = (size_t)entity->sequences[i]->order_words;
+
+        for (uint32_t record = 0; record < rings[i].count; record++) {
+            const uint64_t *order = agg_sequence__record(rings, entity, i, record);
+            uint64_t fact[2 + AGG_ORDER_WORDS] = {FACT_RECORD, entity->sequences[i]->definition_hash};
+
+            if (agg_entity__is_expired(entity, (int64_t)order[0], time_ms))
+                continue;
+            memcpy(fact + 2, order, words * sizeof(uint64_t));
+            add_fact(facts, fact, (2 + words) * sizeof(uint64_t));
+        }
+    }
+}
+
+static void add_entity(struct digesting *digesting, const struct agg_entity *entity, const struct store_key *key,
+                       const struct facts *facts)
+{
+    uint64_t fact[3 + STORE_KEY_IDS_MAX + 3] = {FACT_ENTITY, fr_text_hash(entity->name, strlen(entity->name), 0),
+                                                key->id_count};
+
+    memcpy(fact + 3, key->ids, sizeof key->ids);
+    memcpy(fact + 3 + STORE_KEY_IDS_MAX, facts->hash, sizeof facts->hash);
+    fact[3 + STORE_KEY_IDS_MAX + 2] = facts->count;
+    digesting->digest->hash[0] += fr_text_hash(fact, sizeof fact, seeds[0]);
+    digesting->digest->hash[1] += fr_text_hash(fact, sizeof fact, seeds[1]);
+    digesting->digest->entities++;
+}
+
+static bool digest_parts(struct digesting *digesting, const struct agg_entity *entity, const struct store_key *key)
+{
+    struct facts facts = {0};
+    int64_t time_ms = digesting->moment.time_ms;
+
+    if (digesting->rows.length > 0) {
+        struct agg_rows *rows = (void *)digesting->rows.bytes;
+
+        add_head(rows, entity, time_ms, &facts);
+        if (!add_rows(digesting, rows, entity, &facts)) {
+            digesting->is_out_of_memory = true;
+            return false;
+        }
+    }
+    if (digesting->sequences.length > 0)
+        add_sequences((const void *)digesting->sequences.bytes, entity, time_ms, &facts);
+    if (facts.count > 0)
+        add_entity(digesting, entity, key, &facts);
+    return true;
+}
+
+static bool digest_one(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS])
+{
+    struct digesting *digesting = user;
+    struct agg_catalogue *catalogue = digesting->agg->catalogue;
+    const struct agg_entity *entity = catalogue->kinds[key->kind];
+    bool ok = true;
+
+    if (!entity)
+        return true; /* of a kind that the configuration no longer has */
+    fr_buffer_clear(&digesting->rows);
+    fr_buffer_clear(&digesting->sequences);
+    if (disk[STORE_PART_ROWS].length > 0)
+        ok = agg_codec__decode(catalogue, key, STORE_PART_ROWS, disk[STORE_PART_ROWS], &digesting->rows);
+    if (disk[STORE_PART_SEQUENCES].length > 0)
+        ok = agg_codec__decode(catalogue, key, STORE_PART_SEQUENCES, disk[STORE_PART_SEQUENCES], &digesting->sequences) && ok;
+    if (!ok) {
+        digesting->is_corrupt = true;
+        agg_key__print(entity, key, digesting->corrupt);
+        return false;
+    }
+    return digest_parts(digesting, entity, key);
+}
+
+bool agg_digest(struct agg *agg, int64_t time_ms, struct agg_digest *digest, struct fr_err *err)
+{
+    struct digesting digesting = {.agg = agg, .moment = agg_window__moment(time_ms), .digest = digest};
+    bool ok;
+
+    *digest = (struct agg_digest){0};
+    fr_buffer_init(&digesting.rows);
+    fr_buffer_init(&digesting.sequences);
+    fr_buffer_init(&digesting.canonical);
+    ok = store_scan(agg->store, digest_one, &digesting, err);
+    fr_buffer_fini(&digesting.rows);
+    fr_buffer_fini(&digesting.sequences);
+    fr_buffer_fini(&digesting.canonical);
+    if (ok && digesting.is_out_of_memory)
+        return fr_fail(err, FR_EXHAUSTED, "digest: out of memory");
+    if (ok && digesting.is_corrupt)
+        return fr_fail(err, FR_CORRUPT, "digest: the state of %s failed its check; restore a backup, or replay",
+                       digesting.corrupt);
+    return ok;
+}

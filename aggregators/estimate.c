@@ -1,0 +1,67 @@
+/*
+ * What entities cost, for `freshet check`: one full entity of each kind, that is, one with an event in every pane of every window, all
+ * attributes and ids, and sequences at their limit. Most entities stay far below; the busiest come close.
+ */
+#include "internal.h"
+
+#include <inttypes.h>
+
+enum { ENTRY_BYTES = 96 /* of the store's table, for each entity */, VARINT_BYTES = 2 };
+
+/* Rows that the feature can fill at once: panes of a level until the next coarser level takes over. */
+static int64_t rows_most(const int64_t panes_most[AGG_LEVELS])
+{
+    int64_t rows = 0;
+
+    for (int level = 0; level < AGG_LEVELS; level++)
+        rows += panes_most[level] > 0 ? panes_most[level] + 1 : 0;
+    return rows;
+}
+
+static void estimate_feature(const struct agg_feature *feature, struct fr_buffer *out)
+{
+    const struct agg_entity *entity = feature->entity;
+    int64_t memory, disk;
+
+    if (feature->aggregate == AGG_LAST) {
+        memory = (int64_t)feature->limit * feature->order_words * (int64_t)sizeof(uint64_t);
+        disk = (int64_t)feature->limit * (9 + 4 * (feature->order_words - 1));
+    } else {
+        memory = rows_most(entity->panes_most) * feature->words * (int64_t)sizeof(uint64_t);
+        disk = rows_most(feature->panes_most) * (feature->words == 1 ? VARINT_BYTES : 2 * VARINT_BYTES);
+    }
+    fr_buffer_append_format(out, "  %-28s %-6s %10" PRId64 " B in memory, about %" PRId64 " B on disk\n", feature->name,
+                            agg__aggregate_names[feature->aggregate], memory, disk);
+}
+
+static int64_t head_bytes(const struct agg_catalogue *catalogue, const struct agg_entity *entity)
+{
+    int64_t bytes = ENTRY_BYTES + (int64_t)sizeof(struct agg_rows);
+
+    bytes += (int64_t)entity->sequence_count * (int64_t)sizeof(struct agg_ring);
+    if (entity->remembered != 0)
+        bytes += (int64_t)(AGG_SOURCE_WORDS * sizeof(uint64_t)); /* most often one event says all */
+    if (entity->has_dedupe)
+        bytes += (int64_t)catalogue->dedupe.ids * 2 * (int64_t)sizeof(uint64_t);
+    return bytes;
+}
+
+void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buffer *out)
+{
+    for (int i = 0; i < catalogue->entity_count; i++) {
+        const struct agg_entity *entity = catalogue->entities[i];
+        int64_t rows = rows_most(entity->panes_most);
+        int64_t bytes = head_bytes(catalogue, entity);
+
+        bytes += entity->counter_count > 0 ? rows * entity->row_words * (int64_t)sizeof(int64_t) : 0;
+        for (int s = 0; s < entity->sequence_count; s++)
+            bytes += (int64_t)entity->sequences[s]->limit * entity->sequences[s]->order_words * (int64_t)sizeof(uint64_t);
+        fr_buffer_append_format(out,
+                                "%s: %" PRId64 " B in memory at least, %" PRId64 " B when every pane and record is filled\n",
+                                entity->name, head_bytes(catalogue, entity), bytes);
+        for (int f = 0; f < entity->counter_count; f++)
+            estimate_feature(entity->counters[f], out);
+        for (int f = 0; f < entity->sequence_count; f++)
+            estimate_feature(entity->sequences[f], out);
+    }
+}

@@ -1,0 +1,360 @@
+/*
+ * What the files of aggregators share. The way of an event: lane.c finds the entities that a batch touches, apply.c goes through
+ * them one by one; rows.c, dedupe.c, attributes.c and sequence.c each change their piece of an entity's memory. The way of a
+ * request: plan.c compiles names to columns, read.c follows them. codec.c is the form on disk, digest.c the form that does
+ * not depend on how it came about.
+ */
+#ifndef FRESHET_AGGREGATORS_INTERNAL_H
+#define FRESHET_AGGREGATORS_INTERNAL_H
+
+#include <freshet/aggregators.h>
+
+enum {
+    AGG_LEVELS = 7, /* 1 s, 10 s, 1 min, 10 min, 1 h, 6 h, 1 d: each divides the next */
+    AGG_NAME_MAX = 64, /* bytes of an entity's, feature's or set's name */
+    AGG_PANES_LEAST = 24, /* a window has at least so many panes */
+    AGG_LIMIT_MAX = 10000, /* records of a sequence */
+    AGG_WHERE_DEPTH_MAX = 32,
+    AGG_WHERE_STEPS_MAX = 256,
+    AGG_ORDER_WORDS = 15, /* the fixed-size fields of an event in the total order */
+    AGG_ATTRIBUTES = 4, /* remembered: creator_id, room_id, category_id, duration_s */
+    AGG_SOURCE_WORDS = 11, /* the order down to duration_s: enough to tell which attribute is later */
+    AGG_FIELDS_MAX = 16,
+    AGG_KINDS_MAX = 255,
+};
+
+/* ---- window.c: time ---- */
+
+extern const int64_t agg__level_ms[AGG_LEVELS];
+
+struct agg_window {
+    int64_t span_ms;
+    int64_t panes; /* span / resolution */
+    int level; /* of its resolution */
+    const char *text; /* as written in the configuration */
+};
+
+/* A moment, with the pane of each level that it lies in. */
+struct agg_moment {
+    int64_t time_ms;
+    int64_t pane[AGG_LEVELS];
+};
+
+int64_t agg_window__pane(int64_t time_ms, int level);
+struct agg_moment agg_window__moment(int64_t time_ms);
+/* The level by DESIGN's rule; −1 when the span isn't whole seconds or has fewer than 24 of them. */
+int agg_window__level(int64_t span_ms);
+
+/* ---- order.c: the total order of events ---- */
+
+/* The fixed-size fields of an event as words, most significant first; a prefix of them orders what it tells apart. */
+extern const uint8_t agg__order_fields[AGG_ORDER_WORDS]; /* enum proto_field */
+
+void agg_order__take(const struct proto_event *event, uint64_t words[AGG_ORDER_WORDS]);
+int agg_order__compare(const uint64_t *a, const uint64_t *b, int words);
+int agg_order__word(int field); /* where the field is in the order; −1 for text and attributes */
+double agg_order__number(int word, uint64_t bits); /* of value, duration_s and propensity */
+void agg_order__encode(const uint64_t *words, int count, uint64_t before_ms, struct fr_buffer *disk);
+void agg_order__decode(struct fr_reader *reader, uint64_t *words, int count, uint64_t before_ms);
+
+/* ---- where.c: conditions on one event ---- */
+
+struct agg_where;
+
+/* Compiles into `arena`; the message tells the character. `canonical` gets the same condition in one spelling. */
+FR_CHECKED bool agg_where__compile(struct fr_slice text, struct fr_arena *arena, struct agg_where **where,
+                                   struct fr_buffer *canonical, struct fr_err *err);
+bool agg_where__holds(const struct agg_where *where, const struct proto_event *event);
+
+/* ---- The catalogue ---- */
+
+enum agg_aggregate { AGG_COUNT, AGG_SUM, AGG_LAST, AGG_AGGREGATES };
+extern const char *const agg__aggregate_names[AGG_AGGREGATES];
+
+struct agg_feature {
+    const char *name;
+    struct agg_entity *entity;
+    enum agg_aggregate aggregate;
+    uint32_t actions; /* a bit for each */
+    uint32_t scenes;
+    struct agg_where *where; /* NULL: always */
+    const char *definition; /* all that makes its state what it is, in one spelling; not windows and limit */
+    uint64_t definition_hash;
+
+    /* count and sum */
+    int of; /* field that a sum adds up */
+    struct agg_window windows[AGG_WINDOWS_MAX];
+    int window_count;
+    int64_t panes_most[AGG_LEVELS]; /* of its windows with that resolution; 0: none */
+    int word, words; /* its place in a row */
+
+    /* last */
+    uint32_t limit;
+    uint8_t fields[AGG_FIELDS_MAX];
+    const char *field_names[AGG_FIELDS_MAX];
+    int field_count;
+    int order_words; /* of a record: the order down to the last field that is asked for */
+    int sequence; /* its place among the entity's sequences */
+    bool is_seen;
+
+    const char **columns; /* "f.5m"; none for a sequence */
+    int column_count;
+    int64_t windows_ms[AGG_WINDOWS_MAX], resolutions_ms[AGG_WINDOWS_MAX]; /* for Describe */
+
+    uint32_t slot, generation; /* registry.c gives them */
+    int64_t complete_from_ms;
+};
+
+struct agg_entity {
+    const char *name;
+    uint8_t key[STORE_KEY_IDS_MAX]; /* enum proto_field, user_id first */
+    const char *key_names[STORE_KEY_IDS_MAX]; /* as written */
+    int key_count;
+    bool has_user; /* user_id is in the key */
+    bool is_hidden; /* not in the configuration: the user of whom duplicates are told */
+    bool has_dedupe; /* the one entity that keeps event ids */
+    const char *parent_name;
+    struct agg_entity *parent;
+    int64_t retention_ms;
+    uint8_t kind; /* registry.c gives it */
+    uint8_t remembered; /* a bit for each remembered attribute */
+
+    struct agg_feature **counters; /* count and sum: they share rows */
+    int counter_count;
+    int row_words; /* pane, then the counters' words */
+    int64_t panes_most[AGG_LEVELS]; /* of all its features */
+
+    struct agg_feature **sequences;
+    int sequence_count;
+};
+
+enum agg_set_list { AGG_SET_USER, AGG_SET_ITEM, AGG_SET_CROSS, AGG_SET_LISTS };
+
+struct agg_set {
+    const char *name;
+    const char **names; /* as listed: user, item, cross */
+    int count;
+};
+
+struct agg_catalogue {
+    struct fr_arena *arena; /* all of it */
+    struct agg_dedupe dedupe;
+    struct agg_entity *entities[AGG_ENTITIES_MAX + 1]; /* a hidden one comes last */
+    int entity_count, visible_count;
+    struct agg_feature *features[AGG_FEATURES_MAX];
+    int feature_count;
+    struct agg_set *sets;
+    int set_count;
+    struct agg_entity *user; /* never NULL: it keeps the duplicates */
+    struct agg_entity *item; /* NULL when none has the key [item_id] */
+    struct agg_entity *kinds[AGG_KINDS_MAX + 1];
+    struct agg_feature **slots; /* by number; NULL: retired */
+    uint32_t slot_count;
+};
+
+struct agg_entity *agg_catalogue__entity(const struct agg_catalogue *catalogue, struct fr_slice name);
+struct agg_feature *agg_catalogue__feature(const struct agg_catalogue *catalogue, struct fr_slice name);
+/* "f" or "f.window": the feature, and the window or −1 for all. FR_BAD_INPUT with the nearest name. */
+FR_CHECKED bool agg_catalogue__resolve(const struct agg_catalogue *catalogue, struct fr_slice name,
+                                       struct agg_feature **feature, int *window, struct fr_err *err);
+/* Room for slots 0 … count − 1, all retired. */
+FR_CHECKED bool agg_catalogue__slots_reset(struct agg_catalogue *catalogue, uint32_t count);
+
+bool agg_entities__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, struct fr_diagnostics *diagnostics);
+bool agg_feature__parse(struct agg_catalogue *catalogue, struct fr_slice name, struct fr_yaml *at, struct fr_yaml *map,
+                        struct fr_diagnostics *diagnostics);
+bool agg_sets__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, struct fr_diagnostics *diagnostics);
+bool agg_name__check(struct fr_yaml *key, const char *where, struct fr_diagnostics *diagnostics);
+
+/* ---- blob.c: an entity's part in memory ---- */
+
+/* A run of bytes that grows: an entry's part while its stripe is locked, or a buffer of our own. */
+struct agg_blob {
+    void *memory; /* NULL when empty; aligned to 8 */
+    uint32_t bytes;
+    struct store *store;
+    struct store_entry *entry;
+    enum store_part part;
+    struct fr_buffer *buffer; /* instead of an entry */
+    bool is_writable; /* the part is already marked dirty */
+};
+
+struct agg_blob agg_blob__of_entry(struct store *store, struct store_entry *entry, enum store_part part);
+struct agg_blob agg_blob__of_buffer(struct fr_buffer *buffer);
+/* Before the first change. False: out of memory. */
+FR_CHECKED bool agg_blob__open(struct agg_blob *blob, uint32_t least_bytes);
+/* At least `bytes` long; more is added so that growing is rare. New bytes are zero. False: out of memory. */
+FR_CHECKED bool agg_blob__grow(struct agg_blob *blob, uint64_t bytes);
+/* Gives back what is far more than `used`; 0 empties it. Never fails. */
+void agg_blob__trim(struct agg_blob *blob, uint32_t used);
+
+/* ---- rows.c: presence and windowed measures ---- */
+
+struct agg_rows { /* the head; after it the sources, the kept ids, and the rows, coarsest level first, each level by pane */
+    int64_t latest_ms; /* of any applied event that carried the full key; 0: none yet */
+    uint8_t source_count;
+    uint8_t source_of[AGG_ATTRIBUTES]; /* 1 + index of the event that gave the attribute; 0: none */
+    uint8_t reserved[3];
+    uint32_t kept_count, kept_capacity; /* event ids against duplicates */
+    uint32_t row_count[AGG_LEVELS];
+    uint32_t reserved2;
+};
+
+enum agg_added { AGG_ADDED, AGG_TOO_LATE, AGG_NO_MEMORY };
+
+uint32_t agg_rows__used(const struct agg_rows *rows, const struct agg_entity *entity);
+uint64_t *agg_rows__sources(struct agg_rows *rows);
+uint64_t *agg_rows__kept(struct agg_rows *rows); /* pairs of ts_ms and event_id, ascending */
+/* Row `index` of a level: its pane, then the measures. */
+int64_t *agg_rows__row(struct agg_rows *rows, const struct agg_entity *entity, int level, uint32_t index);
+__int128 agg_rows__measure(const int64_t *row, const struct agg_feature *feature);
+
+/* Makes room for `bytes` more right before the offset `at` of what is used. False: out of memory. */
+FR_CHECKED bool agg_rows__insert(struct agg_blob *blob, const struct agg_entity *entity, uint32_t at, uint32_t bytes);
+
+/* Adds to the row of the finest level that a window of the feature still needs at `horizon`. */
+enum agg_added agg_rows__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
+                             int64_t ts_ms, __int128 amount, const struct agg_moment *horizon);
+/* Adds to this level, or the next coarser one that the feature has; nothing when it has none. */
+enum agg_added agg_rows__put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
+                             int level, int64_t pane, __int128 amount);
+/* Merges rows that no window needs at their level any more into coarser ones, or drops them. False: out of memory. */
+FR_CHECKED bool agg_rows__prune(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_moment *horizon);
+
+__int128 agg_rows__sum(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature,
+                       const struct agg_window *window, int64_t time_ms);
+bool agg_rows__is_present(const struct agg_rows *rows, const struct agg_entity *entity, int64_t time_ms);
+/* Nothing in it can be seen at `horizon` or later, and no id is kept. */
+bool agg_rows__is_dead(const struct agg_rows *rows, const struct agg_entity *entity, int64_t horizon_ms);
+/* `ts_ms` is so old at `time_ms` that what has no window is gone. */
+bool agg_entity__is_expired(const struct agg_entity *entity, int64_t ts_ms, int64_t time_ms);
+
+/* ---- dedupe.c ---- */
+
+enum agg_seen { AGG_SEEN_NEW, AGG_SEEN_DUPLICATE, AGG_SEEN_UNCHECKED, AGG_SEEN_NO_MEMORY };
+
+/* Tells whether the event was here before and keeps its id; only a duplicate changes nothing. */
+enum agg_seen agg_dedupe__see(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_dedupe *dedupe,
+                              const struct proto_event *event);
+
+/* ---- attributes.c ---- */
+
+extern const uint8_t agg__attribute_fields[AGG_ATTRIBUTES]; /* enum proto_field */
+
+int agg_attribute__index(int field); /* −1 when it isn't remembered */
+/* Remembers what the event says. False: out of memory. */
+FR_CHECKED bool agg_attributes__take(struct agg_blob *blob, const struct agg_entity *entity, const uint64_t *order);
+/* From disk: `order` gave the attributes of the bits. False: out of memory. */
+FR_CHECKED bool agg_attributes__restore(struct agg_blob *blob, const struct agg_entity *entity, uint8_t gave,
+                                        const uint64_t order[AGG_SOURCE_WORDS]);
+/* The bits of an attribute at `time_ms`; 0: never said, or too long ago. */
+uint64_t agg_attributes__read(const struct agg_rows *rows, const struct agg_entity *entity, int attribute, int64_t time_ms);
+/* The order of the event that gave it; NULL when there is none. */
+const uint64_t *agg_attributes__source(const struct agg_rows *rows, int attribute);
+
+/* ---- sequence.c ---- */
+
+struct agg_ring { /* one for each sequence of the entity, at the front of the part; the records follow */
+    uint32_t count, capacity, first, reserved;
+};
+
+uint32_t agg_sequence__used(const struct agg_ring *rings, const struct agg_entity *entity);
+/* Record `index` (0 is the oldest) as order words. */
+const uint64_t *agg_sequence__record(const struct agg_ring *rings, const struct agg_entity *entity, int sequence,
+                                     uint32_t index);
+/* False: out of memory. */
+FR_CHECKED bool agg_sequence__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
+                                  const uint64_t *order);
+/* Drops records past the retention. True when any record is left. */
+bool agg_sequence__prune(struct agg_blob *blob, const struct agg_entity *entity, int64_t horizon_ms);
+
+/* ---- lane.c: which entities a batch touches ---- */
+
+struct agg_share { /* one event's share of one entity */
+    uint32_t event, next; /* index of the entity's next share + 1; 0: the last */
+};
+
+struct agg_group { /* the shares of one entity, in the order of the batch */
+    const struct agg_entity *entity;
+    uint32_t first, last; /* index of a share */
+};
+
+struct agg_lane {
+    struct agg *agg;
+    int batch_max;
+    const struct proto_event *events; /* the batch that the groups are of; NULL: none */
+    int event_count;
+    struct agg_group *groups; /* users first */
+    struct store_key *keys; /* of each group */
+    uint64_t *hashes;
+    int group_count, user_group_count;
+    struct agg_share *shares;
+    uint32_t share_count;
+    uint32_t *table; /* hash → group + 1, open addressing */
+    uint32_t table_mask;
+};
+
+/* Groups events[0..count) unless that is done already. False: more than the lane was made for. */
+FR_CHECKED bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, int count, struct fr_err *err);
+
+/* ---- codec.c ---- */
+
+void agg_codec__encode(void *user, const struct store_key *key, enum store_part part, const void *memory, uint32_t bytes,
+                       struct fr_buffer *disk);
+bool agg_codec__decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
+                       struct fr_buffer *memory);
+
+/* ---- registry.c ---- */
+
+FR_CHECKED bool agg_registry__open(struct agg_catalogue *catalogue, struct store *store, int64_t stream_time_ms,
+                                   struct fr_err *err);
+
+/* ---- plan.c ---- */
+
+struct agg_column {
+    const struct agg_feature *feature;
+    const struct agg_window *window;
+    int column; /* where the value goes */
+};
+
+struct agg_step { /* what one entity kind gives to a row */
+    const struct agg_entity *entity;
+    struct agg_column *columns;
+    int column_count;
+    const struct agg_feature **sequences;
+    int sequence_count;
+};
+
+struct agg_plan {
+    struct agg_plan *next; /* in the cache */
+    struct fr_slice asked;
+    struct fr_arena *arena;
+    const char **user_columns, **item_columns, **field_names;
+    int user_column_count, item_column_count;
+    uint8_t *fields; /* item fields: which attribute */
+    int field_count;
+    struct agg_step *user_steps, *item_steps; /* the first ones are the user and the item themselves, asked for or not */
+    int user_step_count, item_step_count;
+    int sequence_count;
+};
+
+struct agg_plans; /* the cache */
+struct agg_plans *agg_plans__new(void);
+void agg_plans__free(struct agg_plans *plans);
+
+struct agg {
+    struct agg_catalogue *catalogue;
+    struct store *store;
+    struct agg_plans *plans;
+    struct fr_counter *clamped; /* NULL without metrics */
+};
+
+/* ---- keys ---- */
+
+/* The key from the ids of its fields, in the entity's order. False when one is 0: the entity isn't there. */
+FR_CHECKED bool agg_key__make(const struct agg_entity *entity, const uint64_t ids[STORE_KEY_IDS_MAX], struct store_key *key);
+FR_CHECKED bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event *event, struct store_key *key);
+/* "item 123" or "user_category 7/12", for messages. */
+void agg_key__print(const struct agg_entity *entity, const struct store_key *key, char out[160]);
+
+#endif

@@ -1,0 +1,70 @@
+/* Rows to keys: an open-addressing table over the keys' hashes, for the time of one request. */
+#include "keyring.h"
+
+/* The id of a key's field in this row; 0: the row has none. */
+static uint64_t id_of(int field, const struct agg_request *request, const struct agg_remembered *remembered, int row)
+{
+    int attribute = agg_attribute__index(field);
+
+    if (field == PROTO_FIELD_USER_ID)
+        return request->user_id;
+    if (field == PROTO_FIELD_ITEM_ID)
+        return request->item_ids[row];
+    return remembered && attribute >= 0 ? remembered[row].bits[attribute] : 0;
+}
+
+static bool is_same(const struct store_key *a, const struct store_key *b)
+{
+    return memcmp(a->ids, b->ids, sizeof a->ids) == 0; /* of one kind anyway */
+}
+
+static void ring_add(struct agg_keyring *ring, uint32_t *table, uint32_t mask, int *last, const struct store_key *key,
+                     uint64_t hash, int row)
+{
+    uint32_t slot = (uint32_t)hash & mask;
+    int found;
+
+    while (table[slot] != 0 && !is_same(&ring->keys[table[slot] - 1], key))
+        slot = (slot + 1) & mask;
+    if (table[slot] == 0) {
+        found = ring->count++;
+        table[slot] = (uint32_t)found + 1;
+        ring->keys[found] = *key;
+        ring->hashes[found] = hash;
+        ring->first[found] = row;
+    } else {
+        found = (int)table[slot] - 1;
+        ring->next[last[found]] = row;
+    }
+    last[found] = row;
+    ring->next[row] = -1;
+}
+
+bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, const struct agg_request *request,
+                          const struct agg_remembered *remembered, struct fr_arena *arena, struct agg_keyring *ring)
+{
+    size_t rows = (size_t)request->item_count, slots = 16;
+    uint32_t *table;
+    int *last;
+
+    while (slots < rows * 2)
+        slots *= 2;
+    *ring = (struct agg_keyring){.keys = fr_arena_take(arena, (rows + 1) * sizeof *ring->keys),
+                                 .hashes = fr_arena_take(arena, (rows + 1) * sizeof *ring->hashes),
+                                 .first = fr_arena_take(arena, (rows + 1) * sizeof *ring->first),
+                                 .next = fr_arena_take(arena, (rows + 1) * sizeof *ring->next)};
+    last = fr_arena_take(arena, (rows + 1) * sizeof *last);
+    table = fr_arena_take_zeroed(arena, slots, sizeof *table);
+    if (!ring->keys || !ring->hashes || !ring->first || !ring->next || !last || !table)
+        return false;
+    for (int row = 0; row < request->item_count; row++) {
+        uint64_t ids[STORE_KEY_IDS_MAX] = {0};
+        struct store_key key;
+
+        for (int i = 0; i < entity->key_count; i++)
+            ids[i] = id_of(entity->key[i], request, remembered, row);
+        if (agg_key__make(entity, ids, &key))
+            ring_add(ring, table, (uint32_t)slots - 1, last, &key, store_key_hash(agg->store, &key), row);
+    }
+    return true;
+}

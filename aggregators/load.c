@@ -1,0 +1,86 @@
+/* Before a read plan is followed: what of it the table lacks comes from the disk. */
+#include "internal.h"
+#include "keyring.h"
+
+struct loading {
+    struct agg *agg;
+    const struct agg_request *request;
+    struct fr_arena *arena;
+    struct agg_remembered *remembered;
+    struct fr_err *err;
+};
+
+static bool fail_exhausted(struct fr_err *err)
+{
+    return fr_fail(err, FR_EXHAUSTED, "the request grows beyond its limit; ask for fewer items");
+}
+
+static bool load_users(const struct loading *loading, const struct agg_plan *plan)
+{
+    uint64_t ids[STORE_KEY_IDS_MAX] = {loading->request->user_id};
+    struct store_key keys[AGG_ENTITIES_MAX + 1];
+    uint64_t hashes[AGG_ENTITIES_MAX + 1];
+    int count = 0;
+
+    for (int i = 0; i < plan->user_step_count; i++) {
+        if (!agg_key__make(plan->user_steps[i].entity, ids, &keys[count]))
+            continue;
+        hashes[count] = store_key_hash(loading->agg->store, &keys[count]);
+        count++;
+    }
+    return count == 0 || store_load(loading->agg->store, keys, hashes, count, loading->err);
+}
+
+static void remember(const struct loading *loading, const struct agg_entity *item, const struct agg_keyring *ring, int index)
+{
+    struct store *store = loading->agg->store;
+    struct store_entry *entry = store_entry_lock(store, &ring->keys[index], ring->hashes[index], false);
+    const struct agg_rows *rows;
+    uint32_t bytes;
+
+    if (!entry)
+        return;
+    rows = store_entry_is_corrupt(entry) ? NULL : store_entry_read(entry, STORE_PART_ROWS, &bytes);
+    for (int row = ring->first[index]; row >= 0; row = ring->next[row]) {
+        for (int i = 0; i < AGG_ATTRIBUTES; i++)
+            loading->remembered[row].bits[i] = agg_attributes__read(rows, item, i, loading->request->time_ms);
+    }
+    store_entry_unlock(store, entry);
+}
+
+static bool load_step(const struct loading *loading, const struct agg_entity *entity, bool is_item, bool is_more_to_come)
+{
+    struct agg_keyring ring;
+
+    if (!agg_keyring__collect(loading->agg, entity, loading->request, is_item ? NULL : loading->remembered, loading->arena,
+                              &ring))
+        return fail_exhausted(loading->err);
+    if (ring.count > 0 && !store_load(loading->agg->store, ring.keys, ring.hashes, ring.count, loading->err))
+        return false;
+    for (int i = 0; i < ring.count && is_item && is_more_to_come; i++)
+        remember(loading, entity, &ring, i);
+    return true;
+}
+
+bool agg_read_load(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request, struct fr_arena *arena,
+                   struct fr_err *err)
+{
+    struct loading loading = {.agg = agg, .request = request, .arena = arena, .err = err};
+    bool has_item = agg->catalogue->item != NULL;
+    int room = agg_attribute__index(PROTO_FIELD_ROOM_ID);
+
+    loading.remembered = fr_arena_take_zeroed(arena, (size_t)request->item_count + 1, sizeof *loading.remembered);
+    if (!loading.remembered)
+        return fail_exhausted(err);
+    if (!load_users(&loading, plan))
+        return false;
+    if (has_item && !load_step(&loading, agg->catalogue->item, true, plan->item_step_count > 1))
+        return false;
+    for (int row = 0; row < request->item_count && request->room_id != 0; row++)
+        loading.remembered[row].bits[room] = request->room_id;
+    for (int i = has_item; i < plan->item_step_count; i++) {
+        if (!load_step(&loading, plan->item_steps[i].entity, false, false))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,274 @@
+/*
+ * Following a read plan: the user's columns, then each row's item, which says whose creator, room and category columns the row shows,
+ * then those and the entities that cross them with the user. Every entity is looked at once, under its own lock.
+ */
+#include "internal.h"
+#include "keyring.h"
+#include "values.h"
+
+enum { PREFETCH_AHEAD = 8 };
+
+struct reading {
+    struct agg *agg;
+    const struct agg_plan *plan;
+    const struct agg_request *request;
+    struct fr_arena *arena;
+    struct agg_reply *reply;
+    struct agg_remembered *remembered; /* of each row */
+    struct fr_err *err;
+};
+
+static bool fail_exhausted(struct fr_err *err)
+{
+    return fr_fail(err, FR_EXHAUSTED, "the reply grows beyond its limit; ask for fewer items or features");
+}
+
+static bool fail_corrupt(const struct agg_entity *entity, const struct store_key *key, struct fr_err *err)
+{
+    char name[160];
+
+    agg_key__print(entity, key, name);
+    return fr_fail(err, FR_CORRUPT, "the state of %s failed its check and is set aside; restore a backup, or replay", name);
+}
+
+/* ---- one entity ---- */
+
+/* What comes out of an entity for the rows that need it. */
+struct target {
+    float *values; /* of its first row, or of the user */
+    bool *is_present; /* may be NULL */
+    struct agg_remembered *remembered; /* may be NULL */
+    struct agg_sequence *sequences; /* one for each of the step's */
+    uint64_t key; /* to tell them apart */
+};
+
+static bool read_sequences(struct reading *reading, const struct agg_step *step, const struct agg_ring *rings,
+                           const struct target *target)
+{
+    for (int i = 0; i < step->sequence_count; i++) {
+        target->sequences[i].name = step->sequences[i]->name;
+        target->sequences[i].key = target->key;
+        if (!agg_values__sequence(rings, step->sequences[i], reading->request->time_ms, reading->arena, &target->sequences[i]))
+            return fail_exhausted(reading->err);
+    }
+    return true;
+}
+
+static bool read_parts(struct reading *reading, const struct agg_step *step, const struct agg_rows *rows,
+                       const struct agg_ring *rings, const struct target *target)
+{
+    int64_t time_ms = reading->request->time_ms;
+    bool is_present = agg_rows__is_present(rows, step->entity, time_ms);
+
+    if (target->is_present)
+        *target->is_present = is_present;
+    for (int i = 0; i < step->column_count && is_present; i++)
+        target->values[step->columns[i].column] = agg_values__column(reading->agg, rows, &step->columns[i], time_ms);
+    for (int i = 0; i < AGG_ATTRIBUTES && target->remembered; i++)
+        target->remembered->bits[i] = agg_attributes__read(rows, step->entity, i, time_ms);
+    return read_sequences(reading, step, rings, target);
+}
+
+static bool read_entity(struct reading *reading, const struct agg_step *step, const struct store_key *key, uint64_t hash,
+                        const struct target *target)
+{
+    struct store *store = reading->agg->store;
+    struct store_entry *entry = store_entry_lock(store, key, hash, false);
+    uint32_t bytes;
+    bool ok;
+
+    if (!entry)
+        return read_parts(reading, step, NULL, NULL, target);
+    ok = store_entry_is_corrupt(entry) ? fail_corrupt(step->entity, key, reading->err)
+                                       : read_parts(reading, step, store_entry_read(entry, STORE_PART_ROWS, &bytes),
+                                                    store_entry_read(entry, STORE_PART_SEQUENCES, &bytes), target);
+    store_entry_unlock(store, entry);
+    return ok;
+}
+
+static struct agg_sequence *next_sequences(struct reading *reading, const struct agg_step *step)
+{
+    struct agg_sequence *sequences = reading->reply->sequences + reading->reply->sequence_count;
+
+    reading->reply->sequence_count += step->sequence_count;
+    return sequences;
+}
+
+/* ---- the user ---- */
+
+static bool read_user(struct reading *reading)
+{
+    uint64_t ids[STORE_KEY_IDS_MAX] = {reading->request->user_id};
+
+    for (int i = 0; i < reading->plan->user_step_count; i++) {
+        const struct agg_step *step = &reading->plan->user_steps[i];
+        struct target target = {.values = reading->reply->user_values,
+                                .is_present = i == 0 ? &reading->reply->user_present : NULL,
+                                .sequences = next_sequences(reading, step),
+                                .key = reading->request->user_id};
+        struct store_key key;
+        bool ok;
+
+        if (agg_key__make(step->entity, ids, &key))
+            ok = read_entity(reading, step, &key, store_key_hash(reading->agg->store, &key), &target);
+        else
+            ok = read_parts(reading, step, NULL, NULL, &target);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* ---- rows ---- */
+
+/* What was read for the first row, for the others of the same key. */
+static void copy_to_rows(struct reading *reading, const struct agg_step *step, const struct agg_keyring *ring, int index,
+                         bool is_item)
+{
+    size_t width = (size_t)reading->plan->item_column_count;
+    int first = ring->first[index];
+    const float *from = reading->reply->item_values + (size_t)first * width;
+
+    for (int row = ring->next[first]; row >= 0; row = ring->next[row]) {
+        float *to = reading->reply->item_values + (size_t)row * width;
+
+        for (int i = 0; i < step->column_count; i++)
+            to[step->columns[i].column] = from[step->columns[i].column];
+        if (is_item) {
+            reading->reply->item_present[row] = reading->reply->item_present[first];
+            reading->remembered[row] = reading->remembered[first];
+        }
+    }
+}
+
+static bool name_rows(struct reading *reading, const struct agg_step *step, const struct agg_keyring *ring, int index,
+                      struct agg_sequence *sequences)
+{
+    uint32_t *rows;
+    int count = 0;
+
+    if (step->sequence_count == 0)
+        return true;
+    for (int row = ring->first[index]; row >= 0; row = ring->next[row])
+        count++;
+    rows = fr_arena_take(reading->arena, (size_t)count * sizeof *rows);
+    if (!rows)
+        return fail_exhausted(reading->err);
+    count = 0;
+    for (int row = ring->first[index]; row >= 0; row = ring->next[row])
+        rows[count++] = (uint32_t)row;
+    for (int i = 0; i < step->sequence_count; i++) {
+        sequences[i].rows = rows;
+        sequences[i].row_count = count;
+    }
+    return true;
+}
+
+/* One kind of entity for all rows. */
+static bool read_step(struct reading *reading, const struct agg_step *step, bool is_item)
+{
+    size_t width = (size_t)reading->plan->item_column_count;
+    struct agg_keyring ring;
+
+    if (!agg_keyring__collect(reading->agg, step->entity, reading->request, is_item ? NULL : reading->remembered,
+                              reading->arena, &ring))
+        return fail_exhausted(reading->err);
+    for (int i = 0; i < ring.count && i < PREFETCH_AHEAD; i++)
+        store_prefetch(reading->agg->store, ring.hashes[i]);
+    for (int i = 0; i < ring.count; i++) {
+        int row = ring.first[i];
+        struct target target = {.values = reading->reply->item_values + (size_t)row * width,
+                                .is_present = is_item ? &reading->reply->item_present[row] : NULL,
+                                .remembered = is_item ? &reading->remembered[row] : NULL,
+                                .sequences = next_sequences(reading, step),
+                                .key = ring.keys[i].ids[step->entity->has_user && step->entity->key_count > 1]};
+
+        if (i + PREFETCH_AHEAD < ring.count)
+            store_prefetch(reading->agg->store, ring.hashes[i + PREFETCH_AHEAD]);
+        if (!read_entity(reading, step, &ring.keys[i], ring.hashes[i], &target) ||
+            !name_rows(reading, step, &ring, i, target.sequences))
+            return false;
+        copy_to_rows(reading, step, &ring, i, is_item);
+    }
+    return true;
+}
+
+/* A request's room stands for every item's own. */
+static void set_room(struct reading *reading)
+{
+    int room = agg_attribute__index(PROTO_FIELD_ROOM_ID);
+
+    for (int row = 0; row < reading->request->item_count && reading->request->room_id != 0; row++)
+        reading->remembered[row].bits[room] = reading->request->room_id;
+}
+
+static bool read_rows(struct reading *reading)
+{
+    bool has_item = reading->agg->catalogue->item != NULL;
+
+    if (has_item && !read_step(reading, &reading->plan->item_steps[0], true))
+        return false;
+    set_room(reading);
+    for (int i = has_item; i < reading->plan->item_step_count; i++) {
+        if (!read_step(reading, &reading->plan->item_steps[i], false))
+            return false;
+    }
+    return true;
+}
+
+static bool read_item_fields(struct reading *reading)
+{
+    for (int i = 0; i < reading->plan->field_count; i++) {
+        struct agg_values *values = &reading->reply->item_fields[i];
+
+        values->name = reading->plan->field_names[i];
+        if (!agg_values__attribute(reading->remembered, reading->request->item_count, reading->plan->fields[i], reading->arena,
+                                   values))
+            return fail_exhausted(reading->err);
+    }
+    return true;
+}
+
+/* ---- the whole ---- */
+
+/* Sequences at most: the user's, and one for each row and item-side sequence. */
+static size_t sequences_most(const struct agg_plan *plan, int rows)
+{
+    size_t most = 1;
+
+    for (int i = 0; i < plan->user_step_count; i++)
+        most += (size_t)plan->user_steps[i].sequence_count;
+    for (int i = 0; i < plan->item_step_count; i++)
+        most += (size_t)plan->item_steps[i].sequence_count * (size_t)rows;
+    return most;
+}
+
+static bool reply_init(struct reading *reading)
+{
+    const struct agg_plan *plan = reading->plan;
+    size_t rows = (size_t)reading->request->item_count;
+    struct fr_arena *arena = reading->arena;
+    struct agg_reply *reply = reading->reply;
+
+    *reply = (struct agg_reply){
+        .user_values = fr_arena_take_zeroed(arena, (size_t)plan->user_column_count + 1, sizeof(float)),
+        .item_values = fr_arena_take_zeroed(arena, rows * (size_t)plan->item_column_count + 1, sizeof(float)),
+        .item_present = fr_arena_take_zeroed(arena, rows + 1, sizeof(bool)),
+        .item_fields = fr_arena_take_zeroed(arena, (size_t)plan->field_count + 1, sizeof(struct agg_values)),
+        .item_field_count = plan->field_count,
+        .sequences = fr_arena_take_zeroed(arena, sequences_most(plan, (int)rows), sizeof(struct agg_sequence)),
+    };
+    reading->remembered = fr_arena_take_zeroed(arena, rows + 1, sizeof *reading->remembered);
+    if (!reply->user_values || !reply->item_values || !reply->item_present || !reply->item_fields || !reply->sequences ||
+        !reading->remembered)
+        return fail_exhausted(reading->err);
+    return true;
+}
+
+bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request, struct fr_arena *arena,
+              struct agg_reply *reply, struct fr_err *err)
+{
+    struct reading reading = {.agg = agg, .plan = plan, .request = request, .arena = arena, .reply = reply, .err = err};
+
+    return reply_init(&reading) && read_user(&reading) && read_rows(&reading) && read_item_fields(&reading);
+}

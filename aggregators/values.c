@@ -1,0 +1,106 @@
+/* State to numbers. */
+#include "values.h"
+
+float agg_values__of_micro(int64_t micro)
+{
+    /*
+     * One rounding, not two: a long double of at least 64 bits holds any int64, and the quotient of 10^6 that it rounds to lies
+     * halfway between two floats only if the exact one does (2^39 floats' halves are further apart than its error).
+     */
+    return (float)((long double)micro / 1e6L);
+}
+
+_Static_assert(__LDBL_MANT_DIG__ >= 64, "sums need a long double that holds an int64");
+
+float agg_values__column(const struct agg *agg, const struct agg_rows *rows, const struct agg_column *column, int64_t time_ms)
+{
+    const struct agg_feature *feature = column->feature;
+    __int128 sum = agg_rows__sum(rows, feature->entity, feature, column->window, time_ms);
+
+    if (sum > INT64_MAX || sum < INT64_MIN) {
+        if (agg->clamped)
+            fr_counter_add(agg->clamped, 1);
+        sum = sum > 0 ? INT64_MAX : INT64_MIN;
+    }
+    return feature->aggregate == AGG_COUNT ? (float)(int64_t)sum : agg_values__of_micro((int64_t)sum);
+}
+
+/* Which of the reply's three arrays a field goes into. */
+enum array { IDS, INTS, NUMBERS };
+
+static enum array array_of(int field)
+{
+    switch (field) {
+    case PROTO_FIELD_ACTION:
+    case PROTO_FIELD_SCENE:
+    case PROTO_FIELD_TS_MS:
+    case PROTO_FIELD_POSITION:
+        return INTS;
+    case PROTO_FIELD_VALUE:
+    case PROTO_FIELD_DURATION_S:
+    case PROTO_FIELD_PROPENSITY:
+        return NUMBERS;
+    default:
+        return IDS;
+    }
+}
+
+static bool values_init(struct agg_values *values, enum array array, uint32_t count, struct fr_arena *arena)
+{
+    void *memory = fr_arena_take_zeroed(arena, (size_t)count + 1, sizeof(uint64_t));
+
+    values->count = (int)count;
+    values->ids = array == IDS ? memory : NULL;
+    values->ints = array == INTS ? memory : NULL;
+    values->numbers = array == NUMBERS ? memory : NULL;
+    return memory != NULL;
+}
+
+static void value_set(struct agg_values *values, uint32_t index, int word, uint64_t bits)
+{
+    if (values->ids)
+        values->ids[index] = bits;
+    else if (values->ints)
+        values->ints[index] = (int64_t)bits;
+    else
+        values->numbers[index] = agg_order__number(word, bits);
+}
+
+bool agg_values__sequence(const struct agg_ring *rings, const struct agg_feature *feature, int64_t time_ms,
+                          struct fr_arena *arena, struct agg_sequence *sequence)
+{
+    const struct agg_entity *entity = feature->entity;
+    uint32_t kept = rings ? rings[feature->sequence].count : 0;
+    uint32_t first = 0;
+
+    while (first < kept &&
+           agg_entity__is_expired(entity, (int64_t)agg_sequence__record(rings, entity, feature->sequence, first)[0], time_ms))
+        first++;
+    sequence->field_count = feature->field_count;
+    sequence->fields = fr_arena_take_zeroed(arena, (size_t)feature->field_count, sizeof *sequence->fields);
+    if (!sequence->fields)
+        return false;
+    for (int i = 0; i < feature->field_count; i++) {
+        struct agg_values *values = &sequence->fields[i];
+        int word = agg_order__word(feature->fields[i]);
+
+        values->name = feature->field_names[i];
+        if (!values_init(values, array_of(feature->fields[i]), kept - first, arena))
+            return false;
+        for (uint32_t record = first; record < kept; record++)
+            value_set(values, kept - 1 - record, word, agg_sequence__record(rings, entity, feature->sequence, record)[word]);
+    }
+    return true;
+}
+
+bool agg_values__attribute(const struct agg_remembered *remembered, int count, int attribute, struct fr_arena *arena,
+                           struct agg_values *values)
+{
+    int field = agg__attribute_fields[attribute];
+
+    if (!values_init(values, array_of(field), (uint32_t)count, arena))
+        return false;
+    for (int row = 0; row < count; row++)
+        value_set(values, (uint32_t)row, agg_order__word(field), remembered[row].bits[attribute]);
+    return true;
+}
