@@ -5,6 +5,9 @@
 
 #include <freshet/text.h>
 
+/* What a string does not simply go on with. */
+static const bool is_special[256] = {[0 ... 0x1f] = true, ['"'] = true, ['\\'] = true};
+
 static bool fault(struct proto__json *json, const char *what)
 {
     if (!json->fault)
@@ -100,7 +103,7 @@ static bool read_string(struct proto__json *json, struct proto__json_value *valu
         const uint8_t *at = json->at;
         uint32_t point;
 
-        while (at < json->end && *at != '"' && *at != '\\' && *at >= 0x20)
+        while (at < json->end && !is_special[*at])
             at++;
         json->at = at;
         if (at == json->end)

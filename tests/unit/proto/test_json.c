@@ -239,7 +239,15 @@ static void numbers_are_as_short_as_they_can_be(void **state)
     static const struct {
         float value;
         const char *text;
-    } floats[] = {{0.1f, "0.1"}, {16777216.0f, "16777216"}, {1.0f / 3, "0.33333334"}, {3.4028235e38f, "3.4028235e+38"}};
+    } floats[] = {{0.1f, "0.1"},
+                  {16777216.0f, "16777216"},
+                  {1.0f / 3, "0.33333334"},
+                  {3.4028235e38f, "3.4028235e+38"},
+                  {-0.3f, "-0.3"},
+                  {1e-4f, "0.0001"},
+                  {12345.678f, "12345.678"},
+                  {1e9f, "1000000000"},
+                  {0.99999994f, "0.99999994"}};
 
     (void)state;
     for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++) {
@@ -277,6 +285,31 @@ static void numbers_read_back_to_the_same_bits(void **state)
     }
 }
 
+static void floats_read_back_to_the_same_bits(void **state)
+{
+    uint32_t bits = 2463534242;
+
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        float value, back;
+
+        bits ^= bits << 13;
+        bits ^= bits >> 17;
+        bits ^= bits << 5;
+        memcpy(&value, &bits, sizeof value);
+        if (i % 2 == 0) /* near powers of two, of everyday size */
+            value = ldexpf(1, (int)(bits % 50) - 15) * (1 + (float)((int)(bits >> 8 & 7) - 3) * 0x1p-23f);
+        if (!isfinite(value))
+            continue;
+        fr_buffer_clear(&out);
+        proto__print_float(value, &out);
+        fr_buffer_append_byte(&out, 0);
+        back = strtof((const char *)out.bytes, NULL);
+        if (memcmp(&value, &back, sizeof value) != 0)
+            fail_msg("%a prints as %s", (double)value, (const char *)out.bytes);
+    }
+}
+
 static void what_is_quoted_is_json_whatever_it_was(void **state)
 {
     (void)state;
@@ -309,6 +342,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(enums_are_printed_by_name, begin, end),
         cmocka_unit_test_setup_teardown(numbers_are_as_short_as_they_can_be, begin, end),
         cmocka_unit_test_setup_teardown(numbers_read_back_to_the_same_bits, begin, end),
+        cmocka_unit_test_setup_teardown(floats_read_back_to_the_same_bits, begin, end),
         cmocka_unit_test_setup_teardown(what_is_quoted_is_json_whatever_it_was, begin, end),
     };
 

@@ -1,13 +1,13 @@
 /*
- * Numbers in JSON, to and fro, without a detour that rounds: ids use all of 64 bits, and doubles come back bit by bit.
+ * Numbers from JSON. Integers never go through a double: ids use all of their 64 bits.
  */
 #include "internal.h"
 
 #include <freshet/text.h>
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
+
+enum { PLAIN_DIGITS_MAX = 19 };
 
 /* value × 10^power + digit; false when that is beyond 64 bits. */
 static bool shift_in(uint64_t *value, int64_t power, uint64_t digit)
@@ -37,6 +37,16 @@ static const char *read_exponent(const char *at, const char *end, int64_t *expon
     return at > digits ? at : NULL;
 }
 
+/* Digits alone, too few to overflow: what nearly all integers are. */
+static bool read_plain(const char *at, const char *end, uint64_t *value)
+{
+    if (at == end || end - at > PLAIN_DIGITS_MAX)
+        return false;
+    for (*value = 0; at < end && *at >= '0' && *at <= '9'; at++)
+        *value = *value * 10 + (uint64_t)(*at - '0');
+    return at == end;
+}
+
 bool proto__number_integer(struct fr_slice text, bool *is_negative, uint64_t *magnitude)
 {
     const char *at = (const char *)proto__begin(text), *end = at + text.length;
@@ -48,6 +58,8 @@ bool proto__number_integer(struct fr_slice text, bool *is_negative, uint64_t *ma
 
     *is_negative = at < end && *at == '-';
     at += *is_negative;
+    if (read_plain(at, end, magnitude))
+        return true;
     for (; at < end && ((*at >= '0' && *at <= '9') || (*at == '.' && !has_point)); at++) {
         if (*at == '.') {
             has_point = true;
@@ -113,95 +125,4 @@ bool proto__number_double(struct fr_slice text, bool is_string, double *value)
         return true;
     }
     return fr_text_double(text, value);
-}
-
-static uint8_t *put_digits(uint64_t value, uint8_t *end)
-{
-    do {
-        *--end = (uint8_t)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    return end;
-}
-
-enum { INTEGER_TEXT_MAX = 24 };
-
-static void print_integer(bool is_negative, uint64_t magnitude, bool is_quoted, struct fr_buffer *out)
-{
-    uint8_t text[INTEGER_TEXT_MAX], *end = text + sizeof text, *at = end;
-
-    if (is_quoted)
-        *--at = '"';
-    at = put_digits(magnitude, at);
-    if (is_negative)
-        *--at = '-';
-    if (is_quoted)
-        *--at = '"';
-    fr_buffer_append(out, at, (size_t)(end - at));
-}
-
-void proto__print_uint(uint64_t value, struct fr_buffer *out)
-{
-    print_integer(false, value, false, out);
-}
-
-void proto__print_uint_quoted(uint64_t value, struct fr_buffer *out)
-{
-    print_integer(false, value, true, out);
-}
-
-void proto__print_int(int64_t value, struct fr_buffer *out)
-{
-    print_integer(value < 0, value < 0 ? -(uint64_t)value : (uint64_t)value, false, out);
-}
-
-void proto__print_int_quoted(int64_t value, struct fr_buffer *out)
-{
-    print_integer(value < 0, value < 0 ? -(uint64_t)value : (uint64_t)value, true, out);
-}
-
-/* What needs no search for its shortest text: not finite, or whole and small, as most counters are. */
-static bool print_plain(double value, struct fr_buffer *out)
-{
-    if (isnan(value)) {
-        fr_buffer_append_text(out, "\"NaN\"");
-    } else if (isinf(value)) {
-        fr_buffer_append_text(out, value < 0 ? "\"-Infinity\"" : "\"Infinity\"");
-    } else if (fabs(value) < 1e6 && value == (double)(int64_t)value) {
-        if (signbit(value) && value == 0)
-            fr_buffer_append_text(out, "-0");
-        else
-            proto__print_int((int64_t)value, out);
-    } else {
-        return false;
-    }
-    return true;
-}
-
-void proto__print_double(double value, struct fr_buffer *out)
-{
-    char text[32];
-
-    if (print_plain(value, out))
-        return;
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (digits == 17 || strtod(text, NULL) == value)
-            break;
-    }
-    fr_buffer_append_text(out, text);
-}
-
-void proto__print_float(float value, struct fr_buffer *out)
-{
-    char text[32];
-
-    if (print_plain((double)value, out))
-        return;
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (digits == 9 || strtof(text, NULL) == value)
-            break;
-    }
-    fr_buffer_append_text(out, text);
 }
