@@ -13,16 +13,13 @@ struct reading {
     struct fr_err *err;
 };
 
-enum { SHOWN_BYTES_MAX = 40 }; /* of a value that is refused */
-
 static bool refuse(struct reading *reading, const char *where, const struct proto__json_value *value, const char *use)
 {
     static const char *const kinds[] = {"null", "false", "true", "", "", "an object", "an array"};
-    int shown = value->text.length < SHOWN_BYTES_MAX ? (int)value->text.length : SHOWN_BYTES_MAX;
     const char *quote = value->kind == PROTO__JSON_STRING ? "\"" : "";
 
     if (value->kind == PROTO__JSON_NUMBER || value->kind == PROTO__JSON_STRING)
-        return fr_fail(reading->err, FR_BAD_INPUT, "event: %s: %s%.*s%s; use %s", where, quote, shown,
+        return fr_fail(reading->err, FR_BAD_INPUT, "event: %s: %s%.*s%s; use %s", where, quote, proto__json_shown(value->text),
                        (const char *)value->text.bytes, quote, use);
     return fr_fail(reading->err, FR_BAD_INPUT, "event: %s: %s; use %s", where, kinds[value->kind], use);
 }

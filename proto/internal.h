@@ -175,6 +175,9 @@ size_t proto__json_unescape(const struct proto__json_value *string, uint8_t *out
 enum { PROTO__JSON_SHORT_BYTES = 128 };
 struct fr_slice proto__json_short(const struct proto__json_value *string, uint8_t room[PROTO__JSON_SHORT_BYTES]);
 
+/* How many bytes of a text a refusal shows: some forty, and whole characters. */
+int proto__json_shown(struct fr_slice text);
+
 /* --- Messages --- */
 
 /* What one value of a type takes inside protobuf-c's structs. */

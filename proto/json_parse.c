@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { NAMES_MAX = 64, SHOWN_BYTES_MAX = 40, PATH_BYTES = 160 };
+enum { NAMES_MAX = 64, PATH_BYTES = 160 };
 
 struct parsing {
     struct proto__json json;
@@ -49,13 +49,12 @@ static bool refuse(const struct parsing *parsing, const struct place *place, con
 {
     static const char *const kinds[] = {"null", "false", "true", "", "", "an object", "an array"};
     bool is_shown = value->kind == PROTO__JSON_NUMBER || value->kind == PROTO__JSON_STRING;
-    int shown = value->text.length < SHOWN_BYTES_MAX ? (int)value->text.length : SHOWN_BYTES_MAX;
     const char *quote = value->kind == PROTO__JSON_STRING ? "\"" : "";
     char path[PATH_BYTES] = "";
 
     print_place(place, path, 0);
     return fr_fail(parsing->err, FR_BAD_INPUT, "%s: %s%.*s%s is %s; use %s", path[0] ? path : "the message", quote,
-                   is_shown ? shown : (int)strlen(kinds[value->kind]),
+                   is_shown ? proto__json_shown(value->text) : (int)strlen(kinds[value->kind]),
                    is_shown ? (const char *)value->text.bytes : kinds[value->kind], quote, what, use);
 }
 
@@ -316,7 +315,7 @@ static bool refuse_unknown(const struct parsing *parsing, const struct place *pl
     const char *names[NAMES_MAX];
     const char *nearest;
     char path[PATH_BYTES] = "";
-    int count = 0, shown = name.length < SHOWN_BYTES_MAX ? (int)name.length : SHOWN_BYTES_MAX;
+    int count = 0;
 
     for (unsigned i = 0; i < type->n_fields && count < NAMES_MAX; i++) {
         proto__camel(type->fields[i].name, camel[i]);
@@ -325,9 +324,9 @@ static bool refuse_unknown(const struct parsing *parsing, const struct place *pl
     }
     nearest = fr_text_nearest(name, names, count);
     print_place(place, path, 0);
-    return fr_fail(parsing->err, FR_BAD_INPUT, "%s%s%.*s: %s has no such field%s%s%s", path, path[0] ? "." : "", shown,
-                   (const char *)name.bytes, type->short_name, nearest ? "; did you mean '" : "", nearest ? nearest : "",
-                   nearest ? "'?" : "");
+    return fr_fail(parsing->err, FR_BAD_INPUT, "%s%s%.*s: %s has no such field%s%s%s", path, path[0] ? "." : "",
+                   proto__json_shown(name), (const char *)name.bytes, type->short_name, nearest ? "; did you mean '" : "",
+                   nearest ? nearest : "", nearest ? "'?" : "");
 }
 
 static bool read_member(struct parsing *parsing, const struct place *outer, const struct proto__json_value *key,

@@ -5,6 +5,8 @@
 
 #include <freshet/text.h>
 
+enum { SHOWN_BYTES_MAX = 40 };
+
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
 static char upper(char c)
@@ -45,6 +47,18 @@ void proto_json_quote(struct fr_slice text, struct fr_buffer *out)
         at++;
     }
     fr_buffer_append_byte(out, '"');
+}
+
+int proto__json_shown(struct fr_slice text)
+{
+    const uint8_t *at = proto__begin(text);
+    size_t length = text.length;
+
+    if (length <= SHOWN_BYTES_MAX)
+        return (int)length;
+    for (length = SHOWN_BYTES_MAX; length > 0 && (at[length] & 0xc0) == 0x80; length--)
+        ;
+    return (int)length;
 }
 
 size_t proto__camel(const char *name, char out[PROTO__NAME_BYTES])
