@@ -1,6 +1,6 @@
 /*
- * Addresses to listen at: "127.0.0.1:7070", "[::1]:7070", "localhost:0". No other names: what a name means may change, and a server
- * that listens where nobody expects is worse than one that does not start.
+ * Addresses to listen at: "127.0.0.1:7070", "[::1]:7070", "localhost:0". No other names: what a name means may change, and a
+ * server that listens where nobody expects is worse than one that does not start.
  */
 #include "internal.h"
 

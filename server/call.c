@@ -1,9 +1,9 @@
 /*
- * A call: one method, asked once. It knows its codec, its deadline and how it ended, and nothing of the protocol that carried it;
- * the protocol gives it an owner to answer to and takes that away when its client has gone.
+ * A call: one method, asked once. It knows its codec, its deadline and how it ended, and nothing of the protocol that carried
+ * it; the protocol gives it an owner to answer to and takes that away when its client has gone.
  *
- * A call on its loop uses the loop's arena and buffer, one call after the other; a slow one has its own, because it outlives the
- * moment, and perhaps its connection.
+ * A call on its loop uses the loop's arena and buffer, one call after the other; a slow one has its own, because it outlives
+ * the moment, and perhaps its connection.
  */
 #include "internal.h"
 

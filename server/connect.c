@@ -1,6 +1,6 @@
 /*
- * The Connect unary convention: a call as a POST whose path is the method, whose content type is the codec and whose HTTP status
- * says how it ended. The same over HTTP/1.1 and HTTP/2.
+ * The Connect unary convention: a call as a POST whose path is the method, whose content type is the codec and whose HTTP
+ * status says how it ended. The same over HTTP/1.1 and HTTP/2.
  */
 #include "internal.h"
 

@@ -1,6 +1,6 @@
 /*
- * A connection: a socket on one loop, what was read and not yet understood, what is to be sent, and the time that each may take.
- * The protocol on it decides what bytes mean.
+ * A connection: a socket on one loop, what was read and not yet understood, what is to be sent, and the time that each may
+ * take. The protocol on it decides what bytes mean.
  *
  * Reads go into the loop's scratch memory and are used there; only what is incomplete is copied, so an idle connection owns no
  * buffer. A reply goes straight to the socket; only what the socket does not take is copied. Closing is final at once, but the
@@ -286,8 +286,8 @@ void server__connection_finish(struct server__connection *connection)
 }
 
 /*
- * Everything is sent. To close now, with input unread, would make the kernel send a reset that can overtake the reply; so only our
- * side is shut, and what the peer still sends is thrown away until it closes too.
+ * Everything is sent. To close now, with input unread, would make the kernel send a reset that can overtake the reply; so only
+ * our side is shut, and what the peer still sends is thrown away until it closes too.
  */
 static void linger(struct server__connection *connection)
 {

@@ -1,6 +1,6 @@
 /*
- * HTTP/1.1 on a connection: one request after the other, answered in order. A head is parsed where it lies; a body that came with
- * its head in one piece is decoded where it lies too, others are gathered.
+ * HTTP/1.1 on a connection: one request after the other, answered in order. A head is parsed where it lies; a body that came
+ * with its head in one piece is decoded where it lies too, others are gathered.
  */
 #include "internal.h"
 
@@ -134,7 +134,7 @@ static void refuse_large(struct server__connection *connection)
     fr_counter_add(connection->loop->server->faults[SERVER_FAULT_BODY_LARGE], 1);
     server__call_refuse(
         exchange->call, SERVER_STATUS_RESOURCE_EXHAUSTED,
-        "the request's body is larger than the limit of %llu bytes (limits.message_bytes); ask for less at once",
+        "the request's body is larger than the limit of %llu bytes (server.limits.message); ask for less at once",
         (unsigned long long)exchange->parser.body_bytes_max);
     end_request(connection, fr_slice(NULL, 0));
 }

@@ -1,10 +1,11 @@
 /*
  * What the files of the server share.
  *
- * The layers, from the socket up: a listener accepts; a loop (a thread with its event base) owns connections; a connection moves
- * bytes and keeps time; a protocol (sniffing, then HTTP/1.1) turns bytes into calls and replies into bytes; a convention (Connect)
- * says how a call looks in HTTP headers; a call is none of that: method, codec, deadline, handler, status. HTTP/2 will be one more
- * protocol and gRPC one more convention over the same call. No libevent type is named here, so parsers can be tested without it.
+ * The layers, from the socket up: a listener accepts; a loop (a thread with its event base) owns connections; a connection
+ * moves bytes and keeps time; a protocol (sniffing, then HTTP/1.1) turns bytes into calls and replies into bytes; a convention
+ * (Connect) says how a call looks in HTTP headers; a call is none of that: method, codec, deadline, handler, status. HTTP/2
+ * will be one more protocol and gRPC one more convention over the same call. No libevent type is named here, so parsers can be
+ * tested without it.
  */
 #ifndef FRESHET_SERVER_INTERNAL_H
 #define FRESHET_SERVER_INTERNAL_H
@@ -64,7 +65,7 @@ const char *server__http_reason(int http_status); /* "Bad Request" */
 /* Appends {"code":"…","message":"…"}. */
 void server__status_print(enum server__status status, const char *message, struct fr_buffer *out);
 
-/* ---- http1.c: the parser; no allocation, no I/O ---- */
+/* ---- fault.c ---- */
 
 /* What is wrong with the framing of a request. After any of them the connection is answered and closed. */
 enum server__fault {
@@ -97,7 +98,35 @@ struct server__fault_text {
 };
 const struct server__fault_text *server__fault_text(enum server__fault fault);
 
+/* ---- http1.c, http1_framing.c, http1_body.c: the parser; no allocation, no I/O ---- */
+
 enum server__http_method { SERVER_HTTP_GET, SERVER_HTTP_HEAD, SERVER_HTTP_POST, SERVER_HTTP_OTHER };
+
+enum server__http1_state {
+    SERVER_HTTP1_METHOD,
+    SERVER_HTTP1_TARGET,
+    SERVER_HTTP1_VERSION,
+    SERVER_HTTP1_LINE_LF,
+    SERVER_HTTP1_FIELD, /* the first byte of a field or of the end */
+    SERVER_HTTP1_NAME,
+    SERVER_HTTP1_VALUE,
+    SERVER_HTTP1_VALUE_LF,
+    SERVER_HTTP1_END_LF,
+    SERVER_HTTP1_HEAD_DONE,
+    SERVER_HTTP1_FIXED, /* bodies from here on */
+    SERVER_HTTP1_SIZE,
+    SERVER_HTTP1_EXTENSION,
+    SERVER_HTTP1_SIZE_LF,
+    SERVER_HTTP1_DATA,
+    SERVER_HTTP1_DATA_CR,
+    SERVER_HTTP1_DATA_LF,
+    SERVER_HTTP1_TRAILER,
+    SERVER_HTTP1_TRAILER_NAME,
+    SERVER_HTTP1_TRAILER_VALUE,
+    SERVER_HTTP1_TRAILER_LF,
+    SERVER_HTTP1_LAST_LF,
+    SERVER_HTTP1_BODY_DONE,
+};
 
 struct server__span {
     size_t at;
@@ -109,7 +138,7 @@ struct server__http1 {
     int header_count_max;
     uint64_t body_bytes_max;
 
-    int state;
+    enum server__http1_state state;
     size_t at; /* bytes of the head read so far */
     int fields; /* header fields, then trailer fields, seen so far */
     size_t fields_at;
@@ -144,8 +173,8 @@ void server__http1_reset(struct server__http1 *parser);
 enum server__parsed server__http1_head(struct server__http1 *parser, struct fr_slice bytes);
 
 /*
- * Reads on in the body, from the first byte not yet taken: *used bytes were taken, and *piece (in `bytes`, may be empty) is body.
- * MORE: call again with what follows. DONE: the request ends after *used.
+ * Reads on in the body, from the first byte not yet taken: *used bytes were taken, and *piece (in `bytes`, may be empty) is
+ * body. MORE: call again with what follows. DONE: the request ends after *used.
  */
 enum server__parsed server__http1_body(struct server__http1 *parser, struct fr_slice bytes, size_t *used,
                                        struct fr_slice *piece);
@@ -159,6 +188,14 @@ bool server__http1_field(const struct server__http1 *parser, const void *head, s
 
 /* "/path" without its query. */
 struct fr_slice server__http1_path(const struct server__http1 *parser, const void *head);
+
+/* For its parts. */
+bool server__http1_fail(struct server__http1 *parser, enum server__fault fault); /* false, always */
+bool server__http1_is_token(uint8_t byte);
+bool server__http1_is_value(uint8_t byte);
+struct fr_slice server__http1_trim(const uint8_t *from, const uint8_t *to);
+struct fr_slice server__http1_slice(struct server__span span, const void *head);
+bool server__http1_frame(struct server__http1 *parser, const uint8_t *head); /* the head is whole: what it means */
 
 /* ---- sniff.c ---- */
 
@@ -235,8 +272,8 @@ void server__call_free(struct server__call *call);
 void server__call_refuse(struct server__call *call, enum server__status status, const char *format, ...) FR_PRINTF(3, 4);
 
 /*
- * The request is whole: decodes it, runs or queues the handler, and answers; a call that was refused answers at once. The call is
- * the server's from here on.
+ * The request is whole: decodes it, runs or queues the handler, and answers; a call that was refused answers at once. The call
+ * is the server's from here on.
  */
 void server__call_run(struct server__call **call, struct fr_slice body);
 
@@ -257,7 +294,7 @@ struct server__connect {
 /* Notes a header field, if it is one of the convention's. */
 void server__connect_field(struct server__connect *head, struct fr_slice name, struct fr_slice value);
 
-/* What the head says goes into the call: method, codec, deadline, or why it is refused. `arrived_us`: when the head was whole. */
+/* What the head says goes into the call: method, codec, deadline, or a refusal. `arrived_us`: when the head was whole. */
 void server__connect_begin(struct server__call *call, const struct server__connect *head, int64_t arrived_us);
 
 struct server__reply {

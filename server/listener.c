@@ -1,7 +1,8 @@
 /*
  * The acceptor: one thread that accepts at both ports and hands each connection to the loop with the fewest. Above the limit of
- * connections it accepts all the same, says 503 and closes, so that a client knows at once; pausing would leave it in the backlog
- * until its own time is over. When descriptors run out there is no way to accept, so it sleeps, longer each time up to a second.
+ * connections it accepts all the same, says 503 and closes, so that a client knows at once; pausing would leave it in the
+ * backlog until its own time is over. When descriptors run out there is no way to accept, so it sleeps, longer each time up to
+ * a second.
  */
 #include "internal.h"
 

@@ -1,6 +1,6 @@
 /*
- * A loop: a thread that owns connections. What comes from other threads comes through two mailboxes, new connections and the answers
- * of slow calls, and a phase; the doorbell says to look.
+ * A loop: a thread that owns connections. What comes from other threads comes through two mailboxes, new connections and the
+ * answers of slow calls, and a phase; the doorbell says to look.
  */
 #include "internal.h"
 

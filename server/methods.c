@@ -1,6 +1,6 @@
 /*
- * The method table, sorted by the path of a request. Names of methods become metric labels; what a client invents does not, all of
- * that is "unknown".
+ * The method table, sorted by the path of a request. Names of methods become metric labels; what a client invents does not, all
+ * of that is "unknown".
  */
 #include "internal.h"
 

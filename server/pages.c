@@ -1,7 +1,7 @@
 /*
- * The operations port: pages, found by their exact path, read only. On loopback a page may be read without any credential by whoever
- * can reach it, and a browser on this machine can be made to reach it by a name that its attacker owns (DNS rebinding): so there
- * the Host must be this machine's.
+ * The operations port: pages, found by their exact path, read only. On loopback a page may be read without any credential by
+ * whoever can reach it, and a browser on this machine can be made to reach it by a name that its attacker owns (DNS rebinding):
+ * so there the Host must be this machine's.
  */
 #include "internal.h"
 

@@ -1,8 +1,9 @@
 /*
  * The server as a whole: what is opened, started and closed in which order.
  *
- * Threads: one acceptor, the loops, one more loop for the operations port (so that a busy API cannot hide how the node is), and the
- * pool of slow calls. Closing stops them in the order acceptor, pool, loops, and frees their mailboxes only when all have stopped.
+ * Threads: one acceptor, the loops, one more loop for the operations port (so that a busy API cannot hide how the node is), and
+ * the pool of slow calls. Closing stops them in the order acceptor, pool, loops, and frees their mailboxes only when all have
+ * stopped.
  */
 #include "internal.h"
 

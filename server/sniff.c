@@ -1,6 +1,6 @@
 /*
- * What a client speaks, told from its first bytes: HTTP/2 begins with a fixed preface that was chosen to be no HTTP/1.1 request,
- * HTTP/1.1 with a known method and a space. Anything else is not answered: it would not understand us.
+ * What a client speaks, told from its first bytes: HTTP/2 begins with a fixed preface that was chosen to be no HTTP/1.1
+ * request, HTTP/1.1 with a known method and a space. Anything else is not answered: it would not understand us.
  */
 #include "internal.h"
 

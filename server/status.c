@@ -1,6 +1,6 @@
 /*
- * Status codes: the sixteen names that gRPC and Connect share, their HTTP statuses by the Connect specification, and which of them
- * our own error codes become.
+ * Status codes: the sixteen names that gRPC and Connect share, their HTTP statuses by the Connect specification, and which of
+ * them our own error codes become.
  */
 #include "internal.h"
 

@@ -1,6 +1,6 @@
 /*
- * The HTTP/1.1 parser and the sniffer on any bytes. Besides the sanitizers: a stream of requests cut as the first byte says must give
- * the same requests, bodies and fault as the same stream in one piece, and nothing may be taken that is not there.
+ * The HTTP/1.1 parser and the sniffer on any bytes. Besides the sanitizers: a stream of requests cut as the first byte says
+ * must give the same requests, bodies and fault as the same stream in one piece, and nothing may be taken that is not there.
  */
 #include "internal.h"
 

@@ -1,12 +1,14 @@
 /*
- * The wire: sockets, HTTP/1.1, (HTTP/2, gRPC and TLS later) over libevent loops. It is given a table of methods and knows messages
- * by their descriptors only. One acceptor hands each connection to the loop with the fewest; a connection stays with its loop.
+ * The wire: sockets, HTTP/1.1, (HTTP/2, gRPC and TLS later) over libevent loops. It is given a table of methods and knows
+ * messages by their descriptors only. One acceptor hands each connection to the loop with the fewest; a connection stays with
+ * its loop.
  *
- * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead. On the operations
- * port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not this machine's.
+ * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead. On the
+ * operations port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not this
+ * machine's.
  *
- * What a client does is bounded by `struct server_limits`. A connection above the limit is answered 503 and closed (and so is one
- * above 256 on the operations port); without file descriptors accepting pauses, 100 ms to 1 s.
+ * What a client does is bounded by `struct server_limits`. A connection above the limit is answered 503 and closed (and so is
+ * one above 256 on the operations port); without file descriptors accepting pauses, 100 ms to 1 s.
  */
 #ifndef FRESHET_SERVER_H
 #define FRESHET_SERVER_H
@@ -25,10 +27,10 @@ struct server_call {
 };
 
 /*
- * Answers with a message in the call's arena. False: the code becomes the status of the protocol (FR_BAD_INPUT invalid_argument,
- * FR_PRECONDITION failed_precondition, FR_UNAVAILABLE unavailable, FR_EXHAUSTED resource_exhausted, FR_DEADLINE deadline_exceeded,
- * FR_CORRUPT data_loss, FR_UNAUTHENTICATED unauthenticated, FR_DENIED permission_denied, FR_UNIMPLEMENTED unimplemented,
- * FR_CANCELLED canceled, FR_BAD_CONFIG internal).
+ * Answers with a message in the call's arena. False: the code becomes the status of the protocol (FR_BAD_INPUT
+ * invalid_argument, FR_PRECONDITION failed_precondition, FR_UNAVAILABLE unavailable, FR_EXHAUSTED resource_exhausted,
+ * FR_DEADLINE deadline_exceeded, FR_CORRUPT data_loss, FR_UNAUTHENTICATED unauthenticated, FR_DENIED permission_denied,
+ * FR_UNIMPLEMENTED unimplemented, FR_CANCELLED canceled, FR_BAD_CONFIG internal).
  */
 typedef bool (*server_handler_fn)(void *user, struct server_call *call, const ProtobufCMessage *request,
                                   ProtobufCMessage **response, struct fr_err *err);
@@ -81,7 +83,7 @@ struct server_options {
 
 struct server;
 
-/* Binds and listens (nothing is accepted yet). FR_BAD_CONFIG: the address is busy or wrong; the message says which key to change. */
+/* Binds and listens; nothing is accepted yet. FR_BAD_CONFIG: the address is busy or wrong; it says which key to change. */
 FR_CHECKED bool server_open(const struct server_options *options, struct server **server, struct fr_err *err);
 
 /* "127.0.0.1:7070" with the real port. */

@@ -14,8 +14,9 @@
 #include "internal.h"
 
 /*
- * GetFeatures answers with what it was asked: request_id = user_id, item_values = item_ids, user_columns = features; a feature_set
- * that is the name of a code fails with it. Describe is slow: it says so in `entered` and waits for a token in `gate`.
+ * GetFeatures answers with what it was asked: request_id = user_id, item_values = item_ids, user_columns = features; a
+ * feature_set that is the name of a code fails with it. Describe is slow: it says so in `entered` and waits for a token in
+ * `gate`.
  */
 struct toy {
     struct server *server;

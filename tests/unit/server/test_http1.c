@@ -1,5 +1,6 @@
 /*
- * The HTTP/1.1 parser: what is a request, what is none and with which status, and that it does not matter how the bytes are cut.
+ * The HTTP/1.1 parser: what is a request, what is none and with which status, and that it does not matter how the bytes are
+ * cut.
  */
 #include <setjmp.h>
 #include <stdarg.h>
