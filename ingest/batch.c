@@ -1,0 +1,179 @@
+/*
+ * A batch in the making: records are judged one by one; events go to the sink, the rest to the dead letters, and for every
+ * partition touched there is one advance. What librdkafka says between records is position, too: the end of a partition lies behind
+ * control records that nobody is handed, and an offset that the broker does not have sends the partition back to the helper.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool ingest_draft__init(struct ingest_draft *draft, int capacity)
+{
+    size_t count = (size_t)capacity;
+
+    *draft = (struct ingest_draft){.capacity = capacity};
+    draft->events = calloc(count, sizeof *draft->events);
+    draft->offsets = calloc(count, sizeof *draft->offsets);
+    draft->partitions = calloc(count, sizeof *draft->partitions);
+    draft->advances = calloc(count, sizeof *draft->advances);
+    draft->touched = calloc(count, sizeof *draft->touched);
+    draft->lost = calloc(count, sizeof *draft->lost);
+    return draft->events && draft->offsets && draft->partitions && draft->advances && draft->touched && draft->lost;
+}
+
+void ingest_draft__fini(struct ingest_draft *draft)
+{
+    free(draft->events);
+    free(draft->offsets);
+    free(draft->partitions);
+    free(draft->advances);
+    free(draft->touched);
+    free(draft->lost);
+}
+
+void ingest_draft__clear(struct ingest_draft *draft)
+{
+    for (int i = 0; i < draft->advance_count; i++)
+        draft->touched[i]->advance = NULL;
+    draft->event_count = 0;
+    draft->advance_count = 0;
+    draft->lost_count = 0;
+}
+
+void ingest_draft__advance(struct ingest_draft *draft, struct ingest_part *part, int64_t next_offset, uint64_t records,
+                           int64_t kafka_ts_ms)
+{
+    if (!part->advance) {
+        assert(draft->advance_count < draft->capacity);
+        draft->touched[draft->advance_count] = part;
+        part->advance = &draft->advances[draft->advance_count++];
+        *part->advance = (struct ingest_advance){.partition = part->index, .kafka_ts_ms = -1};
+    }
+    part->next_offset = next_offset;
+    part->advance->next_offset = next_offset;
+    part->advance->records += records;
+    if (records > 0)
+        part->advance->kafka_ts_ms = kafka_ts_ms;
+}
+
+static struct ingest_part *find_part(const struct ingest_lane *lane, const rd_kafka_message_t *message)
+{
+    const struct ingest_source *source = message->rkt ? rd_kafka_topic_opaque(message->rkt) : NULL;
+
+    if (!source || message->partition < 0 || message->partition >= lane->part_counts[source->index])
+        return NULL;
+    return lane->parts[source->index][message->partition];
+}
+
+static void log_trouble(struct ingest_lane *lane, const rd_kafka_message_t *message)
+{
+    static struct fr_log_place place;
+    char labels[80];
+
+    snprintf(labels, sizeof labels, "error=\"%s\"", rd_kafka_err2name(message->err));
+    fr_counter_add(fr_metrics_counter(lane->ingest->options.metrics, "freshet_ingest_errors_total", labels,
+                                      "What the Kafka client reported while fetching"),
+                   1);
+    fr_log_limited(&place, 10, FR_LOG_WARN, "ingest", "%s [%" PRId32 "]: %s",
+                   message->rkt ? rd_kafka_topic_name(message->rkt) : "?", message->partition,
+                   rd_kafka_message_errstr(message));
+}
+
+static void take_report(struct ingest_lane *lane, struct ingest_part *part, const rd_kafka_message_t *message)
+{
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        if (part && message->offset > part->next_offset)
+            ingest_draft__advance(&lane->draft, part, message->offset, 0, -1);
+        break;
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+        if (part && part->is_consuming) {
+            part->is_consuming = false;
+            lane->draft.lost[lane->draft.lost_count++] = part;
+        }
+        break;
+    default:
+        log_trouble(lane, message);
+    }
+}
+
+static bool post_letter(struct ingest_lane *lane, const struct ingest_part *part, const rd_kafka_message_t *message,
+                        enum proto_verdict verdict, const struct fr_err *why)
+{
+    struct ingest_letter_draft letter = {.topic = part->source->name,
+                                         .partition = part->number,
+                                         .offset = message->offset,
+                                         .key = fr_slice(message->key, message->key_len),
+                                         .value = fr_slice(message->payload, message->len),
+                                         .verdict = verdict,
+                                         .why = why->message};
+
+    return ingest_letters__post(lane->ingest->letters, &letter, lane->ingest->stop);
+}
+
+static bool take_record(struct ingest_lane *lane, struct ingest_part *part, const rd_kafka_message_t *message,
+                        int64_t future_ms)
+{
+    struct ingest_draft *draft = &lane->draft;
+    struct proto_event *event = &draft->events[draft->event_count];
+    rd_kafka_timestamp_type_t kind;
+    struct fr_err why = {.message = ""};
+    enum proto_verdict verdict =
+        proto_event_read(part->source->format, fr_slice(message->payload, message->len), future_ms, lane->scratch, event, &why);
+
+    if (verdict >= PROTO_EMPTY && !post_letter(lane, part, message, verdict, &why))
+        return false;
+    if (verdict == PROTO_EVENT) {
+        draft->offsets[draft->event_count] = message->offset;
+        draft->partitions[draft->event_count] = part->index;
+        draft->event_count++;
+    }
+    draft->outcomes[verdict]++;
+    ingest_draft__advance(draft, part, message->offset + 1, 1, rd_kafka_message_timestamp(message, &kind));
+    return true;
+}
+
+static int64_t latest_allowed_ms(const struct ingest *ingest)
+{
+    return ingest->options.max_future_ms < 0 ? INT64_MAX : fr_clock_wall_ms() + ingest->options.max_future_ms;
+}
+
+/* Once a batch: lanes that add to one counter for every record wait for each other's cache line. */
+static void count_outcomes(struct ingest_lane *lane)
+{
+    for (int verdict = 0; verdict < PROTO_VERDICTS; verdict++)
+        if (lane->draft.outcomes[verdict] > 0)
+            fr_counter_add(lane->ingest->outcomes[verdict], lane->draft.outcomes[verdict]);
+    memset(lane->draft.outcomes, 0, sizeof lane->draft.outcomes);
+}
+
+int ingest_draft__fill(struct ingest_lane *lane, rd_kafka_message_t **messages, int count)
+{
+    int64_t future_ms = latest_allowed_ms(lane->ingest);
+    size_t bytes = 0;
+    int taken = 0;
+
+    assert(count <= lane->draft.capacity);
+    while (taken < count && bytes < INGEST_BATCH_BYTES) {
+        const rd_kafka_message_t *message = messages[taken++];
+        struct ingest_part *part = find_part(lane, message);
+
+        if (message->err) {
+            take_report(lane, part, message);
+        } else if (part && part->is_consuming &&
+                   message->offset >= part->next_offset) { /* never twice, never from before a restart */
+            bytes += message->len;
+            if (!take_record(lane, part, message, future_ms))
+                return -1;
+        }
+    }
+    count_outcomes(lane);
+    return taken;
+}

@@ -1,0 +1,319 @@
+/*
+ * What the files of ingest share. Who owns what:
+ *
+ *   helper   the client's questions (cluster, topics, watermarks, topic creation) and the places where partitions start
+ *   lane     its queue of fetched records, its batch, and the parts it consumes
+ *   part     one partition; it travels between helper and lane as a message, and only the one who holds it touches it, but for
+ *            `seen`, which is shown to everybody under the lock of the table
+ *   office   the producing client: dead letters, topic creation, and the group's offsets
+ *
+ * Two clients, because a consumer with a group.id hangs in its close when a commit is under way and the coordinator is gone
+ * (librdkafka 2.0.2, measured). Ours has no group: the offsets for lag tools go out by AlterConsumerGroupOffsets.
+ */
+#ifndef FRESHET_INGEST_INTERNAL_H
+#define FRESHET_INGEST_INTERNAL_H
+
+#include <freshet/arena.h>
+#include <freshet/ingest.h>
+#include <freshet/queue.h>
+
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    INGEST_ERROR_BYTES = 512, /* room for librdkafka's messages */
+    INGEST_QUESTION_MS = 1000, /* how long one question may wait for its answer */
+    INGEST_SOURCES_MAX = 65, /* topics, with the dead letters' */
+    INGEST_MISSING_MS = 5000, /* a topic is missing, or an offset beyond the end, when it was so for this long */
+    INGEST_BATCH_BYTES = 4 << 20, /* a batch ends when its records exceed this */
+    INGEST_SCRATCH_BYTES = 24 << 20 /* the wire form of a batch of JSON: never more than its text, so this never fills */
+};
+
+/* ---- properties.c: configurations of clients ---- */
+
+enum ingest_role { INGEST_CONSUMER, INGEST_OFFICE, INGEST_PRODUCER, INGEST_BROKER };
+
+struct ingest_client {
+    enum ingest_role role;
+    const char *brokers;
+    const struct ingest_property *properties; /* the user's */
+    int property_count;
+    uint64_t queue_bytes; /* of a consumer: what one lane may have fetched and not read */
+    void *opaque; /* given to `on_delivery` */
+    void (*on_delivery)(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
+};
+
+/* A client of librdkafka. FR_BAD_CONFIG names the property and what is wrong with it. */
+FR_CHECKED bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, struct fr_err *err);
+
+/* The value of the user's property `name` as an integer, or `otherwise`. */
+int64_t ingest_client__number(const struct ingest_property *properties, int count, const char *name, int64_t otherwise);
+
+/* The id of the cluster that answered, to be freed with rd_kafka_mem_free(client, id); NULL when none did within the time. */
+char *ingest_client__cluster(rd_kafka_t *client, int timeout_ms, bool *is_mock);
+
+/* ---- topic.c: finding and making topics ---- */
+
+enum ingest_topic_found { INGEST_TOPIC_FOUND, INGEST_TOPIC_MISSING, INGEST_TOPIC_DENIED, INGEST_TOPIC_UNKNOWN };
+
+struct ingest_topic_state {
+    const char *name;
+    enum ingest_topic_found found;
+    int partitions;
+};
+
+/*
+ * Fills `found` and `partitions` of each. With `is_listing` the cluster is asked for all its topics: a question by name makes a
+ * missing one on brokers that create topics by themselves. False when nobody answered.
+ */
+bool ingest_topic__find(rd_kafka_t *client, struct ingest_topic_state *topics, int count, bool is_listing);
+
+/* Makes one; true when it exists already. Waits for the answer, or until `stop` is closed (may be NULL). */
+FR_CHECKED bool ingest_topic__create(rd_kafka_t *client, const char *name, int partitions, bool is_mock, struct fr_queue *stop,
+                                     struct fr_err *err);
+
+/* ---- place.c: where a partition starts ---- */
+
+enum ingest_placed {
+    INGEST_PLACED,
+    INGEST_PLACED_AFTER_GAP, /* retention took `gap` offsets that were not read */
+    INGEST_PLACED_NOWHERE, /* unknown, and options.start is `fail` */
+    INGEST_PLACED_BEYOND /* past the end: the log is not the one that was read */
+};
+struct ingest_place {
+    enum ingest_placed placed;
+    int64_t next_offset;
+    int64_t gap;
+};
+
+/* `stored`: the next offset as it was known, −1 when not; `is_late`: found after the topic was, so nothing of it was read. */
+struct ingest_place ingest_place__choose(int64_t stored, int64_t low, int64_t end, enum ingest_start start, bool is_late);
+
+/* ---- part.c: the table of partitions ---- */
+
+struct ingest_source { /* a topic that is read, or the dead letters' */
+    char *name;
+    int index;
+    enum proto_format format;
+    int partitions_wanted; /* to make it with; 0: it must exist */
+    bool is_read; /* false for the dead letters */
+    bool is_made_here;
+    rd_kafka_topic_t *handle; /* set before its first part goes to a lane */
+    int partition_count; /* found; 0: not found yet */
+    int64_t missing_since_ms; /* 0: it is not */
+};
+
+enum ingest_mail_kind { INGEST_MAIL_LOST, INGEST_MAIL_HUNGRY, INGEST_MAIL_FAILED };
+struct ingest_mail { /* from a lane to the helper; lives in the part or lane it speaks of */
+    enum ingest_mail_kind kind;
+    struct ingest_part *part;
+    struct ingest_lane *lane;
+};
+
+struct ingest_part {
+    int index;
+    int lane;
+    int32_t number;
+    bool is_late;
+    struct ingest_source *source;
+    struct ingest_mail mail;
+
+    /* Whoever holds the part. */
+    int64_t next_offset; /* to hand out next; −1: unknown */
+    bool needs_telling; /* the sink does not know next_offset yet */
+    bool is_consuming; /* librdkafka fetches it */
+    bool is_waiting; /* the helper holds it and has to place it */
+    int64_t waiting_since_ms;
+    int64_t beyond_since_ms; /* 0: its offset is not past the end */
+    struct ingest_advance *advance; /* in the lane's batch; NULL between batches */
+
+    struct ingest_partition seen; /* under the table's lock */
+    struct fr_counter *gap_counter;
+};
+
+struct ingest_parts {
+    pthread_mutex_t lock;
+    struct ingest_part **list;
+    int count;
+    int capacity;
+    bool is_complete; /* all topics were found */
+    bool is_connected; /* the last questions were answered */
+};
+
+bool ingest_parts__init(struct ingest_parts *parts);
+void ingest_parts__fini(struct ingest_parts *parts);
+
+/* Adds a partition and takes *part over. False when out of memory; the part then stays the caller's. */
+bool ingest_parts__add(struct ingest_parts *parts, struct ingest_part **part);
+
+struct ingest_part *ingest_parts__at(struct ingest_parts *parts, int index);
+int ingest_parts__count(struct ingest_parts *parts);
+void ingest_parts__set_marks(struct ingest_parts *parts, int index, int64_t low, int64_t end, int64_t known_ms);
+void ingest_parts__set_started(struct ingest_parts *parts, int index, int64_t gap);
+void ingest_parts__set_complete(struct ingest_parts *parts);
+void ingest_parts__set_connected(struct ingest_parts *parts, bool is_connected);
+struct ingest_partition ingest_parts__seen(struct ingest_parts *parts, int index);
+
+/* ---- dead_letter.c ---- */
+
+struct ingest_letters;
+
+struct ingest_letter_draft {
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+    struct fr_slice key;
+    struct fr_slice value;
+    enum proto_verdict verdict;
+    const char *why;
+};
+
+/* `topic` NULL: letters are counted and logged, and go nowhere. NULL when out of memory. The producing client comes later. */
+struct ingest_letters *ingest_letters__new(const char *topic, const char *brokers, struct fr_metrics *metrics);
+void ingest_letters__set_client(struct ingest_letters *letters, rd_kafka_t *client);
+void ingest_letters__free(struct ingest_letters *letters); /* after its client is destroyed; NULL is fine */
+
+/* Counts it and queues a copy; waits while too many are under way. False when `stop` was closed meanwhile. Any lane. */
+FR_CHECKED bool ingest_letters__post(struct ingest_letters *letters, const struct ingest_letter_draft *draft,
+                                     struct fr_queue *stop);
+
+/* Sends again what Kafka refused, when its time has come. The helper calls it every few ms. */
+void ingest_letters__resend(struct ingest_letters *letters);
+
+FR_CHECKED bool ingest_letters__flush(struct ingest_letters *letters, int timeout_ms, struct fr_err *err);
+
+/* librdkafka's report on one letter; `opaque` is the letters'. */
+void ingest_letters__on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
+
+/* ---- commit.c: the group's offsets ---- */
+
+struct ingest_commits {
+    rd_kafka_t *client;
+    rd_kafka_queue_t *answers;
+    atomic_int under_way;
+    struct fr_counter *failures;
+};
+
+bool ingest_commits__init(struct ingest_commits *commits, rd_kafka_t *client, struct fr_metrics *metrics);
+void ingest_commits__fini(struct ingest_commits *commits);
+void ingest_commits__send(struct ingest_commits *commits, const char *group, struct ingest_parts *parts,
+                          const int64_t *next_offsets, int count);
+void ingest_commits__serve(struct ingest_commits *commits); /* takes the answers; the helper */
+
+/* ---- lane.c, batch.c ---- */
+
+struct ingest_draft { /* a batch in the making */
+    struct proto_event *events;
+    int64_t *offsets;
+    int *partitions;
+    int event_count;
+    struct ingest_advance *advances;
+    struct ingest_part **touched; /* of each advance */
+    int advance_count;
+    struct ingest_part **lost; /* whose offset the broker does not have: to the helper after the batch */
+    int lost_count;
+    uint64_t outcomes[PROTO_VERDICTS]; /* not yet in the metrics */
+    int capacity;
+};
+
+struct ingest_lane {
+    struct ingest *ingest;
+    int number;
+    pthread_t thread;
+    bool is_running;
+    rd_kafka_queue_t *queue; /* fetched records of all its partitions */
+    struct fr_queue *orders; /* parts to start, from the helper */
+    rd_kafka_message_t **messages;
+    struct ingest_part ***parts; /* by topic, then by partition number; NULL: not ours */
+    int *part_counts;
+    struct fr_arena *scratch;
+    struct ingest_draft draft;
+    int64_t queued_peak; /* most records seen in `queue` since the helper was last woken for it */
+    struct fr_err err; /* what stopped it; the helper reads it after INGEST_MAIL_FAILED */
+    struct ingest_mail hungry, failed;
+};
+
+FR_CHECKED bool ingest_lane__open(struct ingest_lane *lane, struct ingest *ingest, int number, struct fr_err *err);
+FR_CHECKED bool ingest_lane__start(struct ingest_lane *lane, struct fr_err *err);
+void ingest_lane__join(struct ingest_lane *lane);
+void ingest_lane__close(struct ingest_lane *lane); /* joined, or never started */
+
+FR_CHECKED bool ingest_draft__init(struct ingest_draft *draft, int capacity);
+void ingest_draft__fini(struct ingest_draft *draft);
+void ingest_draft__clear(struct ingest_draft *draft);
+
+/* Says that a part is finished up to `next_offset`, with `records` more. */
+void ingest_draft__advance(struct ingest_draft *draft, struct ingest_part *part, int64_t next_offset, uint64_t records,
+                           int64_t kafka_ts_ms);
+
+/* Judges messages[0..count) into the draft until it is full. Returns how many it took; −1 when the lanes stop meanwhile. */
+int ingest_draft__fill(struct ingest_lane *lane, rd_kafka_message_t **messages, int count);
+
+/* ---- helper.c, discovery.c, watermark.c ---- */
+
+struct ingest_helper {
+    struct ingest *ingest;
+    pthread_t thread;
+    bool is_running;
+    struct fr_queue *mail;
+    bool is_cluster_known;
+    bool is_mock;
+    bool is_fatal;
+    char *cluster; /* as told to the sink */
+    int64_t topics_due_ms;
+    int64_t topics_interval_ms;
+    int64_t marks_due_ms;
+    int next_mark; /* whose watermarks are asked first when they are asked one by one */
+};
+
+FR_CHECKED bool ingest_helper__start(struct ingest_helper *helper, struct ingest *ingest, struct fr_err *err);
+void ingest_helper__join(struct ingest_helper *helper);
+
+/* Finds topics and partitions, makes what is missing and may be made. False is fatal: a topic that must exist does not. */
+FR_CHECKED bool ingest_discovery__refresh(struct ingest *ingest, struct fr_err *err);
+
+/* Asks for the low and end offsets of all partitions. False when some did not answer. */
+bool ingest_watermarks__ask(struct ingest *ingest);
+
+/* ---- pace.c: never ahead of what the embedded broker keeps ---- */
+
+struct ingest_pace;
+struct ingest_paced; /* one partition */
+
+/* NULL when out of memory. `linger_us`: how long the client gathers a batch. */
+struct ingest_pace *ingest_pace__new(rd_kafka_t *client, const char *group, int64_t linger_us);
+void ingest_pace__free(struct ingest_pace *pace); /* before its client */
+
+/*
+ * Chooses the partition of a record (`partition` < 0: by key) and waits until it has room. False: the topic does not exist, or
+ * FR_EXHAUSTED after the group has not moved for 30 s.
+ */
+FR_CHECKED bool ingest_pace__await(struct ingest_pace *pace, const struct ingest_record *record, int32_t *partition,
+                                   struct ingest_paced **paced, struct fr_err *err);
+void ingest_pace__sent(struct ingest_paced *paced);
+void ingest_pace__delivered(struct ingest_paced *paced, int64_t offset); /* −1: refused */
+
+/* That nothing was dropped before the group had read it: FR_CORRUPT otherwise. */
+FR_CHECKED bool ingest_pace__check(struct ingest_pace *pace, struct fr_err *err);
+
+/* ---- ingest.c ---- */
+
+struct ingest {
+    struct ingest_options options; /* what it points to is in `memory` */
+    struct fr_arena *memory;
+    rd_kafka_t *consumer;
+    rd_kafka_t *office;
+    struct ingest_source *sources; /* the topics, then the dead letters' if there are any */
+    int source_count; /* with the dead letters' */
+    struct ingest_parts parts;
+    struct ingest_letters *letters;
+    struct ingest_commits commits;
+    struct ingest_lane *lanes;
+    struct ingest_helper helper;
+    struct fr_queue *stop; /* carries nothing: closed when the lanes have to stop, so that every wait can end */
+    struct fr_queue *done; /* carries nothing: closed at the end of closing */
+    struct fr_counter *outcomes[PROTO_VERDICTS];
+};
+
+#endif
