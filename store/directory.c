@@ -123,15 +123,18 @@ static bool clear_epochs(const char *path, struct fr_err *err)
     DIR *directory = opendir(epochs_path);
     if (directory == NULL)
         return fr_fail(err, FR_BAD_CONFIG, "store: cannot read the directory '%s': %s", epochs_path, strerror(errno));
+    bool is_clear = true;
     struct dirent *entry;
-    while ((entry = readdir(directory)) != NULL)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(directory), entry->d_name, 0); /* one that stays is overwritten */
+    while (is_clear && (entry = readdir(directory)) != NULL)
+        is_clear = entry->d_name[0] == '.' || unlinkat(dirfd(directory), entry->d_name, 0) == 0;
+    int error = errno;
     closedir(directory);
+    if (!is_clear) /* it may be the other name of a file in use: writing over it would be the end of that one */
+        return fr_fail(err, FR_BAD_CONFIG, "store: cannot empty '%s': %s; empty it", epochs_path, strerror(error));
 
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool is_synced = fd >= 0 && fsync(fd) == 0;
-    int error = errno;
+    error = errno;
     if (fd >= 0)
         close(fd);
     return is_synced || fr_fail(err, FR_BAD_CONFIG, "store: cannot sync '%s': %s", path, strerror(error));

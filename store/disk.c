@@ -36,14 +36,14 @@ static rocksdb_options_t *base_options(rocksdb_cache_t *cache)
 
     rocksdb_options_set_block_based_table_factory(options, table);
     rocksdb_block_based_options_destroy(table);
-    rocksdb_options_set_compression(options, rocksdb_lz4_compression);
+    rocksdb_options_set_compression(options, rocksdb_no_compression); /* an epoch's file soon goes into a compressed one */
     return options;
 }
 
 static rocksdb_options_t *open_options(rocksdb_cache_t *cache)
 {
     rocksdb_options_t *options = base_options(cache);
-    int compressions[LEVELS] = {rocksdb_lz4_compression, rocksdb_lz4_compression, rocksdb_lz4_compression,
+    int compressions[LEVELS] = {rocksdb_no_compression,  rocksdb_lz4_compression, rocksdb_lz4_compression,
                                 rocksdb_lz4_compression, rocksdb_lz4_compression, rocksdb_zstd_compression,
                                 rocksdb_zstd_compression};
 
@@ -72,9 +72,13 @@ bool store_disk__is_corruption(const char *message)
 
 bool store_disk__fail(char *message, struct fr_err *err, const char *path, const char *what)
 {
-    enum fr_code code = store_disk__is_corruption(message) ? FR_CORRUPT : FR_UNAVAILABLE;
-
-    (void)fr_fail(err, code, "store: cannot %s in '%s': %s", what, path, message);
+    if (store_disk__is_corruption(message))
+        (void)fr_fail(err, FR_CORRUPT,
+                      "store: cannot %s in '%s': %s; restore a backup, or move the directory away and replay from "
+                      "Kafka",
+                      what, path, message);
+    else
+        (void)fr_fail(err, FR_UNAVAILABLE, "store: cannot %s in '%s': %s", what, path, message);
     rocksdb_free(message);
     return false;
 }

@@ -132,11 +132,13 @@ static bool encode_chunk(struct store *store, struct store_stripe *stripe, struc
 
 bool store_epoch__encode(struct store *store, struct fr_err *err)
 {
+    bool is_encoded = true;
+
     for (int i = 0; i < STORE_STRIPES; i++)
-        for (struct store_dirty *chunk = store->stripes[i].pending; chunk != NULL; chunk = chunk->next)
-            if (!encode_chunk(store, &store->stripes[i], chunk))
-                return fr_fail(err, FR_EXHAUSTED, "store: out of memory while encoding an epoch; it is tried again");
-    return true;
+        for (struct store_dirty *chunk = store->stripes[i].pending; is_encoded && chunk != NULL; chunk = chunk->next)
+            is_encoded = encode_chunk(store, &store->stripes[i], chunk);
+    return (is_encoded && store_sst__sort(&store->sst)) ||
+           fr_fail(err, FR_EXHAUSTED, "store: out of memory while encoding an epoch; it is tried again");
 }
 
 /* ---- Writing ---- */

@@ -200,11 +200,18 @@ struct store_record {
     size_t value_bytes;
 };
 
+struct store_order {
+    uint64_t word; /* of the key, where keys begin to differ */
+    const struct store_record *record;
+};
+
 struct store_sst {
     struct store_record *records;
     size_t count;
     size_t capacity;
     struct fr_arena *values;
+    const struct store_order *order; /* of all records, once sorted */
+    void *order_memory;
 };
 
 FR_CHECKED bool store_sst__init(struct store_sst *sst); /* false when out of memory */
@@ -215,9 +222,11 @@ bool store_sst__reserve(struct store_sst *sst, size_t records); /* false when ou
 /* Adds a record, `value` copied; empty: a delete. Room must be reserved. False when out of memory. */
 bool store_sst__add(struct store_sst *sst, const struct store_key *key, enum store_part part, struct fr_slice value);
 
+bool store_sst__sort(struct store_sst *sst); /* by key; false when out of memory (order.c) */
+
 struct store_meta;
 
-/* Writes the changed meta records and all of `sst` as the file `path`, and hands it to RocksDB: durable when true. */
+/* Writes the changed meta records and all of `sst`, sorted, as the file `path`, and hands it to RocksDB: durable when true. */
 FR_CHECKED bool store_sst__ingest(struct store_sst *sst, const struct store_meta *meta, const struct store_disk *disk,
                                   const char *path, uint64_t *file_bytes, struct fr_err *err);
 

@@ -1,12 +1,15 @@
 /*
- * One epoch's records: collected in any order, sorted once, written as one sorted file, which RocksDB takes over by a rename
- * and one manifest record. That record is the atom: before it nothing of the epoch is in the store, after it all of it is. The
+ * One epoch's records: collected in any order, sorted once, written as one sorted file, which RocksDB takes over by a hard
+ * link and one manifest record. That record is the atom: before it nothing of the epoch is in the store, after it all of it is. The
  * file is synced by its writer, and by the ingestion again together with the directory and the manifest (seen with strace).
  */
 #include "internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+enum { FETCH_AHEAD = 8 };
 
 bool store_sst__init(struct store_sst *sst)
 {
@@ -17,6 +20,7 @@ bool store_sst__init(struct store_sst *sst)
 void store_sst__fini(struct store_sst *sst)
 {
     free(sst->records);
+    free(sst->order_memory);
     fr_arena_free(sst->values);
     *sst = (struct store_sst){0};
 }
@@ -24,6 +28,9 @@ void store_sst__fini(struct store_sst *sst)
 void store_sst__clear(struct store_sst *sst, size_t keep_bytes)
 {
     fr_arena_reset(sst->values, keep_bytes);
+    free(sst->order_memory);
+    sst->order_memory = NULL;
+    sst->order = NULL;
     sst->count = 0;
     if (sst->capacity * sizeof(sst->records[0]) > keep_bytes) {
         free(sst->records);
@@ -63,11 +70,6 @@ bool store_sst__add(struct store_sst *sst, const struct store_key *key, enum sto
     }
     sst->count++;
     return true;
-}
-
-static int compare_records(const void *a, const void *b)
-{
-    return store_disk_key__compare(&((const struct store_record *)a)->key, &((const struct store_record *)b)->key);
 }
 
 /* A record's key and value, or its absence, at the end of the file. Stops at the first failure: *message stays set. */
@@ -110,8 +112,12 @@ static void write_file(struct store_sst *sst, const struct store_meta *meta, con
     rocksdb_sstfilewriter_open(writer, path, message);
     write_meta(writer, meta, &key, message);
     for (size_t i = 0; i < sst->count && *message == NULL; i++) {
-        const struct store_record *record = &sst->records[i];
+        const struct store_record *record = sst->order[i].record;
 
+        if (i + FETCH_AHEAD < sst->count) {
+            __builtin_prefetch(sst->order[i + FETCH_AHEAD].record);
+            __builtin_prefetch(sst->order[i + FETCH_AHEAD / 2].record->value);
+        }
         write_record(writer, fr_slice(record->key.bytes, store_disk_key__length(&record->key)), record->value,
                      record->value_bytes, record->value == NULL, message);
     }
@@ -129,8 +135,7 @@ bool store_sst__ingest(struct store_sst *sst, const struct store_meta *meta, con
     const char *paths[] = {path};
     char *message = NULL;
 
-    if (sst->count > 0)
-        qsort(sst->records, sst->count, sizeof(sst->records[0]), compare_records);
+    assert(sst->count == 0 || sst->order != NULL);
     write_file(sst, meta, disk, path, file_bytes, &message);
     if (message == NULL)
         rocksdb_ingest_external_file_cf(disk->db, disk->family, paths, 1, disk->ingest, &message);

@@ -67,7 +67,10 @@ FR_CHECKED bool store_open(const struct store_options *options, struct store **s
 /* Closes without a last epoch: what is not in one is dropped, as after a crash. No lane may be inside the gate. NULL is fine. */
 void store_close(struct store *store);
 
-/* ---- Meta records: small named bytes, part of each epoch. Before the first gate, or by the committer in `boundary`. ---- */
+/*
+ * ---- Meta records: small named bytes, part of each epoch. Before the first gate, or by the committer in `boundary`. ----
+ * "format" and "epoch" are the store's own.
+ */
 
 /* The value as of the last durable epoch or a later put; empty when there is none. Valid until the next put of that name. */
 struct fr_slice store_meta_get(struct store *store, const char *name);
@@ -84,8 +87,8 @@ uint64_t store_key_hash(const struct store *store, const struct store_key *key);
 
 /*
  * Brings the entities of keys[0..count) that are on disk and not in the table into it, by one MultiGet. Blocks on the disk: never
- * on a server loop, never inside the gate. Duplicate keys are fine. FR_UNAVAILABLE when the disk fails; a quarantined entity is
- * no failure here.
+ * on a server loop, never inside the gate. Duplicate keys are fine. FR_UNAVAILABLE when the disk fails, FR_EXHAUSTED when out of
+ * memory; a quarantined entity is no failure here, but is logged and counted. Any thread; two may load the same key.
  */
 FR_CHECKED bool store_load(struct store *store, const struct store_key *keys, const uint64_t *hashes, int count,
                            struct fr_err *err);
@@ -112,7 +115,8 @@ const void *store_entry_read(const struct store_entry *entry, enum store_part pa
 
 /*
  * The part made `bytes` long (kept content, new bytes zeroed), marked dirty, to be changed in place until unlock; aligned to 16.
- * `bytes` 0 empties the part (returns NULL). NULL with `bytes` > 0: out of memory, nothing changed. Only inside the gate.
+ * `bytes` 0 empties the part (returns NULL). NULL with `bytes` > 0: out of memory, more than 1 GiB, or a quarantined entity;
+ * nothing changed. Only inside the gate.
  */
 void *store_entry_write(struct store *store, struct store_entry *entry, enum store_part part, uint32_t bytes);
 
@@ -121,17 +125,22 @@ void *store_entry_write(struct store *store, struct store_entry *entry, enum sto
 struct store_epoch {
     /*
      * Called with the gate held alone: no lane is inside a batch. Puts the meta records (offsets, stream time) of this instant.
+     * May be NULL.
      */
     void (*boundary)(void *user, struct store *store);
-    /* Called after it, outside the gate, before anything is durable: what must be done first (dead letters). May be NULL. */
+    /*
+     * Called after it, outside the gate, before anything is durable: what must be done first (dead letters). All is encoded by
+     * then, so that lanes copy nothing while it waits. May be NULL.
+     */
     bool (*before_durable)(void *user, struct fr_err *err);
     void *user;
 };
 
 /*
  * Turns the epoch and makes it durable; returns when it is. False: nothing of it is durable, its parts are dirty again and the
- * next epoch writes them. FR_EXHAUSTED: no disk space or level 0 too deep, try later; FR_UNAVAILABLE: RocksDB failed: the
- * handle is not written again and store_is_failed() says so.
+ * next epoch writes them. FR_EXHAUSTED: no disk space, level 0 too deep or out of memory, try later; FR_UNAVAILABLE: RocksDB
+ * failed: the handle is not written again and store_is_failed() says so. What `before_durable` failed with is passed on.
+ * Without any change nothing is written, and the epoch's number stays.
  */
 FR_CHECKED bool store_epoch_commit(struct store *store, const struct store_epoch *epoch, struct fr_err *err);
 
@@ -157,7 +166,10 @@ FR_CHECKED bool store_scan(struct store *store,
                            bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]),
                            void *user, struct fr_err *err);
 
-/* The meta record `name` as the same kind of snapshot sees it, copied into `value`; false when there is none. */
+/*
+ * The durable meta record `name` appended to `value`; false when there is none. Called from `each`: as the scan's own snapshot
+ * sees it, so that state and offsets are of one epoch.
+ */
 bool store_scan_meta(struct store *store, const char *name, struct fr_buffer *value);
 
 #endif

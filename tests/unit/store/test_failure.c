@@ -198,6 +198,40 @@ static void a_failed_write_ends_writing_and_not_reading(void **state)
     assert_int_equal(fixture_get(fixture->store, 1), 1);
 }
 
+/* Whether compaction may run, as an operator would say it to RocksDB. */
+static void allow_compaction(struct fixture *fixture, bool is_allowed)
+{
+    const char *names[] = {"disable_auto_compactions"}, *values[] = {is_allowed ? "false" : "true"};
+    char *message = NULL;
+
+    rocksdb_set_options(fixture->store->disk.db, 1, names, values, &message);
+    assert_null(message);
+}
+
+static void a_deep_level_0_makes_the_next_epoch_wait(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_stats stats;
+    struct fr_err err;
+    uint64_t number = 0;
+
+    allow_compaction(fixture, false);
+    do
+        fixture_set(fixture->store, 1, ++number);
+    while (number < 50 && store_epoch_commit(fixture->store, &(struct store_epoch){0}, &err));
+    assert_int_equal(err.code, FR_EXHAUSTED);
+    assert_non_null(strstr(err.message, "level 0 is deep"));
+    assert_false(store_is_failed(fixture->store));
+    store_stats_read(fixture->store, &stats);
+    assert_int_equal(stats.level0_files, STORE_LEVEL0_FILES_MAX + 1);
+
+    allow_compaction(fixture, true);
+    rocksdb_compact_range(fixture->store->disk.db, NULL, 0, NULL, 0);
+    fixture_commit(fixture->store);
+    fixture_reopen(fixture);
+    assert_int_equal(fixture_get(fixture->store, 1), number);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +246,7 @@ int main(void)
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(a_delete_of_a_failed_epoch_is_not_forgotten, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(out_of_memory_while_encoding_is_tried_again, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_deep_level_0_makes_the_next_epoch_wait, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_failed_write_ends_writing_and_not_reading, fixture_setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,7 @@
-/* A process that commits epoch after epoch is killed at a random moment; what it leaves is one whole epoch. */
+/*
+ * A process that commits epoch after epoch is killed at a random moment; what it leaves is one whole epoch. Another process
+ * looks: this one never opens a store, since RocksDB's threads would not be in what it forks.
+ */
 #include "fixture.h"
 
 #include <signal.h>
@@ -54,20 +57,32 @@ static uint64_t run_and_kill(struct fixture *fixture)
     return last;
 }
 
+/* Whether all that is there is of one round, durable and not told yet at the most. */
+static bool is_whole(struct fixture *fixture, uint64_t told)
+{
+    fixture_open(fixture);
+    uint64_t round = fixture_meta_get(fixture->store, "round");
+    bool is_whole = round == told || round == told + 1;
+    for (uint64_t id = 0; id < ENTITIES; id++)
+        is_whole = is_whole && fixture_get_part(fixture->store, id, (enum store_part)(id % STORE_PARTS)) == round;
+    fixture_close(fixture);
+    return is_whole;
+}
+
 static void a_killed_process_leaves_one_whole_epoch(void **state)
 {
     struct fixture *fixture = *state;
+    int status;
 
     srandom(3);
     for (int i = 0; i < ROUNDS; i++) {
         uint64_t told = run_and_kill(fixture);
+        pid_t child = fork();
 
-        fixture_open(fixture);
-        uint64_t round = fixture_meta_get(fixture->store, "round");
-        assert_in_range(round, told, told + 1); /* durable and not told yet, at the most */
-        for (uint64_t id = 0; id < ENTITIES; id++)
-            assert_int_equal(fixture_get_part(fixture->store, id, (enum store_part)(id % STORE_PARTS)), round);
-        fixture_close(fixture);
+        if (child == 0)
+            _exit(is_whole(fixture, told) ? 0 : 1);
+        waitpid(child, &status, 0);
+        assert_int_equal(status, 0);
     }
 }
 

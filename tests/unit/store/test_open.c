@@ -95,6 +95,7 @@ static void a_store_another_process_has_open_names_it(void **state)
         pause();
         _exit(0);
     }
+    close(ready[1]);
     assert_int_equal(read(ready[0], &byte, 1), 1);
     assert_false(try_open(fixture, &err));
     assert_int_equal(err.code, FR_BAD_CONFIG);
@@ -105,7 +106,6 @@ static void a_store_another_process_has_open_names_it(void **state)
     waitpid(child, NULL, 0);
     fixture_open(fixture); /* the lock died with it */
     close(ready[0]);
-    close(ready[1]);
 }
 
 static void a_store_this_process_has_open_is_refused_and_stays_locked(void **state)
@@ -192,11 +192,12 @@ static void no_path_is_a_mistake_of_the_configuration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* First: RocksDB's threads, once there, would not be in the child. */
+        cmocka_unit_test_setup_teardown(a_store_another_process_has_open_names_it, setup_closed, fixture_teardown),
         cmocka_unit_test_setup_teardown(missing_directories_are_made_for_the_owner_alone, setup_closed, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_directory_with_other_things_is_refused_untouched, setup_closed, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_fresh_file_system_is_as_good_as_empty, setup_closed, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_file_in_the_way_is_refused, setup_closed, fixture_teardown),
-        cmocka_unit_test_setup_teardown(a_store_another_process_has_open_names_it, setup_closed, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_store_this_process_has_open_is_refused_and_stays_locked, setup_closed,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused_with_both_numbers, setup_closed, fixture_teardown),
