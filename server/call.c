@@ -110,6 +110,8 @@ void server__call_run(struct server__call **call_in, struct fr_slice body)
             server__call_handle(call);
         else if (server__pool_submit(pool, &call))
             return;
+        else if (atomic_load(&pool->is_stopping))
+            server__call_refuse(call, SERVER_STATUS_UNAVAILABLE, "the server is stopping");
         else
             server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED,
                                 "%d calls of this kind wait or run already; retry later", pool->call_max);

@@ -261,9 +261,7 @@ void server__connection_resume(struct server__connection *connection)
 void server__connection_drain(struct server__connection *connection)
 {
     on_readable(connection->fd, 0, connection); /* a request that is here already is still answered */
-    if (!connection->is_dead && !connection->is_finishing && connection->protocol->is_idle(connection) &&
-        server__connection_unsent(connection) == 0)
-        server__connection_close(connection);
+    settle(connection);
 }
 
 /* ---- Time, and which events are wanted ---- */
@@ -370,6 +368,8 @@ static void settle(struct server__connection *connection)
         if (connection->is_finishing && !connection->is_lingering)
             linger(connection);
         else if (connection->is_read_closed && !connection->protocol->is_busy(connection))
+            server__connection_close(connection);
+        else if (connection->loop->is_draining && !connection->is_finishing && connection->protocol->is_idle(connection))
             server__connection_close(connection);
         if (connection->is_dead)
             return;

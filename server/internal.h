@@ -417,7 +417,7 @@ void server__connection_finish(struct server__connection *connection);
 void server__connection_expire(struct server__connection *connection, int64_t span_ms);
 void server__connection_switch(struct server__connection *connection, const struct server__protocol *protocol);
 void server__connection_resume(struct server__connection *connection); /* a call has ended: goes on with what came meanwhile */
-void server__connection_drain(struct server__connection *connection); /* closes it when idle */
+void server__connection_drain(struct server__connection *connection); /* the loop drains: closes it when idle */
 
 /* ---- wake.c ---- */
 

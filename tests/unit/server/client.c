@@ -26,8 +26,8 @@ static bool get_features(void *user, struct server_call *call, const ProtobufCMe
     float *values = fr_arena_take(call->arena, (request->n_item_ids + 1) * sizeof *values);
 
     (void)user;
-    assert_non_null(reply);
-    assert_non_null(values);
+    if (!reply || !values)
+        return fr_fail(err, FR_EXHAUSTED, "out of memory for the reply");
     for (int code = FR_BAD_INPUT; code <= FR_CANCELLED; code++)
         if (strcmp(request->feature_set, fr_code_name((enum fr_code)code)) == 0)
             return fr_fail(err, (enum fr_code)code, "feature_set: \"%s\" asked for", request->feature_set);
@@ -54,6 +54,8 @@ static bool describe(void *user, struct server_call *call, const ProtobufCMessag
     fr_queue_send(toy->entered, &token, 0);
     if (!fr_queue_receive(toy->gate, &token, PATIENCE_MS))
         return fr_fail(err, FR_UNAVAILABLE, "nobody opened the gate");
+    if (!reply)
+        return fr_fail(err, FR_EXHAUSTED, "out of memory for the reply");
     freshet__v1__describe_response__init(reply);
     *response = &reply->base;
     return true;
