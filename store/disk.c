@@ -55,7 +55,7 @@ static rocksdb_options_t *open_options(rocksdb_cache_t *cache)
     rocksdb_options_set_max_background_jobs(options, 2);
     rocksdb_options_set_max_open_files(options, 512);
     rocksdb_options_set_write_buffer_size(options, 1 << 20); /* never used */
-    rocksdb_options_set_max_manifest_file_size(options, 16 << 20);
+    rocksdb_options_set_max_manifest_file_size(options, 64 << 20);
     rocksdb_options_set_bytes_per_sync(options, 1 << 20); /* no compaction saves its dirty pages up for one long fsync */
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     rocksdb_options_set_stats_persist_period_sec(options, 0);
