@@ -18,6 +18,7 @@ enum {
     TRAFFIC_FULL_MS = 2, /* how soon to look again when nothing more fits */
     TRAFFIC_IDLE_MS = 200, /* when there is nothing to produce any more */
     TRAFFIC_TICK_MS = 10,
+    TRAFFIC_FLUSH_MS = 1000,
 };
 
 struct cli_traffic {
@@ -70,8 +71,12 @@ bool cli_traffic__open(const struct cli_traffic_options *options, struct pipelin
 
 void cli_traffic__close(struct cli_traffic *traffic)
 {
+    struct fr_err ignored;
+
     if (!traffic)
         return;
+    if (traffic->producer && !ingest_producer_flush(traffic->producer, TRAFFIC_FLUSH_MS, &ignored))
+        ignored.code = 0; /* the broker ends with the demo: what it has not taken is gone either way */
     ingest_producer_close(traffic->producer);
     cli_world__free(traffic->world);
     fr_buffer_fini(&traffic->out);
@@ -163,8 +168,13 @@ bool cli_traffic__step(struct cli_traffic *traffic, int *pause_ms, struct fr_err
         if (!prepare(traffic, err))
             return false;
         if (!traffic->has_record) {
+            struct fr_err ignored;
+
             count_applied(traffic);
-            *pause_ms = TRAFFIC_IDLE_MS;
+            if (!ingest_producer_flush(traffic->producer, 0, &ignored))
+                *pause_ms = TRAFFIC_FULL_MS; /* it serves the acknowledgements, as sending did */
+            else
+                *pause_ms = TRAFFIC_IDLE_MS;
             return true;
         }
         wait_ms = pause_until_due(traffic);

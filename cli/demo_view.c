@@ -14,7 +14,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { VIEW_TERMINAL_MS = 1000, VIEW_PIPE_MS = 5000, VIEW_STATUS_MS = 1000, VIEW_ARENA_BYTES = 16 << 20 };
+enum {
+    VIEW_TERMINAL_MS = 1000,
+    VIEW_PIPE_MS = 5000,
+    VIEW_ASKED_MS = 30000,
+    VIEW_STATUS_MS = 1000,
+    VIEW_ARENA_BYTES = 16 << 20
+};
 
 struct cli_view {
     const char *file;
@@ -24,6 +30,8 @@ struct cli_view {
     struct fr_arena *arena;
     int64_t start_ms, drawn_ms; /* monotonic */
     uint64_t applied, produced; /* when drawn last */
+    struct cli_traffic_seen asked; /* what the queries are about; stands for a while, so that it can be copied */
+    int64_t asked_ms;
 };
 
 struct figures {
@@ -113,8 +121,9 @@ static void print_ids(const struct cli_hot_entry *entries, int count, const char
 }
 
 /* Commands that answer with something, ready to be copied. */
-static void print_queries(const struct cli_view *view, const struct cli_traffic_seen *seen, const char *end)
+static void print_queries(const struct cli_view *view, const char *end)
 {
+    const struct cli_traffic_seen *seen = &view->asked;
     const char *set = view->has_fine_rank ? " --feature-set fine_rank" : "";
     bool is_usual = strcmp(view->api, "127.0.0.1:7070") == 0;
 
@@ -168,7 +177,7 @@ static void draw_terminal(struct cli_view *view, const struct figures *figures, 
     print_hot("hot items", seen->items, seen->item_count, end);
     print_hot("hot rooms", seen->rooms, seen->room_count, end);
     printf("%sask it, from another terminal:%s", end, end);
-    print_queries(view, seen, end);
+    print_queries(view, end);
     printf("%soperations: http://%s/   brokers: %s   ^C stops%s\033[J", end, view->operations, view->brokers, end);
 }
 
@@ -183,7 +192,7 @@ static void print_line(struct cli_view *view, const struct figures *figures, con
            cli_progress__grouped(figures->applied, applied), figures->applied_per_s, figures->lag < 0 ? 0 : figures->lag,
            cli_progress__grouped(figures->entities, entities), figures->epoch);
     if (figures->is_ready && !view->told_ready && seen->user_id != 0) {
-        print_queries(view, seen, "\n");
+        print_queries(view, "\n");
         printf("  operations: http://%s/   brokers: %s\n", view->operations, view->brokers);
         view->told_ready = true;
     }
@@ -198,6 +207,10 @@ void cli_view__draw(struct cli_view *view, struct pipeline_node *node, const str
 
     if (now_ms - view->drawn_ms < (view->is_terminal ? VIEW_TERMINAL_MS : VIEW_PIPE_MS) && !is_news)
         return;
+    if (view->asked.user_id == 0 || now_ms - view->asked_ms > VIEW_ASKED_MS) {
+        view->asked = *seen;
+        view->asked_ms = now_ms;
+    }
     figures = look(view, node, seen, now_ms);
     if (view->is_terminal)
         draw_terminal(view, &figures, seen);

@@ -241,7 +241,7 @@ static bool make_world(struct cli_world *world)
     world->items = calloc((size_t)world->item_count, sizeof *world->items);
     world->rooms = calloc((size_t)world->room_count, sizeof *world->rooms);
     world->sessions = calloc((size_t)world->session_count, sizeof *world->sessions);
-    if (!world->items || !world->rooms || !world->sessions || !cli_zipf__init(&world->user_ranks, world->user_count, 1.05) ||
+    if (!world->items || !world->rooms || !world->sessions || !cli_zipf__init(&world->user_ranks, world->user_count, 0.6) ||
         !cli_zipf__init(&world->item_ranks, world->item_count, 1.05) ||
         !cli_zipf__init(&world->creator_ranks, world->creator_count, 0.8) ||
         !cli_zipf__init(&world->room_ranks, world->room_count, 0.9))
