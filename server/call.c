@@ -27,6 +27,7 @@ struct server__call *server__call_new(struct server__loop *loop, const char *pee
     call->codec = SERVER_CODEC_JSON;
     call->refusal = SERVER_REFUSED_NOT;
     call->whole_us = 0;
+    atomic_init(&call->is_cancelled, false);
     call->status = SERVER_STATUS_OK;
     call->message[0] = '\0';
     call->request = NULL;
@@ -126,6 +127,10 @@ void server__call_handle(struct server__call *call)
     struct fr_err err;
 
     fr_buffer_clear(call->body);
+    if (atomic_load(&call->is_cancelled)) {
+        server__call_refuse(call, SERVER_STATUS_CANCELED, "the client went away");
+        return;
+    }
     if (is_late(call))
         return;
     if (!method->handler(method->user, &call->seen, call->request, &response, &err)) {
@@ -156,4 +161,21 @@ void server__call_finish(struct server__call **call_in)
     if (call->body == &loop->body && loop->body.capacity > SERVER_KEPT_BYTES)
         fr_buffer_fini(&loop->body);
     server__call_free(call);
+}
+
+void server__call_cancel(struct server__call **call_in, bool is_running)
+{
+    struct server__call *call = *call_in;
+
+    if (!call)
+        return;
+    *call_in = NULL;
+    call->owner = NULL;
+    if (is_running) {
+        atomic_store(&call->is_cancelled, true);
+        return;
+    }
+    call->whole_us = fr_clock_monotonic_us();
+    server__call_refuse(call, SERVER_STATUS_CANCELED, "the client went away");
+    server__call_finish(&call);
 }

@@ -108,18 +108,19 @@ struct server__reply server__connect_reply(struct server__call *call)
 {
     static const struct {
         int http_status; /* 0: the status's own */
-        const char *fields;
+        struct server__field field;
     } refusals[] = {
-        [SERVER_REFUSED_NOT] = {0, ""},
-        [SERVER_REFUSED_PATH] = {404, ""},
-        [SERVER_REFUSED_VERB] = {405, "Allow: POST\r\n"},
-        [SERVER_REFUSED_TYPE] = {415, "Accept-Post: application/json, application/proto\r\n"},
-        [SERVER_REFUSED_ENCODING] = {0, "Accept-Encoding: identity\r\n"},
+        [SERVER_REFUSED_NOT] = {0, {0}},
+        [SERVER_REFUSED_PATH] = {404, {0}},
+        [SERVER_REFUSED_VERB] = {405, {"allow", "POST"}},
+        [SERVER_REFUSED_TYPE] = {415, {"accept-post", "application/json, application/proto"}},
+        [SERVER_REFUSED_ENCODING] = {0, {"accept-encoding", "identity"}},
+        [SERVER_REFUSED_HEAD] = {431, {0}},
     };
     struct server__reply reply = {
         .http_status = refusals[call->refusal].http_status,
         .content_type = "application/json",
-        .fields = refusals[call->refusal].fields,
+        .fields = {refusals[call->refusal].field},
     };
 
     if (reply.http_status == 0)

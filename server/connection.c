@@ -149,6 +149,19 @@ void server__connection_send(struct server__connection *connection, struct fr_sl
         set_due(connection);
 }
 
+void server__connection_append(struct server__connection *connection, struct fr_slice bytes)
+{
+    bool was_empty = server__connection_unsent(connection) == 0;
+
+    connection->queued_bytes += bytes.length;
+    compact_output(connection);
+    if (was_empty)
+        fr_buffer_reserve(&connection->output, SERVER_OUTPUT_BYTES);
+    keep(connection, bytes, 0);
+    if (was_empty)
+        set_due(connection);
+}
+
 static void flush(struct server__connection *connection)
 {
     size_t unsent = server__connection_unsent(connection);
@@ -204,6 +217,8 @@ static void advance(struct server__connection *connection)
     while (was_blocked && !connection->is_dead) {
         if (connection->input.length > 0)
             drop_input(connection, take(connection, fr_buffer_slice(&connection->input)));
+        if (connection->protocol->pump && !connection->is_dead && !connection->is_finishing)
+            connection->protocol->pump(connection);
         if (connection->is_dead)
             return;
         was_blocked = server__connection_unsent(connection) > SERVER_UNSENT_BYTES;
@@ -261,6 +276,10 @@ void server__connection_resume(struct server__connection *connection)
 void server__connection_drain(struct server__connection *connection)
 {
     on_readable(connection->fd, 0, connection); /* a request that is here already is still answered */
+    if (connection->protocol->drain && !connection->is_dead && !connection->is_finishing) {
+        connection->protocol->drain(connection);
+        advance(connection);
+    }
     settle(connection);
 }
 
@@ -346,7 +365,7 @@ static void set_timer(struct server__connection *connection)
 /* What it holds counts for its loop; true when the loop holds too much, and this one a part of it worth naming. */
 static bool is_over_held(struct server__connection *connection)
 {
-    size_t held = connection->input.capacity + connection->output.capacity + connection->exchange.body.capacity;
+    size_t held = connection->input.capacity + connection->output.capacity + connection->protocol->held(connection);
     struct server__loop *loop = connection->loop;
 
     loop->held_bytes += held - connection->held_bytes;
@@ -394,6 +413,7 @@ static void on_timer(int fd, short what, void *user)
             server__connection_close(connection);
         } else {
             connection->protocol->expire(connection);
+            advance(connection);
         }
     }
     settle(connection);

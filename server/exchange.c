@@ -46,7 +46,7 @@ static void http1_cut(struct server__connection *connection, enum server__fault 
     const struct server__fault_text *text = server__fault_text(fault);
     struct server__exchange *exchange = &connection->exchange;
     struct server__loop *loop = connection->loop;
-    struct server__reply reply = {.http_status = text->http_status, .fields = ""};
+    struct server__reply reply = {.http_status = text->http_status};
 
     fr_counter_add(loop->server->faults[fault], 1);
     if (exchange->stage == SERVER_STAGE_RUNNING) { /* an answer now would be taken for the running call's */
@@ -296,6 +296,11 @@ static bool http1_is_busy(const struct server__connection *connection)
     return connection->exchange.stage == SERVER_STAGE_RUNNING;
 }
 
+static size_t http1_held(const struct server__connection *connection)
+{
+    return connection->exchange.body.capacity;
+}
+
 static void http1_end(struct server__connection *connection)
 {
     struct server__exchange *exchange = &connection->exchange;
@@ -315,5 +320,6 @@ const struct server__protocol server__http1_protocol = {
     .cut = http1_cut,
     .is_idle = http1_is_idle,
     .is_busy = http1_is_busy,
+    .held = http1_held,
     .end = http1_end,
 };

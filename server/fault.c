@@ -24,10 +24,11 @@ static const struct server__fault_text fault_texts[SERVER_FAULTS] = {
     [SERVER_FAULT_CHUNK] = {"chunk", 400, SERVER_STATUS_INVALID_ARGUMENT, "malformed chunk"},
     [SERVER_FAULT_TRAILER] = {"trailer", 400, SERVER_STATUS_INVALID_ARGUMENT, "malformed trailer field"},
     [SERVER_FAULT_BODY_LARGE] = {"body_large", 413, SERVER_STATUS_RESOURCE_EXHAUSTED, "body is too large"},
-    [SERVER_FAULT_HTTP2] = {"http2", 505, SERVER_STATUS_UNIMPLEMENTED, "HTTP/2 is not in this version; use HTTP/1.1"},
     [SERVER_FAULT_SLOW] = {"slow", 408, SERVER_STATUS_DEADLINE_EXCEEDED, "the request did not arrive in time"},
     [SERVER_FAULT_OVERLOAD] = {"overload", 503, SERVER_STATUS_UNAVAILABLE,
                                "too many bytes of unfinished requests are held; retry later"},
+    [SERVER_FAULT_HTTP2] = {"http2", 400, SERVER_STATUS_INVALID_ARGUMENT, "malformed HTTP/2"},
+    [SERVER_FAULT_FLOOD] = {"flood", 429, SERVER_STATUS_RESOURCE_EXHAUSTED, "too many resets or frames without use"},
 };
 
 const struct server__fault_text *server__fault_text(enum server__fault fault)

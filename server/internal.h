@@ -2,10 +2,9 @@
  * What the files of the server share.
  *
  * The layers, from the socket up: a listener accepts; a loop (a thread with its event base) owns connections; a connection
- * moves bytes and keeps time; a protocol (sniffing, then HTTP/1.1) turns bytes into calls and replies into bytes; a convention
- * (Connect) says how a call looks in HTTP headers; a call is none of that: method, codec, deadline, handler, status. HTTP/2
- * will be one more protocol and gRPC one more convention over the same call. No libevent type is named here, so parsers can be
- * tested without it.
+ * moves bytes and keeps time; a protocol (sniffing, then HTTP/1.1 or HTTP/2) turns bytes into calls and replies into bytes; a
+ * convention (Connect, gRPC) says how a call looks in HTTP headers; a call is none of that: method, codec, deadline, handler,
+ * status. No libevent or nghttp2 type is named here, so parsers can be tested without them.
  */
 #ifndef FRESHET_SERVER_INTERNAL_H
 #define FRESHET_SERVER_INTERNAL_H
@@ -18,6 +17,7 @@
 
 struct event;
 struct event_base;
+struct nghttp2_session;
 struct server;
 struct server__loop;
 struct server__connection;
@@ -25,6 +25,7 @@ struct server__connection;
 enum {
     SERVER_READ_BYTES = 64 << 10, /* what one read takes at most */
     SERVER_AHEAD_BYTES = 64 << 10, /* pipelined input kept while a call runs; more stays in the kernel */
+    SERVER_OUTPUT_BYTES = 8 << 10, /* what output begins with where frames gather in it */
     SERVER_UNSENT_BYTES = 1 << 20, /* above it no further request of this connection is begun */
     SERVER_KEPT_BYTES = 1 << 20, /* what a loop's arena and buffers keep between calls */
     SERVER_HELD_BYTES = 512 << 20, /* of all connections of one loop; the one that would go above is cut */
@@ -85,9 +86,10 @@ enum server__fault {
     SERVER_FAULT_CHUNK,
     SERVER_FAULT_TRAILER,
     SERVER_FAULT_BODY_LARGE,
-    SERVER_FAULT_HTTP2, /* from here on not the parser's */
-    SERVER_FAULT_SLOW,
+    SERVER_FAULT_SLOW, /* from here on not the parser's */
     SERVER_FAULT_OVERLOAD,
+    SERVER_FAULT_HTTP2,
+    SERVER_FAULT_FLOOD,
     SERVER_FAULTS
 };
 struct server__fault_text {
@@ -235,11 +237,12 @@ enum server__refusal {
     SERVER_REFUSED_PATH,
     SERVER_REFUSED_VERB,
     SERVER_REFUSED_TYPE,
-    SERVER_REFUSED_ENCODING
+    SERVER_REFUSED_ENCODING,
+    SERVER_REFUSED_HEAD
 };
 
 /* What carried a call, as metrics name it. */
-enum server__wire { SERVER_WIRE_HTTP1, SERVER_WIRES };
+enum server__wire { SERVER_WIRE_HTTP1, SERVER_WIRE_HTTP2, SERVER_WIRE_GRPC, SERVER_WIRES };
 
 struct server__call {
     struct server_call seen; /* by the handler */
@@ -248,6 +251,7 @@ struct server__call {
     enum server__codec codec;
     enum server__refusal refusal;
     int64_t whole_us; /* when the request was whole */
+    atomic_bool is_cancelled; /* nobody waits for it any more: not to be begun */
 
     enum server__status status;
     char message[FR_MESSAGE_BYTES]; /* unless OK */
@@ -283,6 +287,9 @@ void server__call_handle(struct server__call *call);
 /* Counts, answers and frees it. On the loop. */
 void server__call_finish(struct server__call **call);
 
+/* Its client went away. One that runs in the pool is only told so, the others are counted and freed. On the loop. */
+void server__call_cancel(struct server__call **call, bool is_running);
+
 /* ---- connect.c: the Connect unary convention ---- */
 
 struct server__connect {
@@ -297,15 +304,51 @@ void server__connect_field(struct server__connect *head, struct fr_slice name, s
 /* What the head says goes into the call: method, codec, deadline, or a refusal. `arrived_us`: when the head was whole. */
 void server__connect_begin(struct server__call *call, const struct server__connect *head, int64_t arrived_us);
 
+/* A header field of a reply; the name in lower case, as HTTP/2 wants it. */
+struct server__field {
+    const char *name, *value;
+};
+enum { SERVER_REPLY_FIELDS = 3 };
+
 struct server__reply {
     int http_status;
     const char *content_type;
-    const char *fields; /* whole lines */
+    struct server__field fields[SERVER_REPLY_FIELDS]; /* up to the first without a name */
     struct fr_slice body;
 };
 
 /* How the call ended. An error's body is written into call->body. */
 struct server__reply server__connect_reply(struct server__call *call);
+
+/* ---- grpc.c: the gRPC convention ---- */
+
+enum { SERVER_GRPC_PREFIX = 5 };
+
+/* What is gRPC's own in a head; the rest is in its struct server__connect. */
+struct server__grpc {
+    struct fr_slice timeout, encoding;
+    bool is_repeated;
+};
+
+/* Whether this content type is gRPC's: "application/grpc", "+proto", "+json". */
+bool server__grpc_is(struct fr_slice content_type, enum server__codec *codec);
+void server__grpc_field(struct server__grpc *head, struct fr_slice name, struct fr_slice value);
+void server__grpc_begin(struct server__call *call, const struct server__connect *head, const struct server__grpc *grpc,
+                        int64_t arrived_us);
+
+/* "1H", "250m", "100000u": 1 to 8 digits and a unit. */
+bool server__grpc_timeout(struct fr_slice text, int64_t *timeout_us);
+
+/*
+ * The length-prefixed message that `bytes` begin with: DONE when it is whole, then *message and what it took (*used); FAILED
+ * when it can't be one of ours, then *status and what to say, as soon as that is known.
+ */
+enum server__parsed server__grpc_message(struct fr_slice bytes, uint64_t message_bytes_max, struct fr_slice *message,
+                                         size_t *used, enum server__status *status, const char **reason);
+void server__grpc_prefix(size_t message_bytes, uint8_t prefix[SERVER_GRPC_PREFIX]);
+
+/* Appends `text` percent-encoded, as grpc-message has it. */
+void server__grpc_escape(const char *text, struct fr_buffer *out);
 
 /* ---- pool.c: slow calls ---- */
 
@@ -354,7 +397,7 @@ struct server__exchange {
     bool has_more; /* bytes of a further request wait: don't send each reply alone */
 };
 
-/* A protocol on a connection. Later HTTP/2 is one more. */
+/* A protocol on a connection. */
 struct server__protocol {
     void (*begin)(struct server__connection *connection);
     size_t (*take)(struct server__connection *connection, struct fr_slice bytes); /* how many it used; it sees the rest again */
@@ -362,11 +405,116 @@ struct server__protocol {
     void (*cut)(struct server__connection *connection, enum server__fault fault); /* answer if that is possible, and finish */
     bool (*is_idle)(const struct server__connection *connection); /* nothing begun */
     bool (*is_busy)(const struct server__connection *connection); /* a call runs: an answer will come */
+    size_t (*held)(const struct server__connection *connection); /* bytes it keeps beside the connection's own buffers */
+    void (*pump)(struct server__connection *connection); /* may send more; may be NULL */
+    void (*drain)(struct server__connection *connection); /* the loop drains; may be NULL */
     void (*end)(struct server__connection *connection); /* the connection goes away */
 };
-extern const struct server__protocol server__sniffer, server__http1_protocol;
+extern const struct server__protocol server__sniffer, server__http1_protocol, server__http2_protocol;
 
-/* reply.c: appends the head of a reply to `out`. `length` is the body's even when the body is not sent (HEAD). */
+/* ---- http2_budget.c: what a connection may spend, refilled by time ---- */
+
+struct server__budget {
+    int left, capacity;
+    int per_second;
+    int64_t filled_ms;
+};
+void server__budget_init(struct server__budget *budget, int capacity, int per_second, int64_t now_ms);
+bool server__budget_spend(struct server__budget *budget, int64_t now_ms); /* false: nothing was left */
+void server__budget_refund(struct server__budget *budget, int count);
+
+/* ---- http2.c: HTTP/2 on a connection; http2_frames.c: what comes; http2_stream.c: one request and its reply ---- */
+
+enum {
+    SERVER_STREAMS = 128, /* open at once on a connection */
+    SERVER_STREAM_WINDOW = 65535, /* of a request that is not the large one */
+    SERVER_CONNECTION_WINDOW = 1 << 20,
+    SERVER_CONTINUATIONS = 8,
+    SERVER_SETTINGS = 32, /* in one frame */
+    SERVER_RESETS = 200, /* streams reset or frames refused at once, by whichever side … */
+    SERVER_RESETS_PER_SECOND = 20, /* … and from then on */
+    SERVER_TALK = 2000, /* frames that carry no request and no room for a reply */
+    SERVER_TALK_PER_SECOND = 200,
+    SERVER_TALK_REFUND = 2, /* for each DATA frame sent: windows and pings follow them */
+    SERVER_QUIET_MS = 60 * 1000, /* a peer with open streams that says nothing for so long is asked */
+    SERVER_PONG_MS = 20 * 1000, /* … and given so long to answer */
+    SERVER_LEAVE_MS = 1000 /* between telling a peer that we leave and refusing its new streams */
+};
+
+enum server__stream_stage {
+    SERVER_STREAM_REQUEST, /* its request comes */
+    SERVER_STREAM_READY, /* it is in the line of those to run */
+    SERVER_STREAM_RUNNING,
+    SERVER_STREAM_REPLY
+};
+
+struct server__stream {
+    struct server__http2 *http2;
+    struct server__stream *previous, *next;
+    struct server__stream *next_ready;
+    int32_t id;
+    enum server__stream_stage stage;
+    bool is_grpc;
+    bool is_head; /* HEAD: no body goes out */
+    bool is_whole; /* the peer has ended its side */
+    struct server__call *call;
+    struct fr_buffer request;
+    size_t dropped_bytes; /* of a request that is refused already */
+
+    struct fr_slice reply; /* in the loop's buffer until it has to wait, then in its own */
+    struct fr_buffer own_reply;
+    uint8_t prefix[SERVER_GRPC_PREFIX];
+    size_t prefix_bytes; /* 0 or all of it */
+    size_t reply_at; /* of prefix and reply */
+    int64_t due_ms; /* the request must be whole, or the reply get on, by then */
+};
+
+struct server__http2 {
+    struct server__connection *connection;
+    struct nghttp2_session *session;
+    struct server__stream *streams;
+    struct server__stream *ready, *ready_last; /* the line */
+    struct server__stream *large; /* the one whose request may be longer than SERVER_STREAM_WINDOW */
+    bool has_large_waiting; /* maybe another wants to be */
+    int stream_count;
+    int working; /* of them: ready, running, or with a reply that has an end */
+    size_t waiting_bytes; /* of replies that wait for the peer's windows */
+    size_t held_bytes; /* as of the last look */
+
+    struct fr_buffer head; /* fields of the header block that comes; there is one at a time */
+    int head_fields;
+    size_t head_bytes;
+    int64_t head_due_ms; /* INT64_MAX: none comes */
+
+    struct server__budget resets, talk;
+    int64_t now_ms, heard_ms, idle_ms, pong_due_ms, leave_due_ms;
+    bool is_pumping;
+    bool is_leaving; /* has told the peer to go elsewhere … */
+    bool has_left; /* … and takes nothing new */
+    bool is_cut;
+};
+
+/* For its parts. */
+FR_CHECKED bool server__http2_open(struct server__http2 *http2); /* http2_frames.c: the session and its callbacks */
+void server__http2_flood(struct server__http2 *http2, bool is_within_budget); /* false: the end of the connection */
+void server__http2_leave(struct server__http2 *http2); /* nothing new from here on, if it has said that it leaves */
+void server__http2_send(struct server__http2 *http2); /* what the session has, while the connection has room */
+struct server__stream *server__stream_new(struct server__http2 *http2, int32_t id);
+void server__stream_free(struct server__stream *stream);
+void server__stream_begin(struct server__stream *stream); /* the head is whole, in http2->head */
+void server__stream_take(struct server__stream *stream, struct fr_slice bytes);
+void server__stream_end(struct server__stream *stream); /* the request is whole */
+void server__stream_expire(struct server__stream *stream);
+void server__stream_run(struct server__stream *stream);
+size_t server__stream_left(const struct server__stream *stream); /* bytes of the reply to be sent */
+void server__stream_write(struct server__stream *stream, size_t length); /* appends so many of them to the output */
+void server__stream_choose_large(struct server__http2 *http2);
+
+/* ---- reply.c ---- */
+
+const char *server__date(struct server__loop *loop); /* "Sun, 06 Nov 1994 08:49:37 GMT", now */
+
+/* Appends the head of a reply to `out`. `length` is the body's even when the body is not sent (HEAD). */
 void server__reply_head(struct server__loop *loop, const struct server__reply *reply, bool is_close, struct fr_buffer *out);
 
 /* ---- connection.c ---- */
@@ -384,7 +532,8 @@ struct server__connection {
     bool is_dead; /* closed; freed when its loop has ended the round */
     struct event *read_event, *write_event, *timer;
     const struct server__protocol *protocol;
-    struct server__exchange exchange;
+    struct server__exchange exchange; /* of HTTP/1.1 */
+    struct server__http2 *http2; /* NULL while it is not that */
     struct fr_buffer input;
     struct fr_buffer output;
     size_t output_at;
@@ -408,6 +557,8 @@ void server__connection_free(struct server__connection *connection);
 
 /* Sends or keeps to send; `more` when more is about to follow. */
 void server__connection_send(struct server__connection *connection, struct fr_slice head, struct fr_slice body, bool more);
+/* Keeps to send, and no more than that: may be called from where the connection must not close. */
+void server__connection_append(struct server__connection *connection, struct fr_slice bytes);
 size_t server__connection_unsent(const struct server__connection *connection);
 
 /* No further request is read; closes when everything is sent. */

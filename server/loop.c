@@ -171,7 +171,11 @@ void server__loop_close(struct server__loop *loop)
 
 struct fr_counter *server__loop_request_counter(struct server__loop *loop, const struct server__call *call)
 {
-    static const char *const wires[SERVER_WIRES] = {[SERVER_WIRE_HTTP1] = "http1"};
+    static const char *const wires[SERVER_WIRES] = {
+        [SERVER_WIRE_HTTP1] = "http1",
+        [SERVER_WIRE_HTTP2] = "http2",
+        [SERVER_WIRE_GRPC] = "grpc",
+    };
     size_t place = ((size_t)call->method->index * SERVER_WIRES + call->wire) * SERVER_STATUSES + call->status;
     struct fr_counter **counter = &loop->request_counters[place];
     const char *name = call->method->path ? call->method->path + 1 : "unknown";

@@ -9,8 +9,6 @@
 
 #include <stdio.h>
 
-#define PAGE_FIELDS "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-
 int server__page_find(const struct server *server, enum server__http_method method, struct fr_slice path,
                       const struct server_page **page)
 {
@@ -44,9 +42,11 @@ struct server__reply server__page_reply(struct server__loop *loop, const struct 
     struct server__reply reply = {
         .http_status = http_status,
         .content_type = "text/plain; charset=utf-8",
-        .fields = http_status == 405 ? "Allow: GET, HEAD\r\n" PAGE_FIELDS : PAGE_FIELDS,
+        .fields = {{"cache-control", "no-store"}, {"x-content-type-options", "nosniff"}},
     };
 
+    if (http_status == 405)
+        reply.fields[2] = (struct server__field){"allow", "GET, HEAD"};
     fr_buffer_clear(&loop->body);
     if (page)
         page->render(page->user, &loop->body, &reply.content_type, &reply.http_status);

@@ -9,7 +9,7 @@
 #include <time.h>
 
 /* RFC 9110 wants a date from whoever has a clock. Made once a second, without the locale. */
-static const char *date(struct server__loop *loop)
+const char *server__date(struct server__loop *loop)
 {
     static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
@@ -27,7 +27,10 @@ static const char *date(struct server__loop *loop)
 
 void server__reply_head(struct server__loop *loop, const struct server__reply *reply, bool is_close, struct fr_buffer *out)
 {
-    fr_buffer_append_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s\r\n",
-                            reply->http_status, server__http_reason(reply->http_status), date(loop), reply->content_type,
-                            reply->body.length, reply->fields, is_close ? "Connection: close\r\n" : "");
+    fr_buffer_append_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n",
+                            reply->http_status, server__http_reason(reply->http_status), server__date(loop),
+                            reply->content_type, reply->body.length);
+    for (int i = 0; i < SERVER_REPLY_FIELDS && reply->fields[i].name; i++)
+        fr_buffer_append_format(out, "%s: %s\r\n", reply->fields[i].name, reply->fields[i].value);
+    fr_buffer_append_text(out, is_close ? "Connection: close\r\n\r\n" : "\r\n");
 }

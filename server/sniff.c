@@ -58,9 +58,8 @@ static size_t sniffer_take(struct server__connection *connection, struct fr_slic
         server__connection_switch(connection, &server__http1_protocol);
         return 0;
     case SERVER_SNIFF_HTTP2:
-        server__connection_switch(connection, &server__http1_protocol);
-        connection->protocol->cut(connection, SERVER_FAULT_HTTP2);
-        return bytes.length;
+        server__connection_switch(connection, &server__http2_protocol);
+        return 0; /* the preface is the session's to read */
     case SERVER_SNIFF_OTHER:
         break;
     }
@@ -91,6 +90,12 @@ static bool sniffer_is_busy(const struct server__connection *connection)
     return false;
 }
 
+static size_t sniffer_held(const struct server__connection *connection)
+{
+    (void)connection;
+    return 0;
+}
+
 static void sniffer_end(struct server__connection *connection)
 {
     (void)connection;
@@ -103,5 +108,6 @@ const struct server__protocol server__sniffer = {
     .cut = sniffer_cut,
     .is_idle = sniffer_is_idle,
     .is_busy = sniffer_is_busy,
+    .held = sniffer_held,
     .end = sniffer_end,
 };

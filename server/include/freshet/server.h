@@ -1,5 +1,5 @@
 /*
- * The wire: sockets, HTTP/1.1, (HTTP/2, gRPC and TLS later) over libevent loops. It is given a table of methods and knows
+ * The wire: sockets, HTTP/1.1, HTTP/2 and gRPC over libevent loops on one port. It is given a table of methods and knows
  * messages by their descriptors only. One acceptor hands each connection to the loop with the fewest; a connection stays with
  * its loop.
  *

@@ -153,10 +153,15 @@ void toy_open_gate(struct toy *toy)
 
 uint64_t toy_requests(struct toy *toy, const char *method, const char *code)
 {
+    static const char *const protocols[] = {"http1", "http2", "grpc"};
     char labels[256];
+    uint64_t sum = 0;
 
-    snprintf(labels, sizeof labels, "method=\"%s\",code=\"%s\",protocol=\"http1\"", method, code);
-    return fr_counter_read(fr_metrics_counter(toy->metrics, "freshet_requests_total", labels, ""));
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++) {
+        snprintf(labels, sizeof labels, "method=\"%s\",code=\"%s\",protocol=\"%s\"", method, code, protocols[i]);
+        sum += fr_counter_read(fr_metrics_counter(toy->metrics, "freshet_requests_total", labels, ""));
+    }
+    return sum;
 }
 
 uint64_t toy_http_errors(struct toy *toy, const char *reason)

@@ -179,22 +179,6 @@ static void what_is_not_http_is_closed_without_a_word(void **state)
     toy_stop(&toy);
 }
 
-static void http_2_is_refused_politely(void **state)
-{
-    (void)state;
-    toy_start(&toy, NULL);
-    struct client *client = open_api();
-
-    client_send(client, "PRI * HTTP/2.0\r\n\r\n");
-    client_send(client, "SM\r\n\r\n");
-    client_receive(client, &response);
-    assert_int_equal(response.status, 505);
-    assert_contains(response.body, "HTTP/2 is not in this version");
-    client_expect_end(client);
-    client_close(client);
-    toy_stop(&toy);
-}
-
 static void a_framing_error_is_answered_and_closes(void **state)
 {
     (void)state;
@@ -560,7 +544,6 @@ int main(void)
         cmocka_unit_test(a_client_that_does_not_read_is_not_read_from),
         cmocka_unit_test(a_client_that_shuts_its_side_still_gets_its_answers),
         cmocka_unit_test(what_is_not_http_is_closed_without_a_word),
-        cmocka_unit_test(http_2_is_refused_politely),
         cmocka_unit_test(a_framing_error_is_answered_and_closes),
         cmocka_unit_test(a_silent_connection_ends),
         cmocka_unit_test(an_idle_connection_ends),
