@@ -212,6 +212,11 @@ static bool start_broker(struct pipeline_node *node, struct fr_err *err)
     return true;
 }
 
+static bool is_serving(void *user)
+{
+    return pipeline_admin__not_ready(user) == NULL;
+}
+
 static bool start_server(struct pipeline_node *node, struct fr_err *err)
 {
     struct server_options options = {.listen = node->config->listen,
@@ -222,7 +227,9 @@ static bool start_server(struct pipeline_node *node, struct fr_err *err)
                                      .method_count = METHODS,
                                      .pages = node->pages,
                                      .page_count = PAGES,
-                                     .metrics = node->metrics};
+                                     .metrics = node->metrics,
+                                     .is_serving = is_serving,
+                                     .is_serving_user = &node->services};
 
     return server_open(&options, &node->server, err) && server_start(node->server, err);
 }

@@ -146,6 +146,15 @@ void server__call_handle(struct server__call *call)
         server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the reply");
 }
 
+void server__call_end(struct server__call **call_in)
+{
+    struct server__call *call = *call_in;
+
+    *call_in = NULL;
+    fr_counter_add(server__loop_request_counter(call->loop, call), 1);
+    server__call_free(call);
+}
+
 void server__call_finish(struct server__call **call_in)
 {
     struct server__call *call = *call_in;
@@ -175,7 +184,6 @@ void server__call_cancel(struct server__call **call_in, bool is_running)
         atomic_store(&call->is_cancelled, true);
         return;
     }
-    call->whole_us = fr_clock_monotonic_us();
     server__call_refuse(call, SERVER_STATUS_CANCELED, "the client went away");
-    server__call_finish(&call);
+    server__call_end(&call);
 }

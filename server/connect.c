@@ -87,7 +87,9 @@ void server__connect_begin(struct server__call *call, const struct server__conne
         return;
     }
     call->method = method;
-    if (head->method != SERVER_HTTP_POST)
+    if (method->method->streaming)
+        refuse(call, SERVER_REFUSED_TYPE, "the method answers with a stream; call it by gRPC");
+    else if (head->method != SERVER_HTTP_POST)
         refuse(call, SERVER_REFUSED_VERB, "methods are called by POST");
     else if (!parse_content_type(head->content_type, &call->codec))
         refuse(call, SERVER_REFUSED_TYPE, "unsupported content type; send application/json or application/proto");

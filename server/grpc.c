@@ -84,7 +84,10 @@ void server__grpc_begin(struct server__call *call, const struct server__connect 
         return;
     }
     call->method = method;
-    if (grpc->is_repeated)
+    if (call->codec == SERVER_CODEC_JSON)
+        server__call_refuse(call, SERVER_STATUS_UNIMPLEMENTED,
+                            "application/grpc+json is not supported; send application/grpc, or JSON by Connect");
+    else if (grpc->is_repeated)
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT, "grpc-timeout and grpc-encoding come once each");
     else if (grpc->timeout.bytes && !server__grpc_timeout(grpc->timeout, &timeout_us))
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT,

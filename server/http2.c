@@ -28,8 +28,13 @@ static void begin_to_leave(struct server__http2 *http2)
 
 static void http2_drain(struct server__connection *connection)
 {
-    if (connection->http2)
-        begin_to_leave(connection->http2);
+    struct server__http2 *http2 = connection->http2;
+
+    if (!http2)
+        return;
+    begin_to_leave(http2);
+    for (struct server__stream *stream = http2->streams; stream; stream = stream->next)
+        stream->wake_ms = 0; /* those that have no end of their own end now */
 }
 
 /* ---- Beginning and end ---- */
@@ -119,6 +124,22 @@ static void run_ready(struct server__http2 *http2)
     }
 }
 
+/* Streaming methods are asked for their next messages while there is room. One at a time: it may end any of the streams. */
+static void step_open(struct server__http2 *http2)
+{
+    struct server__stream *stream = http2->streams;
+
+    http2->now_ms = fr_clock_monotonic_ms();
+    while (stream && has_room(http2) && !http2->is_cut && !http2->connection->is_dead) {
+        if (server__stream_is_due(stream)) {
+            server__stream_step(stream);
+            stream = http2->streams;
+        } else {
+            stream = stream->next;
+        }
+    }
+}
+
 static int64_t earlier(int64_t a_ms, int64_t b_ms)
 {
     return a_ms < b_ms ? a_ms : b_ms;
@@ -134,6 +155,8 @@ static void survey(struct server__http2 *http2)
     for (struct server__stream *stream = http2->streams; stream; stream = stream->next) {
         http2->held_bytes += sizeof *stream + stream->request.capacity + stream->own_reply.capacity;
         due_ms = earlier(due_ms, stream->due_ms);
+        if (stream->stage == SERVER_STREAM_OPEN && server__stream_left(stream) == 0 && has_room(http2))
+            due_ms = earlier(due_ms, stream->wake_ms);
     }
     if (http2->stream_count == 0)
         quiet_ms = http2->is_leaving ? INT64_MAX : http2->idle_ms + http2->connection->loop->server->options.limits.idle_ms;
@@ -151,6 +174,8 @@ static void http2_pump(struct server__connection *connection)
         server__stream_choose_large(http2);
     server__http2_send(http2);
     run_ready(http2);
+    if (http2->open_count > 0)
+        step_open(http2);
     server__http2_send(http2);
     http2->is_pumping = false;
     if (connection->is_dead)

@@ -1,26 +1,19 @@
 /*
- * A stream of HTTP/2: one request and its reply, by whichever convention its content type says.
- *
- * A reply lies where its call encoded it, in the loop's buffer, and its frames are written at once; only when the peer's window
- * ends first does the stream take that buffer along, as it is. So the bytes of a reply are copied once, into the output.
+ * A stream of HTTP/2: one request, by whichever convention its content type says, until its call runs.
  */
 #include "internal.h"
 
 #include <freshet/clock.h>
 
-#include <assert.h>
 #include <nghttp2/nghttp2.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-static void answer(struct server__call *call);
 
 static struct server__loop *loop_of(const struct server__stream *stream)
 {
     return stream->http2->connection->loop;
 }
 
-static const struct server_limits *limits_of(const struct server__stream *stream)
+const struct server_limits *server__stream_limits(const struct server__stream *stream)
 {
     return &loop_of(stream)->server->options.limits;
 }
@@ -30,7 +23,7 @@ static nghttp2_session *session_of(const struct server__stream *stream)
     return stream->http2->session;
 }
 
-static void end_badly(struct server__stream *stream, uint32_t error)
+void server__stream_reset(struct server__stream *stream, uint32_t error)
 {
     nghttp2_submit_rst_stream(session_of(stream), NGHTTP2_FLAG_NONE, stream->id, error);
 }
@@ -88,7 +81,7 @@ static void leave_line(struct server__stream *stream)
         http2->ready_last = before;
 }
 
-static void drop_reply(struct server__stream *stream)
+void server__stream_drop_reply(struct server__stream *stream)
 {
     stream->http2->waiting_bytes -= stream->own_reply.length;
     fr_buffer_fini(&stream->own_reply);
@@ -100,9 +93,15 @@ void server__stream_free(struct server__stream *stream)
 
     if (stream->stage == SERVER_STREAM_READY)
         leave_line(stream);
-    server__call_cancel(&stream->call, stream->stage == SERVER_STREAM_RUNNING);
-    if (stream->stage != SERVER_STREAM_REQUEST)
+    if (stream->stage == SERVER_STREAM_OPEN)
+        http2->open_count--;
+    else if (stream->stage != SERVER_STREAM_REQUEST)
         http2->working--;
+    server__stream_forget(stream);
+    if (stream->call && stream->stage == SERVER_STREAM_REPLY)
+        server__call_end(&stream->call); /* a streaming one, that has ended */
+    else
+        server__call_cancel(&stream->call, stream->stage == SERVER_STREAM_RUNNING);
     if (http2->large == stream)
         http2->large = NULL;
     if (stream->previous)
@@ -114,7 +113,7 @@ void server__stream_free(struct server__stream *stream)
     http2->stream_count--;
     if (http2->stream_count == 0)
         http2->idle_ms = fr_clock_monotonic_ms();
-    drop_reply(stream);
+    server__stream_drop_reply(stream);
     fr_buffer_fini(&stream->request);
     free(stream);
 }
@@ -180,7 +179,7 @@ static void begin_call(struct server__stream *stream, const struct server__conne
     } else {
         server__connect_begin(call, head, now_us);
     }
-    stream->due_ms = now_us / 1000 + limits_of(stream)->body_ms;
+    stream->due_ms = now_us / 1000 + server__stream_limits(stream)->body_ms;
     if (call->seen.deadline_us / 1000 < stream->due_ms)
         stream->due_ms = call->seen.deadline_us / 1000;
 }
@@ -196,9 +195,9 @@ void server__stream_begin(struct server__stream *stream)
     stream->is_head = head.method == SERVER_HTTP_HEAD;
     stream->is_grpc = head.method == SERVER_HTTP_POST && server__grpc_is(head.content_type, &codec);
     stream->call = server__call_new(loop_of(stream), http2->connection->peer,
-                                    stream->is_grpc ? SERVER_WIRE_GRPC : SERVER_WIRE_HTTP2, answer, stream);
+                                    stream->is_grpc ? SERVER_WIRE_GRPC : SERVER_WIRE_HTTP2, server__stream_answer, stream);
     if (!stream->call) {
-        end_badly(stream, NGHTTP2_REFUSED_STREAM);
+        server__stream_reset(stream, NGHTTP2_REFUSED_STREAM);
         return;
     }
     begin_call(stream, &head, &grpc, codec);
@@ -214,16 +213,20 @@ static void refuse(struct server__stream *stream, enum server__status status, co
     line_up(stream);
 }
 
-/* What is known of a unary call's one message; an answer as soon as it can't become one. */
+/*
+ * What is known of the one message that a method takes; an answer as soon as it can't become one. Where many are taken the
+ * first opens the stream.
+ */
 static void judge_message(struct server__stream *stream)
 {
+    const struct server_streaming *streaming = stream->call->method->method->streaming;
     struct fr_slice bytes = fr_buffer_slice(&stream->request);
     struct fr_slice message;
     size_t used;
     enum server__status status;
     const char *reason;
 
-    switch (server__grpc_message(bytes, limits_of(stream)->message_bytes, &message, &used, &status, &reason)) {
+    switch (server__grpc_message(bytes, server__stream_limits(stream)->message_bytes, &message, &used, &status, &reason)) {
     case SERVER_MORE:
         if (stream->is_whole && bytes.length == 0)
             refuse(stream, SERVER_STATUS_UNIMPLEMENTED, "the method takes exactly one message; none came");
@@ -236,7 +239,9 @@ static void judge_message(struct server__stream *stream)
         refuse(stream, status, reason);
         break;
     case SERVER_DONE:
-        if (used < bytes.length)
+        if (streaming && streaming->takes_many)
+            line_up(stream);
+        else if (used < bytes.length)
             refuse(stream, SERVER_STATUS_UNIMPLEMENTED, "the method takes exactly one message; more came");
         else if (stream->is_whole)
             line_up(stream);
@@ -246,7 +251,7 @@ static void judge_message(struct server__stream *stream)
 
 static void judge_body(struct server__stream *stream)
 {
-    uint64_t most = limits_of(stream)->message_bytes;
+    uint64_t most = server__stream_limits(stream)->message_bytes;
 
     if (stream->request.length > most) {
         server__call_refuse(
@@ -282,7 +287,7 @@ static void judge(struct server__stream *stream)
 
 static int32_t large_window(const struct server__stream *stream)
 {
-    uint64_t bytes = limits_of(stream)->message_bytes;
+    uint64_t bytes = server__stream_limits(stream)->message_bytes;
 
     return bytes < INT32_MAX - SERVER_STREAM_WINDOW ? (int32_t)bytes + SERVER_STREAM_WINDOW : INT32_MAX;
 }
@@ -307,9 +312,12 @@ void server__stream_choose_large(struct server__http2 *http2)
 
 void server__stream_take(struct server__stream *stream, struct fr_slice bytes)
 {
-    if (stream->stage != SERVER_STREAM_REQUEST || !stream->call)
+    if (!stream->call || stream->stage == SERVER_STREAM_RUNNING || stream->stage == SERVER_STREAM_REPLY)
         return;
     fr_buffer_append(&stream->request, bytes.bytes, bytes.length);
+    stream->wake_ms = 0;
+    if (stream->stage != SERVER_STREAM_REQUEST)
+        return; /* of a method that takes many, or a unary one will see that there were too many */
     judge(stream);
     if (stream->request.length >= SERVER_STREAM_WINDOW / 2)
         stream->http2->has_large_waiting = true;
@@ -318,6 +326,7 @@ void server__stream_take(struct server__stream *stream, struct fr_slice bytes)
 void server__stream_end(struct server__stream *stream)
 {
     stream->is_whole = true;
+    stream->wake_ms = 0;
     if (stream->stage == SERVER_STREAM_REQUEST && stream->call)
         judge(stream);
 }
@@ -327,6 +336,11 @@ void server__stream_run(struct server__stream *stream)
     struct server__call *call = stream->call;
     struct fr_slice body = fr_buffer_slice(&stream->request);
 
+    if (call->status == SERVER_STATUS_OK && call->method->method->streaming) {
+        stream->http2->working--;
+        server__stream_open(stream);
+        return;
+    }
     if (stream->is_grpc && body.length > 0)
         body = fr_slice(stream->request.bytes + SERVER_GRPC_PREFIX, body.length - SERVER_GRPC_PREFIX);
     stream->stage = SERVER_STREAM_RUNNING;
@@ -339,155 +353,10 @@ void server__stream_expire(struct server__stream *stream)
     if (stream->stage == SERVER_STREAM_REQUEST && stream->call) {
         fr_counter_add(loop_of(stream)->server->faults[SERVER_FAULT_SLOW], 1);
         refuse(stream, SERVER_STATUS_DEADLINE_EXCEEDED, "the request did not arrive in time");
-    } else if (stream->stage == SERVER_STREAM_REPLY) {
+    } else if (stream->stage == SERVER_STREAM_OPEN && server__stream_left(stream) == 0) {
+        server__stream_close(stream, SERVER_STATUS_DEADLINE_EXCEEDED, "the deadline passed");
+    } else if (stream->stage == SERVER_STREAM_OPEN || stream->stage == SERVER_STREAM_REPLY) {
         fr_counter_add(loop_of(stream)->server->slow_readers, 1);
-        end_badly(stream, NGHTTP2_CANCEL);
+        server__stream_reset(stream, NGHTTP2_CANCEL);
     }
-}
-
-/* ---- The reply ---- */
-
-size_t server__stream_left(const struct server__stream *stream)
-{
-    return stream->prefix_bytes + stream->reply.length - stream->reply_at;
-}
-
-void server__stream_write(struct server__stream *stream, size_t length)
-{
-    struct server__connection *connection = stream->http2->connection;
-    size_t at = stream->reply_at;
-
-    stream->reply_at += length;
-    if (at < stream->prefix_bytes) {
-        size_t part = stream->prefix_bytes - at < length ? stream->prefix_bytes - at : length;
-
-        server__connection_append(connection, fr_slice(stream->prefix + at, part));
-        at += part;
-        length -= part;
-    }
-    server__connection_append(connection, fr_slice((const char *)stream->reply.bytes + (at - stream->prefix_bytes), length));
-    if (stream->own_reply.length > 0)
-        stream->due_ms = fr_clock_monotonic_ms() + limits_of(stream)->body_ms;
-    if (server__stream_left(stream) == 0)
-        drop_reply(stream);
-}
-
-struct fields {
-    nghttp2_nv items[8];
-    size_t count;
-};
-
-static void add(struct fields *fields, const char *name, struct fr_slice value)
-{
-    assert(fields->count < sizeof fields->items / sizeof *fields->items);
-    fields->items[fields->count++] = (nghttp2_nv){
-        .name = (uint8_t *)name,
-        .namelen = strlen(name),
-        .value = (uint8_t *)value.bytes,
-        .valuelen = value.length,
-        .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME,
-    };
-}
-
-static ssize_t read_reply(nghttp2_session *session, int32_t id, uint8_t *bytes, size_t length, uint32_t *flags,
-                          nghttp2_data_source *source, void *user)
-{
-    struct server__stream *stream = source->ptr;
-    size_t left = server__stream_left(stream);
-
-    (void)bytes;
-    (void)user;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (left > length)
-        return (ssize_t)length;
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (stream->is_grpc) {
-        struct fields trailers = {.count = 0};
-
-        add(&trailers, "grpc-status", fr_slice_of("0"));
-        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (nghttp2_submit_trailer(session, id, trailers.items, trailers.count) != 0)
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
-    return (ssize_t)left;
-}
-
-static bool submit(struct server__stream *stream, const struct fields *fields)
-{
-    const nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_reply};
-    bool has_body = server__stream_left(stream) > 0;
-
-    return nghttp2_submit_response(session_of(stream), stream->id, fields->items, fields->count, has_body ? &provider : NULL) ==
-           0;
-}
-
-static bool reply_by_connect(struct server__stream *stream, struct server__call *call)
-{
-    struct server__reply reply = server__connect_reply(call);
-    struct fields fields = {.count = 0};
-    char status[16], length[24];
-
-    snprintf(status, sizeof status, "%d", reply.http_status);
-    snprintf(length, sizeof length, "%zu", reply.body.length);
-    add(&fields, ":status", fr_slice_of(status));
-    add(&fields, "content-type", fr_slice_of(reply.content_type));
-    add(&fields, "content-length", fr_slice_of(length));
-    add(&fields, "date", fr_slice_of(server__date(call->loop)));
-    for (int i = 0; i < SERVER_REPLY_FIELDS && reply.fields[i].name; i++)
-        add(&fields, reply.fields[i].name, fr_slice_of(reply.fields[i].value));
-    if (!stream->is_head)
-        stream->reply = reply.body;
-    return !call->body->is_failed && submit(stream, &fields);
-}
-
-/* An error is a head alone, "trailers only". */
-static bool reply_by_grpc(struct server__stream *stream, struct server__call *call)
-{
-    struct fields fields = {.count = 0};
-    char status[16];
-
-    add(&fields, ":status", fr_slice_of("200"));
-    add(&fields, "content-type", fr_slice_of(call->codec == SERVER_CODEC_JSON ? "application/grpc+json" : "application/grpc"));
-    if (call->status == SERVER_STATUS_OK) {
-        stream->reply = fr_buffer_slice(call->body);
-        stream->prefix_bytes = SERVER_GRPC_PREFIX;
-        server__grpc_prefix(stream->reply.length, stream->prefix);
-        return submit(stream, &fields);
-    }
-    fr_buffer_clear(call->body);
-    server__grpc_escape(call->message, call->body);
-    snprintf(status, sizeof status, "%d", (int)call->status);
-    add(&fields, "grpc-status", fr_slice_of(status));
-    add(&fields, "grpc-message", fr_buffer_slice(call->body));
-    if (call->refusal == SERVER_REFUSED_ENCODING)
-        add(&fields, "grpc-accept-encoding", fr_slice_of("identity"));
-    return !call->body->is_failed && submit(stream, &fields);
-}
-
-/* What the peer's window did not take stays; the buffer changes hands, not the bytes in it. */
-static void keep_reply(struct server__stream *stream, struct server__call *call)
-{
-    stream->own_reply = *call->body;
-    fr_buffer_init(call->body);
-    stream->http2->waiting_bytes += stream->own_reply.length;
-    stream->due_ms = fr_clock_monotonic_ms() + limits_of(stream)->body_ms;
-}
-
-static void answer(struct server__call *call)
-{
-    struct server__stream *stream = call->owner;
-    struct server__http2 *http2 = stream->http2;
-    int32_t id = stream->id;
-
-    stream->call = NULL;
-    stream->stage = SERVER_STREAM_REPLY;
-    fr_buffer_fini(&stream->request);
-    if (!(stream->is_grpc ? reply_by_grpc(stream, call) : reply_by_connect(stream, call)))
-        end_badly(stream, NGHTTP2_INTERNAL_ERROR);
-    server__http2_send(http2);
-    stream = nghttp2_session_get_stream_user_data(http2->session, id);
-    if (stream && server__stream_left(stream) > 0)
-        keep_reply(stream, call);
-    if (!http2->is_pumping)
-        server__connection_resume(http2->connection);
 }

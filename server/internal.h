@@ -222,7 +222,11 @@ struct server__methods {
     int count;
 };
 
-FR_CHECKED bool server__methods_init(struct server__methods *methods, const struct server_options *options, struct fr_err *err);
+enum { SERVER_OWN_METHODS = 4 };
+
+/* Those of the options, and `own`. */
+FR_CHECKED bool server__methods_init(struct server__methods *methods, const struct server_options *options,
+                                     const struct server_method own[SERVER_OWN_METHODS], struct fr_err *err);
 void server__methods_fini(struct server__methods *methods);
 const struct server__method *server__methods_find(const struct server__methods *methods, struct fr_slice path); /* or NULL */
 const struct server__method *server__methods_unknown(const struct server__methods *methods);
@@ -287,6 +291,9 @@ void server__call_handle(struct server__call *call);
 /* Counts, answers and frees it. On the loop. */
 void server__call_finish(struct server__call **call);
 
+/* The same without an answer, on whichever way it ended; the loop's arena and buffer stay as they are. */
+void server__call_end(struct server__call **call);
+
 /* Its client went away. One that runs in the pool is only told so, the others are counted and freed. On the loop. */
 void server__call_cancel(struct server__call **call, bool is_running);
 
@@ -349,6 +356,12 @@ void server__grpc_prefix(size_t message_bytes, uint8_t prefix[SERVER_GRPC_PREFIX
 
 /* Appends `text` percent-encoded, as grpc-message has it. */
 void server__grpc_escape(const char *text, struct fr_buffer *out);
+
+/* ---- health.c, reflection.c: gRPC's own services ---- */
+
+/* `user` is the server. */
+void server__health_methods(struct server *server, struct server_method methods[2]);
+void server__reflection_methods(struct server *server, struct server_method methods[2]);
 
 /* ---- pool.c: slow calls ---- */
 
@@ -445,6 +458,7 @@ enum server__stream_stage {
     SERVER_STREAM_REQUEST, /* its request comes */
     SERVER_STREAM_READY, /* it is in the line of those to run */
     SERVER_STREAM_RUNNING,
+    SERVER_STREAM_OPEN, /* a streaming method is asked for one message after the other */
     SERVER_STREAM_REPLY
 };
 
@@ -467,6 +481,9 @@ struct server__stream {
     size_t prefix_bytes; /* 0 or all of it */
     size_t reply_at; /* of prefix and reply */
     int64_t due_ms; /* the request must be whole, or the reply get on, by then */
+
+    void *state; /* of a streaming method */
+    int64_t wake_ms; /* when to ask it again */
 };
 
 struct server__http2 {
@@ -477,6 +494,7 @@ struct server__http2 {
     struct server__stream *large; /* the one whose request may be longer than SERVER_STREAM_WINDOW */
     bool has_large_waiting; /* maybe another wants to be */
     int stream_count;
+    int open_count; /* of them: SERVER_STREAM_OPEN */
     int working; /* of them: ready, running, or with a reply that has an end */
     size_t waiting_bytes; /* of replies that wait for the peer's windows */
     size_t held_bytes; /* as of the last look */
@@ -506,6 +524,18 @@ void server__stream_take(struct server__stream *stream, struct fr_slice bytes);
 void server__stream_end(struct server__stream *stream); /* the request is whole */
 void server__stream_expire(struct server__stream *stream);
 void server__stream_run(struct server__stream *stream);
+void server__stream_answer(struct server__call *call); /* http2_reply.c */
+void server__stream_reset(struct server__stream *stream, uint32_t error);
+void server__stream_drop_reply(struct server__stream *stream);
+const struct server_limits *server__stream_limits(const struct server__stream *stream);
+void server__stream_open(struct server__stream *stream); /* http2_streaming.c, as what follows */
+void server__stream_forget(struct server__stream *stream); /* ends the method's state */
+bool server__stream_is_due(const struct server__stream *stream);
+void server__stream_step(struct server__stream *stream);
+void server__stream_close(struct server__stream *stream, enum server__status status, const char *message);
+bool server__stream_submit_head(struct server__stream *stream); /* http2_reply.c again */
+void server__stream_set_message(struct server__stream *stream, struct fr_slice message);
+bool server__stream_send(struct server__stream *stream, struct server__call *call); /* false: the stream is gone */
 size_t server__stream_left(const struct server__stream *stream); /* bytes of the reply to be sent */
 void server__stream_write(struct server__stream *stream, size_t length); /* appends so many of them to the output */
 void server__stream_choose_large(struct server__http2 *http2);
@@ -660,6 +690,7 @@ void server__acceptor_close(struct server__acceptor *acceptor);
 
 struct server {
     struct server_options options;
+    struct server_method own[SERVER_OWN_METHODS];
     struct server__methods methods;
     struct server__acceptor acceptor;
     struct server__loop *loops; /* options.loops of them, and behind them the one of the operations port */

@@ -21,24 +21,35 @@ static struct fr_histogram *histogram(struct fr_metrics *metrics, const char *me
                                 "From a whole request to its reply in the output buffer, by method.");
 }
 
-bool server__methods_init(struct server__methods *methods, const struct server_options *options, struct fr_err *err)
+static bool add(struct server__methods *methods, const struct server_method *method, struct fr_metrics *metrics,
+                struct fr_err *err)
 {
-    int count = options->method_count;
+    struct server__method *entry = &methods->sorted[methods->count];
+
+    if (asprintf(&entry->path, "/%s/%s", method->service, method->name) < 0) {
+        entry->path = NULL;
+        return fr_fail(err, FR_EXHAUSTED, "server: out of memory for method %s", method->name);
+    }
+    entry->method = method;
+    entry->seconds = histogram(metrics, entry->path + 1);
+    methods->count++;
+    return true;
+}
+
+bool server__methods_init(struct server__methods *methods, const struct server_options *options,
+                          const struct server_method own[SERVER_OWN_METHODS], struct fr_err *err)
+{
+    int count = options->method_count + SERVER_OWN_METHODS;
 
     methods->sorted = calloc((size_t)count + 1, sizeof *methods->sorted);
     if (!methods->sorted)
         return fr_fail(err, FR_EXHAUSTED, "server: out of memory for %d methods", count);
-    for (int i = 0; i < count; i++) {
-        const struct server_method *method = &options->methods[i];
-
-        if (asprintf(&methods->sorted[i].path, "/%s/%s", method->service, method->name) < 0) {
-            methods->sorted[i].path = NULL;
-            return fr_fail(err, FR_EXHAUSTED, "server: out of memory for method %s", method->name);
-        }
-        methods->sorted[i].method = method;
-        methods->sorted[i].seconds = histogram(options->metrics, methods->sorted[i].path + 1);
-        methods->count++;
-    }
+    for (int i = 0; i < options->method_count; i++)
+        if (!add(methods, &options->methods[i], options->metrics, err))
+            return false;
+    for (int i = 0; i < SERVER_OWN_METHODS; i++)
+        if (!add(methods, &own[i], options->metrics, err))
+            return false;
     qsort(methods->sorted, (size_t)count, sizeof *methods->sorted, compare);
     for (int i = 0; i <= count; i++)
         methods->sorted[i].index = i;

@@ -102,8 +102,10 @@ bool server_open(const struct server_options *options, struct server **server_ou
     server->options = *options;
     server->acceptor.api.fd = server->acceptor.operations.fd = -1;
     open_metrics(server);
+    server__health_methods(server, server->own);
+    server__reflection_methods(server, server->own + 2);
     if (!server__acceptor_open(&server->acceptor, server, options, err) ||
-        !server__methods_init(&server->methods, options, err) || !open_loops(server, err)) {
+        !server__methods_init(&server->methods, options, server->own, err) || !open_loops(server, err)) {
         server_close(server);
         return false;
     }

@@ -120,7 +120,7 @@ code ~ /^[ \t]*#[ \t]*include[ \t]*</ {
         next
     if (is_test && header == "cmocka.h")
         next
-    if (header ~ /^freshet\//) {
+    if (header ~ /^freshet\// || header ~ /^grpc\/.*\.pb-c\.h$/) {
         owner = header ~ /\.pb-c\.h$/ ? "proto" : ""
         for (i = 1; i <= module_count && owner == ""; i++)
             if (exists(modules[i] "/include/" header))

@@ -3,6 +3,8 @@
  * messages by their descriptors only. One acceptor hands each connection to the loop with the fewest; a connection stays with
  * its loop.
  *
+ * Beside the methods it is given it serves gRPC's health checking and reflection, the latter from proto_descriptor_set().
+ *
  * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead. On the
  * operations port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not this
  * machine's.
@@ -35,6 +37,26 @@ struct server_call {
 typedef bool (*server_handler_fn)(void *user, struct server_call *call, const ProtobufCMessage *request,
                                   ProtobufCMessage **response, struct fr_err *err);
 
+/*
+ * A method that answers with a stream of messages; by gRPC only. Everything runs on the connection's loop and must not block.
+ * A message is asked for when the one before has left, so a slow client is never ahead of its memory: nothing queues up.
+ */
+enum server_step {
+    SERVER_STEP_SEND, /* *response, in the call's arena, which is gone when the function is called next */
+    SERVER_STEP_WAIT, /* nothing now: ask again after *wait_ms; INT64_MAX: with the next request, if there can be one */
+    SERVER_STEP_END, /* all is sent */
+    SERVER_STEP_FAIL /* *err */
+};
+
+struct server_streaming {
+    /* A request came: the only one, or with `takes_many` each in turn. *state is the method's own, NULL before the first. */
+    bool (*request)(void *user, struct server_call *call, const ProtobufCMessage *request, void **state, struct fr_err *err);
+    enum server_step (*next)(void *user, struct server_call *call, void *state, ProtobufCMessage **response, int64_t *wait_ms,
+                             struct fr_err *err);
+    void (*end)(void *user, void *state); /* the stream is over, however; NULL when there is nothing to free */
+    bool takes_many; /* the client sends a stream too; its messages are 32 KiB at most */
+};
+
 enum server_group { SERVER_READ, SERVER_LEARN, SERVER_ADMIN }; /* whose token may call it */
 
 struct server_method {
@@ -43,7 +65,8 @@ struct server_method {
     const ProtobufCMessageDescriptor *request, *response;
     enum server_group group;
     bool is_slow;
-    server_handler_fn handler;
+    server_handler_fn handler; /* NULL where `streaming` is set */
+    const struct server_streaming *streaming; /* NULL: answered once, by the handler */
     void *user;
 };
 
@@ -79,6 +102,10 @@ struct server_options {
     const struct server_page *pages;
     int page_count;
     struct fr_metrics *metrics; /* not NULL; must outlive the server */
+
+    /* What gRPC's health service says, of all services alike; NULL: serving. From any loop; must not block. */
+    bool (*is_serving)(void *user);
+    void *is_serving_user;
 };
 
 struct server;

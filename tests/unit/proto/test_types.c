@@ -25,7 +25,13 @@ static struct fr_slice field_of(struct fr_slice message, uint64_t number)
     return fr_slice(NULL, 0);
 }
 
-/* Calls `each` for every message type that the program's descriptors declare. */
+/* gRPC's own services: their messages come as protobuf, or are plain. */
+static bool is_foreign(struct fr_slice package)
+{
+    return package.length > 5 && memcmp(package.bytes, "grpc.", 5) == 0;
+}
+
+/* Calls `each` for every message type of ours that the program's descriptors declare. */
 static int each_message(void (*each)(struct fr_slice package, struct fr_slice message))
 {
     struct fr_slice set = proto_descriptor_set();
@@ -42,7 +48,7 @@ static int each_message(void (*each)(struct fr_slice package, struct fr_slice me
         while (inner < inner_end) {
             inner = proto__wire_next(inner, inner_end, &message);
             assert_non_null(inner);
-            if (message.number != FILE_MESSAGE)
+            if (message.number != FILE_MESSAGE || is_foreign(field_of(file.bytes, FILE_PACKAGE)))
                 continue;
             each(field_of(file.bytes, FILE_PACKAGE), message.bytes);
             count++;

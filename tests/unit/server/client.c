@@ -61,6 +61,76 @@ static bool describe(void *user, struct server_call *call, const ProtobufCMessag
     return true;
 }
 
+struct watch {
+    uint32_t left;
+    uint64_t sent;
+    enum fr_code code;
+};
+
+static bool begin_watch(void *user, struct server_call *call, const ProtobufCMessage *message, void **state, struct fr_err *err)
+{
+    const Freshet__V1__WatchFeaturesRequest *request = (const Freshet__V1__WatchFeaturesRequest *)message;
+    struct watch *watch = calloc(1, sizeof *watch);
+
+    (void)user;
+    (void)call;
+    assert_non_null(watch);
+    if (request->n_entities > 0) {
+        free(watch);
+        return fr_fail(err, FR_BAD_INPUT, "entities: none here");
+    }
+    watch->left = request->interval_ms;
+    for (int code = FR_BAD_INPUT; code <= FR_CANCELLED && request->n_features > 0; code++)
+        if (strcmp(request->features[0], fr_code_name((enum fr_code)code)) == 0)
+            watch->code = (enum fr_code)code;
+    *state = watch;
+    return true;
+}
+
+static enum server_step next_update(void *user, struct server_call *call, void *state, ProtobufCMessage **response,
+                                    int64_t *wait_ms, struct fr_err *err)
+{
+    struct toy *toy = user;
+    struct watch *watch = state;
+    Freshet__V1__WatchFeaturesUpdate *update = fr_arena_take(call->arena, sizeof *update);
+
+    if (watch->left == UINT32_MAX) {
+        *wait_ms = 1;
+        return SERVER_STEP_WAIT;
+    }
+    if (watch->left == 0 && watch->code != 0) {
+        fr_fail(err, watch->code, "features: \"%s\" asked for", fr_code_name(watch->code));
+        return SERVER_STEP_FAIL;
+    }
+    if (watch->left == 0)
+        return SERVER_STEP_END;
+    assert_non_null(update);
+    watch->left--;
+    freshet__v1__watch_features_update__init(update);
+    update->skipped = ++watch->sent;
+    update->n_values = 5000;
+    update->values = fr_arena_take_zeroed(call->arena, update->n_values, sizeof *update->values);
+    assert_non_null(update->values);
+    atomic_fetch_add(&toy->updates, 1);
+    *response = &update->base;
+    return SERVER_STEP_SEND;
+}
+
+static void end_watch(void *user, void *state)
+{
+    struct toy *toy = user;
+
+    free(state);
+    atomic_fetch_add(&toy->watches_ended, 1);
+}
+
+static const struct server_streaming watching = {.request = begin_watch, .next = next_update, .end = end_watch};
+
+static bool is_serving(void *user)
+{
+    return atomic_load(&((struct toy *)user)->is_serving);
+}
+
 static void render_status(void *user, struct fr_buffer *body, const char **content_type, int *status)
 {
     (void)user;
@@ -105,16 +175,27 @@ void toy_start(struct toy *toy, const struct server_limits *limits)
         .handler = describe,
         .user = toy,
     };
+    toy->methods[2] = (struct server_method){
+        .service = "freshet.v1.FeatureService",
+        .name = "WatchFeatures",
+        .request = &freshet__v1__watch_features_request__descriptor,
+        .response = &freshet__v1__watch_features_update__descriptor,
+        .streaming = &watching,
+        .user = toy,
+    };
     toy->pages[0] = (struct server_page){.path = "/status", .render = render_status};
     toy->pages[1] = (struct server_page){.path = "/teapot", .render = render_teapot};
     toy_limits(&options.limits);
     if (limits)
         options.limits = *limits;
     options.methods = toy->methods;
-    options.method_count = 2;
+    options.method_count = 3;
     options.pages = toy->pages;
     options.page_count = 2;
     options.metrics = toy->metrics;
+    atomic_store(&toy->is_serving, true);
+    options.is_serving = is_serving;
+    options.is_serving_user = toy;
     if (!server_open(&options, &toy->server, &err) || !server_start(toy->server, &err))
         fail_msg("%s", err.message);
 }

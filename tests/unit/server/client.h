@@ -16,14 +16,17 @@
 /*
  * GetFeatures answers with what it was asked: request_id = user_id, item_values = item_ids, user_columns = features; a
  * feature_set that is the name of a code fails with it. Describe is slow: it says so in `entered` and waits for a token in
- * `gate`.
+ * `gate`. WatchFeatures sends interval_ms updates of 20 KB, `skipped` counts them, then ends; or, where a feature is the name of
+ * a code, fails with it.
  */
 struct toy {
     struct server *server;
-    struct server_method methods[2];
+    struct server_method methods[3];
     struct server_page pages[2]; /* "/status", and "/teapot" with a status and type of its own */
     struct fr_metrics *metrics;
     struct fr_queue *entered, *gate;
+    atomic_bool is_serving;
+    atomic_int updates, watches_ended;
 };
 
 /* Small enough to be reached: 64 KiB of body, 200 ms where `impatient`. */
