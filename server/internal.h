@@ -646,6 +646,7 @@ struct server__loop {
 
 FR_CHECKED bool server__loop_open(struct server__loop *loop, struct server *server, const char *name, struct fr_err *err);
 FR_CHECKED bool server__loop_start(struct server__loop *loop, struct fr_err *err);
+void server__loop_turn(struct server__loop *loop, bool may_wait); /* one round, on its thread */
 void server__loop_stop(struct server__loop *loop); /* joins the thread */
 void server__loop_close(struct server__loop *loop); /* frees what is left */
 struct fr_counter *server__loop_request_counter(struct server__loop *loop, const struct server__call *call);

@@ -71,15 +71,19 @@ static void say_drained(struct server__loop *loop)
     assert(loop->has_said_drained); /* it has room for all loops */
 }
 
+void server__loop_turn(struct server__loop *loop, bool may_wait)
+{
+    event_base_loop(loop->base, EVLOOP_ONCE | (may_wait ? 0 : EVLOOP_NONBLOCK));
+    bury(loop);
+    say_drained(loop);
+}
+
 static void *run(void *user)
 {
     struct server__loop *loop = user;
 
-    while (!loop->is_stopping) {
-        event_base_loop(loop->base, EVLOOP_ONCE);
-        bury(loop);
-        say_drained(loop);
-    }
+    while (!loop->is_stopping)
+        server__loop_turn(loop, true);
     return NULL;
 }
 
