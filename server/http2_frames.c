@@ -35,6 +35,10 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head
     struct server__http2 *http2 = user;
 
     (void)session;
+    if (head->flags & NGHTTP2_FLAG_END_HEADERS || (head->type != NGHTTP2_HEADERS && head->type != NGHTTP2_CONTINUATION))
+        http2->head_due_ms = INT64_MAX; /* only CONTINUATION may follow an unfinished head */
+    else if (head->type == NGHTTP2_HEADERS)
+        http2->head_due_ms = http2->now_ms + http2->connection->loop->server->options.limits.header_ms;
     if (head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_CONTINUATION || (head->type == NGHTTP2_DATA && head->length > 0))
         return 0;
     server__http2_flood(http2, server__budget_spend(&http2->talk, http2->now_ms));
@@ -49,7 +53,6 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     fr_buffer_clear(&http2->head);
     http2->head_fields = 0;
     http2->head_bytes = 0;
-    http2->head_due_ms = http2->now_ms + http2->connection->loop->server->options.limits.header_ms;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0; /* trailers */
     stream = server__stream_new(http2, frame->hd.stream_id);
@@ -82,8 +85,6 @@ static void on_request_frame(struct server__http2 *http2, const nghttp2_frame *f
 {
     struct server__stream *stream = nghttp2_session_get_stream_user_data(http2->session, frame->hd.stream_id);
 
-    if (frame->hd.type == NGHTTP2_HEADERS)
-        http2->head_due_ms = INT64_MAX;
     if (!stream)
         return;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
@@ -158,7 +159,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 
     if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
         spend_reset(http2);
-    if (frame->hd.type == NGHTTP2_DATA)
+    if (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)
         server__budget_refund(&http2->talk, SERVER_TALK_REFUND);
     if ((frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;

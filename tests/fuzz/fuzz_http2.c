@@ -19,12 +19,13 @@ enum { HELD_BYTES = 8 << 20, TURNS = 4 };
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
 
 /* POST /freshet.v1.FeatureService/GetFeatures, application/grpc; without Huffman, not indexed. */
-static const char grpc_head[] = "\x83\x86\x04\x26/freshet.v1.FeatureService/GetFeatures\x0f\x10\x10"
+static const char grpc_head[] = "\x83\x86\x04\x26/freshet.v1.FeatureService/GetFeatures\x01\x01t\x0f\x10\x10"
                                 "application/grpc";
-static const char json_head[] = "\x83\x86\x04\x26/freshet.v1.FeatureService/GetFeatures\x0f\x10\x10"
+static const char json_head[] = "\x83\x86\x04\x26/freshet.v1.FeatureService/GetFeatures\x01\x01t\x0f\x10\x10"
                                 "application/json";
-static const char reflection_head[] = "\x83\x86\x04\x39/grpc.reflection.v1.ServerReflection/ServerReflectionInfo\x0f\x10\x10"
-                                      "application/grpc";
+static const char reflection_head[] =
+    "\x83\x86\x04\x39/grpc.reflection.v1.ServerReflection/ServerReflectionInfo\x01\x01t\x0f\x10\x10"
+    "application/grpc";
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

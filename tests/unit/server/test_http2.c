@@ -305,6 +305,25 @@ static void a_slow_head_ends_the_connection(void **state)
     client_close(raw);
 }
 
+static void a_head_that_was_refused_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct server_limits limits;
+    struct client *raw;
+
+    toy_limits(&limits);
+    limits.header_ms = 100;
+    limits.idle_ms = 300;
+    toy_stop(&toy);
+    client2_close(client);
+    start(&limits);
+    raw = raw_open(server_api_address(toy.server));
+    raw_frame(raw, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, "\x83\x86\x84\0\1A\1b", 8); /* a name in upper case */
+    assert_int_equal(raw_await_goaway(raw), -1); /* it was idle, and went without an error */
+    assert_int_equal(toy_http_errors(&toy, "slow"), 0);
+    client_close(raw);
+}
+
 static void an_idle_connection_is_told_to_go(void **state)
 {
     (void)state;
@@ -458,6 +477,7 @@ int main(void)
         TEST(a_peer_that_gives_no_window_is_cut_off),
         TEST(a_slow_body_is_answered_in_time),
         TEST(a_slow_head_ends_the_connection),
+        TEST(a_head_that_was_refused_is_not_waited_for),
         TEST(an_idle_connection_is_told_to_go),
         TEST(floods_of_pings_are_calmed),
         TEST(floods_of_settings_are_calmed),
