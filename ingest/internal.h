@@ -69,6 +69,12 @@ struct ingest_topic_state {
  */
 bool ingest_topic__find(rd_kafka_t *client, struct ingest_topic_state *topics, int count, bool is_listing);
 
+/*
+ * A handle of a topic to produce to, whose leaders are known. Without the question librdkafka asks at its next tick, up to a second
+ * after the first record (measured). NULL when out of memory; an unknown topic is met later, by its records.
+ */
+rd_kafka_topic_t *ingest_topic__prepare(rd_kafka_t *client, const char *name);
+
 /* Makes one; true when it exists already. Waits for the answer, or until `stop` is closed (may be NULL). */
 FR_CHECKED bool ingest_topic__create(rd_kafka_t *client, const char *name, int partitions, bool is_mock, struct fr_queue *stop,
                                      struct fr_err *err);
@@ -99,7 +105,7 @@ struct ingest_source { /* a topic that is read, or the dead letters' */
     int partitions_wanted; /* to make it with; 0: it must exist */
     bool is_read; /* false for the dead letters */
     bool is_made_here;
-    rd_kafka_topic_t *handle; /* set before its first part goes to a lane */
+    rd_kafka_topic_t *handle; /* the consumer's, set before the first part goes to a lane; for dead letters the office's */
     int partition_count; /* found; 0: not found yet */
     int64_t missing_since_ms; /* 0: it is not */
 };

@@ -76,6 +76,8 @@ static void log_line(const rd_kafka_t *client, int level, const char *facility, 
     if (strcmp(facility, "CONFWARN") == 0 && (strstr(text, "will be ignored by this") || strstr(text, "is deprecated") ||
                                               strstr(text, "No `bootstrap.servers` configured")))
         return; /* ours on purpose: one list of properties for all clients */
+    if (strcmp(facility, "AUTOCREATE") == 0)
+        return; /* every question to an embedded broker would say it; topics are asked for by name only once they exist */
     if (level <= 4)
         fr_log_limited(&serious, 30, level <= 2 ? FR_LOG_ERROR : FR_LOG_WARN, "kafka", "%s: %s", facility, text);
     else if (level == 5)
