@@ -43,6 +43,7 @@ MISTAKES = {
     "unknown parent": ("entities:\n  user: { key: [user_id] }\n  item: { key: [item_id], parent: @@usr }\n" + FEATURES, "user"),
     "unknown key field": ("entities:\n  item: { key: [@@itm_id] }\n" + FEATURES, "item_id"),
     "unknown aggregate": (feature("{ entity: item, aggregate: @@cuont, windows: [1h] }"), "count"),
+    "aggregate of a later version": (feature("{ entity: item, aggregate: @@quantile, windows: [1h] }"), "count, sum, last"),
     "unknown action": (feature("{ entity: item, actions: [like, @@wach], aggregate: count, windows: [1h] }"), "watch"),
     "unknown field of a sequence": (
         feature("{ entity: user, aggregate: last, limit: 3, fields: [item_id, @@acton] }"),
@@ -53,11 +54,10 @@ MISTAKES = {
     "where that ends too early": (feature("{ entity: item, where: @@'value >=', aggregate: count, windows: [1h] }"), "where"),
     "window too short": (feature("{ entity: item, aggregate: count, windows: [1h, @@10s] }"), "24"),
     "window not of whole seconds": (feature("{ entity: item, aggregate: count, windows: [@@90500ms] }"), "second"),
-    "windows missing": (feature("@@{ entity: item, aggregate: count }"), "windows"),
-    "entity missing": (feature("@@{ aggregate: count, windows: [1h] }"), "entity"),
-    "aggregate missing": (feature("@@{ entity: item, windows: [1h] }"), "aggregate"),
-    "limit missing": (feature("@@{ entity: user, aggregate: last, fields: [item_id] }"), "limit"),
-    "of missing": (feature("@@{ entity: item, aggregate: sum, windows: [1h] }"), "of"),
+    "windows missing": (GOOD + "  @@odd: { entity: item, aggregate: count }\n", "windows"),
+    "entity missing": (GOOD + "  @@odd: { aggregate: count, windows: [1h] }\n", "entity"),
+    "aggregate missing": (GOOD + "  @@odd: { entity: item, windows: [1h] }\n", "aggregate"),
+    "limit missing": (GOOD + "  @@odd: { entity: user, aggregate: last, fields: [item_id] }\n", "limit"),
     "unknown feature in a set": (GOOD + "feature_sets: { a: { item: [@@likez] } }\n", "likes"),
     "unknown part of a set": (GOOD + "feature_sets: { a: { @@itms: [likes] } }\n", "item"),
 }
