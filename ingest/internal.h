@@ -53,6 +53,9 @@ int64_t ingest_client__number(const struct ingest_property *properties, int coun
 /* The id of the cluster that answered, to be freed with rd_kafka_mem_free(client, id); NULL when none did within the time. */
 char *ingest_client__cluster(rd_kafka_t *client, int timeout_ms, bool *is_mock);
 
+/* Lets ThreadSanitizer see librdkafka's threads (c11_threads.c); otherwise nothing. */
+void ingest_threads__show(void);
+
 /* ---- topic.c: finding and making topics ---- */
 
 enum ingest_topic_found { INGEST_TOPIC_FOUND, INGEST_TOPIC_MISSING, INGEST_TOPIC_DENIED, INGEST_TOPIC_UNKNOWN };

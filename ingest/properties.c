@@ -183,6 +183,7 @@ bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, st
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char why[INGEST_ERROR_BYTES] = "";
 
+    ingest_threads__show();
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_opaque(conf, client->opaque);
     if (client->on_delivery)

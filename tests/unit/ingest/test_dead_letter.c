@@ -31,7 +31,8 @@ static void copy_letter(const rd_kafka_message_t *message, struct letter *letter
     letter->has_value = message->payload != NULL;
     letter->value_bytes = message->len;
     memcpy(letter->key, message->key, message->key_len < 63 ? message->key_len : 63);
-    memcpy(letter->value, message->payload, message->len < 63 ? message->len : 63);
+    if (message->len > 0)
+        memcpy(letter->value, message->payload, message->len < 63 ? message->len : 63);
     assert_int_equal(rd_kafka_message_headers(message, &headers), 0);
     while (rd_kafka_header_get_all(headers, (size_t)letter->header_count, &name, &value, &bytes) == 0) {
         snprintf(letter->headers[letter->header_count][0], 128, "%s", name);
