@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { STREAMS_A_CATALOGUE = 40, CATALOGUES = 26, ITEMS = 7, READS = 4 };
+enum { STREAMS_A_CATALOGUE = 40, CATALOGUES = 26, ITEMS = 7, READS = 5 };
 
 struct oracle {
     const struct stream_catalogue *catalogue;
@@ -372,6 +372,12 @@ static void check_stream(struct node *node, const struct stream_catalogue *catal
         uint64_t user = stream->base + (uint64_t)rng_below(rng, 5);
 
         oracle.time_ms = i == 0 ? from_ms : (i == 1 ? greatest_ms : greatest_ms + rng_below(rng, later_ms[rng_below(rng, 6)]));
+        if (i == READS - 1) { /* the very moment at which something is gone */
+            int64_t edge_ms = stream->events[rng_below(rng, stream->count)].ts_ms - rng_below(rng, 2) +
+                              catalogue->entities[rng_below(rng, STREAM_ENTITIES)].retention_ms;
+
+            oracle.time_ms = edge_ms > greatest_ms ? edge_ms : greatest_ms;
+        }
         check_at(node, plan, &oracle, stream->base, user == stream->base ? 0 : user,
                  rng_one_in(rng, 3) ? stream->base + (uint64_t)rng_below(rng, 3) : 0);
     }
