@@ -83,7 +83,8 @@ static bool parse_entity(struct agg_catalogue *catalogue, struct fr_yaml *name, 
     if (!entity->name)
         return false;
     if (map->kind != FR_YAML_MAP)
-        return fr_diagnostics_add(diagnostics, name, "entities.%s: should be a map with 'key'", entity->name);
+        return fr_diagnostics_add(diagnostics, map->kind == FR_YAML_NULL ? name : map,
+                                  "entities.%s: should be a map with 'key'", entity->name);
     ok = parse_key(entity, name, map, diagnostics);
     set_remembered(entity);
     ok = fr_yaml_text(map, "parent", &parent, diagnostics) && ok;

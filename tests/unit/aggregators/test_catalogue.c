@@ -76,7 +76,7 @@ static void mistakes_name_their_place_and_the_mend(void **state)
         {ODD("{ entity: user, aggregate: last, limit: 3, fields: [text] }"), "unknown name 'text'"},
         {ODD("{ entity: user, aggregate: last, limit: 3, fields: [item_id, item_id] }"), "'item_id' twice"},
         {ODD("{ entity: user, aggregate: last, limit: 3, fields: [item_id], windows: [1h] }"), "last has none"},
-        {ODD("3"), "f.yaml:7:3: features.odd: should be a map"},
+        {ODD("3"), "f.yaml:7:8: features.odd: should be a map"},
         {ENTITIES FEATURES "lists: { trending: { of: item } }\n", "f.yaml:7:8: lists: not in this version"},
         {ENTITIES FEATURES "feature_sets: { a: { item: [likez] } }\n",
          "f.yaml:7:29: feature_sets.a.item: unknown feature 'likez'; did "
