@@ -32,7 +32,9 @@ READERS = (("HTTP/1.1 JSON", read_http1_json),)
 
 
 def check_served(under_test, sent):
-    """Every reader gets what was produced, for every user and item."""
+    """Every reader gets what was produced, for every user and item; and nobody fell and was picked up on the way."""
+    for service in ("kafka", "freshet", "prometheus"):
+        assert under_test.inspect(service, "{{.RestartCount}}") == "0", f"{service} ended by itself; its log tells more"
     for name, read in READERS:
         for user, request in sent.requests():
             try:

@@ -105,7 +105,8 @@ class Stack:
             container = self.container(service)
             if container:
                 log = subprocess.run(["docker", "logs", "--tail", str(lines), container], capture_output=True, text=True)
-                told.append(f"---- {service}\n{log.stdout}{log.stderr}")
+                state = command("docker", "inspect", "-f", "{{.RestartCount}} restarts, {{json .State}}", container)
+                told.append(f"---- {service}\n{log.stdout}{log.stderr}{state}")
         return "\n".join(told)
 
     # ---- Freshet's image outside of the stack ----
@@ -118,14 +119,14 @@ class Stack:
 
     def producer(self, lines, rate=0):
         """Starts `freshet produce` on this machine's network, through Kafka's published port; `produced` waits for it."""
-        arguments = ("produce", "--brokers", self.address["kafka"], "--topic", "freshet.events", "--format", "jsonl", "--strict")
-        paced = ("--rate", str(rate)) if rate else ()
+        arguments = ["produce", "--brokers", self.address["kafka"], "--topic", "freshet.events", "--format", "jsonl", "--strict"]
+        arguments += ["--rate", str(rate)] if rate else []
         container = self.alone("produce", "-i", "--network", "host")
         with tempfile.TemporaryFile("w+") as file:  # a pipe would hold this process up until most is read
             file.write("".join(line + "\n" for line in lines))
             file.seek(0)
             return subprocess.Popen(
-                [*container, "freshet", *arguments, *paced, "-"],
+                [*container, "freshet", *arguments, "-"],
                 stdin=file,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

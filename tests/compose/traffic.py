@@ -1,7 +1,7 @@
 """Events, and what they must come to: sums a reader can redo, for every window is longer than the test.
 
 Event times are within the last minute and columns have windows of an hour and more, so all of it counts whenever it is read.
-Values are quarters: their sums are exact in float32. A duplicate comes right behind its event, so it finds the id.
+Values are quarters: their sums are exact in float32. A user has fewer events than `node.dedupe.ids`: each duplicate finds its id.
 """
 
 import collections
@@ -9,7 +9,7 @@ import json
 import random
 import time
 
-USERS, ITEMS, CREATORS = 200, 60, 12
+USERS, ITEMS, CREATORS = 500, 60, 12
 FIRST_ID = 1 << 40  # far from those of `freshet simulate`
 RECENT = 50
 ACTIONS = {"watch": 3, "like": 4, "gift": 10, "purchase": 13}
