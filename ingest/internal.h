@@ -128,7 +128,7 @@ struct ingest_part {
     struct ingest_source *source;
     struct ingest_mail mail;
 
-    /* Whoever holds the part. */
+    /* Whoever holds the part; the lane holds it while is_consuming is set, and that and `quiet_…` are always the lane's. */
     int64_t next_offset; /* to hand out next; −1: unknown */
     bool needs_telling; /* the sink does not know next_offset yet */
     bool is_consuming; /* librdkafka fetches it */
@@ -136,9 +136,10 @@ struct ingest_part {
     int64_t waiting_since_ms;
     int64_t beyond_since_ms; /* 0: its offset is not past the end */
     struct ingest_advance *advance; /* in the lane's batch; NULL between batches */
+    int64_t quiet_offset; /* next_offset when it last moved, and when that was seen */
+    int64_t quiet_since_ms;
 
     struct ingest_partition seen; /* under the table's lock */
-    struct fr_counter *gap_counter;
 };
 
 struct ingest_parts {
@@ -239,6 +240,7 @@ struct ingest_lane {
     struct fr_arena *scratch;
     struct ingest_draft draft;
     int64_t queued_peak; /* most records seen in `queue` since the helper was last woken for it */
+    int64_t quiet_due_ms; /* when to look for parts that stand still */
     struct fr_err err; /* what stopped it; the helper reads it after INGEST_MAIL_FAILED */
     struct ingest_mail hungry, failed;
 };
@@ -323,6 +325,8 @@ struct ingest {
     struct fr_queue *stop; /* carries nothing: closed when the lanes have to stop, so that every wait can end */
     struct fr_queue *done; /* carries nothing: closed at the end of closing */
     struct fr_counter *outcomes[PROTO_VERDICTS];
+    struct fr_counter *restarts;
+    atomic_int quiet_ms; /* a partition that has records and gives none for so long is started again */
 };
 
 #endif

@@ -256,10 +256,18 @@ bool ingest_producer_topic(struct ingest_producer *producer, const char *topic, 
     return state.found == INGEST_TOPIC_FOUND || ingest_topic__create(producer->client, topic, partitions, is_mock, NULL, err);
 }
 
+static void drop_all(rd_kafka_t *client)
+{
+    rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(client, WAIT_MS); /* takes the reports on what was dropped */
+}
+
 void ingest_producer_close(struct ingest_producer *producer)
 {
     if (!producer)
         return;
+    if (producer->client)
+        drop_all(producer->client);
     ingest_pace__free(producer->pace);
     while (producer->topics) {
         struct known_topic *next = producer->topics->next;
@@ -268,10 +276,8 @@ void ingest_producer_close(struct ingest_producer *producer)
         free(producer->topics);
         producer->topics = next;
     }
-    if (producer->client) {
-        rd_kafka_purge(producer->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    if (producer->client)
         rd_kafka_destroy(producer->client);
-    }
     free(producer->brokers);
     free(producer->pace_group);
     free(producer);

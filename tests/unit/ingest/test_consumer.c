@@ -244,7 +244,50 @@ static void a_broker_that_goes_and_comes_back_costs_no_record(void **state)
     cluster_fini(&cluster);
 }
 
-/* Small bounds and a slow sink: the queue is full most of the time. */
+static void errors_of_the_broker_are_survived_and_no_record_lost_or_repeated(void **state)
+{
+    enum { FETCH = 1, LIST_OFFSETS = 2, METADATA = 3 };
+    static const int requests[] = {FETCH, LIST_OFFSETS, METADATA};
+    static const rd_kafka_resp_err_t errors[] = {
+        RD_KAFKA_RESP_ERR_UNKNOWN,
+        RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+        RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+        RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH,
+        RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR__TRANSPORT, /* the mock closes the connection */
+    };
+    enum { ERRORS = sizeof errors / sizeof *errors };
+    struct cluster cluster;
+    struct consumer consumer;
+    struct sink sink;
+
+    (void)state;
+    cluster_init(&cluster);
+    cluster_topic(&cluster, "t", 4);
+    fill(&cluster, "t", 4, 0, 1000);
+    sink_init(&sink);
+    consumer_init(&consumer, cluster.brokers, "t", &sink);
+    for (int i = 0; i < 3; i++)
+        rd_kafka_mock_push_request_errors_array(cluster.mock, (int16_t)requests[i], ERRORS, errors);
+    consumer_open(&consumer);
+    wait_until(sink_records(&sink) == 1000);
+    for (int i = 0; i < 3; i++)
+        rd_kafka_mock_push_request_errors_array(cluster.mock, (int16_t)requests[i], ERRORS, errors);
+    fill(&cluster, "t", 4, 1000, 1000);
+    wait_until(sink_records(&sink) >= 2000);
+    consumer_close(&consumer);
+    assert_true(sink.event_ids_sum == sum_to(2000));
+    assert_int_equal(sink.fatals, 0);
+    check_order(&sink);
+    cluster_fini(&cluster);
+}
+
+/* The queue holds a fiftieth of it, so it is full most of the time. */
 static void a_backlog_larger_than_the_queue_drains_without_waiting_for_librdkafka(void **state)
 {
     struct cluster cluster;
@@ -282,6 +325,7 @@ int main(void)
         cmocka_unit_test(a_given_cluster_id_is_told_instead_of_the_brokers),
         cmocka_unit_test(topics_are_told_apart),
         cmocka_unit_test(a_broker_that_goes_and_comes_back_costs_no_record),
+        cmocka_unit_test(errors_of_the_broker_are_survived_and_no_record_lost_or_repeated),
         cmocka_unit_test(a_backlog_larger_than_the_queue_drains_without_waiting_for_librdkafka),
     };
 

@@ -25,6 +25,44 @@ rd_kafka_resp_err_t rd_kafka_metadata(rd_kafka_t *client, int all_topics, rd_kaf
     return error;
 }
 
+/* And a start can be lost on its way, as if librdkafka had forgotten the partition. */
+static atomic_int starts_to_lose;
+
+int rd_kafka_consume_start_queue(rd_kafka_topic_t *handle, int32_t partition, int64_t offset, rd_kafka_queue_t *queue)
+{
+    int (*real)(rd_kafka_topic_t *, int32_t, int64_t, rd_kafka_queue_t *);
+
+    if (atomic_load(&starts_to_lose) > 0) {
+        atomic_fetch_sub(&starts_to_lose, 1);
+        return 0;
+    }
+    *(void **)&real = dlsym(RTLD_NEXT, "rd_kafka_consume_start_queue");
+    return real(handle, partition, offset, queue);
+}
+
+static void a_partition_that_has_records_and_gives_none_is_started_again(void **state)
+{
+    struct cluster cluster;
+    struct consumer consumer;
+    struct sink sink;
+
+    (void)state;
+    cluster_init(&cluster);
+    cluster_topic(&cluster, "t", 2);
+    fill(&cluster, "t", 2, 0, 100);
+    sink_init(&sink);
+    consumer_init(&consumer, cluster.brokers, "t", &sink);
+    consumer.options.lanes = 1;
+    atomic_store(&starts_to_lose, 1);
+    consumer_open(&consumer);
+    atomic_store(&consumer.ingest->quiet_ms, 200);
+    wait_until(sink_records(&sink) == 100);
+    assert_int_equal(consumer_count(&consumer, "freshet_ingest_restarts_total", NULL), 1);
+    consumer_close(&consumer);
+    assert_int_equal(sink.written[0].disorders + sink.written[1].disorders, 0);
+    cluster_fini(&cluster);
+}
+
 static void partitions_added_later_are_read_from_their_first_record(void **state)
 {
     struct ingest_property property = {"topic.metadata.refresh.interval.ms", "100"};
@@ -279,6 +317,7 @@ static void the_groups_offsets_are_told_to_kafka(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_partition_that_has_records_and_gives_none_is_started_again),
         cmocka_unit_test(partitions_added_later_are_read_from_their_first_record),
         cmocka_unit_test(start_fail_refuses_an_unknown_partition_and_names_the_choices),
         cmocka_unit_test(an_offset_that_retention_took_starts_at_the_first_one_left_and_counts_the_gap),
