@@ -179,7 +179,7 @@ def test_unknown_ids_give_defaults(idle_node):
         (b'{"asOfMs": "soon"}', ["as_of_ms"]),
         (b'{"asOfMs": -1}', ["as_of_ms"]),
         (b'{"log": "yes"}', ["log"]),
-        (b'{"user": 1}', ["user", "user_id"]),
+        (b'{"userIds": 1}', ["userIds", "userId"]),
         (b'{"userId": 1', []),
         (b"[]", []),
         (b"", []),
