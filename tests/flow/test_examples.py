@@ -2,7 +2,9 @@
 
 import pathlib
 import shutil
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -26,7 +28,7 @@ def get_features(tmp_path_factory):
         if not shutil.which(tool):
             missing(f"no {tool} here")
     build = tmp_path_factory.mktemp("example")
-    warnings = "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror"
+    warnings = "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror -fsanitize=address,undefined"
     for command in (["cmake", "-S", EXAMPLES / "c", "-B", build, warnings], ["cmake", "--build", build]):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -115,3 +117,36 @@ def test_the_c_example_refuses_what_it_cannot_do(get_features, arguments, code, 
     done = get_features(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\n\r\nno length",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\xff\xff\xff",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\x4a\x02\x01\x01",  # two items where one was asked for
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\x4a\x01\x01\x3a\x00",  # a column without its value
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_the_c_example_trusts_no_answer(get_features, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+
+        def serve():
+            connection, _ = server.accept()
+            with connection, connection.makefile("rb") as asked:
+                head = b"".join(iter(asked.readline, b"\r\n")).lower()
+                asked.read(int(head.partition(b"content-length:")[2].split()[0]))
+                connection.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        done = get_features(f"127.0.0.1:{server.getsockname()[1]}", 1, "5")
+        serving.join()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "receive" in done.stderr
