@@ -119,8 +119,8 @@ class Stack:
 
     def producer(self, lines, rate=0):
         """Starts `freshet produce` on this machine's network, through Kafka's published port; `produced` waits for it."""
-        arguments = ["produce", "--brokers", self.address["kafka"], "--topic", "freshet.events", "--format", "jsonl", "--strict"]
-        arguments += ["--rate", str(rate)] if rate else []
+        arguments = ["produce", "--brokers", self.address["kafka"], "--topic", "freshet.events", "--format", "jsonl"]
+        arguments += ["--strict"] + (["--rate", str(rate)] if rate else [])
         container = self.alone("produce", "-i", "--network", "host")
         with tempfile.TemporaryFile("w+") as file:  # a pipe would hold this process up until most is read
             file.write("".join(line + "\n" for line in lines))

@@ -1,7 +1,7 @@
 """Events, and what they must come to: sums a reader can redo, for every window is longer than the test.
 
 Event times are within the last minute and columns have windows of an hour and more, so all of it counts whenever it is read.
-Values are quarters: their sums are exact in float32. A user has fewer events than `node.dedupe.ids`: each duplicate finds its id.
+Values are quarters: their sums are exact in float32. A user has fewer events than `node.dedupe.ids`: duplicates find their id.
 """
 
 import collections
