@@ -130,7 +130,7 @@ struct agg_values { /* one Field of a reply: exactly one of the three arrays is 
  */
 struct agg_sequence {
     const char *name;
-    uint64_t key;   /* the entity's; of a composite key the first id that is not the user's */
+    uint64_t key; /* the entity's; of a composite key the first id that is not the user's */
     uint32_t *rows; /* item rows served; none for a user's */
     int row_count;
     struct agg_values *fields;
