@@ -15,10 +15,21 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <threads.h>
 
-_Static_assert(sizeof(mtx_t) >= sizeof(pthread_mutex_t), "glibc: one holds the other");
-_Static_assert(sizeof(cnd_t) >= sizeof(pthread_cond_t), "glibc: one holds the other");
+/* As <threads.h> has them, in glibc's own terms: its mtx_t, cnd_t and thrd_t are these, and so are its results. */
+enum { SUCCESS = 0, ERROR = 2, NO_MEMORY = 3, TIMED_OUT = 4 };
+int thrd_create(pthread_t *thread, int (*function)(void *), void *argument);
+int thrd_join(pthread_t thread, int *result);
+int mtx_init(pthread_mutex_t *lock, int type);
+void mtx_destroy(pthread_mutex_t *lock);
+int mtx_lock(pthread_mutex_t *lock);
+int mtx_unlock(pthread_mutex_t *lock);
+int cnd_init(pthread_cond_t *condition);
+void cnd_destroy(pthread_cond_t *condition);
+int cnd_signal(pthread_cond_t *condition);
+int cnd_broadcast(pthread_cond_t *condition);
+int cnd_wait(pthread_cond_t *condition, pthread_mutex_t *lock);
+int cnd_timedwait(pthread_cond_t *condition, pthread_mutex_t *lock, const struct timespec *until);
 
 /*
  * What librdkafka does with its reference counts the sanitizer cannot see either, so a free after the last of them would look like
@@ -32,7 +43,7 @@ __attribute__((weak)) const char *__tsan_default_suppressions(void)
 }
 
 struct start {
-    thrd_start_t function;
+    int (*function)(void *);
     void *argument;
 };
 
@@ -44,83 +55,83 @@ static void *begin(void *argument)
     return (void *)(intptr_t)start.function(start.argument);
 }
 
-int thrd_create(thrd_t *thread, thrd_start_t function, void *argument)
+int thrd_create(pthread_t *thread, int (*function)(void *), void *argument)
 {
     struct start *start = malloc(sizeof *start);
 
     if (!start)
-        return thrd_nomem;
+        return NO_MEMORY;
     *start = (struct start){function, argument};
     if (pthread_create(thread, NULL, begin, start) == 0)
-        return thrd_success;
+        return SUCCESS;
     free(start);
-    return thrd_error;
+    return ERROR;
 }
 
-int thrd_join(thrd_t thread, int *result)
+int thrd_join(pthread_t thread, int *result)
 {
     void *value;
 
     if (pthread_join(thread, &value) != 0)
-        return thrd_error;
+        return ERROR;
     if (result)
         *result = (int)(intptr_t)value;
-    return thrd_success;
+    return SUCCESS;
 }
 
-int mtx_init(mtx_t *lock, int type)
+int mtx_init(pthread_mutex_t *lock, int type)
 {
     (void)type; /* librdkafka has plain ones only */
-    return pthread_mutex_init((pthread_mutex_t *)lock, NULL) == 0 ? thrd_success : thrd_error;
+    return pthread_mutex_init(lock, NULL) == 0 ? SUCCESS : ERROR;
 }
 
-void mtx_destroy(mtx_t *lock)
+void mtx_destroy(pthread_mutex_t *lock)
 {
-    pthread_mutex_destroy((pthread_mutex_t *)lock);
+    pthread_mutex_destroy(lock);
 }
 
-int mtx_lock(mtx_t *lock)
+int mtx_lock(pthread_mutex_t *lock)
 {
-    return pthread_mutex_lock((pthread_mutex_t *)lock) == 0 ? thrd_success : thrd_error;
+    return pthread_mutex_lock(lock) == 0 ? SUCCESS : ERROR;
 }
 
-int mtx_unlock(mtx_t *lock)
+int mtx_unlock(pthread_mutex_t *lock)
 {
-    return pthread_mutex_unlock((pthread_mutex_t *)lock) == 0 ? thrd_success : thrd_error;
+    return pthread_mutex_unlock(lock) == 0 ? SUCCESS : ERROR;
 }
 
-int cnd_init(cnd_t *condition)
+int cnd_init(pthread_cond_t *condition)
 {
-    return pthread_cond_init((pthread_cond_t *)condition, NULL) == 0 ? thrd_success : thrd_error;
+    return pthread_cond_init(condition, NULL) == 0 ? SUCCESS : ERROR;
 }
 
-void cnd_destroy(cnd_t *condition)
+void cnd_destroy(pthread_cond_t *condition)
 {
-    pthread_cond_destroy((pthread_cond_t *)condition);
+    pthread_cond_destroy(condition);
 }
 
-int cnd_signal(cnd_t *condition)
+int cnd_signal(pthread_cond_t *condition)
 {
-    return pthread_cond_signal((pthread_cond_t *)condition) == 0 ? thrd_success : thrd_error;
+    return pthread_cond_signal(condition) == 0 ? SUCCESS : ERROR;
 }
 
-int cnd_broadcast(cnd_t *condition)
+int cnd_broadcast(pthread_cond_t *condition)
 {
-    return pthread_cond_broadcast((pthread_cond_t *)condition) == 0 ? thrd_success : thrd_error;
+    return pthread_cond_broadcast(condition) == 0 ? SUCCESS : ERROR;
 }
 
-int cnd_wait(cnd_t *condition, mtx_t *lock)
+int cnd_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
 {
-    return pthread_cond_wait((pthread_cond_t *)condition, (pthread_mutex_t *)lock) == 0 ? thrd_success : thrd_error;
+    return pthread_cond_wait(condition, lock) == 0 ? SUCCESS : ERROR;
 }
 
-int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict lock, const struct timespec *restrict until)
+int cnd_timedwait(pthread_cond_t *condition, pthread_mutex_t *lock, const struct timespec *until)
 {
-    int error = pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)lock, until);
+    int error = pthread_cond_timedwait(condition, lock, until);
 
     if (error == 0)
-        return thrd_success;
-    return error == ETIMEDOUT ? thrd_timedout : thrd_error;
+        return SUCCESS;
+    return error == ETIMEDOUT ? TIMED_OUT : ERROR;
 }
 
 #endif
