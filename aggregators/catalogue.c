@@ -175,9 +175,11 @@ static bool parse_features(struct agg_catalogue *catalogue, struct fr_yaml *root
     bool ok = true;
 
     if (!map)
-        return fr_diagnostics_add(diagnostics, NULL, "features: missing; name at least one feature");
+        return fr_diagnostics_add(diagnostics, root, "features: missing; name at least one feature");
     if (map->kind != FR_YAML_MAP)
         return fr_diagnostics_add(diagnostics, map, "features: should be a map from name to feature");
+    if (map->count == 0)
+        return fr_diagnostics_add(diagnostics, map, "features: empty; name at least one feature");
     if (map->count > AGG_FEATURES_MAX)
         return fr_diagnostics_add(diagnostics, map, "features: %d are too many; use at most %d", map->count, AGG_FEATURES_MAX);
     for (int i = 0; i < map->count; i++) {
@@ -193,7 +195,7 @@ static bool parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct 
 {
     int before = diagnostics->count;
     struct fr_yaml *lists;
-    bool ok = agg_entities__parse(catalogue, fr_yaml_get(root, "entities"), diagnostics);
+    bool ok = agg_entities__parse(catalogue, root, diagnostics);
 
     ok = parse_features(catalogue, root, diagnostics) && ok;
     lists = fr_yaml_get(root, "lists");

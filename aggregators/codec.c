@@ -416,6 +416,7 @@ bool agg_codec__decode(void *user, const struct store_key *key, enum store_part 
         if (!reader.is_failed)
             fr_buffer_append(memory, blob.memory, agg_sequence__used(blob.memory, entity));
     }
+    memory->is_failed = memory->is_failed || scratch.is_failed; /* out of memory is not the bytes' fault */
     fr_buffer_fini(&scratch);
     return !reader.is_failed && reader.at == reader.end && !memory->is_failed;
 }

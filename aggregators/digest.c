@@ -179,6 +179,10 @@ static bool digest_one(void *user, const struct store_key *key, const struct fr_
         ok = agg_codec__decode(catalogue, key, STORE_PART_ROWS, disk[STORE_PART_ROWS], &digesting->rows);
     if (disk[STORE_PART_SEQUENCES].length > 0)
         ok = agg_codec__decode(catalogue, key, STORE_PART_SEQUENCES, disk[STORE_PART_SEQUENCES], &digesting->sequences) && ok;
+    if (digesting->rows.is_failed || digesting->sequences.is_failed) {
+        digesting->is_out_of_memory = true;
+        return false;
+    }
     if (!ok) {
         digesting->is_corrupt = true;
         agg_key__print(entity, key, digesting->corrupt);

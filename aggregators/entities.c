@@ -83,7 +83,8 @@ static bool parse_entity(struct agg_catalogue *catalogue, struct fr_yaml *name, 
     if (!entity->name)
         return false;
     if (map->kind != FR_YAML_MAP)
-        return fr_diagnostics_add(diagnostics, name, "entities.%s: should be a map with 'key'", entity->name);
+        return fr_diagnostics_add(diagnostics, map->kind == FR_YAML_NULL ? name : map,
+                                  "entities.%s: should be a map with 'key'", entity->name);
     ok = parse_key(entity, name, map, diagnostics);
     set_remembered(entity);
     ok = fr_yaml_text(map, "parent", &parent, diagnostics) && ok;
@@ -137,14 +138,17 @@ static bool link_parents(struct agg_catalogue *catalogue, struct fr_yaml *map, s
     return ok;
 }
 
-bool agg_entities__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, struct fr_diagnostics *diagnostics)
+bool agg_entities__parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics)
 {
+    struct fr_yaml *map = fr_yaml_get(root, "entities");
     bool ok = true;
 
     if (!map)
-        return fr_diagnostics_add(diagnostics, NULL, "entities: missing; name at least one, item: { key: [item_id] }");
+        return fr_diagnostics_add(diagnostics, root, "entities: missing; name at least one, item: { key: [item_id] }");
     if (map->kind != FR_YAML_MAP)
         return fr_diagnostics_add(diagnostics, map, "entities: should be a map from name to entity");
+    if (map->count == 0)
+        return fr_diagnostics_add(diagnostics, map, "entities: empty; name at least one, item: { key: [item_id] }");
     if (map->count > AGG_ENTITIES_MAX)
         return fr_diagnostics_add(diagnostics, map, "entities: %d are too many; use at most %d", map->count, AGG_ENTITIES_MAX);
     for (int i = 0; i < map->count; i++) {

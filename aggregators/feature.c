@@ -338,7 +338,8 @@ bool agg_feature__parse(struct agg_catalogue *catalogue, struct fr_slice name, s
         return false;
     catalogue->features[catalogue->feature_count++] = feature; /* wrong or not: a feature set may name it */
     if (map->kind != FR_YAML_MAP)
-        return fr_diagnostics_add(diagnostics, at, "features.%s: should be a map with entity and aggregate", feature->name);
+        return fr_diagnostics_add(diagnostics, map->kind == FR_YAML_NULL ? at : map,
+                                  "features.%s: should be a map with entity and aggregate", feature->name);
     fr_buffer_init(&parse.where);
     ok = parse_settings(&parse);
     fr_buffer_fini(&parse.where);

@@ -160,7 +160,7 @@ FR_CHECKED bool agg_catalogue__resolve(const struct agg_catalogue *catalogue, st
 /* Room for slots 0 … count − 1, all retired. */
 FR_CHECKED bool agg_catalogue__slots_reset(struct agg_catalogue *catalogue, uint32_t count);
 
-bool agg_entities__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, struct fr_diagnostics *diagnostics);
+bool agg_entities__parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics);
 bool agg_feature__parse(struct agg_catalogue *catalogue, struct fr_slice name, struct fr_yaml *at, struct fr_yaml *map,
                         struct fr_diagnostics *diagnostics);
 bool agg_sets__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, struct fr_diagnostics *diagnostics);

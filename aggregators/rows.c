@@ -204,6 +204,26 @@ bool agg_rows__prune(struct agg_blob *blob, const struct agg_entity *entity, con
     return true;
 }
 
+/* The rows of one level whose pane lies in [first, last]: they lie side by side. */
+static __int128 sum_level(struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature, int level,
+                          int64_t first, int64_t last)
+{
+    uint32_t start = lower_bound(rows, entity, level, first);
+    const int64_t *row = agg_rows__row(rows, entity, level, start);
+    const int64_t *end = row + (size_t)(rows->row_count[level] - start) * (size_t)entity->row_words;
+    __int128 sum = 0;
+    int64_t count = 0;
+
+    if (feature->words == 1) {
+        for (; row < end && row[0] <= last; row += entity->row_words)
+            count += row[feature->word];
+        return count;
+    }
+    for (; row < end && row[0] <= last; row += entity->row_words)
+        sum += agg_rows__measure(row, feature);
+    return sum;
+}
+
 __int128 agg_rows__sum(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature,
                        const struct agg_window *window, int64_t time_ms)
 {
@@ -213,18 +233,9 @@ __int128 agg_rows__sum(const struct agg_rows *rows, const struct agg_entity *ent
 
     for (int level = 0; level <= window->level; level++) {
         int64_t ratio = agg__level_ms[window->level] / agg__level_ms[level];
-        int64_t last = (newest + 1) * ratio - 1;
-        uint32_t count = in->row_count[level];
 
-        if (count == 0 || feature->panes_most[level] == 0)
-            continue;
-        for (uint32_t i = lower_bound(in, entity, level, (newest - window->panes + 1) * ratio); i < count; i++) {
-            const int64_t *row = agg_rows__row(in, entity, level, i);
-
-            if (row[0] > last)
-                break;
-            sum += agg_rows__measure(row, feature);
-        }
+        if (in->row_count[level] > 0 && feature->panes_most[level] > 0)
+            sum += sum_level(in, entity, feature, level, (newest - window->panes + 1) * ratio, (newest + 1) * ratio - 1);
     }
     return sum;
 }

@@ -59,7 +59,8 @@ static bool parse_set(struct agg_catalogue *catalogue, struct agg_set *set, stru
     if (!set->name)
         return false;
     if (map->kind != FR_YAML_MAP)
-        return fr_diagnostics_add(diagnostics, key, "feature_sets.%s: should be a map with user, item or cross", set->name);
+        return fr_diagnostics_add(diagnostics, map->kind == FR_YAML_NULL ? key : map,
+                                  "feature_sets.%s: should be a map with user, item or cross", set->name);
     for (int i = 0; i < map->count; i++)
         most += (size_t)map->values[i]->count;
     set->names = fr_arena_take_zeroed(catalogue->arena, most, sizeof(const char *));

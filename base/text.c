@@ -321,6 +321,16 @@ static size_t edit_distance(struct fr_slice a, struct fr_slice b)
     return rows[a.length % 3][b.length];
 }
 
+/* The first name that was cut short: "user" for "user_id". */
+static const char *longer_name(struct fr_slice text, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (text.length >= 3 && strncmp(names[i], text.bytes, text.length) == 0)
+            return names[i];
+    }
+    return NULL;
+}
+
 const char *fr_text_nearest(struct fr_slice text, const char *const *names, int count)
 {
     size_t best_distance = text.length / 3 > 1 ? text.length / 3 : 1;
@@ -340,7 +350,7 @@ const char *fr_text_nearest(struct fr_slice text, const char *const *names, int 
             best_distance = distance;
         }
     }
-    return best;
+    return best ? best : longer_name(text, names, count);
 }
 
 size_t fr_text__one_line(char *text, size_t length)

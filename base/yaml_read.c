@@ -288,8 +288,13 @@ void fr_yaml_finish(struct fr_yaml *map, const char *where, const char *const *k
     bool has_where = where && *where;
     char hint[FR_MESSAGE_BYTES];
 
-    if (!map || map->kind != FR_YAML_MAP)
+    if (!map)
         return;
+    if (map->kind != FR_YAML_MAP) {
+        fr_diagnostics_add(diagnostics, map, "%s: a %s is not a map; write { key: value }", has_where ? where : "this",
+                           map->kind == FR_YAML_LIST ? "list" : "text");
+        return;
+    }
     names = fr_arena_take_zeroed(map->arena, (size_t)known_count + FR_YAML_ASKED_MAX, sizeof(*names));
     count = names ? gather_names(map, known, known_count, names) : 0;
     for (int i = 0; i < map->count; i++) {

@@ -24,6 +24,7 @@ struct demo {
     uint64_t rate, seed;
     bool is_json;
 
+    char topic[256]; /* outlives the configuration, which the node takes over */
     char directory[512]; /* temporary; "" when store.path is set */
     char directory_set[600];
     struct cli_texts all_sets; /* our own, then the user's */
@@ -133,9 +134,8 @@ static int load_config(struct demo *demo)
 static bool start(struct demo *demo, struct fr_err *err)
 {
     struct cli_traffic_options traffic = {.rate = demo->rate, .seed = demo->seed};
-    char topic[256];
 
-    snprintf(topic, sizeof topic, "%s", pipeline_config_topic(demo->config, &(int){0}, &traffic.is_json));
+    snprintf(demo->topic, sizeof demo->topic, "%s", pipeline_config_topic(demo->config, &(int){0}, &traffic.is_json));
     if (demo->events) {
         demo->load.path = demo->events;
         demo->load.is_json = traffic.is_json;
@@ -149,7 +149,7 @@ static bool start(struct demo *demo, struct fr_err *err)
     }
     cli_signals__catch(pipeline_node_stop, demo->node);
     traffic.brokers = pipeline_node_brokers(demo->node);
-    traffic.topic = topic;
+    traffic.topic = demo->topic;
     traffic.loader = demo->loader;
     if (demo->is_json && !cli_node_config__first_line(demo->node))
         return fr_fail(err, FR_UNAVAILABLE, "cannot write to stdout");

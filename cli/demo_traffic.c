@@ -127,15 +127,20 @@ static int64_t pause_until_due(const struct cli_traffic *traffic)
     return cli_progress__pause_ms(traffic->options.rate, traffic->produced, fr_clock_monotonic_us() - traffic->start_us);
 }
 
+/* What makes something hot: what people do with it, not that it was shown or put on a shelf. */
 static double weight_of(const struct proto_event *event)
 {
-    const char *action = proto_action_name(event->action);
+    static const struct {
+        const char *action;
+        double weight;
+    } weights[] = {{"click", 1}, {"watch", 1},       {"comment", 1}, {"enter_room", 1}, {"like", 3},
+                   {"share", 3}, {"add_to_cart", 3}, {"gift", 10},   {"purchase", 20}};
 
-    if (strcmp(action, "purchase") == 0)
-        return 20;
-    if (strcmp(action, "like") == 0 || strcmp(action, "add_to_cart") == 0)
-        return 3;
-    return strcmp(action, "impression") == 0 ? 0 : 1;
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
+        if (strcmp(proto_action_name(event->action), weights[i].action) == 0)
+            return weights[i].weight;
+    }
+    return 0;
 }
 
 static bool produce(struct cli_traffic *traffic, int64_t now_ms, struct fr_err *err)

@@ -348,7 +348,7 @@ int cli_hot__top(const struct cli_hot *hot, struct cli_hot_entry top[HOT_SHOWN])
 
 struct cli_traffic; /* what demo produces: a file or the simulated world */
 
-struct cli_traffic_options {
+struct cli_traffic_options { /* what it points to must outlive the traffic */
     const char *brokers, *topic;
     bool is_json;
     struct cli_loader *loader; /* borrowed; NULL: simulated */

@@ -316,6 +316,10 @@ bool cli_map__parse(const char *text, struct cli_map **ret, struct fr_err *err)
         cli_map__free(map);
         return fr_fail(err, FR_BAD_CONFIG, "--map is too long");
     }
+    if (!fr_text_is_utf8(fr_slice_of(reader.text))) { /* names of attributes go into events */
+        cli_map__free(map);
+        return fr_fail(err, FR_BAD_CONFIG, "--map is not UTF-8");
+    }
     reader.at = reader.text;
     skip_spaces(&reader);
     while (*reader.at) {

@@ -57,7 +57,7 @@ static void map_by_itself(struct cli_map *map, int explicit_count, struct fr_sli
         char *key = fr_arena_copy(map->arena,
                                   fr_slice((const char *)name.bytes + sizeof prefix - 1, name.length - (sizeof prefix - 1)));
 
-        if (!key)
+        if (!key || !fr_text_is_utf8(fr_slice_of(key)))
             return;
         rule.field = PROTO_FIELD_ATTRIBUTES;
         rule.attribute = fr_slice_of(key);

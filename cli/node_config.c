@@ -12,7 +12,7 @@ int cli_node_config__load(const struct pipeline_config_source *source, const cha
 
     fr_diagnostics_init(&diagnostics, name);
     *config = pipeline_config_load(source, &diagnostics);
-    fwrite(diagnostics.text.bytes, 1, diagnostics.text.length, stderr); /* warnings, when it loaded */
+    fprintf(stderr, "%.*s", (int)diagnostics.text.length, (const char *)diagnostics.text.bytes); /* warnings, when it loaded */
     if (!*config) {
         if (diagnostics.text.length == 0)
             fprintf(stderr, "%s: out of memory\n", name);

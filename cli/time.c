@@ -25,7 +25,8 @@ static bool take(struct text_reader *reader, char wanted)
 
 static struct text_reader trimmed(struct fr_slice text)
 {
-    struct text_reader reader = {.at = text.bytes, .end = (const char *)text.bytes + text.length};
+    const char *start = text.length > 0 ? text.bytes : ""; /* an empty slice may be NULL */
+    struct text_reader reader = {.at = start, .end = start + text.length};
 
     while (reader.at < reader.end && isspace((unsigned char)*reader.at))
         reader.at++;

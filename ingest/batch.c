@@ -90,7 +90,7 @@ static void take_report(struct ingest_lane *lane, struct ingest_part *part, cons
 {
     switch (message->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-        if (part && message->offset > part->next_offset)
+        if (part && part->is_consuming && message->offset > part->next_offset)
             ingest_draft__advance(&lane->draft, part, message->offset, 0, -1);
         break;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:

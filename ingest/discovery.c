@@ -60,6 +60,8 @@ static bool take_partitions(struct ingest *ingest, struct ingest_source *source,
     source->missing_since_ms = 0;
     if (!source->is_read) {
         source->partition_count = count;
+        if (!source->handle)
+            source->handle = ingest_topic__prepare(ingest->office, source->name);
         return true;
     }
     if (!source->handle && !open_handle(ingest, source))

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 20, MARKS_MS = 500, CLUSTER_MS = 200, MAIL_MAX = 4096 };
+enum { TICK_MS = 20, MARKS_MS = 500, MARKS_AGAIN_MS = 100, CLUSTER_MS = 200, MAIL_MAX = 4096 };
 
 static bool is_stopping(const struct ingest_helper *helper)
 {
@@ -148,10 +148,11 @@ static bool place_parts(struct ingest_helper *helper, struct fr_err *err)
 static bool ask_marks(struct ingest_helper *helper, struct fr_err *err)
 {
     struct ingest *ingest = helper->ingest;
+    bool is_answered = ingest_watermarks__ask(ingest);
 
     if (ingest_parts__count(&ingest->parts) > 0)
-        ingest_parts__set_connected(&ingest->parts, ingest_watermarks__ask(ingest));
-    helper->marks_due_ms = fr_clock_monotonic_ms() + MARKS_MS;
+        ingest_parts__set_connected(&ingest->parts, is_answered);
+    helper->marks_due_ms = fr_clock_monotonic_ms() + (is_answered ? MARKS_MS : MARKS_AGAIN_MS);
     return is_stopping(helper) || place_parts(helper, err);
 }
 

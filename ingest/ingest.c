@@ -10,7 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_BYTES = 4 << 20, LAST_COMMIT_MS = 500, PURGE_MS = 200, TOPICS_INTERVAL_MS = 10000, CLOSE_TICK_MS = 5 };
+enum {
+    OPTION_BYTES = 4 << 20,
+    LAST_COMMIT_MS = 500,
+    PURGE_MS = 200,
+    TOPICS_INTERVAL_MS = 10000,
+    QUIET_MS = 30000,
+    CLOSE_TICK_MS = 5
+};
 
 static const char *copy_text(struct fr_arena *memory, const char *text)
 {
@@ -97,6 +104,13 @@ static void register_outcomes(struct ingest *ingest)
     }
 }
 
+static void register_restarts(struct ingest *ingest)
+{
+    ingest->restarts = fr_metrics_counter(ingest->options.metrics, "freshet_ingest_restarts_total", NULL,
+                                          "Partitions started again because they had records and gave none");
+    atomic_init(&ingest->quiet_ms, QUIET_MS);
+}
+
 static bool open_clients(struct ingest *ingest, struct fr_err *err)
 {
     struct ingest_options *options = &ingest->options;
@@ -160,6 +174,7 @@ bool ingest_open(const struct ingest_options *options, struct ingest **ret, stru
         goto out;
     }
     register_outcomes(ingest);
+    register_restarts(ingest);
     if (!open_clients(ingest, err) || !start_threads(ingest, err))
         goto out;
     *ret = ingest;

@@ -53,6 +53,9 @@ int64_t ingest_client__number(const struct ingest_property *properties, int coun
 /* The id of the cluster that answered, to be freed with rd_kafka_mem_free(client, id); NULL when none did within the time. */
 char *ingest_client__cluster(rd_kafka_t *client, int timeout_ms, bool *is_mock);
 
+/* Lets ThreadSanitizer see librdkafka's threads (c11_threads.c); otherwise nothing. */
+void ingest_threads__show(void);
+
 /* ---- topic.c: finding and making topics ---- */
 
 enum ingest_topic_found { INGEST_TOPIC_FOUND, INGEST_TOPIC_MISSING, INGEST_TOPIC_DENIED, INGEST_TOPIC_UNKNOWN };
@@ -68,6 +71,12 @@ struct ingest_topic_state {
  * missing one on brokers that create topics by themselves. False when nobody answered.
  */
 bool ingest_topic__find(rd_kafka_t *client, struct ingest_topic_state *topics, int count, bool is_listing);
+
+/*
+ * A handle of a topic to produce to, whose leaders are known. Without the question librdkafka asks at its next tick, up to a second
+ * after the first record (measured). NULL when out of memory; an unknown topic is met later, by its records.
+ */
+rd_kafka_topic_t *ingest_topic__prepare(rd_kafka_t *client, const char *name);
 
 /* Makes one; true when it exists already. Waits for the answer, or until `stop` is closed (may be NULL). */
 FR_CHECKED bool ingest_topic__create(rd_kafka_t *client, const char *name, int partitions, bool is_mock, struct fr_queue *stop,
@@ -99,7 +108,7 @@ struct ingest_source { /* a topic that is read, or the dead letters' */
     int partitions_wanted; /* to make it with; 0: it must exist */
     bool is_read; /* false for the dead letters */
     bool is_made_here;
-    rd_kafka_topic_t *handle; /* set before its first part goes to a lane */
+    rd_kafka_topic_t *handle; /* the consumer's, set before the first part goes to a lane; for dead letters the office's */
     int partition_count; /* found; 0: not found yet */
     int64_t missing_since_ms; /* 0: it is not */
 };
@@ -119,7 +128,7 @@ struct ingest_part {
     struct ingest_source *source;
     struct ingest_mail mail;
 
-    /* Whoever holds the part. */
+    /* Whoever holds the part; the lane holds it while is_consuming is set, and that and `quiet_…` are always the lane's. */
     int64_t next_offset; /* to hand out next; −1: unknown */
     bool needs_telling; /* the sink does not know next_offset yet */
     bool is_consuming; /* librdkafka fetches it */
@@ -127,9 +136,10 @@ struct ingest_part {
     int64_t waiting_since_ms;
     int64_t beyond_since_ms; /* 0: its offset is not past the end */
     struct ingest_advance *advance; /* in the lane's batch; NULL between batches */
+    int64_t quiet_offset; /* next_offset when it last moved, and when that was seen */
+    int64_t quiet_since_ms;
 
     struct ingest_partition seen; /* under the table's lock */
-    struct fr_counter *gap_counter;
 };
 
 struct ingest_parts {
@@ -230,6 +240,7 @@ struct ingest_lane {
     struct fr_arena *scratch;
     struct ingest_draft draft;
     int64_t queued_peak; /* most records seen in `queue` since the helper was last woken for it */
+    int64_t quiet_due_ms; /* when to look for parts that stand still */
     struct fr_err err; /* what stopped it; the helper reads it after INGEST_MAIL_FAILED */
     struct ingest_mail hungry, failed;
 };
@@ -314,6 +325,8 @@ struct ingest {
     struct fr_queue *stop; /* carries nothing: closed when the lanes have to stop, so that every wait can end */
     struct fr_queue *done; /* carries nothing: closed at the end of closing */
     struct fr_counter *outcomes[PROTO_VERDICTS];
+    struct fr_counter *restarts;
+    atomic_int quiet_ms; /* a partition that has records and gives none for so long is started again */
 };
 
 #endif

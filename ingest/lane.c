@@ -8,6 +8,7 @@
  */
 #include "internal.h"
 
+#include <freshet/clock.h>
 #include <freshet/log.h>
 
 #include <inttypes.h>
@@ -149,6 +150,43 @@ static void ask_for_more(struct ingest_lane *lane)
     }
 }
 
+static bool is_quiet(struct ingest_lane *lane, struct ingest_part *part, int64_t now_ms)
+{
+    if (!part->is_consuming) { /* with the helper: nothing else of it may be read */
+        part->quiet_since_ms = now_ms;
+        return false;
+    }
+    if (part->next_offset != part->quiet_offset ||
+        ingest_parts__seen(&lane->ingest->parts, part->index).end <= part->next_offset) {
+        part->quiet_offset = part->next_offset;
+        part->quiet_since_ms = now_ms;
+    }
+    return now_ms - part->quiet_since_ms > atomic_load_explicit(&lane->ingest->quiet_ms, memory_order_relaxed);
+}
+
+/* A fetcher of librdkafka that forgot a partition (leader changes and metadata at the wrong moment) does not find it again. */
+static void restart_quiet(struct ingest_lane *lane)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+
+    if (now_ms < lane->quiet_due_ms)
+        return;
+    lane->quiet_due_ms = now_ms + atomic_load_explicit(&lane->ingest->quiet_ms, memory_order_relaxed) / 8;
+    for (int topic = 0; topic < lane->ingest->source_count; topic++)
+        for (int i = 0; i < lane->part_counts[topic]; i++) {
+            struct ingest_part *part = lane->parts[topic][i];
+
+            if (!part || !is_quiet(lane, part, now_ms))
+                continue;
+            fr_counter_add(lane->ingest->restarts, 1);
+            fr_log(FR_LOG_WARN, "ingest",
+                   "%s [%" PRId32 "] has records after offset %" PRId64 " and gives none: starting it again",
+                   part->source->name, part->number, part->next_offset);
+            part->is_consuming = false;
+            send_mail(lane, &part->mail);
+        }
+}
+
 static int poll_records(struct ingest_lane *lane)
 {
     ssize_t count = rd_kafka_consume_batch_queue(lane->queue, POLL_MS, lane->messages, 1);
@@ -167,6 +205,8 @@ static bool take_records(struct ingest_lane *lane)
     int count = poll_records(lane);
     bool goes_on = true;
 
+    if (count == 0)
+        restart_quiet(lane);
     for (int at = 0; at < count && goes_on;) {
         int taken = ingest_draft__fill(lane, lane->messages + at, count - at);
 

@@ -11,12 +11,18 @@
 
 enum { WAIT_MS = 100, CONNECT_MS = 30000, LINGER_US = 5000 };
 
+struct known_topic {
+    struct known_topic *next;
+    rd_kafka_topic_t *handle;
+};
+
 struct ingest_producer {
     rd_kafka_t *client;
     char *brokers;
     char *pace_group; /* NULL: not paced, or not yet known whether */
     struct ingest_pace *pace; /* on an embedded broker */
     int64_t linger_us;
+    struct known_topic *topics;
     bool is_refused; /* `refusal` is for the next call */
     struct fr_err refusal;
     atomic_uint_fast64_t delivered;
@@ -144,6 +150,27 @@ static bool decide_pace(struct ingest_producer *producer, struct fr_err *err)
     return true;
 }
 
+/* The first record of a topic must not wait for librdkafka to ask who leads it. */
+static bool know_topic(struct ingest_producer *producer, const char *name, struct fr_err *err)
+{
+    struct known_topic *topic = producer->topics;
+
+    while (topic && strcmp(rd_kafka_topic_name(topic->handle), name) != 0)
+        topic = topic->next;
+    if (topic)
+        return true;
+    topic = calloc(1, sizeof *topic);
+    if (topic)
+        topic->handle = ingest_topic__prepare(producer->client, name);
+    if (!topic || !topic->handle) {
+        free(topic);
+        return fr_fail(err, FR_BAD_CONFIG, "producer: '%s' cannot be the name of a topic", name);
+    }
+    topic->next = producer->topics;
+    producer->topics = topic;
+    return true;
+}
+
 static rd_kafka_headers_t *make_headers(const struct ingest_record *record)
 {
     rd_kafka_headers_t *headers;
@@ -181,6 +208,8 @@ bool ingest_producer_send(struct ingest_producer *producer, const struct ingest_
     if (!tell_refusal(producer, err) || !decide_pace(producer, err))
         return false;
     if (producer->pace && !ingest_pace__await(producer->pace, record, &partition, &paced, err))
+        return false;
+    if (!know_topic(producer, record->topic, err))
         return false;
     for (;;) {
         error = produce(producer, record, partition, paced);
@@ -227,15 +256,28 @@ bool ingest_producer_topic(struct ingest_producer *producer, const char *topic, 
     return state.found == INGEST_TOPIC_FOUND || ingest_topic__create(producer->client, topic, partitions, is_mock, NULL, err);
 }
 
+static void drop_all(rd_kafka_t *client)
+{
+    rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(client, WAIT_MS); /* takes the reports on what was dropped */
+}
+
 void ingest_producer_close(struct ingest_producer *producer)
 {
     if (!producer)
         return;
+    if (producer->client)
+        drop_all(producer->client);
     ingest_pace__free(producer->pace);
-    if (producer->client) {
-        rd_kafka_purge(producer->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        rd_kafka_destroy(producer->client);
+    while (producer->topics) {
+        struct known_topic *next = producer->topics->next;
+
+        rd_kafka_topic_destroy(producer->topics->handle);
+        free(producer->topics);
+        producer->topics = next;
     }
+    if (producer->client)
+        rd_kafka_destroy(producer->client);
     free(producer->brokers);
     free(producer->pace_group);
     free(producer);

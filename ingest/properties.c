@@ -76,6 +76,8 @@ static void log_line(const rd_kafka_t *client, int level, const char *facility, 
     if (strcmp(facility, "CONFWARN") == 0 && (strstr(text, "will be ignored by this") || strstr(text, "is deprecated") ||
                                               strstr(text, "No `bootstrap.servers` configured")))
         return; /* ours on purpose: one list of properties for all clients */
+    if (strcmp(facility, "AUTOCREATE") == 0)
+        return; /* every question to an embedded broker would say it; topics are asked for by name only once they exist */
     if (level <= 4)
         fr_log_limited(&serious, 30, level <= 2 ? FR_LOG_ERROR : FR_LOG_WARN, "kafka", "%s: %s", facility, text);
     else if (level == 5)
@@ -181,6 +183,7 @@ bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, st
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char why[INGEST_ERROR_BYTES] = "";
 
+    ingest_threads__show();
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_opaque(conf, client->opaque);
     if (client->on_delivery)

@@ -43,7 +43,7 @@ static void take_answer(const struct rd_kafka_metadata *answer, struct ingest_to
 static bool find_one(rd_kafka_t *client, struct ingest_topic_state *topic)
 {
     const struct rd_kafka_metadata *answer;
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic->name, NULL);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic->name, NULL); /* the one there is, if there is one */
     rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__FAIL;
 
     if (handle)
@@ -55,6 +55,16 @@ static bool find_one(rd_kafka_t *client, struct ingest_topic_state *topic)
     if (handle)
         rd_kafka_topic_destroy(handle);
     return error == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_topic_t *ingest_topic__prepare(rd_kafka_t *client, const char *name)
+{
+    struct ingest_topic_state topic = {.name = name};
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client, name, NULL);
+
+    if (handle)
+        (void)find_one(client, &topic);
+    return handle;
 }
 
 bool ingest_topic__find(rd_kafka_t *client, struct ingest_topic_state *topics, int count, bool is_listing)

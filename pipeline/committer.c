@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 enum {
-    TICK_MS = 50,
+    TICK_MS = 50, /* also how far the horizon of pruning stays behind */
     BACKLOG_EVENTS = 100000, /* more lag than this is a backlog */
     BACKLOG_PERIODS = 5,
     BACKLOG_PERIOD_MS_MAX = 10000,
@@ -106,6 +106,7 @@ static void *run(void *user)
         struct fr_err err = {0};
         bool is_durable;
 
+        pipeline_stream__raise_horizon(committer->stream);
         if (!is_asked && !is_due(committer, last_ms, not_before_ms))
             continue;
         is_durable = turn_epoch(committer, &err);

@@ -145,6 +145,8 @@ static void read_kafka(struct fr_yaml *root, struct pipeline_config *config, str
     fr_yaml_text(kafka, "group", &config->group, diagnostics);
     fr_yaml_text(kafka, "dead_letters", &config->dead_letters, diagnostics);
     fr_yaml_choice(kafka, "start", starts, 3, &start, diagnostics);
+    if (!config->brokers[0])
+        fr_diagnostics_add(diagnostics, fr_yaml_get(kafka, "brokers"), "kafka.brokers: empty; write host:port,… or embedded");
     read_topics(kafka, config, diagnostics);
     read_properties(kafka, config, diagnostics);
     fr_yaml_finish(kafka, "kafka", NULL, 0, diagnostics);
@@ -192,6 +194,16 @@ static bool is_loopback(const char *address)
     return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]", 5) == 0 || strncmp(address, "localhost:", 10) == 0;
 }
 
+static void check_address(struct fr_yaml *server, const char *key, const char *address, struct fr_diagnostics *diagnostics)
+{
+    struct fr_err err;
+    char name[64];
+
+    snprintf(name, sizeof name, "server.%s", key);
+    if (!server_address_check(address, name, &err))
+        fr_diagnostics_add(diagnostics, fr_yaml_get(server, key), "%s", err.message);
+}
+
 static void check_plaintext(struct fr_yaml *server, const char *key, const char *address, bool is_anywhere,
                             struct fr_diagnostics *diagnostics)
 {
@@ -224,6 +236,8 @@ static void read_server(struct fr_yaml *root, struct pipeline_config *config, st
                                "server.%s: not in this version; remove it and listen on loopback", key);
     }
     fr_yaml_finish(server, "server", NULL, 0, diagnostics);
+    check_address(server, "listen", config->listen, diagnostics);
+    check_address(server, "operations", config->operations, diagnostics);
     check_plaintext(server, "listen", config->listen, plaintext == 1, diagnostics);
     check_plaintext(server, "operations", config->operations, plaintext == 1, diagnostics);
     config->loops = (int)loops;

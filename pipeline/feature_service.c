@@ -9,6 +9,8 @@
 
 #include <inttypes.h>
 
+enum { READ_ATTEMPTS = 5 };
+
 static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
 {
     if (atomic_load(&services->is_closing))
@@ -133,6 +135,43 @@ static uint64_t next_request_id(struct pipeline_services *services)
     return id ? id : 1;
 }
 
+static bool choose_time(const Freshet__V1__GetFeaturesRequest *request, const struct pipeline_now *now, int64_t *time_ms,
+                        struct fr_err *err)
+{
+    *time_ms = request->as_of_ms ? request->as_of_ms : now->read_time_ms;
+    if (*time_ms < now->read_time_ms)
+        return fr_fail(err, FR_PRECONDITION,
+                       "as_of_ms: %" PRId64 " is before %" PRId64
+                       ", the node's time; state moves forward only: ask for that or later, "
+                       "or replay to ask about the past",
+                       request->as_of_ms, now->read_time_ms);
+    return true;
+}
+
+/* Reads at T. A read that took so long that state may have been pruned past its T meanwhile is done again at the new T. */
+static bool read_reply(struct pipeline_services *services, const Freshet__V1__GetFeaturesRequest *request,
+                       const struct agg_plan *plan, struct fr_arena *arena, struct agg_reply *reply, struct pipeline_now *now,
+                       struct fr_err *err)
+{
+    struct agg_request read = {.user_id = request->user_id,
+                               .item_ids = request->item_ids,
+                               .item_count = (int)request->n_item_ids,
+                               .room_id = request->room_id};
+
+    for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+        *now = pipeline_stream__now(services->stream);
+        if (!choose_time(request, now, &read.time_ms, err) || !agg_read_load(services->agg, plan, &read, arena, err))
+            return false;
+        /* Loading may have waited for the disk: T is taken again, at no cost. */
+        *now = pipeline_stream__now(services->stream);
+        if (!choose_time(request, now, &read.time_ms, err) || !agg_read(services->agg, plan, &read, arena, reply, err))
+            return false;
+        if (pipeline_stream__horizon(services->stream) <= read.time_ms)
+            return true;
+    }
+    return fr_fail(err, FR_UNAVAILABLE, "the stream's time ran ahead of %d attempts to read; retry", READ_ATTEMPTS);
+}
+
 bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
                             struct fr_err *err)
 {
@@ -141,30 +180,15 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     Freshet__V1__GetFeaturesResponse *response = fr_arena_take(call->arena, sizeof *response);
     const struct agg_plan *plan;
     struct agg_reply reply = {0};
-    struct agg_request read = {.user_id = request->user_id,
-                               .item_ids = request->item_ids,
-                               .item_count = (int)request->n_item_ids,
-                               .room_id = request->room_id};
     struct pipeline_now now;
 
     if (!check(request, services, err) || !check_after(request, services, err) ||
-        !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err))
+        !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
+        !read_reply(services, request, plan, call->arena, &reply, &now, err))
         return false;
-    now = pipeline_stream__now(services->stream);
-    if (request->as_of_ms != 0 && request->as_of_ms < now.read_time_ms)
-        return fr_fail(err, FR_PRECONDITION,
-                       "as_of_ms: %" PRId64 " is before %" PRId64
-                       ", the node's time; state moves forward only: ask for that or later, "
-                       "or replay to ask about the past",
-                       request->as_of_ms, now.read_time_ms);
-    read.time_ms = request->as_of_ms ? request->as_of_ms : now.read_time_ms;
-    if (!agg_read_load(services->agg, plan, &read, call->arena, err) ||
-        !agg_read(services->agg, plan, &read, call->arena, &reply, err))
-        return false;
-
     if (response)
         freshet__v1__get_features_response__init(response);
-    if (!response || !put_reply(plan, &reply, read.item_count, call->arena, response))
+    if (!response || !put_reply(plan, &reply, (int)request->n_item_ids, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be; ask for fewer items or features");
     response->request_id = next_request_id(services);
     response->stream_time_ms = now.stream_time_ms;

@@ -116,6 +116,8 @@ struct pipeline_stream {
     int64_t restored_kafka_ts_ms;
     struct pipeline_progress progress[PIPELINE_LANES_MAX];
     _Atomic int64_t read_time_ms; /* the greatest T given out */
+    _Atomic int64_t horizon_ms;
+    int64_t next_horizon_ms; /* of the committer, who raises the horizon */
     _Atomic int64_t caught_up_ms; /* wall clock of the last moment that stale_ms was 0; 0: never */
     atomic_bool was_fresh; /* stale_ms was below ready_lag once */
     struct pipeline_offsets *offsets;
@@ -139,7 +141,14 @@ void pipeline_stream__advance(struct pipeline_stream *stream, int lane, int64_t 
 
 int64_t pipeline_stream__time(struct pipeline_stream *stream); /* S, 0 before the first event */
 uint64_t pipeline_stream__records(struct pipeline_stream *stream); /* applied_events */
-int64_t pipeline_stream__horizon(struct pipeline_stream *stream); /* what no read can look behind */
+
+/*
+ * What state is pruned by: S (less max_future in wall mode) as it was at least one tick ago. A read takes its T, then copies
+ * columns out; were the horizon S itself, a batch in between could merge a pane that the read still tells apart. A read
+ * that took longer than that finds the horizon past its T and is done again.
+ */
+int64_t pipeline_stream__horizon(struct pipeline_stream *stream);
+void pipeline_stream__raise_horizon(struct pipeline_stream *stream); /* by the committer, every tick */
 
 /* Any thread. Notes the moments at which the node is caught up, so ask every now and then. */
 struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream);

@@ -13,11 +13,13 @@ void pipeline_stream__restore(struct pipeline_stream *stream, struct store *stor
     struct fr_slice value = store_meta_get(store, stream_meta);
     struct fr_reader reader = fr_reader(value);
 
-    if (value.length == 0)
-        return;
-    stream->restored_time_ms = fr_reader_zigzag(&reader);
-    stream->restored_records = fr_reader_varint(&reader);
-    stream->restored_kafka_ts_ms = fr_reader_zigzag(&reader);
+    if (value.length > 0) {
+        stream->restored_time_ms = fr_reader_zigzag(&reader);
+        stream->restored_records = fr_reader_varint(&reader);
+        stream->restored_kafka_ts_ms = fr_reader_zigzag(&reader);
+    }
+    pipeline_stream__raise_horizon(stream); /* twice: so that it is that of the epoch */
+    pipeline_stream__raise_horizon(stream);
 }
 
 static int64_t kafka_ts(struct pipeline_stream *stream)
@@ -83,9 +85,15 @@ uint64_t pipeline_stream__records(struct pipeline_stream *stream)
 
 int64_t pipeline_stream__horizon(struct pipeline_stream *stream)
 {
+    return atomic_load_explicit(&stream->horizon_ms, memory_order_acquire);
+}
+
+void pipeline_stream__raise_horizon(struct pipeline_stream *stream)
+{
     int64_t time_ms = pipeline_stream__time(stream);
 
-    return stream->is_event_clock ? time_ms : time_ms - stream->max_future_ms;
+    atomic_store_explicit(&stream->horizon_ms, stream->next_horizon_ms, memory_order_release);
+    stream->next_horizon_ms = stream->is_event_clock ? time_ms : time_ms - stream->max_future_ms;
 }
 
 /* Σ over partitions of end − next; −1 when one of them is not known yet. */

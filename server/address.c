@@ -111,6 +111,14 @@ static bool explain(const char *text, const char *key, int error, struct fr_err 
     }
 }
 
+bool server_address_check(const char *text, const char *key, struct fr_err *err)
+{
+    struct sockaddr_storage storage = {0};
+    socklen_t length = 0;
+
+    return text[0] == '\0' || resolve(text, &storage, &length) || complain(text, key, err);
+}
+
 bool server__address_listen(const char *text, const char *key, int *fd, char address[SERVER_PEER_BYTES], bool *at_loopback,
                             struct fr_err *err)
 {

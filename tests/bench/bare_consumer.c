@@ -15,7 +15,8 @@ static double cpu_seconds(void)
     struct rusage usage;
 
     getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static double wall_seconds(void)
@@ -76,8 +77,8 @@ int main(int argc, char **argv)
     }
     cpu = cpu_seconds() - cpu;
     wall = wall_seconds() - wall;
-    printf("{\"records\":%ld,\"bytes\":%ld,\"seconds\":%.3f,\"cpu_seconds\":%.3f,\"cpu_per_million\":%.3f}\n", records, bytes, wall, cpu,
-           cpu * 1e6 / (double)(records ? records : 1));
+    printf("{\"records\":%ld,\"bytes\":%ld,\"seconds\":%.3f,\"cpu_seconds\":%.3f,\"cpu_per_million\":%.3f}\n", records, bytes,
+           wall, cpu, cpu * 1e6 / (double)(records ? records : 1));
     fflush(stdout);
     _Exit(0);
 }

@@ -57,7 +57,18 @@ class Node:
         self.process.wait(30)
 
 
+def make_topic(args, binary):
+    """A node makes the topics that it reads."""
+    path = tempfile.mkdtemp(prefix="freshet-bench-")
+    node = Node(binary, args.brokers, path)
+    while not node.call("AdminService/Status", {})["ready"]:
+        time.sleep(0.05)
+    node.stop()
+    shutil.rmtree(path)
+
+
 def load(args, binary):
+    make_topic(args, binary)
     writer = subprocess.Popen([os.path.join(args.build, "tests", "bench", "w1"), str(args.events)], stdout=subprocess.PIPE)
     subprocess.run([binary, "produce", "--brokers", args.brokers, "--topic", args.topic, "--format", "pb", "-"], stdin=writer.stdout,
                    check=True)

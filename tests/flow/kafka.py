@@ -79,7 +79,7 @@ def consume_all(brokers, topic):
         consumer.assign([TopicPartition(topic, number, 0) for number in ends])
         wanted = sum(ends.values())
         while wanted > 0:
-            messages = consumer.consume(10_000, timeout=30)
+            messages = consumer.consume(min(wanted, 10_000), timeout=30)
             assert messages, f"{wanted} messages of {topic} did not come"
             for message in messages:
                 assert not message.error(), message.error()

@@ -354,7 +354,8 @@ class Oracle:
         self.read_rows(reply, items, of_items, time_ms)
         for name in fields:
             field = name.partition(".")[2]
-            reply.item_fields[name] = [self.remembered(item_id, field, time_ms) for item_id in item_ids]
+            values = [self.remembered(item_id, field, time_ms) for item_id in item_ids]
+            reply.item_fields[name] = [room_id] * len(values) if room_id and field == "room_id" else values
         return reply
 
     def item_ids_of(self, item_id, user_id, room_id, time_ms):

@@ -28,7 +28,7 @@ entities:
   item: { key: [item_id] }
 features:
   item_watches: { entity: item, actions: [watch], aggregate: count, windows: [1m, 1h] }
-  item_seconds: { entity: item, actions: [watch], aggregate: sum, of: value, windows: [1h], emit: [value, n] }
+  item_seconds: { entity: item, actions: [watch], aggregate: sum, of: value, windows: [1h] }
   user_recent:  { entity: user, actions: [watch, like], aggregate: last, limit: 5, fields: [item_id, action, ts_ms, value] }
 feature_sets:
   small: { user: [user_recent], item: [item_watches] }

@@ -10,13 +10,14 @@ import oracle
 import settings
 from node import run_cli
 
-KEPT_RECORDS = 100_000  # the mock keeps so many per partition, or 5 MiB
+KEPT_BYTES = 5 << 20  # what the mock keeps of a partition, as compressed by the producer
+TEXT_BYTES = 60  # that no producer can compress away
 
 
 def slow_catalogue():
     """So many features that applying is slower than loading."""
     features = {}
-    for number in range(120):
+    for number in range(400):
         features[f"slow_{number}"] = {
             "entity": ("item", "user")[number % 2], "where": f"value + {number} * duration_s >= {number}", "aggregate": "sum",
             "of": "value", "windows": ["1m", "5m", "1h", "24h", "7d"],
@@ -27,10 +28,11 @@ def slow_catalogue():
 def write_log(path, count):
     dice = random.Random(1)
     with gzip.open(path, "wt", compresslevel=1) as file:
-        file.write("user_id,item_id,ts_ms,action,value,event_id\n")
+        file.write("user_id,item_id,ts_ms,action,value,event_id,text\n")
         for number in range(count):
             user, item = int(dice.paretovariate(0.4)) % 5_000 + 1, int(dice.paretovariate(0.4)) % 3_000 + 1
-            file.write(f"{user},{item},{1_700_000_000_000 + number * 20},watch,{dice.randint(0, 60)},{number + 1}\n")
+            text = dice.randbytes(TEXT_BYTES).hex()
+            file.write(f"{user},{item},{1_700_000_000_000 + number * 20},watch,{dice.randint(0, 60)},{number + 1},{text}\n")
 
 
 def status_of_partitions(node):
@@ -38,7 +40,7 @@ def status_of_partitions(node):
 
 
 def test_a_log_larger_than_the_broker_keeps_is_applied_whole(binary, make_node, tmp_path):
-    count = 3 * KEPT_RECORDS // 2
+    count = 3 * KEPT_BYTES // TEXT_BYTES // 2
     write_log(tmp_path / "log.csv.gz", count)
     node = make_node(settings.configuration("embedded", partitions=1, catalogue=slow_catalogue(), lanes=1)).start()
     done = run_cli(
@@ -57,7 +59,8 @@ def test_a_consumer_slower_than_the_loader_loses_nothing(make_node, data):
     node = make_node(settings.configuration("embedded", format="json", catalogue=slow_catalogue(), lanes=1)).start()
     dice = random.Random(2)
     events = logs.shuffled(logs.read_events(logs.Taobao, data), seed=6)
-    kafka.produce(node.brokers, "freshet.events", ((logs.key_of(event), logs.json_of(event, dice)) for event in events))
+    records = [(logs.key_of(event), logs.json_of(event, dice)) for event in events]
+    kafka.produce(node.brokers, "freshet.events", records)
     behind = len(events) - node.applied()
     node.wait_applied(len(events))
     assert behind > 0, "the consumer was to be slower than the loader"

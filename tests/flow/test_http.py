@@ -59,7 +59,7 @@ def check_every_field(descriptor, printed):
 FULL = {
     "userId": str(LARGE_ID),
     "itemIds": [1, "2", 3, 99],
-    "features": ["user_recent", "item_watch_time", "item.creator_id", "user_in_category"],
+    "features": ["user_recent", "item_watch_time", "item.creator_id", "item.category_id"],
 }
 
 
@@ -120,7 +120,7 @@ def test_the_columns_of_a_feature_set(make_node):
     assert list(reply.item_columns) == ["item_watches.1m", "item_watches.1h"]
     assert [sequence.name for sequence in reply.sequences] in ([], ["user_recent"])
     reply = node.get_features(feature_set="small", features=["item_seconds.1h"], item_ids=[1])
-    assert list(reply.item_columns) == ["item_watches.1m", "item_watches.1h", "item_seconds.1h", "item_seconds.1h.n"]
+    assert list(reply.item_columns) == ["item_watches.1m", "item_watches.1h", "item_seconds.1h"]
 
 
 def test_describe_tells_the_catalogue(node):

@@ -94,7 +94,7 @@ def test_in_the_middle_of_ingest_nothing_is_lost(make_node, real_kafka, data):
 
 def test_idle_and_with_open_connections(make_node):
     node = make_node(settings.configuration("embedded", catalogue=settings.TINY))
-    for _ in range(5):
+    for _ in range(2):
         node.start()
         host, _, port = node.api.rpartition(":")
         idle = socket.create_connection((host, int(port)))

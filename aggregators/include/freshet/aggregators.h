@@ -43,7 +43,10 @@ void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buf
 
 struct agg;
 
-/* The codec to open the store with; borrows the catalogue, which must outlive the store. */
+/*
+ * The codec to open the store with. It borrows the catalogue, also after agg_open() took that over; the store calls it last
+ * before agg_close(): no lane, reader, epoch or scan may come after that, only store_close().
+ */
 struct store_codec agg_codec(struct agg_catalogue *catalogue);
 
 /*
@@ -72,13 +75,18 @@ struct agg_tally { /* of one batch, added to */
     uint64_t corrupt; /* shares dropped because the entity is quarantined */
 };
 
-/* Finds the keys that events[0..count) touch and loads those that only the disk has. Outside the gate; blocks on the disk. */
+/*
+ * Finds the keys that events[0..count) touch and loads those that only the disk has. Outside the gate; blocks on the disk.
+ * FR_EXHAUSTED: more events than the lane was made for. Call it before each agg_batch_apply(), with the same events.
+ */
 FR_CHECKED bool agg_batch_load(struct agg_lane *lane, const struct proto_event *events, int count, struct fr_err *err);
 
 /*
  * Applies the same events: users first, which drops duplicates, then every other entity, each locked once. Inside the gate.
  * `horizon_ms`: state older than what a read at this time can see is merged, pruned and forgotten (S − max_future; S in event
- * mode; never goes back). outcomes[i] says what became of events[i]. Out of memory: FR_EXHAUSTED, nothing of the batch applied.
+ * mode; never goes back; a read's time_ms must not be below it). outcomes[i] says what became of events[i].
+ * FR_EXHAUSTED: more events than the lane was made for, nothing applied. FR_UNAVAILABLE: out of memory in the middle; what is
+ * in memory is spoiled, must not become an epoch, and the node has to restart from the last one, which is exact.
  */
 FR_CHECKED bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, int count, int64_t horizon_ms,
                                 enum agg_outcome *outcomes, struct agg_tally *tally, struct fr_err *err);
@@ -90,8 +98,9 @@ struct agg_plan;
 
 /*
  * Compiles `feature_set` ("" for none) followed by names[0..count): "f", "f.window", companions, "item.creator_id". Neither: every
- * feature of the catalogue. Unknown names are FR_BAD_INPUT with the nearest; so is a name that has no place in a matrix.
- * Plans are cached by what was asked: the result is shared and belongs to `agg`.
+ * feature of the catalogue. A `last` feature becomes a sequence, not a column. Unknown names are FR_BAD_INPUT with the nearest.
+ * Plans are cached by what was asked: the result is shared and belongs to `agg`. FR_EXHAUSTED: clients asked for too many
+ * different lists.
  */
 FR_CHECKED bool agg_plan_get(struct agg *agg, const char *feature_set, char *const *names, int count,
                              const struct agg_plan **plan, struct fr_err *err);
@@ -115,9 +124,13 @@ struct agg_values { /* one Field of a reply: exactly one of the three arrays is 
     int count;
 };
 
+/*
+ * One for each `last` feature of the user, empty for an unknown one; of the other entities one for each feature and distinct key
+ * that the rows name.
+ */
 struct agg_sequence {
     const char *name;
-    uint64_t key;
+    uint64_t key; /* the entity's; of a composite key the first id that is not the user's */
     uint32_t *rows; /* item rows served; none for a user's */
     int row_count;
     struct agg_values *fields;

@@ -36,7 +36,7 @@ uint64_t fr_text_hash(const void *bytes, size_t length, uint64_t seed);
 /* True for well-formed UTF-8 (no surrogates, no overlong forms). */
 bool fr_text_is_utf8(struct fr_slice text);
 
-/* The name of `names` nearest to `text` by edit distance, or NULL when none is near enough to be meant. */
+/* The name of `names` nearest to `text` by edit distance, else one that begins with it; NULL when none can be meant. */
 const char *fr_text_nearest(struct fr_slice text, const char *const *names, int count);
 
 /* Equal without regard to ASCII case. */

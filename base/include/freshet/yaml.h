@@ -75,7 +75,10 @@ bool fr_yaml_size(struct fr_yaml *map, const char *key, uint64_t least, uint64_t
 bool fr_yaml_choice(struct fr_yaml *map, const char *key, const char *const *names, int count, int *index,
                     struct fr_diagnostics *diagnostics);
 
-/* Tells every entry of `map` that nobody read as an unknown key, with the nearest of those that were asked for or `known`. */
+/*
+ * Tells every entry of `map` that nobody read as an unknown key, with the nearest of those that were asked for or `known`; and that
+ * it is no map, when it is none. NULL (absent) is fine.
+ */
 void fr_yaml_finish(struct fr_yaml *map, const char *where, const char *const *known, int known_count,
                     struct fr_diagnostics *diagnostics);
 

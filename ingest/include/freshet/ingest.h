@@ -46,7 +46,10 @@ struct ingest_sink {
     void *user;
     /* Once, before any `start`: the id of the cluster that answered. False refuses it: the error goes to `fatal`. */
     bool (*cluster)(void *user, const char *cluster_id, struct fr_err *err);
-    /* For each partition, once, as it is found: the next offset, or −1 where it is unknown (options.start decides). */
+    /*
+     * For each partition, once, as it is found: the next offset, or −1 where it is unknown (options.start decides). Where it then
+     * begins elsewhere than said here, the first batch of the partition is an advance without records to there.
+     */
     int64_t (*start)(void *user, int partition, const char *topic, int32_t number);
     /* From a lane. False with FR_EXHAUSTED: the same batch comes again after a pause; anything else: to `fatal`, lanes stop. */
     bool (*batch)(void *user, const struct ingest_batch *batch, struct fr_err *err);
@@ -82,7 +85,10 @@ struct ingest;
  */
 FR_CHECKED bool ingest_open(const struct ingest_options *options, struct ingest **ingest, struct fr_err *err);
 
-/* No `batch` starts after it returns; waits for those that run. Broker state does not matter. From any one thread. */
+/*
+ * No `batch` starts after it returns; waits for those that run. Broker state does not matter. Dead letters can still be flushed and
+ * offsets committed. From any one thread, but not from a callback of the sink.
+ */
 void ingest_stop(struct ingest *ingest);
 
 /*
@@ -154,11 +160,15 @@ FR_CHECKED bool ingest_producer_open(const struct ingest_producer_options *optio
 
 /*
  * Queues a copy; waits while the queue is full or the pace says so. Fails when an earlier record was refused for good (the
- * message names topic and why). One thread.
+ * message names topic and why; told once, and this record is not queued), or with FR_EXHAUSTED when the pace's group has not moved
+ * for 30 s (it may be sent again). One thread.
  */
 FR_CHECKED bool ingest_producer_send(struct ingest_producer *producer, const struct ingest_record *record, struct fr_err *err);
 
-/* Waits until all is acknowledged. FR_UNAVAILABLE after `timeout_ms`. */
+/*
+ * Waits until all is acknowledged. FR_UNAVAILABLE after `timeout_ms`; FR_CORRUPT when the embedded broker dropped something that the
+ * pace's group had not read.
+ */
 FR_CHECKED bool ingest_producer_flush(struct ingest_producer *producer, int timeout_ms, struct fr_err *err);
 
 /* Records acknowledged so far. */

@@ -108,6 +108,9 @@ struct server_options {
     void *is_serving_user;
 };
 
+/* Whether `text` is an address that can be listened at ("" is: none); the message names `key`. Opens nothing; any thread. */
+FR_CHECKED bool server_address_check(const char *text, const char *key, struct fr_err *err);
+
 struct server;
 
 /* Binds and listens; nothing is accepted yet. FR_BAD_CONFIG: the address is busy or wrong; it says which key to change. */

@@ -21,7 +21,7 @@
 enum { NODE_BATCH_MAX = 512 };
 
 struct node {
-    char directory[64];
+    char directory[256];
     char *text;
     struct agg_dedupe dedupe;
     struct fr_metrics *metrics;
@@ -80,11 +80,19 @@ static inline void node_stop(struct node *node)
     store_close(node->store);
 }
 
+static inline void directory_make(char directory[256])
+{
+    const char *parent = getenv("TMPDIR");
+
+    snprintf(directory, 256, "%s/freshet-aggregators-XXXXXX", parent ? parent : P_tmpdir);
+    assert_non_null(mkdtemp(directory));
+}
+
 static inline struct node node_new(const char *text, struct agg_dedupe dedupe)
 {
-    struct node node = {.directory = "/tmp/freshet-test-XXXXXX", .dedupe = dedupe, .text = strdup(text)};
+    struct node node = {.dedupe = dedupe, .text = strdup(text)};
 
-    assert_non_null(mkdtemp(node.directory));
+    directory_make(node.directory);
     node.metrics = fr_metrics_new();
     node.arena = fr_arena_new(64 << 20);
     node_start(&node);
@@ -173,7 +181,7 @@ static inline const struct agg_plan *node_plan(struct node *node, const char *se
 
 static inline struct agg_reply node_read(struct node *node, const struct agg_plan *plan, const struct agg_request *request)
 {
-    struct agg_reply reply;
+    struct agg_reply reply = {0};
     struct fr_err err;
 
     fr_arena_reset(node->arena, 1 << 20);
@@ -197,7 +205,7 @@ static inline float node_value(struct node *node, const char *name, uint64_t use
 
 static inline struct agg_digest node_digest(struct node *node, int64_t time_ms)
 {
-    struct agg_digest digest;
+    struct agg_digest digest = {0};
     struct fr_err err;
 
     if (!agg_digest(node->agg, time_ms, &digest, &err))

@@ -125,8 +125,8 @@ static inline void stream_windows(struct stream_feature *feature, struct rng *rn
 
 static inline void stream_fields(struct stream_feature *feature, struct rng *rng)
 {
-    static const int fields[] = {PROTO_FIELD_ITEM_ID,  PROTO_FIELD_ACTION,     PROTO_FIELD_TS_MS,  PROTO_FIELD_VALUE,
-                                 PROTO_FIELD_EVENT_ID, PROTO_FIELD_CREATOR_ID, PROTO_FIELD_REGION, PROTO_FIELD_DURATION_S,
+    static const int fields[] = {PROTO_FIELD_ITEM_ID,  PROTO_FIELD_ACTION,     PROTO_FIELD_TS_MS,   PROTO_FIELD_VALUE,
+                                 PROTO_FIELD_EVENT_ID, PROTO_FIELD_CREATOR_ID, PROTO_FIELD_REGION,  PROTO_FIELD_DURATION_S,
                                  PROTO_FIELD_SCENE,    PROTO_FIELD_REQUEST_ID, PROTO_FIELD_POSITION};
     int most = 1 + (int)rng_below(rng, 5);
 
@@ -147,11 +147,11 @@ static inline void stream_print(struct stream_catalogue *catalogue)
     char *at = catalogue->text;
     size_t room = sizeof catalogue->text;
 
-#define PRINT(...)                                                                                                                 \
-    do {                                                                                                                           \
-        int length = snprintf(at, room, __VA_ARGS__);                                                                              \
-        at += length;                                                                                                              \
-        room -= (size_t)length;                                                                                                    \
+#define PRINT(...)                                                                                                             \
+    do {                                                                                                                       \
+        int length = snprintf(at, room, __VA_ARGS__);                                                                          \
+        at += length;                                                                                                          \
+        room -= (size_t)length;                                                                                                \
     } while (0)
     PRINT("entities:\n");
     for (int i = 0; i < STREAM_ENTITIES; i++) {

@@ -66,8 +66,8 @@ static void feed_apply(const struct feed *feed, struct node *node, int batch_mos
 /* Lists start long ago and nothing falls out of them: every duplicate finds its id. */
 static const struct agg_dedupe keep_all = {.ids = 4096, .horizon_ms = INT64_C(86400000) * 3000};
 
-static struct agg_digest digest_of(const char *text, const struct feed *feed, int batch_most, int prune_one_in, int restart_one_in,
-                                   struct rng *rng)
+static struct agg_digest digest_of(const char *text, const struct feed *feed, int batch_most, int prune_one_in,
+                                   int restart_one_in, struct rng *rng)
 {
     struct node node = node_new(text, keep_all);
     struct agg_digest digest;

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { STREAMS_A_CATALOGUE = 40, CATALOGUES = 26, ITEMS = 7, READS = 4 };
+enum { STREAMS_A_CATALOGUE = 40, CATALOGUES = 26, ITEMS = 7, READS = 5 };
 
 struct oracle {
     const struct stream_catalogue *catalogue;
@@ -100,7 +100,8 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
-static float oracle_value(const struct oracle *oracle, const struct stream_feature *feature, int64_t window_ms, const uint64_t *ids)
+static float oracle_value(const struct oracle *oracle, const struct stream_feature *feature, int64_t window_ms,
+                          const uint64_t *ids)
 {
     static const int64_t levels[] = {86400000, 21600000, 3600000, 600000, 60000, 10000, 1000};
     const struct stream_entity *entity = &oracle->catalogue->entities[feature->entity];
@@ -182,8 +183,8 @@ static int oracle_sequence(const struct oracle *oracle, const struct stream_feat
 /* ---- the comparison ---- */
 
 /* The ids of a row's entity, from the item's remembered attributes and the request. */
-static void row_ids(const struct oracle *oracle, const struct stream_entity *entity, const struct agg_request *request, uint64_t item,
-                    uint64_t *ids)
+static void row_ids(const struct oracle *oracle, const struct stream_entity *entity, const struct agg_request *request,
+                    uint64_t item, uint64_t *ids)
 {
     for (int i = 0; i < entity->key_count; i++) {
         switch (entity->key[i]) {
@@ -201,8 +202,8 @@ static void row_ids(const struct oracle *oracle, const struct stream_entity *ent
     }
 }
 
-static void check_value(const struct oracle *oracle, const struct stream_feature *feature, int64_t window_ms, const uint64_t *ids,
-                        float ours)
+static void check_value(const struct oracle *oracle, const struct stream_feature *feature, int64_t window_ms,
+                        const uint64_t *ids, float ours)
 {
     float theirs = oracle_value(oracle, feature, window_ms, ids);
 
@@ -216,7 +217,8 @@ static bool is_of_user(const struct stream_entity *entity)
     return entity->key_count == 1 && entity->key[0] == PROTO_FIELD_USER_ID;
 }
 
-static void check_columns(const struct oracle *oracle, const struct agg_request *request, const struct agg_reply *reply, int width)
+static void check_columns(const struct oracle *oracle, const struct agg_request *request, const struct agg_reply *reply,
+                          int width)
 {
     uint64_t user[3] = {request->user_id};
     int user_column = 0, item_column = 0;
@@ -337,8 +339,8 @@ static void check_at(struct node *node, const struct agg_plan *plan, const struc
                      uint64_t room)
 {
     uint64_t items[ITEMS] = {base + 2, base + 1, 0, base + 3, base + 1, base + 900, base + 4};
-    struct agg_request request = {.user_id = user, .item_ids = items, .item_count = ITEMS, .room_id = room,
-                                  .time_ms = oracle->time_ms};
+    struct agg_request request = {
+        .user_id = user, .item_ids = items, .item_count = ITEMS, .room_id = room, .time_ms = oracle->time_ms};
     struct agg_reply reply = node_read(node, plan, &request);
     const char *const *columns;
 
@@ -348,8 +350,8 @@ static void check_at(struct node *node, const struct agg_plan *plan, const struc
 }
 
 /* All of it at some moments from `from_ms` on. */
-static void check_stream(struct node *node, const struct stream_catalogue *catalogue, const struct stream *stream, int64_t from_ms,
-                         struct rng *rng)
+static void check_stream(struct node *node, const struct stream_catalogue *catalogue, const struct stream *stream,
+                         int64_t from_ms, struct rng *rng)
 {
     static const int64_t later_ms[] = {1, 37000, 600000, 7200000, 90000000, INT64_C(3000000000)};
     char *names[STREAM_FEATURES + 4] = {"item.creator_id", "item.room_id", "item.category_id", "item.duration_s"};
@@ -370,6 +372,12 @@ static void check_stream(struct node *node, const struct stream_catalogue *catal
         uint64_t user = stream->base + (uint64_t)rng_below(rng, 5);
 
         oracle.time_ms = i == 0 ? from_ms : (i == 1 ? greatest_ms : greatest_ms + rng_below(rng, later_ms[rng_below(rng, 6)]));
+        if (i == READS - 1) { /* the very moment at which something is gone */
+            int64_t edge_ms = stream->events[rng_below(rng, stream->count)].ts_ms - rng_below(rng, 2) +
+                              catalogue->entities[rng_below(rng, STREAM_ENTITIES)].retention_ms;
+
+            oracle.time_ms = edge_ms > greatest_ms ? edge_ms : greatest_ms;
+        }
         check_at(node, plan, &oracle, stream->base, user == stream->base ? 0 : user,
                  rng_one_in(rng, 3) ? stream->base + (uint64_t)rng_below(rng, 3) : 0);
     }

@@ -204,6 +204,7 @@ static void the_nearest_name_is_the_one_meant(void **state)
     assert_string_equal(fr_text_nearest(fr_slice_of("acitons"), names, 5), "actions");
     assert_string_equal(fr_text_nearest(fr_slice_of("Agregate"), names, 5), "aggregate");
     assert_string_equal(fr_text_nearest(fr_slice_of("fo"), names, 5), "of");
+    assert_string_equal(fr_text_nearest(fr_slice_of("agg"), names, 5), "aggregate");
     assert_null(fr_text_nearest(fr_slice_of("horizon"), names, 5));
     assert_null(fr_text_nearest(fr_slice_of(""), names, 5));
     assert_null(fr_text_nearest(fr_slice_of("windows"), NULL, 0));

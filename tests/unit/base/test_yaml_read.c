@@ -158,9 +158,20 @@ static void a_map_that_was_read_whole_is_finished_silently(void **state)
     fr_yaml_get(document.root, "a");
     fr_yaml_get(document.root, "b");
     fr_yaml_finish(document.root, "", NULL, 0, &document.diagnostics);
-    fr_yaml_finish(document.root->values[0], NULL, NULL, 0, &document.diagnostics);
     fr_yaml_finish(NULL, NULL, NULL, 0, &document.diagnostics);
     assert_int_equal(document.diagnostics.count, 0);
+    document_free(&document);
+}
+
+static void what_should_be_a_map_and_is_not_is_told(void **state)
+{
+    struct document document = document_of("node: x\nstore: [1]\n");
+
+    (void)state;
+    fr_yaml_finish(fr_yaml_get(document.root, "node"), "node", NULL, 0, &document.diagnostics);
+    fr_yaml_finish(fr_yaml_get(document.root, "store"), "store", NULL, 0, &document.diagnostics);
+    assert_string_equal(document_mistakes(&document), "f.yaml:1:7: node: a text is not a map; write { key: value }\n"
+                                                      "f.yaml:2:8: store: a list is not a map; write { key: value }\n");
     document_free(&document);
 }
 
@@ -168,6 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_absent_keeps_its_default),
+        cmocka_unit_test(what_should_be_a_map_and_is_not_is_told),
         cmocka_unit_test(typed_reads_give_the_value),
         cmocka_unit_test(a_wrong_type_is_told_with_what_is_right),
         cmocka_unit_test(a_value_out_of_range_is_told_with_the_range),

@@ -238,6 +238,7 @@ static void a_mistake_names_the_place_and_the_mend(void **state)
     assert_has(mistake("a=attributes"), "attributes.NAME");
     assert_has(mistake("a=item_id,b=item_id"), "mapped twice");
     assert_has(mistake("'live=scene"), "never closed");
+    assert_has(mistake("a=attributes.\xff"), "UTF-8");
     assert_string_equal(mistake("a=action(1:like),b=action(1:share),c=attributes.x,d=attributes.y"), "none");
 }
 

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { LANES = 4, BATCHES = 2000, BATCH = 32, ENTITIES = 20000 }; /* enough that lanes meet the committer */
+enum { LANES = 4, BATCHES = 1000, BATCH = 32, ENTITIES = 20000 }; /* enough that lanes meet the committer */
 
 struct lane {
     pthread_t thread;

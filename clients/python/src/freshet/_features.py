@@ -1,0 +1,144 @@
+"""A reply of GetFeatures as numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Union
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from . import _packed
+from ._errors import Error
+from .v1 import feature_pb2
+
+FloatArray = npt.NDArray[np.float32]
+ValueArray = Union[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+_USER_VALUES = feature_pb2.GetFeaturesResponse.USER_VALUES_FIELD_NUMBER
+_ITEM_VALUES = feature_pb2.GetFeaturesResponse.ITEM_VALUES_FIELD_NUMBER
+_ITEM_PRESENT = feature_pb2.GetFeaturesResponse.ITEM_PRESENT_FIELD_NUMBER
+_LARGE = {_USER_VALUES: "<f4", _ITEM_VALUES: "<f4", _ITEM_PRESENT: "u1"}
+
+# An empty field does not show its type; the catalogue fixes it by name.
+_INTS = {"action", "scene", "ts_ms", "position"}
+_NUMBERS = {"value", "duration_s"}
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """A sequence: parallel arrays, newest first. Ids are uint64, actions, times and counts int64, other numbers float64.
+
+    A sequence of the user serves the whole reply: `key` is 0 and `rows` empty. A match sequence has the `key` it was matched by
+    and the item `rows` that have it.
+    """
+
+    name: str
+    key: int
+    rows: npt.NDArray[np.uint32]
+    fields: dict[str, ValueArray]
+
+    def __len__(self) -> int:
+        return max(map(len, self.fields.values()), default=0)
+
+    def __getitem__(self, field: str) -> ValueArray:
+        return self.fields[field]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The features of a user and of items, as of one moment of one node.
+
+    The arrays are read-only, and those of floats are views of the reply's bytes: copy what you mean to change, or to keep when
+    the rest may go.
+    """
+
+    user: dict[str, float]
+    user_columns: tuple[str, ...]
+    user_values: FloatArray
+    user_present: bool
+    items: FloatArray  # a row an item, in the order asked for
+    item_columns: tuple[str, ...]
+    item_present: npt.NDArray[np.bool_]
+    item_fields: dict[str, ValueArray]  # "item.creator_id": a value an item
+    sequences: list[Sequence]
+    stream_time_ms: int
+    applied_lag_ms: int
+    request_id: int
+
+    def column(self, name: str) -> FloatArray:
+        """One column of `items`: a value an item."""
+        try:
+            return self.items[:, self.item_columns.index(name)]
+        except ValueError:
+            raise KeyError(name) from None
+
+    @classmethod
+    def decode(cls, data: bytes) -> Features:
+        """Reads an encoded GetFeaturesResponse."""
+        try:
+            return cls._of(*_parse(data))
+        except (DecodeError, ValueError) as failure:
+            raise Error(grpc.StatusCode.INTERNAL, f"the reply cannot be read: {failure}") from failure
+
+    @classmethod
+    def _of(cls, reply: feature_pb2.GetFeaturesResponse, large: dict[int, npt.NDArray[Any]]) -> Features:
+        user_columns, item_columns = tuple(reply.user_columns), tuple(reply.item_columns)
+        user_values, item_present = large[_USER_VALUES], large[_ITEM_PRESENT]
+        if len(user_values) != len(user_columns):
+            raise ValueError(f"{len(user_values)} values for {len(user_columns)} user columns")
+        return cls(
+            user=dict(zip(user_columns, user_values.tolist())),
+            user_columns=user_columns,
+            user_values=user_values,
+            user_present=reply.user_present,
+            items=large[_ITEM_VALUES].reshape(len(item_present), len(item_columns)),
+            item_columns=item_columns,
+            item_present=item_present,
+            item_fields=_fields(reply.item_fields),
+            sequences=[
+                Sequence(one.name, one.key, _frozen(np.array(one.rows, np.uint32)), _fields(one.fields))
+                for one in reply.sequences
+            ],
+            stream_time_ms=reply.stream_time_ms,
+            applied_lag_ms=reply.applied_lag_ms,
+            request_id=reply.request_id,
+        )
+
+
+def _parse(data: bytes) -> tuple[feature_pb2.GetFeaturesResponse, dict[int, npt.NDArray[Any]]]:
+    """The message without its large arrays, and these."""
+    parts = _packed.cut(data, _LARGE)
+    if parts is not None:
+        rest, views = parts
+        large = {field: views.get(field, np.empty(0, dtype)) for field, dtype in _LARGE.items()}
+        if not (large[_ITEM_PRESENT] > 1).any():  # else a varint of more than one byte, or a bool that is not 0 or 1
+            large[_ITEM_PRESENT] = large[_ITEM_PRESENT].view(np.bool_)
+            return feature_pb2.GetFeaturesResponse.FromString(rest), {field: _frozen(array) for field, array in large.items()}
+    reply = feature_pb2.GetFeaturesResponse.FromString(data)
+    return reply, {
+        _USER_VALUES: _frozen(np.array(reply.user_values, "<f4")),
+        _ITEM_VALUES: _frozen(np.array(reply.item_values, "<f4")),
+        _ITEM_PRESENT: _frozen(np.array(reply.item_present, np.bool_)),
+    }
+
+
+def _fields(fields: Iterable[feature_pb2.Field]) -> dict[str, ValueArray]:
+    return {field.name: _frozen(_values(field)) for field in fields}
+
+
+def _values(field: feature_pb2.Field) -> ValueArray:
+    kind = field.name.rpartition(".")[2]
+    if field.ints or (kind in _INTS and not field.ids and not field.numbers):
+        return np.array(field.ints, np.int64)
+    if field.numbers or (kind in _NUMBERS and not field.ids):
+        return np.array(field.numbers, np.float64)
+    return np.array(field.ids, np.uint64)
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.flags.writeable = False
+    return array

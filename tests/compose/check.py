@@ -1,0 +1,210 @@
+"""docker-compose.yml from `up` to `down -v`: events in from outside, features out, faults between, every count exact.
+
+usage: check.py COMPOSE TOP; run by tests/compose/run.
+"""
+
+import json
+import pathlib
+import re
+import sys
+import time
+import traceback
+
+import stack
+import traffic
+from stack import wait_for
+
+BATCH, RATE = 4000, 1000
+NAMED_LATER = {"freshet_ingest_gap_events_total"}  # by partition, from the first one on
+BEGUN_S = time.monotonic()
+
+
+def say(what):
+    print(f"compose: check {time.monotonic() - BEGUN_S:5.1f} s  {what}", flush=True)
+
+
+def read_http1_json(under_test, request):
+    return under_test.json("api", "/freshet.v1.FeatureService/GetFeatures", request)
+
+
+# How features are read from outside: a function of the stack and a GetFeaturesRequest as JSON has it, to the response likewise.
+READERS = (("HTTP/1.1 JSON", read_http1_json),)
+
+
+def check_served(under_test, sent):
+    """Every reader gets what was produced, for every user and item; and nobody fell and was picked up on the way."""
+    for service in ("kafka", "freshet", "prometheus"):
+        assert under_test.inspect(service, "{{.RestartCount}}") == "0", f"{service} ended by itself; its log tells more"
+    for name, read in READERS:
+        for user, request in sent.requests():
+            try:
+                sent.check(user, read(under_test, request))
+            except AssertionError as error:
+                raise AssertionError(f"by {name}: {error}") from None
+
+
+def wait_applied(under_test, count):
+    """Until exactly so many records are finished and nothing waits."""
+
+    def is_done():
+        status = under_test.status()
+        now = int(status["appliedEvents"])
+        assert now <= count, f"{now} records applied, {count} produced"
+        return now == count and status["lagEvents"] == "0"
+
+    wait_for(is_done, lambda: f"{count} records applied: {under_test.status()}")
+
+
+def check_hardened(under_test):
+    node = under_test.container("freshet")
+    assert stack.inside(node, "id", "-u") == "10001"
+    assert stack.inside(node, "touch", "/usr/x") is None, "the root can be written"
+    assert stack.inside(node, "touch", "/tmp/x") is not None, "/tmp cannot be written"
+    process = stack.inside(node, "cat", "/proc/1/status")
+    assert "CapBnd:\t0000000000000000" in process and "NoNewPrivs:\t1" in process, process
+    assert under_test.inspect("freshet", "{{.HostConfig.Memory}}") == str(1 << 30)
+    for service in ("kafka", "freshet", "prometheus"):
+        ports = json.loads(under_test.inspect(service, "{{json .NetworkSettings.Ports}}"))
+        hosts = {bound["HostIp"] for bindings in ports.values() for bound in bindings or ()}
+        assert hosts == {"127.0.0.1"}, f"{service} is published at {hosts}"
+
+
+def produce(under_test, sent, count):
+    under_test.produced(under_test.producer(sent.lines(count)))
+    wait_applied(under_test, sent.records)
+    check_served(under_test, sent)
+
+
+def produce_garbage(under_test, sent):
+    """A record that is no event, by Kafka's own tool."""
+    tool = "/opt/kafka/bin/kafka-console-producer.sh --bootstrap-server kafka:9092 --topic freshet.events"
+    kafka = under_test.container("kafka")
+    assert stack.inside(kafka, "sh", "-c", f"echo 'no event' | {tool}") is not None
+    sent.records += 1
+    wait_applied(under_test, sent.records)
+    under_test.json("api", "/freshet.v1.AdminService/Checkpoint", {})  # dead letters are in Kafka before the epoch
+    tool = "/opt/kafka/bin/kafka-get-offsets.sh --bootstrap-server kafka:9092 --topic freshet.dead"
+    ends = stack.inside(kafka, *tool.split())
+    assert ends and sum(int(line.rsplit(":", 1)[1]) for line in ends.splitlines()) == 1, ends
+
+
+def produce_through(under_test, sent, service):
+    """Kills `service` in the middle of a batch and starts it again."""
+    before = sent.records
+    producer = under_test.producer(sent.lines(BATCH), RATE)
+    applied = wait_for(lambda: max(0, under_test.applied() - before - BATCH // 8), "events flow")
+    assert applied < BATCH // 2, "too late for a fault amid events"
+    under_test.kill(service)
+    killed_s = time.monotonic()
+    if service == "kafka":
+        wait_for(lambda: int(under_test.status()["staleMs"]) > 1000, lambda: f"stale: {under_test.status()}")
+        assert under_test.call("operations", "GET", "/readyz")[0] == 200, "reads go on without a broker, so it stays ready"
+        under_test.json("api", "/freshet.v1.FeatureService/GetFeatures", next(sent.requests())[1])
+    under_test.start(service)
+    started_s = time.monotonic()
+    under_test.wait_healthy(service)
+    healthy_s = time.monotonic()
+    under_test.produced(producer)
+    wait_applied(under_test, sent.records)
+    done_s = time.monotonic()
+    check_served(under_test, sent)
+    away, well, all_applied = started_s - killed_s, healthy_s - started_s, done_s - healthy_s
+    say(f"{service} away for {away:.1f} s, healthy {well:.1f} s after its start, all applied {all_applied:.1f} s later")
+
+
+def simulate(under_test, sent):
+    """The profile's own service, for a while."""
+    under_test.compose("--profile", "simulate", "up", "-d", "--no-build", "simulate")
+    wait_for(lambda: under_test.applied() > sent.records + 1000, "simulated events flow")
+    container = under_test.container("simulate")
+    stack.command("docker", "stop", "-t", "30", container)
+    said = stack.command("docker", "logs", container)
+    assert under_test.inspect("simulate", "{{.State.ExitCode}}") == "0", said
+    sent.records += int(re.search(r"produced (\d+) events", said)[1])
+    wait_applied(under_test, sent.records)
+    check_served(under_test, sent)
+
+
+def compare_digests(under_test):
+    """A second node, the image alone, reads all of it once more in other batches and without a fault."""
+    configuration = pathlib.Path(under_test.top, "ops/compose/freshet.yaml")
+    options = ("-d", "--network", f"{under_test.project}_default", "-v", f"{configuration}:/etc/freshet/freshet.yaml:ro")
+    settings = ("--set", "kafka.group=second", "--set", "kafka.dead_letters=", "--set", "node.lanes=1")
+    run = ("run", "--config", "/etc/freshet/freshet.yaml", *settings)
+    nodes = (under_test.container("freshet"), stack.command(*under_test.alone("second", *options), "freshet", *run))
+    applied = under_test.applied()
+
+    def has_all():
+        status = stack.inside(nodes[1], "freshet", "status", "--json")
+        return status and int(json.loads(status)["appliedEvents"]) == applied
+
+    wait_for(has_all, f"the second node has all {applied} events")
+    digests = [stack.inside(node, "freshet", "digest") for node in nodes]
+    assert digests[0] and digests[0] == digests[1], digests
+    stack.command("docker", "stop", nodes[1])
+    return digests[0]
+
+
+def check_prometheus(under_test, sent):
+    def sees():
+        up = under_test.query('up{job="freshet"}')
+        return list(up.values()) == [1] and list(under_test.query("freshet_applied_events").values()) == [sent.records]
+
+    wait_for(sees, lambda: f"Prometheus sees {sent.records} events: {under_test.query('freshet_applied_events')}")
+    groups = under_test.json("prometheus", "/api/v1/rules")["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) >= 5
+    for rule in rules:
+        assert rule["health"] == "ok", rule
+        for name in set(re.findall(r"freshet_\w+", rule["query"])) - NAMED_LATER:
+            assert under_test.query(name), f"{rule['name']} asks for {name}, and there is none"
+    assert "FreshetDeadLetters" in under_test.alerts(), under_test.alerts()
+    return len(rules)
+
+
+def stop_node(under_test):
+    """An orderly end, and Prometheus notices."""
+    under_test.compose("stop", "freshet")
+    assert under_test.inspect("freshet", "{{.State.ExitCode}}") == "0"
+    wait_for(lambda: "FreshetDown" in under_test.alerts(), "FreshetDown is pending")
+
+
+def check_all(under_test, sent):
+    under_test.compose("up", "-d", "--no-build")
+    under_test.wait_healthy("kafka", "freshet", "prometheus")
+    say("up and healthy")
+    check_hardened(under_test)
+    say("not root, no capabilities, a read-only root, published on the loopback only")
+    produce(under_test, sent, 1000)
+    say(f"{sent.records} events from outside, features read from outside by {', '.join(name for name, _ in READERS)}: exact")
+    produce_garbage(under_test, sent)
+    say("a record that is no event: dead letter, counted")
+    produce_through(under_test, sent, "kafka")
+    say(f"broker killed amid events and started: {sent.records} applied, exact")
+    produce_through(under_test, sent, "freshet")
+    say(f"node killed amid events and started: {sent.records} applied, exact")
+    simulate(under_test, sent)
+    say(f"profile simulate: {sent.records} applied, exact")
+    digest = compare_digests(under_test)
+    say(f"a second node that read it all at once has the same digest: {digest}")
+    rules = check_prometheus(under_test, sent)
+    say(f"prometheus: target up, freshet_applied_events {sent.records}, {rules} rules ask for what there is")
+    stop_node(under_test)
+    say("stopped: exit 0, FreshetDown is pending")
+    under_test.compose("--profile", "simulate", "down", "-v")
+    assert not under_test.left(), under_test.left()
+    say("down -v: nothing is left")
+
+
+def main():
+    under_test = stack.Stack(sys.argv[1], sys.argv[2])
+    try:
+        check_all(under_test, traffic.Traffic(seed=4))
+    except Exception:
+        print(under_test.logs(), traceback.format_exc(), sep="\n", flush=True)
+        say("failed")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
