@@ -22,22 +22,10 @@ NAMES = [*settings.CATALOGUE["features"], *ITEM_FIELDS]
 ITEMS = [*range(1, 61), 7, 0, compare.UNKNOWN_ID]
 
 
-def speaks_grpc(api):
-    with grpc.insecure_channel(api) as channel:
-        try:
-            channel.unary_unary("/freshet.v1.FeatureService/Describe")(b"", timeout=10)
-        except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.UNAVAILABLE, error  # no HTTP/2 there; any answer is gRPC
-            return False
-    return True
-
-
 @pytest.fixture
 def node(make_node):
     """A node with some of everything, idle; words as ids too."""
     node = make_node(settings.configuration("embedded")).start()
-    if not speaks_grpc(node.api):
-        pytest.skip("the node speaks no gRPC")
     events = [event for event in difficult_events(5, 2_000) if oracle.verdict(event) == "applied"]
     for number in range(1, 61):
         ids = {"user_id": logs.id_of("alice"), "item_id": logs.id_of(f"film é {number % 5}"), "creator_id": 7, "room_id": 3}
