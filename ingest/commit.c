@@ -1,49 +1,44 @@
 /*
- * The group's offsets, for lag tools only: what counts is in the sink. They go out by AlterConsumerGroupOffsets, which needs no
- * membership and leaves nothing behind that closing would have to wait for.
+ * The group's offsets, for lag tools only: what counts is in the sink. They go out by a client of their own, a consumer that never joins
+ * its group.
+ *
+ * Two traps of librdkafka 2.0.2, both measured: a consumer that is destroyed while a commit is under way and the coordinator is gone
+ * hangs, so that client is left to the end of the process then; and AlterConsumerGroupOffsets, which needs no such client,
+ * aborts the process when it timed out during an outage and the broker comes back (issue 4605), so it is not used.
  */
 #include "internal.h"
 
-enum { COMMITS_MAX = 4, COMMIT_MS = 5000 };
-
-bool ingest_commits__init(struct ingest_commits *commits, rd_kafka_t *client, struct fr_metrics *metrics)
+bool ingest_commits__init(struct ingest_commits *commits, const struct ingest_client *options, struct fr_metrics *metrics,
+                          struct fr_err *err)
 {
-    commits->client = client;
-    commits->answers = rd_kafka_queue_new(client);
+    if (!ingest_client__new(options, &commits->client, err))
+        return false;
+    commits->answers = rd_kafka_queue_new(commits->client);
     atomic_init(&commits->under_way, 0);
     commits->failures = fr_metrics_counter(metrics, "freshet_ingest_commit_failures_total", NULL,
                                            "Offsets of the group that could not be told to Kafka");
-    return commits->answers != NULL;
+    return commits->answers != NULL || fr_fail(err, FR_EXHAUSTED, "ingest: out of memory");
 }
 
 void ingest_commits__fini(struct ingest_commits *commits)
 {
-    if (commits->answers)
+    if (!commits->client)
+        return;
+    ingest_commits__serve(commits);
+    if (atomic_load(&commits->under_way) == 0) {
         rd_kafka_queue_destroy(commits->answers);
-    commits->answers = NULL;
-}
-
-static void send_request(struct ingest_commits *commits, const char *group, const rd_kafka_topic_partition_list_t *offsets)
-{
-    rd_kafka_AlterConsumerGroupOffsets_t *request = rd_kafka_AlterConsumerGroupOffsets_new(group, offsets);
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(commits->client, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
-
-    if (options) {
-        (void)rd_kafka_AdminOptions_set_request_timeout(options, COMMIT_MS, NULL, 0);
-        atomic_fetch_add(&commits->under_way, 1);
-        rd_kafka_AlterConsumerGroupOffsets(commits->client, &request, 1, options, commits->answers);
-        rd_kafka_AdminOptions_destroy(options);
+        rd_kafka_destroy_flags(commits->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     }
-    rd_kafka_AlterConsumerGroupOffsets_destroy(request);
+    commits->answers = NULL;
+    commits->client = NULL;
 }
 
-void ingest_commits__send(struct ingest_commits *commits, const char *group, struct ingest_parts *parts,
-                          const int64_t *next_offsets, int count)
+void ingest_commits__send(struct ingest_commits *commits, struct ingest_parts *parts, const int64_t *next_offsets, int count)
 {
     rd_kafka_topic_partition_list_t *offsets;
     int known = ingest_parts__count(parts);
 
-    if (atomic_load(&commits->under_way) >= COMMITS_MAX) {
+    if (atomic_load(&commits->under_way) > 0) {
         fr_counter_add(commits->failures, 1); /* the coordinator does not answer; the next epoch tells more anyway */
         return;
     }
@@ -55,29 +50,25 @@ void ingest_commits__send(struct ingest_commits *commits, const char *group, str
         if (next_offsets[i] >= 0)
             rd_kafka_topic_partition_list_add(offsets, part->source->name, part->number)->offset = next_offsets[i];
     }
-    if (offsets->cnt > 0)
-        send_request(commits, group, offsets);
+    if (offsets->cnt > 0) {
+        atomic_fetch_add(&commits->under_way, 1);
+        if (rd_kafka_commit_queue(commits->client, offsets, commits->answers, NULL, NULL) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            atomic_fetch_sub(&commits->under_way, 1);
+            fr_counter_add(commits->failures, 1);
+        }
+    }
     rd_kafka_topic_partition_list_destroy(offsets);
 }
 
 static bool is_failed(rd_kafka_event_t *event)
 {
-    const rd_kafka_AlterConsumerGroupOffsets_result_t *result = rd_kafka_event_AlterConsumerGroupOffsets_result(event);
-    const rd_kafka_group_result_t **groups;
-    size_t count = 0;
+    const rd_kafka_topic_partition_list_t *offsets = rd_kafka_event_topic_partition_list(event);
 
-    if (rd_kafka_event_error(event) || !result)
+    if (rd_kafka_event_error(event))
         return true;
-    groups = rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &count);
-    for (size_t i = 0; i < count; i++) {
-        const rd_kafka_topic_partition_list_t *partitions = rd_kafka_group_result_partitions(groups[i]);
-
-        if (rd_kafka_group_result_error(groups[i]))
+    for (int i = 0; offsets && i < offsets->cnt; i++)
+        if (offsets->elems[i].err)
             return true;
-        for (int k = 0; partitions && k < partitions->cnt; k++)
-            if (partitions->elems[k].err)
-                return true;
-    }
     return false;
 }
 
@@ -86,9 +77,11 @@ void ingest_commits__serve(struct ingest_commits *commits)
     rd_kafka_event_t *event;
 
     while ((event = rd_kafka_queue_poll(commits->answers, 0)) != NULL) {
-        if (is_failed(event))
-            fr_counter_add(commits->failures, 1);
-        atomic_fetch_sub(&commits->under_way, 1);
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT) {
+            if (is_failed(event))
+                fr_counter_add(commits->failures, 1);
+            atomic_fetch_sub(&commits->under_way, 1);
+        }
         rd_kafka_event_destroy(event);
     }
 }

@@ -119,7 +119,7 @@ static bool open_clients(struct ingest *ingest, struct fr_err *err)
                                      .properties = options->properties,
                                      .property_count = options->property_count,
                                      .queue_bytes = options->queue_bytes / (uint64_t)options->lanes};
-    struct ingest_client office = consumer;
+    struct ingest_client office = consumer, group = consumer;
 
     ingest->letters = ingest_letters__new(options->dead_letters, options->brokers, options->metrics);
     if (!ingest->letters)
@@ -130,9 +130,9 @@ static bool open_clients(struct ingest *ingest, struct fr_err *err)
     if (!ingest_client__new(&consumer, &ingest->consumer, err) || !ingest_client__new(&office, &ingest->office, err))
         return false;
     ingest_letters__set_client(ingest->letters, ingest->office);
-    if (!ingest_commits__init(&ingest->commits, ingest->office, options->metrics))
-        return fr_fail(err, FR_EXHAUSTED, "ingest: out of memory");
-    return true;
+    group.role = INGEST_GROUP;
+    group.group = options->group;
+    return ingest_commits__init(&ingest->commits, &group, options->metrics, err);
 }
 
 static bool start_threads(struct ingest *ingest, struct fr_err *err)
@@ -200,7 +200,8 @@ bool ingest_dead_letters_flush(struct ingest *ingest, int timeout_ms, struct fr_
 
 void ingest_offsets_commit(struct ingest *ingest, const int64_t *next_offsets, int count)
 {
-    ingest_commits__send(&ingest->commits, ingest->options.group, &ingest->parts, next_offsets, count);
+    if (ingest_is_connected(ingest))
+        ingest_commits__send(&ingest->commits, &ingest->parts, next_offsets, count);
 }
 
 /* The last commit is usually under way when a node closes; a moment lets lag tools see it. */

@@ -5,10 +5,10 @@
  *   lane     its queue of fetched records, its batch, and the parts it consumes
  *   part     one partition; it travels between helper and lane as a message, and only the one who holds it touches it, but for
  *            `seen`, which is shown to everybody under the lock of the table
- *   office   the producing client: dead letters, topic creation, and the group's offsets
+ *   office   the producing client: dead letters and topic creation
+ *   commits  the group's client, which only tells Kafka where we are
  *
- * Two clients, because a consumer with a group.id hangs in its close when a commit is under way and the coordinator is gone
- * (librdkafka 2.0.2, measured). Ours has no group: the offsets for lag tools go out by AlterConsumerGroupOffsets.
+ * The consumer has no group, and the group's client consumes nothing: what is wrong with a coordinator stays away from the events.
  */
 #ifndef FRESHET_INGEST_INTERNAL_H
 #define FRESHET_INGEST_INTERNAL_H
@@ -32,13 +32,14 @@ enum {
 
 /* ---- properties.c: configurations of clients ---- */
 
-enum ingest_role { INGEST_CONSUMER, INGEST_OFFICE, INGEST_PRODUCER, INGEST_BROKER };
+enum ingest_role { INGEST_CONSUMER, INGEST_GROUP, INGEST_OFFICE, INGEST_PRODUCER, INGEST_BROKER };
 
 struct ingest_client {
     enum ingest_role role;
     const char *brokers;
     const struct ingest_property *properties; /* the user's */
     int property_count;
+    const char *group; /* of a group's client */
     uint64_t queue_bytes; /* of a consumer: what one lane may have fetched and not read */
     void *opaque; /* given to `on_delivery` */
     void (*on_delivery)(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
@@ -205,10 +206,11 @@ struct ingest_commits {
     struct fr_counter *failures;
 };
 
-bool ingest_commits__init(struct ingest_commits *commits, rd_kafka_t *client, struct fr_metrics *metrics);
-void ingest_commits__fini(struct ingest_commits *commits);
-void ingest_commits__send(struct ingest_commits *commits, const char *group, struct ingest_parts *parts,
-                          const int64_t *next_offsets, int count);
+FR_CHECKED bool ingest_commits__init(struct ingest_commits *commits, const struct ingest_client *options,
+                                     struct fr_metrics *metrics, struct fr_err *err);
+void ingest_commits__fini(struct ingest_commits *commits); /* after the helper has ended */
+/* One at a time: while an answer is awaited nothing is sent, and that is counted. */
+void ingest_commits__send(struct ingest_commits *commits, struct ingest_parts *parts, const int64_t *next_offsets, int count);
 void ingest_commits__serve(struct ingest_commits *commits); /* takes the answers; the helper */
 
 /* ---- lane.c, batch.c ---- */

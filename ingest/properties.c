@@ -144,6 +144,8 @@ static bool set_role(rd_kafka_conf_t *conf, const struct ingest_client *client, 
     switch (client->role) {
     case INGEST_CONSUMER:
         return set_all(conf, consumer, sizeof consumer / sizeof *consumer, err) && set_bounds(conf, client, err);
+    case INGEST_GROUP:
+        return set(conf, "group.id", client->group, err) && set(conf, "enable.auto.commit", "false", err);
     case INGEST_OFFICE:
         return set_all(conf, office, sizeof office / sizeof *office, err);
     case INGEST_PRODUCER:
@@ -179,7 +181,8 @@ static bool set_users(rd_kafka_conf_t *conf, const struct ingest_client *client,
 
 bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, struct fr_err *err)
 {
-    rd_kafka_type_t type = client->role == INGEST_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER;
+    bool is_consumer = client->role == INGEST_CONSUMER || client->role == INGEST_GROUP;
+    rd_kafka_type_t type = is_consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char why[INGEST_ERROR_BYTES] = "";
 
