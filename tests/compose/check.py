@@ -4,8 +4,10 @@ usage: check.py COMPOSE TOP; run by tests/compose/run.
 """
 
 import json
+import os
 import pathlib
 import re
+import shutil
 import sys
 import time
 import traceback
@@ -27,8 +29,24 @@ def read_http1_json(under_test, request):
     return under_test.json("api", "/freshet.v1.FeatureService/GetFeatures", request)
 
 
+def grpcurl():
+    """The stock client, where the flow tests' Go programs are; mandatory in CI."""
+    cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
+    found = shutil.which("grpcurl") or shutil.which("grpcurl", path=os.path.join(cache, "freshet-tests", "go"))
+    if not found:
+        assert os.environ.get("CI") != "true", "grpcurl is missing; tests/flow/run builds it with Go"
+        say("skipped: features over gRPC: grpcurl is missing; tests/flow/run builds it with Go")
+    return found
+
+
+def read_grpc(under_test, request):
+    command = [GRPCURL, "-plaintext", "-emit-defaults", "-max-time", "10", "-d", json.dumps(request), under_test.address["api"]]
+    return json.loads(stack.command(*command, "freshet.v1.FeatureService/GetFeatures"))
+
+
 # How features are read from outside: a function of the stack and a GetFeaturesRequest as JSON has it, to the response likewise.
-READERS = (("HTTP/1.1 JSON", read_http1_json),)
+GRPCURL = grpcurl()
+READERS = (("HTTP/1.1 JSON", read_http1_json), *([("gRPC by grpcurl", read_grpc)] if GRPCURL else []))
 
 
 def check_served(under_test, sent):
