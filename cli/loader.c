@@ -10,7 +10,7 @@
 
 enum {
     LOADER_TOLD_MAX = 5, /* bad rows that are told one by one */
-    LOADER_VALUE_BYTES_MAX = 900000, /* a Kafka producer refuses from 1,000,000 on, key and headers included */
+    LOADER_VALUE_BYTES_MAX = PROTO_EVENT_BYTES_MAX, /* a larger one would be a dead letter, `oversized` */
 };
 
 struct cli_loader {

@@ -99,7 +99,7 @@ static void report(const struct produce *produce)
     bool is_json = produce->is_json_report;
 
     printf(is_json ? "{\"events\":%llu,\"rows\":%llu,\"skipped\":{" : "produced %llu events from %llu rows, skipped ",
-           (unsigned long long)produce->sent, (unsigned long long)counts->rows);
+           (unsigned long long)ingest_producer_delivered(produce->producer), (unsigned long long)counts->rows);
     if (!is_json)
         printf("%llu%s", skipped, skipped > 0 ? " (" : "");
     for (int i = 0; i < CLI_SKIPS; i++) {

@@ -43,8 +43,11 @@ static const struct ingest_property office[] = {
     {"compression.type", "lz4"},
 };
 
+/* An event may have 1 MiB; whether the topic takes it, the broker says. A topic that is missing is told in seconds. */
 static const struct ingest_property producer[] = {
     {"enable.idempotence", "true"},
+    {"message.max.bytes", "4194304"},
+    {"topic.metadata.propagation.max.ms", "5000"},
     {"linger.ms", "5"},
     {"compression.type", "lz4"},
     {"queue.buffering.max.messages", "200000"},
@@ -164,19 +167,34 @@ static bool is_fixed(enum ingest_role role, const char *name)
                                      strcmp(name, "request.required.acks") == 0 || strcmp(name, "enable.idempotence") == 0);
 }
 
+static bool is_reserved(const struct ingest_property *property, struct fr_err *err)
+{
+    for (size_t k = 0; k < sizeof reserved / sizeof *reserved; k++)
+        if (strcmp(property->name, reserved[k].name) == 0)
+            return !fr_fail(err, FR_BAD_CONFIG, "kafka: property '%s' is Freshet's own: %s", property->name, reserved[k].value);
+    return false;
+}
+
 static bool set_users(rd_kafka_conf_t *conf, const struct ingest_client *client, struct fr_err *err)
 {
     for (int i = 0; i < client->property_count; i++) {
         const struct ingest_property *property = &client->properties[i];
 
-        for (size_t k = 0; k < sizeof reserved / sizeof *reserved; k++)
-            if (strcmp(property->name, reserved[k].name) == 0)
-                return fr_fail(err, FR_BAD_CONFIG, "kafka: property '%s' is Freshet's own: %s", property->name,
-                               reserved[k].value);
+        if (is_reserved(property, err))
+            return false;
         if (!is_fixed(client->role, property->name) && !set(conf, property->name, property->value, err))
             return false;
     }
     return true;
+}
+
+bool ingest_property_check(const struct ingest_property *property, struct fr_err *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    bool is_good = !is_reserved(property, err) && set(conf, property->name, property->value, err);
+
+    rd_kafka_conf_destroy(conf);
+    return is_good;
 }
 
 bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, struct fr_err *err)

@@ -114,6 +114,7 @@ static void read_topics(struct fr_yaml *kafka, struct pipeline_config *config, s
 static void read_properties(struct fr_yaml *kafka, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
 {
     struct fr_yaml *properties = fr_yaml_get(kafka, "properties");
+    struct fr_err err;
 
     if (!properties)
         return;
@@ -130,8 +131,12 @@ static void read_properties(struct fr_yaml *kafka, struct pipeline_config *confi
                                (const char *)properties->keys[i]->text.bytes);
             continue;
         }
-        config->properties[config->property_count++] =
+        config->properties[config->property_count] =
             (struct ingest_property){.name = properties->keys[i]->text.bytes, .value = value->text.bytes};
+        if (ingest_property_check(&config->properties[config->property_count], &err))
+            config->property_count++;
+        else
+            fr_diagnostics_add(diagnostics, properties->keys[i], "%s", err.message);
     }
 }
 

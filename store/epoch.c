@@ -154,6 +154,7 @@ bool store_epoch__write(struct store *store, struct fr_err *err)
         return false;
     (void)snprintf(number, sizeof(number), "%" PRIu64, epoch);
     store_meta__put(&store->meta, "epoch", fr_slice_of(number));
+    store__put_entities(store);
     if (store->meta.is_failed) {
         atomic_store(&store->is_failed, true);
         return fr_fail(err, FR_UNAVAILABLE, "store: out of memory lost a meta record; restart to open the last epoch");

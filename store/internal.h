@@ -285,6 +285,7 @@ struct store {
     struct store_sst sst; /* the committer's */
     struct fr_buffer scratch; /* the committer's */
     _Atomic bool has_entities; /* false: the disk holds none, and loads need not ask */
+    _Atomic uint64_t unloaded; /* entities of the disk that are not in the table */
     _Atomic bool is_failed; /* RocksDB failed once; a second write may abort the process */
 
     _Atomic uint64_t epoch;
@@ -303,6 +304,12 @@ void store_epoch__take_back(struct store *store);
 void store_epoch__settle(struct store *store);
 
 /* Tells stats and metrics about an epoch that took so long (store.c). */
+/* One more entity of the disk is in the table. Any thread. */
+void store__count_loaded(struct store *store);
+
+/* Puts how many entities there are, so that a restart knows it without looking through the disk. By the committer. */
+void store__put_entities(struct store *store);
+
 void store__measure_epoch(struct store *store, int64_t took_us);
 
 #endif

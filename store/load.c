@@ -151,6 +151,8 @@ static bool insert(struct store *store, const struct missing *missing, struct st
     bool is_here = store_stripe__find(stripe, missing->key, missing->hash) != NULL;
     bool is_inserted = !is_here && store_stripe__insert(stripe, entry, missing->hash);
     pthread_mutex_unlock(&stripe->lock);
+    if (is_inserted)
+        store__count_loaded(store);
     if (!is_inserted)
         store_entry__free(entry);
     return is_here || is_inserted;

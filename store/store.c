@@ -6,6 +6,7 @@
 #include <freshet/text.h>
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -15,7 +16,7 @@ static void register_metrics(struct store_metrics *metrics, struct fr_metrics *r
     *metrics = (struct store_metrics){
         .epoch_seconds = fr_metrics_histogram(registry, "freshet_epoch_seconds", NULL, "From the boundary to durable."),
         .epoch_bytes = fr_metrics_gauge(registry, "freshet_epoch_bytes", NULL, "Size of the last epoch's file."),
-        .entities = fr_metrics_gauge(registry, "freshet_state_entities", NULL, "Entities in memory."),
+        .entities = fr_metrics_gauge(registry, "freshet_state_entities", NULL, "Entities, in memory or on disk only."),
         .memory_bytes = fr_metrics_gauge(registry, "freshet_state_bytes", NULL, "Memory of table, parts and copies."),
         .dirty_bytes =
             fr_metrics_gauge(registry, "freshet_state_dirty_bytes", NULL, "In parts changed since the last boundary."),
@@ -89,7 +90,7 @@ static bool check_format(struct store *store, struct fr_err *err)
 {
     struct fr_slice text = store_meta__get(&store->meta, "format");
     struct fr_slice epoch_text = store_meta__get(&store->meta, "epoch");
-    uint64_t format, epoch;
+    uint64_t format, epoch, entities;
 
     if (text.length == 0)
         return write_format(store, err);
@@ -99,6 +100,8 @@ static bool check_format(struct store *store, struct fr_err *err)
         return fr_fail(err, FR_BAD_CONFIG, "store: '%s' has format %lu, this freshet knows %d; use the newer one that wrote it",
                        store->path, (unsigned long)format, STORE_FORMAT);
     atomic_store(&store->epoch, epoch);
+    if (fr_text_uint64(store_meta__get(&store->meta, "entities"), &entities))
+        atomic_store(&store->unloaded, entities);
     return true;
 }
 
@@ -152,6 +155,25 @@ bool store_is_failed(const struct store *store)
     return atomic_load(&store->is_failed);
 }
 
+void store__count_loaded(struct store *store)
+{
+    uint64_t unloaded = atomic_load_explicit(&store->unloaded, memory_order_relaxed);
+
+    while (unloaded > 0 && !atomic_compare_exchange_weak_explicit(&store->unloaded, &unloaded, unloaded - 1,
+                                                                  memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
+
+void store__put_entities(struct store *store)
+{
+    struct store_stats stats;
+    char text[24];
+
+    store_stats_read(store, &stats);
+    (void)snprintf(text, sizeof(text), "%" PRIu64, stats.entities);
+    store_meta__put(&store->meta, "entities", fr_slice_of(text));
+}
+
 void store_stats_read(struct store *store, struct store_stats *stats)
 {
     *stats = (struct store_stats){
@@ -159,6 +181,7 @@ void store_stats_read(struct store *store, struct store_stats *stats)
         .epoch_bytes = atomic_load_explicit(&store->epoch_bytes, memory_order_relaxed),
         .epoch_ms = atomic_load_explicit(&store->epoch_ms, memory_order_relaxed),
         .level0_files = atomic_load_explicit(&store->level0_files, memory_order_relaxed),
+        .entities = atomic_load_explicit(&store->unloaded, memory_order_relaxed),
     };
     for (int i = 0; i < STORE_STRIPES; i++) {
         struct store_stripe *stripe = &store->stripes[i];

@@ -57,6 +57,9 @@ struct ingest_sink {
     void (*fatal)(void *user, const struct fr_err *err);
 };
 
+/* Whether librdkafka knows the property and takes the value, and the node leaves it to the user. The message says why not. */
+FR_CHECKED bool ingest_property_check(const struct ingest_property *property, struct fr_err *err);
+
 enum ingest_start { INGEST_EARLIEST, INGEST_LATEST, INGEST_FAIL };
 
 struct ingest_options {

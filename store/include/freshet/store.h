@@ -69,7 +69,7 @@ void store_close(struct store *store);
 
 /*
  * ---- Meta records: small named bytes, part of each epoch. Before the first gate, or by the committer in `boundary`. ----
- * "format" and "epoch" are the store's own.
+ * "format", "epoch" and "entities" are the store's own.
  */
 
 /* The value as of the last durable epoch or a later put; empty when there is none. Valid until the next put of that name. */
@@ -148,7 +148,7 @@ bool store_is_failed(const struct store *store);
 
 struct store_stats {
     uint64_t epoch; /* number of the last durable one */
-    uint64_t entities; /* in the table */
+    uint64_t entities; /* in the table, or on disk only */
     uint64_t memory_bytes; /* table, parts and copies */
     uint64_t dirty_bytes; /* in parts changed since the last boundary */
     uint64_t corrupt; /* quarantined entities met */

@@ -247,6 +247,22 @@ static void a_part_that_never_was_on_disk_needs_no_delete(void **state)
     assert_int_equal(fixture_epoch(fixture->store), epoch); /* nothing was written */
 }
 
+static void entities_on_disk_are_counted_before_they_are_loaded(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_stats stats;
+
+    for (uint64_t id = 1; id <= 3; id++)
+        fixture_set(fixture->store, id, 1);
+    fixture_commit(fixture->store);
+    fixture_reopen(fixture);
+    store_stats_read(fixture->store, &stats);
+    assert_int_equal(stats.entities, 3);
+    assert_int_equal(fixture_get(fixture->store, 2), 1); /* loads it */
+    store_stats_read(fixture->store, &stats);
+    assert_int_equal(stats.entities, 3);
+}
+
 /* ---- Meta records and state ---- */
 
 static void put_offset(void *user, struct store *store)
@@ -310,6 +326,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_emptied_part_leaves_the_disk, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_part_the_codec_finds_empty_leaves_the_disk, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_part_that_never_was_on_disk_needs_no_delete, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(entities_on_disk_are_counted_before_they_are_loaded, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(offsets_and_state_are_of_the_same_instant, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(metrics_tell_of_an_epoch, fixture_setup, fixture_teardown),
     };
