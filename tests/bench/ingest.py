@@ -32,11 +32,12 @@ def resident_mib(pid):
 
 
 class Node:
-    def __init__(self, binary, brokers, path):
-        self.process = subprocess.Popen(
-            [binary, "run", "--config", os.path.join(HERE, "w1.yaml"), "--set", f"kafka.brokers={brokers}", "--set", f"store.path={path}",
-             "--set", "server.listen=127.0.0.1:0", "--set", "server.operations=127.0.0.1:0", "--set", "store.memory=4GiB"],
-            stdout=subprocess.PIPE, text=True)
+    def __init__(self, binary, brokers, path, config="w1.yaml", settings=()):
+        command = [binary, "run", "--config", os.path.join(HERE, config)]
+        for setting in (f"kafka.brokers={brokers}", f"store.path={path}", "server.listen=127.0.0.1:0", "server.operations=127.0.0.1:0",
+                        "store.memory=4GiB", *settings):
+            command += ["--set", setting]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.addresses = json.loads(self.process.stdout.readline())
 
     def call(self, method, body):

@@ -3,6 +3,8 @@
  * 100,000), item ~ Zipf(1.05, 50,000), each item with one of 5,000 creators and one of 200 categories; 63-bit ids; WATCH 80 %,
  * LIKE 14 %, COMMENT 5 %, PURCHASE 1 %; ts up to 5 s out of order. Seeded: the same bytes every time.
  */
+#include "draw.h"
+
 #include <freshet/buffer.h>
 #include <freshet/event.h>
 
@@ -13,25 +15,7 @@
 enum { USERS = 100000, ITEMS = 50000, CREATORS = 5000, CATEGORIES = 200, SPAN_MS = 7200000, JITTER_MS = 5000 };
 static const int64_t start_ms = INT64_C(1760000000000);
 
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
-
 static uint64_t state = 42;
-
-static uint64_t draw(void)
-{
-    state += UINT64_C(0x9e3779b97f4a7c15);
-    return mix(state);
-}
-
-static double uniform(void)
-{
-    return (double)(draw() >> 11) * 0x1p-53;
-}
 
 /* The distribution function of Zipf(1.05, n), to be searched. */
 static double *zipf_table(int n)
@@ -49,7 +33,7 @@ static double *zipf_table(int n)
 
 static int zipf(const double *table, int n)
 {
-    double u = uniform();
+    double u = draw_uniform(&state);
     int low = 0, high = n - 1;
 
     while (low < high) {
@@ -63,34 +47,30 @@ static int zipf(const double *table, int n)
     return low;
 }
 
-static uint64_t id(uint64_t kind, uint64_t number)
-{
-    return (mix(kind << 40 | (number + 1)) >> 1) | 1;
-}
-
 static struct proto_event make_event(long i, long count, const double *users, const double *items)
 {
     uint64_t item = (uint64_t)zipf(items, ITEMS);
-    double kind = uniform();
+    double kind = draw_uniform(&state);
     struct proto_event event = {
-        .event_id = mix((uint64_t)i + 1) | 1,
-        .ts_ms = start_ms + (int64_t)((double)i / (double)count * SPAN_MS) - (int64_t)(uniform() * JITTER_MS) + JITTER_MS,
-        .user_id = id(1, (uint64_t)zipf(users, USERS)),
-        .item_id = id(2, item),
-        .creator_id = id(3, mix(item) % CREATORS),
-        .category_id = id(4, mix(item + 7) % CATEGORIES),
+        .event_id = draw_mix((uint64_t)i + 1) | 1,
+        .ts_ms =
+            start_ms + (int64_t)((double)i / (double)count * SPAN_MS) - (int64_t)(draw_uniform(&state) * JITTER_MS) + JITTER_MS,
+        .user_id = draw_id(DRAW_USER, (uint64_t)zipf(users, USERS)),
+        .item_id = draw_id(DRAW_ITEM, item),
+        .creator_id = draw_id(DRAW_CREATOR, draw_mix(item) % CREATORS),
+        .category_id = draw_id(DRAW_CATEGORY, draw_mix(item + 7) % CATEGORIES),
     };
 
     if (kind < 0.80) {
         event.action = (uint32_t)proto_action_number(fr_slice_of("watch"));
-        event.value = round(uniform() * 60000) / 1000;
+        event.value = round(draw_uniform(&state) * 60000) / 1000;
     } else if (kind < 0.94) {
         event.action = (uint32_t)proto_action_number(fr_slice_of("like"));
     } else if (kind < 0.99) {
         event.action = (uint32_t)proto_action_number(fr_slice_of("comment"));
     } else {
         event.action = (uint32_t)proto_action_number(fr_slice_of("purchase"));
-        event.value = round(uniform() * 20000) / 100;
+        event.value = round(draw_uniform(&state) * 20000) / 100;
     }
     return event;
 }

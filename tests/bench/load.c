@@ -1,0 +1,243 @@
+/*
+ * The load of S1: GetFeatures of one user and so many items, ids drawn anew for each request among 100,000 users and 100,000 items,
+ * over connections that each ask again as soon as they are answered; all in one thread.
+ *
+ *   load ADDRESS grpc|http1 CONNECTIONS REQUESTS ITEMS SEED [FILE]
+ *
+ * prints one line of JSON: requests, seconds, per_second, p50_us, p99_us, p999_us, reply_bytes, cpu_s (its own); the last reply's
+ * message goes to FILE.
+ */
+#include "load.h"
+
+#include "draw.h"
+
+#include <freshet/clock.h>
+
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { USERS = 100000, ITEMS = 100000, CONNECTIONS_MAX = 1024, PATIENCE_MS = 10000 };
+
+struct load {
+    struct load_connection connections[CONNECTIONS_MAX];
+    int connection_count;
+    long request_count, asked, answered;
+    int item_count;
+    uint64_t draw;
+    int *latency_us; /* of each answer */
+    size_t reply_bytes;
+};
+
+static bool fail(const char *what)
+{
+    fprintf(stderr, "load: ");
+    perror(what);
+    return false;
+}
+
+static int connect_to(const char *address)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    char host[256];
+    const char *colon = strrchr(address, ':');
+    struct addrinfo *found = NULL;
+    int fd = -1, on = 1;
+
+    if (!colon || (size_t)(colon - address) >= sizeof host)
+        return -1;
+    memcpy(host, address, (size_t)(colon - address));
+    host[colon - address] = '\0';
+    if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+        return -1;
+    fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(found);
+    if (fd >= 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+static bool send_all(struct load_connection *connection)
+{
+    struct fr_buffer *out = &connection->out;
+
+    if (out->is_failed)
+        return fail("memory");
+    for (size_t at = 0; at < out->length;) {
+        ssize_t sent = send(connection->fd, out->bytes + at, out->length - at, MSG_NOSIGNAL);
+
+        if (sent < 0)
+            return fail("send");
+        at += (size_t)sent;
+    }
+    fr_buffer_clear(out);
+    return true;
+}
+
+/* freshet.v1.GetFeaturesRequest: user_id, item_ids, feature_set. */
+static void write_request(struct load *load, struct fr_buffer *message)
+{
+    static const char feature_set[] = "\x22\x02s1";
+    struct fr_buffer items;
+
+    fr_buffer_init(&items);
+    for (int i = 0; i < load->item_count; i++)
+        fr_buffer_append_varint(&items, draw_id(DRAW_ITEM, draw_next(&load->draw) % ITEMS));
+    fr_buffer_clear(message);
+    fr_buffer_append_byte(message, 1 << 3);
+    fr_buffer_append_varint(message, draw_id(DRAW_USER, draw_next(&load->draw) % USERS));
+    fr_buffer_append_byte(message, 2 << 3 | 2);
+    fr_buffer_append_varint(message, items.length);
+    fr_buffer_append(message, items.bytes, items.length);
+    fr_buffer_append(message, feature_set, sizeof feature_set - 1);
+    fr_buffer_fini(&items);
+}
+
+static bool ask(struct load *load, struct load_connection *connection)
+{
+    if (load->asked == load->request_count)
+        return true;
+    load->asked++;
+    write_request(load, &connection->message);
+    fr_buffer_clear(&connection->in);
+    connection->is_answered = false;
+    connection->asked_us = fr_clock_monotonic_us();
+    return connection->protocol->ask(connection) && send_all(connection);
+}
+
+static bool receive(struct load *load, struct load_connection *connection)
+{
+    static uint8_t bytes[1 << 18];
+    ssize_t got = recv(connection->fd, bytes, sizeof bytes, 0);
+
+    if (got <= 0)
+        return fail(got < 0 ? "recv" : "the server hung up");
+    if (!connection->protocol->take(connection, fr_slice(bytes, (size_t)got)) || !send_all(connection))
+        return false;
+    if (!connection->is_answered)
+        return true;
+    load->latency_us[load->answered++] = (int)(fr_clock_monotonic_us() - connection->asked_us);
+    load->reply_bytes = connection->reply.length;
+    return ask(load, connection);
+}
+
+static bool run(struct load *load)
+{
+    struct pollfd fds[CONNECTIONS_MAX];
+
+    for (int i = 0; i < load->connection_count; i++) {
+        fds[i] = (struct pollfd){.fd = load->connections[i].fd, .events = POLLIN};
+        if (!ask(load, &load->connections[i]))
+            return false;
+    }
+    while (load->answered < load->request_count) {
+        if (poll(fds, (nfds_t)load->connection_count, PATIENCE_MS) <= 0)
+            return fail("nothing came for 10 s");
+        for (int i = 0; i < load->connection_count; i++)
+            if (fds[i].revents && !receive(load, &load->connections[i]))
+                return false;
+    }
+    return true;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void report(struct load *load, int64_t span_us)
+{
+    long count = load->request_count;
+    struct rusage used;
+
+    getrusage(RUSAGE_SELF, &used);
+    qsort(load->latency_us, (size_t)count, sizeof *load->latency_us, by_value);
+    printf(
+        "{\"requests\":%ld,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%d,\"p99_us\":%d,\"p999_us\":%d,\"reply_bytes\":%zu,"
+        "\"cpu_s\":%.3f}\n",
+        count, (double)span_us / 1e6, (double)count * 1e6 / (double)span_us, load->latency_us[count / 2],
+        load->latency_us[count * 99 / 100], load->latency_us[count * 999 / 1000], load->reply_bytes,
+        (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
+}
+
+static bool save(const struct load *load, const char *path)
+{
+    struct fr_slice reply = load->connections[0].reply;
+    FILE *file = fopen(path, "wb");
+
+    if (!file)
+        return fail(path);
+    bool is_written = fwrite(reply.bytes, 1, reply.length, file) == reply.length;
+    return (fclose(file) == 0 && is_written) || fail(path);
+}
+
+static bool open_all(struct load *load, const char *address, const struct load_protocol *protocol)
+{
+    for (int i = 0; i < load->connection_count; i++) {
+        struct load_connection *connection = &load->connections[i];
+
+        connection->protocol = protocol;
+        connection->fd = connect_to(address);
+        if (connection->fd < 0)
+            return fail(address);
+        if (!protocol->open(connection))
+            return false;
+    }
+    return true;
+}
+
+static void close_all(struct load *load)
+{
+    for (int i = 0; i < load->connection_count && load->connections[i].protocol; i++) {
+        struct load_connection *connection = &load->connections[i];
+
+        connection->protocol->close(connection);
+        if (connection->fd >= 0)
+            close(connection->fd);
+        fr_buffer_fini(&connection->message);
+        fr_buffer_fini(&connection->out);
+        fr_buffer_fini(&connection->in);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct load load;
+    const struct load_protocol *protocol = argc > 2 && strcmp(argv[2], load_http1.name) == 0 ? &load_http1 : &load_grpc;
+    bool ok;
+
+    if (argc >= 7) {
+        load.connection_count = atoi(argv[3]);
+        load.request_count = atol(argv[4]);
+        load.item_count = atoi(argv[5]);
+        load.draw = strtoull(argv[6], NULL, 10);
+    }
+    if (load.connection_count < 1 || load.connection_count > CONNECTIONS_MAX || load.request_count < load.connection_count) {
+        fprintf(stderr, "usage: load ADDRESS grpc|http1 CONNECTIONS REQUESTS ITEMS SEED [FILE]\n");
+        return 2;
+    }
+    load.latency_us = calloc((size_t)load.request_count, sizeof *load.latency_us);
+    ok = load.latency_us && open_all(&load, argv[1], protocol);
+    if (ok) {
+        int64_t start_us = fr_clock_monotonic_us();
+
+        ok = run(&load) && (argc < 8 || save(&load, argv[7]));
+        if (ok)
+            report(&load, fr_clock_monotonic_us() - start_us);
+    }
+    close_all(&load);
+    free(load.latency_us);
+    return ok ? 0 : 1;
+}
