@@ -72,6 +72,11 @@ bool server__grpc_timeout(struct fr_slice text, int64_t *timeout_us)
     }
 }
 
+bool server__grpc_is_coded(const struct server__grpc *grpc)
+{
+    return grpc->encoding.length > 0 && !fr_text_equal_nocase(grpc->encoding, "identity");
+}
+
 void server__grpc_begin(struct server__call *call, const struct server__connect *head, const struct server__grpc *grpc,
                         int64_t arrived_us)
 {
@@ -96,14 +101,20 @@ void server__grpc_begin(struct server__call *call, const struct server__connect 
         call->seen.deadline_us = arrived_us + timeout_us;
 }
 
-enum server__parsed server__grpc_message(struct fr_slice bytes, uint64_t message_bytes_max, struct fr_slice *message,
-                                         size_t *used, enum server__status *status, const char **reason)
+enum server__parsed server__grpc_message(struct fr_slice bytes, bool is_coded, uint64_t message_bytes_max,
+                                         struct fr_slice *message, size_t *used, enum server__status *status,
+                                         const char **reason)
 {
     const uint8_t *prefix = bytes.bytes;
     uint32_t length;
 
     if (bytes.length == 0)
         return SERVER_MORE;
+    if (prefix[0] == 1 && !is_coded) { /* gRPC's compression.md: not unsupported, but ill-made */
+        *status = SERVER_STATUS_INTERNAL;
+        *reason = "a message is marked as compressed, but grpc-encoding names no coding";
+        return SERVER_FAILED;
+    }
     if (prefix[0] == 1) {
         *status = SERVER_STATUS_UNIMPLEMENTED;
         *reason = "compressed messages are not supported; send grpc-encoding: identity";

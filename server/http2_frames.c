@@ -152,11 +152,27 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 
 /* ---- What goes out ---- */
 
+/* That the peer broke the protocol is nghttp2's to find; it says so by what it sends. What we send by ourselves is counted there. */
+static void count_fault(struct server__http2 *http2, const nghttp2_frame *frame)
+{
+    bool is_stream = frame->hd.type == NGHTTP2_RST_STREAM;
+    uint32_t error = is_stream                          ? frame->rst_stream.error_code
+                     : frame->hd.type == NGHTTP2_GOAWAY ? frame->goaway.error_code
+                                                        : NGHTTP2_NO_ERROR;
+
+    if (error == NGHTTP2_NO_ERROR || http2->is_cut)
+        return;
+    if (!is_stream || error == NGHTTP2_PROTOCOL_ERROR || error == NGHTTP2_FLOW_CONTROL_ERROR ||
+        error == NGHTTP2_STREAM_CLOSED || error == NGHTTP2_FRAME_SIZE_ERROR)
+        fr_counter_add(http2->connection->loop->server->faults[SERVER_FAULT_HTTP2], 1);
+}
+
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct server__http2 *http2 = user;
     struct server__stream *stream;
 
+    count_fault(http2, frame);
     if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
         spend_reset(http2);
     if (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)

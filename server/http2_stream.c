@@ -175,6 +175,7 @@ static void begin_call(struct server__stream *stream, const struct server__conne
         fr_counter_add(loop_of(stream)->server->faults[SERVER_FAULT_HEADERS_LARGE], 1);
     } else if (stream->is_grpc) {
         call->codec = codec;
+        stream->is_coded = server__grpc_is_coded(grpc);
         server__grpc_begin(call, head, grpc, now_us);
     } else {
         server__connect_begin(call, head, now_us);
@@ -226,7 +227,8 @@ static void judge_message(struct server__stream *stream)
     enum server__status status;
     const char *reason;
 
-    switch (server__grpc_message(bytes, server__stream_limits(stream)->message_bytes, &message, &used, &status, &reason)) {
+    switch (server__grpc_message(bytes, stream->is_coded, server__stream_limits(stream)->message_bytes, &message, &used,
+                                 &status, &reason)) {
     case SERVER_MORE:
         if (stream->is_whole && bytes.length == 0)
             refuse(stream, SERVER_STATUS_UNIMPLEMENTED, "the method takes exactly one message; none came");

@@ -69,7 +69,7 @@ static enum taken take_request(struct server__stream *stream)
     const char *reason;
     bool is_taken;
 
-    switch (server__grpc_message(fr_buffer_slice(request), most, &message, &used, &status, &reason)) {
+    switch (server__grpc_message(fr_buffer_slice(request), stream->is_coded, most, &message, &used, &status, &reason)) {
     case SERVER_MORE:
         if (!stream->is_whole || request->length == 0)
             return TOOK_NONE;

@@ -340,6 +340,7 @@ struct server__grpc {
 /* Whether this content type is gRPC's: "application/grpc", "+proto", "+json". */
 bool server__grpc_is(struct fr_slice content_type, enum server__codec *codec);
 void server__grpc_field(struct server__grpc *head, struct fr_slice name, struct fr_slice value);
+bool server__grpc_is_coded(const struct server__grpc *grpc); /* grpc-encoding is there, and not "identity" */
 void server__grpc_begin(struct server__call *call, const struct server__connect *head, const struct server__grpc *grpc,
                         int64_t arrived_us);
 
@@ -348,10 +349,11 @@ bool server__grpc_timeout(struct fr_slice text, int64_t *timeout_us);
 
 /*
  * The length-prefixed message that `bytes` begin with: DONE when it is whole, then *message and what it took (*used); FAILED
- * when it can't be one of ours, then *status and what to say, as soon as that is known.
+ * when it can't be one of ours, then *status and what to say, as soon as that is known. `is_coded`: the head names a coding.
  */
-enum server__parsed server__grpc_message(struct fr_slice bytes, uint64_t message_bytes_max, struct fr_slice *message,
-                                         size_t *used, enum server__status *status, const char **reason);
+enum server__parsed server__grpc_message(struct fr_slice bytes, bool is_coded, uint64_t message_bytes_max,
+                                         struct fr_slice *message, size_t *used, enum server__status *status,
+                                         const char **reason);
 void server__grpc_prefix(size_t message_bytes, uint8_t prefix[SERVER_GRPC_PREFIX]);
 
 /* Appends `text` percent-encoded, as grpc-message has it. */
@@ -469,6 +471,7 @@ struct server__stream {
     int32_t id;
     enum server__stream_stage stage;
     bool is_grpc;
+    bool is_coded; /* the head names a coding of the messages */
     bool is_head; /* HEAD: no body goes out */
     bool is_whole; /* the peer has ended its side */
     struct server__call *call;

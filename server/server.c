@@ -59,7 +59,7 @@ static void open_metrics(struct server *server)
 {
     struct fr_metrics *metrics = server->options.metrics;
     static const char refused_help[] = "Connections that were closed unserved, by reason; files: times that accepting paused.";
-    static const char errors_help[] = "Connections cut for what was wrong with their HTTP, by reason.";
+    static const char errors_help[] = "Connections cut, and streams reset, for what was wrong with their HTTP, by reason.";
     char labels[64];
 
     for (int i = SERVER_FAULT_NONE + 1; i < SERVER_FAULTS; i++) {

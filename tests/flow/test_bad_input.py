@@ -10,8 +10,8 @@ import compare
 import kafka
 import oracle
 import settings
-from freshet.v1 import event_pb2, feature_pb2
-from node import CallError, request, wait_for
+from freshet.v1 import event_pb2
+from node import CallError, wait_for
 
 T0 = 1_700_000_040_000
 WATCH = event_pb2.WATCH
@@ -147,7 +147,7 @@ def test_dead_letters_come_before_the_epoch_that_covers_them(make_node, real_kaf
     wait_for(lambda: told() == set(range(30)), lambda: f"each at least once; told are {told()}")
 
 
-# ---- Requests ----
+# ---- Requests (malformed ones: test_malformed.py) ----
 
 
 @pytest.fixture
@@ -163,43 +163,6 @@ def test_unknown_ids_give_defaults(idle_node):
     assert all(not compare.field_values(field) for sequence in reply.sequences for field in sequence.fields)
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (b'{"features": ["item_watch"]}', ["features", "item_watch", "item_watches"]),
-        (b'{"features": ["item_watches.2h"]}', ["features", "item_watches.2h"]),
-        (b'{"features": ["item.creator"]}', ["features", "creator_id"]),
-        (b'{"featureSet": "smal"}', ["feature_set", "small"]),
-        (b'{"itemIds": [%s]}' % b",".join([b"1"] * 2001), ["item_ids", "2,000"]),
-        (b'{"itemIds": 5}', ["item_ids"]),
-        (b'{"itemIds": [1, {}]}', ["item_ids"]),
-        (b'{"userId": -1}', ["user_id"]),
-        (b'{"userId": 1.5}', ["user_id"]),
-        (b'{"userId": 18446744073709551616}', ["user_id"]),
-        (b'{"asOfMs": "soon"}', ["as_of_ms"]),
-        (b'{"asOfMs": -1}', ["as_of_ms"]),
-        (b'{"log": "yes"}', ["log"]),
-        (b'{"userIds": 1}', ["userIds", "userId"]),
-        (b'{"userId": 1', []),
-        (b"[]", []),
-        (b"", []),
-    ],
-)
-def test_a_bad_request_is_refused_by_field(idle_node, body, words):
-    with pytest.raises(CallError) as refused:
-        idle_node.call_json("FeatureService/GetFeatures", body)
-    assert (refused.value.status, refused.value.code) == (400, "invalid_argument")
-    for word in words:
-        assert word in refused.value.message or word.replace(",", "") in refused.value.message, refused.value.message
-
-
-def test_bytes_that_are_no_protobuf_are_refused(idle_node):
-    status, _, body = request(
-        idle_node.api, "POST", "/freshet.v1.FeatureService/GetFeatures", b"\xff\xff\xff", {"Content-Type": "application/proto"}
-    )
-    assert status == 400 and b"invalid_argument" in body
-
-
 def test_the_past_cannot_be_asked(idle_node):
     kafka.produce(idle_node.brokers, "freshet.events", [(b"1", event())])
     idle_node.wait_applied(1)
@@ -208,35 +171,6 @@ def test_the_past_cannot_be_asked(idle_node):
     assert (refused.value.status, refused.value.code) == (400, "failed_precondition")
     assert str(T0) in refused.value.message
     assert list(idle_node.get_features(item_ids=[2], as_of_ms=T0, features=["item_watches.1m"]).item_values) == [1]
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "content_type", "status"),
-    [
-        ("POST", "/freshet.v1.FeatureService/Nothing", "application/json", {404, 501}),
-        ("POST", "/nothing", "application/json", {404}),
-        ("GET", "/freshet.v1.FeatureService/GetFeatures", "application/json", {405}),
-        ("POST", "/freshet.v1.FeatureService/GetFeatures", "text/plain", {415}),
-    ],
-)
-def test_what_is_no_call_has_its_http_status(idle_node, method, path, content_type, status):
-    assert request(idle_node.api, method, path, b"{}", {"Content-Type": content_type})[0] in status
-
-
-def test_requests_after_a_bad_one_are_answered(idle_node):
-    for garbage in (
-        b"\0" * 100,
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
-    ):
-        host, _, port = idle_node.api.rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
-            connection.sendall(garbage)
-            connection.shutdown(socket.SHUT_WR)
-            while connection.recv(4096):
-                pass
-    assert isinstance(idle_node.get_features(user_id=1), feature_pb2.GetFeaturesResponse)
 
 
 # ---- Starts ----

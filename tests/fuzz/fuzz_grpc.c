@@ -21,7 +21,7 @@ static void frame(const uint8_t *bytes, size_t length)
 
     for (size_t there = 0; there <= length; there++) {
         enum server__parsed parsed =
-            server__grpc_message(fr_slice(bytes, there), MESSAGE_BYTES, &message, &used, &status, &reason);
+            server__grpc_message(fr_slice(bytes, there), true, MESSAGE_BYTES, &message, &used, &status, &reason);
 
         assert(before == SERVER_MORE || parsed == before);
         assert(parsed != SERVER_FAILED || (status != SERVER_STATUS_OK && reason));
@@ -30,7 +30,8 @@ static void frame(const uint8_t *bytes, size_t length)
     if (before != SERVER_DONE)
         return;
     assert(used == message.length + SERVER_GRPC_PREFIX && used <= length && message.length <= MESSAGE_BYTES);
-    assert(server__grpc_message(fr_slice(bytes, used), MESSAGE_BYTES, &whole, &whole_used, &status, &reason) == SERVER_DONE);
+    assert(server__grpc_message(fr_slice(bytes, used), true, MESSAGE_BYTES, &whole, &whole_used, &status, &reason) ==
+           SERVER_DONE);
     assert(fr_slice_equal(message, whole));
 }
 

@@ -88,7 +88,7 @@ static void a_message_is_known_as_early_as_can_be(void **state)
     } cases[] = {
         {"", 0, SERVER_MORE, 0},
         {"\0", 1, SERVER_MORE, 0},
-        {"\1", 1, SERVER_FAILED, SERVER_STATUS_UNIMPLEMENTED},
+        {"\1", 1, SERVER_FAILED, SERVER_STATUS_INTERNAL},
         {"\2", 1, SERVER_FAILED, SERVER_STATUS_INTERNAL},
         {"\0\0\0\0\2x", 6, SERVER_MORE, 0},
         {"\0\0\0\0\0", 5, SERVER_DONE, 0},
@@ -103,8 +103,9 @@ static void a_message_is_known_as_early_as_can_be(void **state)
         enum server__status status = SERVER_STATUS_OK;
         const char *reason;
 
-        assert_int_equal(server__grpc_message(fr_slice(cases[i].bytes, cases[i].length), 10, &message, &used, &status, &reason),
-                         cases[i].parsed);
+        assert_int_equal(
+            server__grpc_message(fr_slice(cases[i].bytes, cases[i].length), false, 10, &message, &used, &status, &reason),
+            cases[i].parsed);
         assert_int_equal(status, cases[i].status);
     }
 }
@@ -164,7 +165,8 @@ static void a_call_is_answered_with_trailers(void **state)
     reply = call(GRPC_FIELDS(GET_FEATURES), &request);
     expect(reply, SERVER_STATUS_OK, NULL);
     assert_string_equal(client2_field(reply, "content-type"), "application/grpc");
-    assert_int_equal(server__grpc_message(fr_buffer_slice(&reply->body), 1000, &message, &used, &status, &reason), SERVER_DONE);
+    assert_int_equal(server__grpc_message(fr_buffer_slice(&reply->body), false, 1000, &message, &used, &status, &reason),
+                     SERVER_DONE);
     assert_int_equal(used, reply->body.length);
     answer = freshet__v1__get_features_response__unpack(NULL, message.length, message.bytes);
     assert_non_null(answer);
@@ -233,6 +235,9 @@ static void compression_is_refused_and_named(void **state)
     expect(reply, SERVER_STATUS_UNIMPLEMENTED, "compressed");
     assert_string_equal(client2_field(reply, "grpc-accept-encoding"), "identity");
     expect(call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: gzip\n", "\0\0\0\0\0", 5), SERVER_STATUS_OK, NULL);
+    expect(call_raw(GRPC_FIELDS(GET_FEATURES), "\1\0\0\0\4abcd", 9), SERVER_STATUS_INTERNAL, "names no coding");
+    expect(call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: Identity\n", "\1\0\0\0\4abcd", 9), SERVER_STATUS_INTERNAL,
+           "names no coding");
 }
 
 static void an_unknown_method_is_told_before_the_client_ends(void **state)

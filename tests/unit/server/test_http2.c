@@ -321,6 +321,37 @@ static void a_head_that_was_refused_is_not_waited_for(void **state)
     raw_frame(raw, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, "\x83\x86\x84\0\1A\1b", 8); /* a name in upper case */
     assert_int_equal(raw_await_goaway(raw), -1); /* it was idle, and went without an error */
     assert_int_equal(toy_http_errors(&toy, "slow"), 0);
+    assert_int_equal(toy_http_errors(&toy, "http2"), 1);
+    client_close(raw);
+}
+
+/* nghttp2 before 1.52 would leave them out of the head and go on. */
+static void an_illegal_field_resets_its_stream(void **state)
+{
+    (void)state;
+    static const char *const fields[] = {"x: a\rb\n", "x:  a\n", "x: a \n", "x y: a\n", "x\x7f: a\n"};
+    struct client2_reply *reply;
+    char head[256];
+
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        snprintf(head, sizeof head, "%s%s", JSON_FIELDS(GET_FEATURES), fields[i]);
+        reply = client2_begin(client, head, fr_slice_of("{}"), true);
+        client2_await_reply(client, reply);
+        assert_int_equal(reply->error, NGHTTP2_PROTOCOL_ERROR);
+        assert_int_equal(toy_http_errors(&toy, "http2"), i + 1);
+    }
+    assert_int_equal(client2_post(client, GET_FEATURES, "application/json", fr_slice_of("{}"))->status, 200);
+}
+
+/* Once for a connection that ends by it. */
+static void a_broken_protocol_is_counted(void **state)
+{
+    (void)state;
+    struct client *raw = raw_open(server_api_address(toy.server));
+
+    raw_frame(raw, NGHTTP2_PING, 0, 1, "12345678", 8);
+    assert_int_equal(raw_await_goaway(raw), NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(toy_http_errors(&toy, "http2"), 1);
     client_close(raw);
 }
 
@@ -478,6 +509,8 @@ int main(void)
         TEST(a_slow_body_is_answered_in_time),
         TEST(a_slow_head_ends_the_connection),
         TEST(a_head_that_was_refused_is_not_waited_for),
+        TEST(an_illegal_field_resets_its_stream),
+        TEST(a_broken_protocol_is_counted),
         TEST(an_idle_connection_is_told_to_go),
         TEST(floods_of_pings_are_calmed),
         TEST(floods_of_settings_are_calmed),
