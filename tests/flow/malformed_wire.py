@@ -6,10 +6,10 @@ Expected is what RFC 9112 (read without its leniencies, as server/http1.c says),
 import dataclasses
 import struct
 
-from malformed import GET_FEATURES, GRPC, MESSAGE_BYTES, prefixed
+from malformed import GET_FEATURES, GRPC, prefixed
 from wire import (
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY, PUSH_PROMISE, RST_STREAM,
-    SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, block, frame, literal,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY, PUSH_PROMISE,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, block, frame, literal,
 )  # fmt: skip
 
 # ---- HTTP/1.1 ----
@@ -172,12 +172,23 @@ def field(name, *some):
     return stream(name, head_of([*JSON_HEAD, *some], END_HEADERS) + frame(DATA, END_STREAM, 1, b"{}"))
 
 
+def whole(head):
+    """A request that is only this header block, as it is."""
+    return frame(HEADERS, END_HEADERS | END_STREAM, 1, head)
+
+
+def ask_grpc(*some, te="trailers"):
+    head = [*HEAD, ("content-type", GRPC), *([("te", te)] if te else []), *some]
+    return head_of(head, END_HEADERS) + frame(DATA, END_STREAM, 1, prefixed(b""))
+
+
 def window(at, by):
     return frame(WINDOW_UPDATE, 0, at, struct.pack(">I", by))
 
 
 OPEN = head_of(JSON_HEAD, END_HEADERS)  # the request has no end yet
-DONE = OPEN + frame(DATA, END_STREAM, 1, b"{}")
+END = frame(DATA, END_STREAM, 1, b"{}")
+DONE = OPEN + END
 COMPLETE = block(JSON_HEAD)
 
 CONNECTIONS = [
@@ -210,22 +221,22 @@ CONNECTIONS = [
     connection("RST_STREAM of a stream that is idle", frame(RST_STREAM, 0, 1, b"\0\0\0\x08")),
     connection("CONTINUATION of nothing", frame(CONTINUATION, END_HEADERS, 1, COMPLETE)),
     connection("CONTINUATION behind a whole head", OPEN + frame(CONTINUATION, END_HEADERS, 1, literal("x", "y"))),
-    connection("DATA inside a head", head_of(JSON_HEAD, 0) + frame(DATA, END_STREAM, 1, b"{}")),
+    connection("DATA inside a head", head_of(JSON_HEAD, 0) + END),
     connection("PING inside a head", head_of(JSON_HEAD, 0) + frame(PING, 0, 0, b"12345678")),
     connection("an unknown frame inside a head", head_of(JSON_HEAD, 0) + frame(0x42, 0, 0, b"?")),
-    connection("CONTINUATION on another stream", head_of(JSON_HEAD, 0) + frame(CONTINUATION, END_HEADERS, 3, literal("x", "y"))),
+    connection("CONTINUATION on another stream", head_of(JSON_HEAD, 0) + frame(CONTINUATION, END_HEADERS, 3, COMPLETE)),
     connection("PUSH_PROMISE by a client", OPEN + frame(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\2" + COMPLETE)),
     connection("a stream that is even", head_of(JSON_HEAD, stream=2)),
     connection("padding longer than DATA", OPEN + frame(DATA, PADDED | END_STREAM, 1, b"\x05{}")),
     connection("padding longer than HEADERS", frame(HEADERS, PADDED | END_HEADERS | END_STREAM, 1, b"\xff" + COMPLETE)),
-    connection("an index that no table has", frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\xff\xff\x01"), "COMPRESSION_ERROR"),
-    connection("index 0", frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x80"), "COMPRESSION_ERROR"),
-    connection("an integer without end", frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\xff" + b"\x80" * 20), "COMPRESSION_ERROR"),
-    connection("half a field", frame(HEADERS, END_HEADERS | END_STREAM, 1, COMPLETE + b"\0\x05ab"), "COMPRESSION_ERROR"),
-    connection("a table above what was said", frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x3f\xe2\x1f" + COMPLETE), "COMPRESSION_ERROR"),
-    connection("a table that changes behind a field", frame(HEADERS, END_HEADERS | END_STREAM, 1, COMPLETE + b"\x20"), "COMPRESSION_ERROR"),
-    connection("Huffman's end of a string", frame(HEADERS, END_HEADERS | END_STREAM, 1, COMPLETE + b"\0\x01x\x84\xff\xff\xff\xff"), "COMPRESSION_ERROR"),
-    connection("Huffman padded with 0", frame(HEADERS, END_HEADERS | END_STREAM, 1, COMPLETE + b"\0\x01x\x81\x00"), "COMPRESSION_ERROR"),
+    connection("an index that no table has", whole(b"\xff\xff\x01"), "COMPRESSION_ERROR"),
+    connection("index 0", whole(b"\x80"), "COMPRESSION_ERROR"),
+    connection("an integer without end", whole(b"\xff" + b"\x80" * 20), "COMPRESSION_ERROR"),
+    connection("half a field", whole(COMPLETE + b"\0\x05ab"), "COMPRESSION_ERROR"),
+    connection("a table above what was said", whole(b"\x3f\xe2\x1f" + COMPLETE), "COMPRESSION_ERROR"),
+    connection("a table that changes behind a field", whole(COMPLETE + b"\x20"), "COMPRESSION_ERROR"),
+    connection("Huffman's end of a string", whole(COMPLETE + b"\0\x01x\x84\xff\xff\xff\xff"), "COMPRESSION_ERROR"),
+    connection("Huffman padded with 0", whole(COMPLETE + b"\0\x01x\x81\x00"), "COMPRESSION_ERROR"),
 ]  # fmt: skip
 
 STREAMS = [
@@ -273,24 +284,22 @@ STREAMS = [
     stream("a trailer without an end", OPEN + frame(DATA, 0, 1, b"{}") + head_of([("x", "y")], END_HEADERS)),
     stream("a trailer in upper case", OPEN + frame(DATA, 0, 1, b"{}") + head_of([("X", "y")])),
     # gRPC's own, that HTTP/2 refuses
-    stream("gRPC: te: gzip", head_of([*HEAD, ("content-type", GRPC), ("te", "gzip")], END_HEADERS) + frame(DATA, END_STREAM, 1, prefixed(b""))),
-    stream("gRPC: metadata in upper case", head_of([*GRPC_HEAD, ("User-Key", "x")], END_HEADERS) + frame(DATA, END_STREAM, 1, prefixed(b""))),
-    stream("gRPC: metadata with a line feed", head_of([*GRPC_HEAD, ("key", "a\nb")], END_HEADERS) + frame(DATA, END_STREAM, 1, prefixed(b""))),
-    stream("gRPC: a length that is not the message's", head_of([*GRPC_HEAD, ("content-length", "4")], END_HEADERS)
-           + frame(DATA, END_STREAM, 1, prefixed(b""))),
+    stream("gRPC: te: gzip", ask_grpc(te="gzip")),
+    stream("gRPC: metadata in upper case", ask_grpc(("User-Key", "x"))),
+    stream("gRPC: metadata with a line feed", ask_grpc(("key", "a\nb"))),
+    stream("gRPC: a length that is not the message's", ask_grpc(("content-length", "4"))),
 ]  # fmt: skip
 
 # What looks odd and is right: answered like any other.
 GOOD = [
-    ("gRPC without te", head_of([*HEAD, ("content-type", GRPC)], END_HEADERS) + frame(DATA, END_STREAM, 1, prefixed(b""))),
-    ("gRPC with -bin metadata that is no base64", head_of([*GRPC_HEAD, ("key-bin", "!!")], END_HEADERS)
-     + frame(DATA, END_STREAM, 1, prefixed(b""))),
-    ("host for :authority", head_of([*without(JSON_HEAD, ":authority"), ("host", "a")], END_HEADERS) + frame(DATA, END_STREAM, 1, b"{}")),
+    ("gRPC without te", ask_grpc(te=None)),
+    ("gRPC with -bin metadata that is no base64", ask_grpc(("key-bin", "!!"))),
+    ("host for :authority", head_of([*without(JSON_HEAD, ":authority"), ("host", "a")], END_HEADERS) + END),
     ("an unknown frame", frame(0x42, 0xFF, 1, b"?") + DONE),
     ("an unknown setting", setting(0x4242, 7) + DONE),
-    ("a priority", frame(HEADERS, END_HEADERS | WITH_PRIORITY, 1, b"\0\0\0\0\x10" + COMPLETE) + frame(DATA, END_STREAM, 1, b"{}")),
+    ("a priority", frame(HEADERS, END_HEADERS | WITH_PRIORITY, 1, b"\0\0\0\0\x10" + COMPLETE) + END),
     ("a trailer", OPEN + frame(DATA, 0, 1, b"{}") + head_of([("x", "y")])),
-    ("empty DATA", OPEN + frame(DATA, 0, 1) * 3 + frame(DATA, END_STREAM, 1, b"{}")),
+    ("empty DATA", OPEN + frame(DATA, 0, 1) * 3 + END),
     ("a window for a stream that has ended", DONE + window(1, 1)),
 ]  # fmt: skip
 
@@ -298,4 +307,3 @@ LARGE = [
     ("a field of 17,000 bytes", [("x", "y" * 17000)]),
     ("101 fields", [("x", "y")] * 101),
 ]
-assert MESSAGE_BYTES > 1 << 14

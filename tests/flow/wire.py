@@ -1,5 +1,6 @@
 """Bytes on a socket, and what comes back: HTTP/1.1 as it is typed, HTTP/2 frame by frame. No client that would be polite."""
 
+import collections
 import dataclasses
 import socket
 import struct
@@ -25,7 +26,7 @@ class Answer:
     body: bytes = b""
     reset: str | None = None  # the stream's error
     goaway: str | None = None  # the connection's
-    is_over: bool = False  # the node closed the connection
+    is_over: bool = False  # nothing more comes: of HTTP/1.1, the connection is closed
 
 
 def connect(address):
@@ -135,6 +136,8 @@ class Http2:
         self.reader = Reader(self.connection)
         self.decoder = hpack.Decoder()
         self.next_stream = 1
+        self.windows = collections.defaultdict(lambda: 65535)  # what may be sent yet, by stream; of the connection under 0
+        self.answers = collections.defaultdict(Answer)
         self.send(preface)
 
     def __enter__(self):
@@ -152,35 +155,54 @@ class Http2:
     def request(self, fields, body=b"", ends=True):
         """Sends a request on a stream of its own; the stream."""
         stream, self.next_stream = self.next_stream, self.next_stream + 2
-        head = frame(HEADERS, END_HEADERS | (END_STREAM if ends and not body else 0), stream, block(fields))
-        pieces = [body[at : at + 16384] for at in range(0, len(body), 16384)]
-        last = len(pieces) - 1
-        self.send(head + b"".join(frame(DATA, END_STREAM if ends and at == last else 0, stream, one) for at, one in enumerate(pieces)))
+        self.send(frame(HEADERS, END_HEADERS | (END_STREAM if ends and not body else 0), stream, block(fields)))
+        at = 0
+        while at < len(body) and not self.answers[stream].is_over:
+            room = min(16384, self.windows[0], self.windows[stream], len(body) - at)
+            if room <= 0:
+                self.take_frame()
+                continue
+            for window in (0, stream):
+                self.windows[window] -= room
+            self.send(frame(DATA, END_STREAM if ends and at + room == len(body) else 0, stream, body[at : at + room]))
+            at += room
         return stream
 
-    def answer(self, stream=None, until_error=False):
-        """Of that stream, or of the connection; `until_error`: replies are not what is waited for."""
-        answer = Answer()
-        while True:
-            head = self.reader.exactly(9)
-            if not head:
+    def take_frame(self):
+        """Reads one frame into the answer that it belongs to; 0 is the connection's. False: there is no more."""
+        head = self.reader.exactly(9)
+        if not head:
+            for answer in (self.answers[0], *self.answers.values()):
                 answer.is_over = True
-                return answer
-            kind, flags, at = struct.unpack(">xxxBBI", head)
-            payload = self.reader.exactly(int.from_bytes(head[:3], "big"))
-            if kind == GOAWAY:
-                answer.goaway = ERRORS[int.from_bytes(payload[4:8], "big")]
-            elif kind == SETTINGS and not flags & ACK:
-                self.send(frame(SETTINGS, ACK, 0))
-            elif kind == HEADERS:
-                fields = dict(self.decoder.decode(payload))
-                if at == stream:
-                    answer.status = int(fields.pop(":status", answer.status))
-                    answer.fields.update(fields)
-            elif at == stream and kind == DATA:
-                answer.body += payload
-            elif at == stream and kind == RST_STREAM:
-                answer.reset = ERRORS[int.from_bytes(payload, "big")]
-                return answer
-            if at == stream and kind in (HEADERS, DATA) and flags & END_STREAM and not until_error:
-                return answer
+            return False
+        kind, flags, stream = struct.unpack(">xxxBBI", head)
+        payload = self.reader.exactly(int.from_bytes(head[:3], "big"))
+        answer = self.answers[stream]
+        if kind == GOAWAY:
+            answer.goaway = ERRORS[int.from_bytes(payload[4:8], "big")]
+        elif kind == SETTINGS and not flags & ACK:
+            self.send(frame(SETTINGS, ACK, 0))
+        elif kind == WINDOW_UPDATE:
+            self.windows[stream] += int.from_bytes(payload, "big")
+        elif kind == HEADERS:
+            fields = dict(self.decoder.decode(payload))
+            answer.status = int(fields.pop(":status", answer.status))
+            answer.fields.update(fields)
+        elif kind == DATA:
+            answer.body += payload
+        elif kind == RST_STREAM:
+            answer.reset = ERRORS[int.from_bytes(payload, "big")]
+        answer.is_over |= kind == RST_STREAM or (kind in (HEADERS, DATA) and bool(flags & END_STREAM))
+        return True
+
+    def answer(self, stream):
+        """The whole reply on that stream, or its reset, or the end of the connection."""
+        while not self.answers[stream].is_over and self.take_frame():
+            pass
+        return self.answers[stream]
+
+    def error(self, stream):
+        """The error of that stream, if it is not 0, or of the connection, whatever is answered before: (reset, goaway)."""
+        while not self.answers[stream].reset and self.take_frame():
+            pass
+        return self.answers[stream].reset, self.answers[0].goaway
