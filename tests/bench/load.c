@@ -2,7 +2,7 @@
  * The load of S1: GetFeatures of one user and so many items, ids drawn anew for each request among 100,000 users and 100,000 items,
  * over connections that each ask again as soon as they are answered; all in one thread.
  *
- *   load ADDRESS grpc|http1 CONNECTIONS REQUESTS ITEMS SEED [FILE]
+ *   load ADDRESS grpc|http1 CONNECTIONS SECONDS ITEMS SEED [FILE]
  *
  * prints one line of JSON: requests, seconds, per_second, p50_us, p99_us, p999_us, reply_bytes, cpu_s (its own); the last reply's
  * message goes to FILE.
@@ -28,10 +28,11 @@ enum { USERS = 100000, ITEMS = 100000, CONNECTIONS_MAX = 1024, PATIENCE_MS = 100
 struct load {
     struct load_connection connections[CONNECTIONS_MAX];
     int connection_count;
-    long request_count, asked, answered;
+    int asked_count; /* connections that wait for an answer */
+    int64_t end_us; /* nothing is asked from then on */
     int item_count;
     uint64_t draw;
-    int *latency_us; /* of each answer */
+    struct fr_buffer latencies; /* of each answer, int microseconds */
     size_t reply_bytes;
 };
 
@@ -105,13 +106,15 @@ static void write_request(struct load *load, struct fr_buffer *message)
 
 static bool ask(struct load *load, struct load_connection *connection)
 {
-    if (load->asked == load->request_count)
+    int64_t now_us = fr_clock_monotonic_us();
+
+    if (now_us >= load->end_us)
         return true;
-    load->asked++;
+    load->asked_count++;
     write_request(load, &connection->message);
     fr_buffer_clear(&connection->in);
     connection->is_answered = false;
-    connection->asked_us = fr_clock_monotonic_us();
+    connection->asked_us = now_us;
     return connection->protocol->ask(connection) && send_all(connection);
 }
 
@@ -119,6 +122,7 @@ static bool receive(struct load *load, struct load_connection *connection)
 {
     static uint8_t bytes[1 << 18];
     ssize_t got = recv(connection->fd, bytes, sizeof bytes, 0);
+    int latency_us;
 
     if (got <= 0)
         return fail(got < 0 ? "recv" : "the server hung up");
@@ -126,7 +130,9 @@ static bool receive(struct load *load, struct load_connection *connection)
         return false;
     if (!connection->is_answered)
         return true;
-    load->latency_us[load->answered++] = (int)(fr_clock_monotonic_us() - connection->asked_us);
+    load->asked_count--;
+    latency_us = (int)(fr_clock_monotonic_us() - connection->asked_us);
+    fr_buffer_append(&load->latencies, &latency_us, sizeof latency_us);
     load->reply_bytes = connection->reply.length;
     return ask(load, connection);
 }
@@ -140,7 +146,7 @@ static bool run(struct load *load)
         if (!ask(load, &load->connections[i]))
             return false;
     }
-    while (load->answered < load->request_count) {
+    while (load->asked_count > 0) {
         if (poll(fds, (nfds_t)load->connection_count, PATIENCE_MS) <= 0)
             return fail("nothing came for 10 s");
         for (int i = 0; i < load->connection_count; i++)
@@ -159,16 +165,17 @@ static int by_value(const void *a, const void *b)
 
 static void report(struct load *load, int64_t span_us)
 {
-    long count = load->request_count;
+    int *latency_us = (int *)(void *)load->latencies.bytes;
+    size_t count = load->latencies.length / sizeof *latency_us;
     struct rusage used;
 
     getrusage(RUSAGE_SELF, &used);
-    qsort(load->latency_us, (size_t)count, sizeof *load->latency_us, by_value);
+    qsort(latency_us, count, sizeof *latency_us, by_value);
     printf(
-        "{\"requests\":%ld,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%d,\"p99_us\":%d,\"p999_us\":%d,\"reply_bytes\":%zu,"
+        "{\"requests\":%zu,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%d,\"p99_us\":%d,\"p999_us\":%d,\"reply_bytes\":%zu,"
         "\"cpu_s\":%.3f}\n",
-        count, (double)span_us / 1e6, (double)count * 1e6 / (double)span_us, load->latency_us[count / 2],
-        load->latency_us[count * 99 / 100], load->latency_us[count * 999 / 1000], load->reply_bytes,
+        count, (double)span_us / 1e6, (double)count * 1e6 / (double)span_us, latency_us[count / 2],
+        latency_us[count * 99 / 100], latency_us[count * 999 / 1000], load->reply_bytes,
         (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
 }
 
@@ -216,28 +223,29 @@ int main(int argc, char **argv)
 {
     static struct load load;
     const struct load_protocol *protocol = argc > 2 && strcmp(argv[2], load_http1.name) == 0 ? &load_http1 : &load_grpc;
+    double seconds = 0;
     bool ok;
 
     if (argc >= 7) {
         load.connection_count = atoi(argv[3]);
-        load.request_count = atol(argv[4]);
+        seconds = atof(argv[4]);
         load.item_count = atoi(argv[5]);
         load.draw = strtoull(argv[6], NULL, 10);
     }
-    if (load.connection_count < 1 || load.connection_count > CONNECTIONS_MAX || load.request_count < load.connection_count) {
-        fprintf(stderr, "usage: load ADDRESS grpc|http1 CONNECTIONS REQUESTS ITEMS SEED [FILE]\n");
+    if (load.connection_count < 1 || load.connection_count > CONNECTIONS_MAX || !(seconds > 0)) {
+        fprintf(stderr, "usage: load ADDRESS grpc|http1 CONNECTIONS SECONDS ITEMS SEED [FILE]\n");
         return 2;
     }
-    load.latency_us = calloc((size_t)load.request_count, sizeof *load.latency_us);
-    ok = load.latency_us && open_all(&load, argv[1], protocol);
+    ok = open_all(&load, argv[1], protocol);
     if (ok) {
         int64_t start_us = fr_clock_monotonic_us();
 
-        ok = run(&load) && (argc < 8 || save(&load, argv[7]));
+        load.end_us = start_us + (int64_t)(seconds * 1e6);
+        ok = run(&load) && !load.latencies.is_failed && (argc < 8 || save(&load, argv[7]));
         if (ok)
             report(&load, fr_clock_monotonic_us() - start_us);
     }
     close_all(&load);
-    free(load.latency_us);
+    fr_buffer_fini(&load.latencies);
     return ok ? 0 : 1;
 }

@@ -5,7 +5,7 @@ server module on as many loops, in pairs, turn about. Fills a node of 100,000 us
 requests/s, p50 and p99 as the client sees them, CPU seconds of the server per 1,000 requests; then the medians, and the medians of
 the pairs' ratios, ours / static. `idle_cpu` is what the node takes without requests, in CPU seconds a second.
 
-    tests/bench/serve.py --build build/release [--brokers 127.0.0.1:19092] [--pairs 3] [--requests 20000] [--loops 1]
+    tests/bench/serve.py --build build/release [--brokers 127.0.0.1:19092] [--pairs 3] [--seconds 5] [--loops 1]
 """
 import argparse
 import json
@@ -53,12 +53,12 @@ def fill(args, binary, node):
     print(json.dumps({"entities": int(status["entities"]), "memory_mib": int(status["memoryBytes"]) >> 20}), flush=True)
 
 
-def load(args, server, protocol, connections, requests, seed, save=()):
+def load(args, server, protocol, connections, seconds, seed, save=()):
     before = cpu_seconds(server.process.pid)
-    done = subprocess.run([tool(args, "load"), server.addresses["api"], protocol, str(connections), str(requests), str(args.items),
+    done = subprocess.run([tool(args, "load"), server.addresses["api"], protocol, str(connections), str(seconds), str(args.items),
                            str(seed), *save], stdout=subprocess.PIPE, check=True)
     row = json.loads(done.stdout)
-    row["cpu_per_1000"] = (cpu_seconds(server.process.pid) - before) * 1000 / requests
+    row["cpu_per_1000"] = (cpu_seconds(server.process.pid) - before) * 1000 / row["requests"]
     return row
 
 
@@ -103,7 +103,7 @@ def pairs(args, servers, protocol, connections):
     rows = {name: [] for name in servers}
     for i in range(args.pairs):
         for name, server in servers.items():
-            row = load(args, server, protocol, connections, args.requests, 1000 * i + connections)
+            row = load(args, server, protocol, connections, args.seconds, 1000 * i + connections)
             rows[name].append(row)
             print(json.dumps({"server": name, "protocol": protocol, "connections": connections, **row}), flush=True)
     result = {"protocol": protocol, "connections": connections, "reply_bytes": rows["ours"][0]["reply_bytes"]}
@@ -116,10 +116,10 @@ def pairs(args, servers, protocol, connections):
 
 def measure(args, node, path):
     reply = os.path.join(path, "reply")
-    load(args, node, "grpc", 1, 2000, 7, [reply])
+    load(args, node, "grpc", 1, 1, 7, [reply])
     check(args, reply)
     static = Static(args, reply)
-    load(args, static, "grpc", 1, 2000, 7)
+    load(args, static, "grpc", 1, 1, 7)
     print(json.dumps({"idle_cpu": round(idle_cpu(node), 4)}), flush=True)
     results = [pairs(args, {"static": static, "ours": node}, protocol, int(connections))
                for protocol in args.protocols.split(",") for connections in args.connections.split(",")]
@@ -134,7 +134,7 @@ def main():
     parser.add_argument("--events", type=int, default=10000000, help="100,000 for each id of a user's sequence")
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=20000)
+    parser.add_argument("--seconds", type=float, default=5, help="of each run")
     parser.add_argument("--loops", type=int, default=1, help="of each server; the client wants a core too")
     parser.add_argument("--connections", default="16,1")
     parser.add_argument("--protocols", default="grpc,http1")
