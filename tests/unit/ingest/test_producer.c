@@ -98,7 +98,7 @@ static void key_headers_and_time_arrive_as_given(void **state)
 
 static void a_record_that_is_too_large_is_refused_and_the_next_one_is_taken(void **state)
 {
-    static char large[2000000];
+    static char large[5000000];
     struct ingest_record record = {.topic = "t", .value = fr_slice(large, sizeof large)};
     struct cluster cluster;
     struct ingest_producer *producer;
