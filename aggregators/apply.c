@@ -2,7 +2,7 @@
  * A batch is applied in two phases: users first, who tell which events are duplicates, then every other entity. What an event does
  * to one entity never depends on another, nor on what came before it in the batch.
  */
-#include "internal.h"
+#include "cells.h"
 
 #include <math.h>
 
@@ -21,7 +21,7 @@ struct batch {
 /* One entity while it is locked. */
 struct held {
     const struct agg_entity *entity;
-    struct agg_blob rows, sequences;
+    struct agg_blob rows, sequences, cells[STORE_PARTS];
     bool is_sequence_touched;
 };
 
@@ -30,12 +30,6 @@ static bool fail_spoiled(struct fr_err *err)
     return fr_fail(err, FR_UNAVAILABLE,
                    "aggregators: out of memory in the middle of a batch; the state since the last epoch is "
                    "spoiled: restart the node, with less store.memory or more of the machine's");
-}
-
-static bool takes(const struct agg_feature *feature, const struct proto_event *event)
-{
-    return event->action < PROTO_ACTIONS && event->scene < PROTO_SCENES && (feature->actions >> event->action & 1) != 0 &&
-           (feature->scenes >> event->scene & 1) != 0 && (!feature->where || agg_where__holds(feature->where, event));
 }
 
 /* In micro-units. Proto refuses numbers that would not fit; of others than its events, nothing is added. */
@@ -56,7 +50,7 @@ static bool apply_counters(struct held *held, const struct proto_event *event, c
         const struct agg_feature *feature = held->entity->counters[i];
         enum agg_added added;
 
-        if (!takes(feature, event))
+        if (!agg_feature__takes(feature, event))
             continue;
         added = agg_rows__add(&held->rows, held->entity, feature, event->ts_ms, amount_of(feature, event), &batch->horizon);
         if (added == AGG_NO_MEMORY)
@@ -74,7 +68,7 @@ static bool apply_sequences(struct held *held, const struct proto_event *event, 
     if (agg_entity__is_expired(entity, event->ts_ms, batch->horizon.time_ms))
         return true;
     for (int i = 0; i < entity->sequence_count; i++) {
-        if (!takes(entity->sequences[i], event))
+        if (!agg_feature__takes(entity->sequences[i], event))
             continue;
         if (!held->is_sequence_touched) {
             if (!agg_blob__open(&held->sequences, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
@@ -82,6 +76,18 @@ static bool apply_sequences(struct held *held, const struct proto_event *event, 
             held->is_sequence_touched = true;
         }
         if (!agg_sequence__add(&held->sequences, entity, entity->sequences[i], order))
+            return false;
+    }
+    return true;
+}
+
+static bool apply_cells(struct held *held, const struct proto_event *event, const uint64_t *order, const struct batch *batch)
+{
+    struct agg_input input = {.event = event, .order = order, .horizon = &batch->horizon};
+
+    for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
+        if (held->entity->cell_count[part] > 0 &&
+            !agg_cells__add(&held->cells[part], held->entity, (enum store_part)part, &input, &batch->tally->too_late))
             return false;
     }
     return true;
@@ -97,12 +103,12 @@ static bool apply_event(struct held *held, const struct proto_event *event, cons
         rows->latest_ms = event->ts_ms;
     if (!apply_counters(held, event, batch))
         return false;
-    if (held->entity->remembered == 0 && held->entity->sequence_count == 0)
+    if (!held->entity->needs_order)
         return true;
     agg_order__take(event, order);
     if (held->entity->remembered != 0 && !agg_attributes__take(&held->rows, held->entity, order))
         return false;
-    return apply_sequences(held, event, order, batch);
+    return apply_sequences(held, event, order, batch) && apply_cells(held, event, order, batch);
 }
 
 /* Told by the user who keeps ids; everyone else goes by what he said. */
@@ -156,6 +162,11 @@ static void tidy(struct held *held, const struct batch *batch)
 
         agg_blob__trim(&held->sequences, is_any ? agg_sequence__used(held->sequences.memory, entity) : 0);
     }
+    for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
+        if (held->cells[part].is_writable)
+            agg_blob__trim(&held->cells[part],
+                           agg_cells__prune(&held->cells[part], entity, (enum store_part)part, &batch->horizon));
+    }
 }
 
 /* The state of this entity makes no sense: what can't be told apart is applied elsewhere, and counted. */
@@ -203,6 +214,8 @@ static bool apply_group(const struct batch *batch, int index)
     } else {
         held.rows = agg_blob__of_entry(store, entry, STORE_PART_ROWS);
         held.sequences = agg_blob__of_entry(store, entry, STORE_PART_SEQUENCES);
+        for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++)
+            held.cells[part] = agg_blob__of_entry(store, entry, (enum store_part)part);
         ok = apply_shares(&held, group, batch);
         if (ok)
             tidy(&held, batch);

@@ -2,7 +2,7 @@
  * The catalogue: what the configuration says about entities, features and feature sets, checked and laid out. Everything lives in
  * one arena. Mistakes are collected, so that one look at the output mends them all.
  */
-#include "internal.h"
+#include "type.h"
 
 #include <freshet/text.h>
 
@@ -49,27 +49,27 @@ static bool fail_nearest(struct fr_slice name, const char *const *names, int cou
 }
 
 bool agg_catalogue__resolve(const struct agg_catalogue *catalogue, struct fr_slice name, struct agg_feature **feature,
-                            int *window, struct fr_err *err)
+                            int *column, struct fr_err *err)
 {
     const char *dot = name.length ? memchr(name.bytes, '.', name.length) : NULL;
     struct fr_slice stem = fr_slice(name.bytes, dot ? (size_t)(dot - (const char *)name.bytes) : name.length);
 
-    *window = -1;
+    *column = -1;
     *feature = agg_catalogue__feature(catalogue, stem);
     if (!*feature) {
         const char *names[AGG_FEATURES_MAX];
 
-        for (int i = 0; i < catalogue->feature_count; i++)
+        for (int i = 0; i < catalogue->visible_feature_count; i++)
             names[i] = catalogue->features[i]->name;
-        return fail_nearest(stem, names, catalogue->feature_count, "feature", err);
+        return fail_nearest(stem, names, catalogue->visible_feature_count, "feature", err);
     }
-    if (!dot)
-        return true;
+    if (!dot || !(*feature)->outputs)
+        return true; /* without outputs: a mistake in it is told already */
     for (int i = 0; i < (*feature)->column_count; i++) {
         if (fr_slice_is(name, (*feature)->columns[i]))
-            *window = i;
+            *column = i;
     }
-    return *window >= 0 || fail_nearest(name, (*feature)->columns, (*feature)->column_count, "column", err);
+    return *column >= 0 || fail_nearest(name, (*feature)->columns, (*feature)->column_count, "column", err);
 }
 
 bool agg_catalogue__slots_reset(struct agg_catalogue *catalogue, uint32_t count)
@@ -79,22 +79,27 @@ bool agg_catalogue__slots_reset(struct agg_catalogue *catalogue, uint32_t count)
     return catalogue->slots != NULL;
 }
 
-static bool is_counter(const struct agg_feature *feature)
+/* Words of a row that the feature's measure takes; 0: it has none. */
+static int words_of(const struct agg_feature *feature)
 {
-    return feature->aggregate != AGG_LAST;
+    switch (feature->aggregate) {
+    case AGG_COUNT:
+    case AGG_MIN:
+    case AGG_MAX:
+        return 1;
+    case AGG_SUM:
+    case AGG_MEAN:
+        return 2;
+    default:
+        return 0;
+    }
 }
 
-static void layout_feature(struct agg_feature *feature)
+static void layout_counter(struct agg_feature *feature)
 {
     struct agg_entity *entity = feature->entity;
 
-    if (!is_counter(feature)) {
-        feature->sequence = entity->sequence_count;
-        entity->sequences[entity->sequence_count++] = feature;
-        return;
-    }
     feature->word = entity->row_words;
-    feature->words = feature->aggregate == AGG_SUM ? 2 : 1;
     entity->row_words += feature->words;
     entity->counters[entity->counter_count++] = feature;
     for (int i = 0; i < feature->window_count; i++) {
@@ -105,6 +110,25 @@ static void layout_feature(struct agg_feature *feature)
         if (entity->panes_most[window->level] < window->panes)
             entity->panes_most[window->level] = window->panes;
     }
+}
+
+static void layout_feature(struct agg_feature *feature)
+{
+    struct agg_entity *entity = feature->entity;
+
+    feature->words = words_of(feature);
+    if (feature->words > 0) {
+        layout_counter(feature);
+    } else if (feature->aggregate == AGG_LAST) {
+        feature->sequence = entity->sequence_count;
+        entity->sequences[entity->sequence_count++] = feature;
+    } else if (feature->type->cells) {
+        enum store_part part = feature->type->cells->part;
+
+        feature->cell = entity->cell_count[part];
+        entity->cells[part][entity->cell_count[part]++] = feature;
+    }
+    entity->needs_order = entity->needs_order || feature->words == 0;
 }
 
 /* Where each feature's numbers lie in its entity's memory; provisional kinds and slots until a registry gives the lasting ones. */
@@ -124,6 +148,12 @@ static bool layout(struct agg_catalogue *catalogue)
         entity->sequences = fr_arena_take_zeroed(catalogue->arena, features + 1, sizeof(struct agg_feature *));
         if (!entity->counters || !entity->sequences)
             return false;
+        for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
+            entity->cells[part] = fr_arena_take_zeroed(catalogue->arena, features + 1, sizeof(struct agg_feature *));
+            if (!entity->cells[part])
+                return false;
+        }
+        entity->needs_order = entity->remembered != 0;
     }
     for (int i = 0; i < catalogue->feature_count; i++) {
         layout_feature(catalogue->features[i]);
@@ -169,35 +199,13 @@ static bool find_special(struct agg_catalogue *catalogue)
     return true;
 }
 
-static bool parse_features(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics)
-{
-    struct fr_yaml *map = fr_yaml_get(root, "features");
-    bool ok = true;
-
-    if (!map)
-        return fr_diagnostics_add(diagnostics, root, "features: missing; name at least one feature");
-    if (map->kind != FR_YAML_MAP)
-        return fr_diagnostics_add(diagnostics, map, "features: should be a map from name to feature");
-    if (map->count == 0)
-        return fr_diagnostics_add(diagnostics, map, "features: empty; name at least one feature");
-    if (map->count > AGG_FEATURES_MAX)
-        return fr_diagnostics_add(diagnostics, map, "features: %d are too many; use at most %d", map->count, AGG_FEATURES_MAX);
-    for (int i = 0; i < map->count; i++) {
-        if (agg_name__check(map->keys[i], "features", diagnostics))
-            ok = agg_feature__parse(catalogue, map->keys[i]->text, map->keys[i], map->values[i], diagnostics) && ok;
-        else
-            ok = false;
-    }
-    return ok;
-}
-
 static bool parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics)
 {
     int before = diagnostics->count;
     struct fr_yaml *lists;
     bool ok = agg_entities__parse(catalogue, root, diagnostics);
 
-    ok = parse_features(catalogue, root, diagnostics) && ok;
+    ok = agg_features__parse(catalogue, root, diagnostics) && ok;
     lists = fr_yaml_get(root, "lists");
     if (lists && !(lists->kind == FR_YAML_MAP && lists->count == 0))
         fr_diagnostics_add(diagnostics, lists, "lists: not in this version; take the key out");

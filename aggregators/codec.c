@@ -6,13 +6,13 @@
  * ts_ms (less the one before) and id | slots: count, numbers | levels: count, for each its number, rows, for each the pane
  * (less the one before), a bit for each slot, and the integers whose bit is set.
  * Sequences: format | rings: count, for each slot, words, records, for each the order (ts_ms less the one before).
+ * Cells (sketches, lists): format | cells: count, for each slot, length and bytes of its aggregate's own.
  */
-#include "internal.h"
+#include "cells.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
-enum { FORMAT = 1, KEPT_MAX = 1 << 20, SLOTS_MAX = AGG_FEATURES_MAX, MASK_BYTES_MAX = AGG_FEATURES_MAX / 8 };
+enum { FORMAT = 1, KEPT_MAX = 1 << 20, SLOTS_MAX = AGG_STATES_MAX, MASK_BYTES_MAX = AGG_STATES_MAX / 8 };
 
 /* 2^32 events of 10^18 micro-units don't reach this; sums of what is below it stay within 128 bits. */
 #define SUM_MOST ((__int128)1 << 96)
@@ -219,7 +219,7 @@ static int decode_slots(struct fr_reader *reader, const struct agg_catalogue *ca
         uint64_t slot = fr_reader_varint(reader);
 
         features[i] = slot < catalogue->slot_count ? catalogue->slots[slot] : NULL;
-        if (features[i] && (features[i]->entity != entity || features[i]->aggregate == AGG_LAST))
+        if (features[i] && (features[i]->entity != entity || features[i]->words == 0))
             reader->is_failed = true;
         for (uint64_t j = 0; j < i && features[i]; j++)
             reader->is_failed = reader->is_failed || features[j] == features[i];
@@ -363,6 +363,16 @@ static void decode_sequences(struct fr_reader *reader, const struct agg_catalogu
         decode_ring(reader, catalogue, entity, blob);
 }
 
+static void encode_cells(const struct agg_entity *entity, enum store_part part, const void *memory, struct fr_buffer *disk)
+{
+    size_t start = disk->length;
+
+    fr_buffer_append_byte(disk, FORMAT);
+    agg_cells__encode(entity, part, memory, disk);
+    if (disk->length == start + 1)
+        disk->length = start; /* all of them are empty */
+}
+
 /* ---- what the store calls ---- */
 
 void agg_codec__encode(void *user, const struct store_key *key, enum store_part part, const void *memory, uint32_t bytes,
@@ -378,12 +388,38 @@ void agg_codec__encode(void *user, const struct store_key *key, enum store_part 
         encode_sequences(entity, memory, disk);
         return;
     }
-    assert(part == STORE_PART_ROWS);
+    if (part != STORE_PART_ROWS) {
+        encode_cells(entity, part, memory, disk);
+        return;
+    }
     fr_buffer_append_byte(disk, FORMAT);
     fr_buffer_append_varint(disk, (uint64_t)rows->latest_ms);
     encode_sources(rows, disk);
     encode_kept(rows, disk);
     encode_rows(entity, rows, disk);
+}
+
+/* Into `blob`; the bytes that are used of it. */
+static uint32_t decode_part(struct fr_reader *reader, const struct agg_catalogue *catalogue, const struct agg_entity *entity,
+                            enum store_part part, struct agg_blob *blob)
+{
+    switch (part) {
+    case STORE_PART_ROWS:
+        if (!agg_blob__open(blob, sizeof(struct agg_rows)))
+            reader->is_failed = true;
+        else
+            decode_rows(reader, catalogue, entity, blob);
+        return reader->is_failed ? 0 : agg_rows__used(blob->memory, entity);
+    case STORE_PART_SEQUENCES:
+        if (!agg_blob__open(blob, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
+            reader->is_failed = true;
+        else
+            decode_sequences(reader, catalogue, entity, blob);
+        return reader->is_failed ? 0 : agg_sequence__used(blob->memory, entity);
+    default:
+        agg_cells__decode(reader, catalogue, entity, part, blob);
+        return reader->is_failed ? 0 : agg_cells__used(blob->memory, entity, part);
+    }
 }
 
 bool agg_codec__decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
@@ -395,27 +431,17 @@ bool agg_codec__decode(void *user, const struct store_key *key, enum store_part 
     struct fr_slice format = fr_reader_bytes(&reader, 1);
     struct fr_buffer scratch; /* of our own: `memory` need not begin aligned */
     struct agg_blob blob;
+    uint32_t used;
 
-    if (reader.is_failed || *(const uint8_t *)format.bytes != FORMAT || part > STORE_PART_SEQUENCES)
+    if (reader.is_failed || *(const uint8_t *)format.bytes != FORMAT || part >= STORE_PARTS)
         return false;
     if (!entity)
         return true; /* a kind that the configuration no longer has */
     fr_buffer_init(&scratch);
     blob = agg_blob__of_buffer(&scratch);
-    if (part == STORE_PART_ROWS) {
-        if (!agg_blob__open(&blob, sizeof(struct agg_rows)))
-            reader.is_failed = true;
-        else
-            decode_rows(&reader, catalogue, entity, &blob);
-        if (!reader.is_failed)
-            fr_buffer_append(memory, blob.memory, agg_rows__used(blob.memory, entity));
-    } else if (!agg_blob__open(&blob, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring))) {
-        reader.is_failed = true;
-    } else {
-        decode_sequences(&reader, catalogue, entity, &blob);
-        if (!reader.is_failed)
-            fr_buffer_append(memory, blob.memory, agg_sequence__used(blob.memory, entity));
-    }
+    used = decode_part(&reader, catalogue, entity, part, &blob);
+    if (used > 0)
+        fr_buffer_append(memory, blob.memory, used);
     memory->is_failed = memory->is_failed || scratch.is_failed; /* out of memory is not the bytes' fault */
     fr_buffer_fini(&scratch);
     return !reader.is_failed && reader.at == reader.end && !memory->is_failed;

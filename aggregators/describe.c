@@ -1,5 +1,5 @@
 /* The catalogue as Describe and status show it. */
-#include "internal.h"
+#include "type.h"
 
 int agg_entity_count(const struct agg *agg)
 {
@@ -8,7 +8,7 @@ int agg_entity_count(const struct agg *agg)
 
 int agg_feature_count(const struct agg *agg)
 {
-    return agg->catalogue->feature_count;
+    return agg->catalogue->visible_feature_count;
 }
 
 int agg_set_count(const struct agg *agg)
@@ -33,7 +33,7 @@ struct agg_feature_info agg_feature_at(const struct agg *agg, int index)
 
     return (struct agg_feature_info){.name = feature->name,
                                      .entity = feature->entity->name,
-                                     .aggregate = agg__aggregate_names[feature->aggregate],
+                                     .aggregate = feature->type->name,
                                      .columns = feature->columns,
                                      .column_count = feature->column_count,
                                      .fields = feature->field_names,

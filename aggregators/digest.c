@@ -3,59 +3,43 @@
  * time; what is expired is left out; features go by name and definition. Every fact is hashed by itself and the hashes of an
  * entity are added up, then those of all entities: no order can show.
  */
-#include "internal.h"
+#include "cells.h"
 
 #include <freshet/text.h>
 
 #include <stdlib.h>
 
-static const uint64_t seeds[2] = {UINT64_C(0x46726573686574), UINT64_C(0x6469676573740a)};
-
 struct digesting {
     struct agg *agg;
     struct agg_moment moment;
-    struct agg_digest *digest;
-    struct fr_buffer rows, sequences, canonical; /* scratch of one entity */
+    struct agg_facts all; /* of the entities */
+    bool is_all; /* bounded lists too */
+    struct fr_buffer parts[STORE_PARTS], canonical; /* scratch of one entity */
     bool is_out_of_memory;
     bool is_corrupt;
     char corrupt[160]; /* the first entity that could not be read */
 };
 
-/* The sum of one entity's facts. */
-struct facts {
-    uint64_t hash[2];
-    uint64_t count;
-};
-
-static void add_fact(struct facts *facts, const void *bytes, size_t length)
-{
-    facts->hash[0] += fr_text_hash(bytes, length, seeds[0]);
-    facts->hash[1] += fr_text_hash(bytes, length, seeds[1]);
-    facts->count++;
-}
-
-enum fact { FACT_PRESENT = 1, FACT_ATTRIBUTE, FACT_KEPT, FACT_MEASURE, FACT_RECORD, FACT_ENTITY };
-
-static void add_head(struct agg_rows *rows, const struct agg_entity *entity, int64_t time_ms, struct facts *facts)
+static void add_head(struct agg_rows *rows, const struct agg_entity *entity, int64_t time_ms, struct agg_facts *facts)
 {
     const uint64_t *kept = agg_rows__kept(rows);
-    uint64_t present[2] = {FACT_PRESENT, (uint64_t)rows->latest_ms};
+    uint64_t present[2] = {AGG_FACT_PRESENT, (uint64_t)rows->latest_ms};
 
     if (!agg_rows__is_present(rows, entity, time_ms))
         return; /* with the entity gone, nothing else of it is left but rows that longer windows count */
-    add_fact(facts, present, sizeof present);
+    agg_facts__add(facts, present, sizeof present);
     for (uint32_t i = 0; i < rows->kept_count; i++) {
-        uint64_t fact[3] = {FACT_KEPT, kept[(size_t)i * 2], kept[(size_t)i * 2 + 1]};
+        uint64_t fact[3] = {AGG_FACT_KEPT, kept[(size_t)i * 2], kept[(size_t)i * 2 + 1]};
 
-        add_fact(facts, fact, sizeof fact);
+        agg_facts__add(facts, fact, sizeof fact);
     }
     for (int i = 0; i < AGG_ATTRIBUTES; i++) {
-        uint64_t fact[2 + AGG_SOURCE_WORDS] = {FACT_ATTRIBUTE, (uint64_t)i};
+        uint64_t fact[2 + AGG_SOURCE_WORDS] = {AGG_FACT_ATTRIBUTE, (uint64_t)i};
 
         if (agg_attributes__read(rows, entity, i, time_ms) == 0)
             continue;
         memcpy(fact + 2, agg_attributes__source(rows, i), AGG_SOURCE_WORDS * sizeof(uint64_t));
-        add_fact(facts, fact, sizeof fact);
+        agg_facts__add(facts, fact, sizeof fact);
     }
 }
 
@@ -83,7 +67,8 @@ static bool settle(struct digesting *digesting, struct agg_rows *rows, const str
     return true;
 }
 
-static bool add_rows(struct digesting *digesting, struct agg_rows *rows, const struct agg_entity *entity, struct facts *facts)
+static bool add_rows(struct digesting *digesting, struct agg_rows *rows, const struct agg_entity *entity,
+                     struct agg_facts *facts)
 {
     struct agg_blob settled;
     struct agg_rows *canonical;
@@ -97,7 +82,7 @@ static bool add_rows(struct digesting *digesting, struct agg_rows *rows, const s
 
             for (int c = 0; c < entity->counter_count; c++) {
                 __int128 amount = agg_rows__measure(row, entity->counters[c]);
-                uint64_t fact[6] = {FACT_MEASURE,
+                uint64_t fact[6] = {AGG_FACT_MEASURE,
                                     entity->counters[c]->definition_hash,
                                     (uint64_t)agg__level_ms[level],
                                     (uint64_t)row[0],
@@ -105,51 +90,50 @@ static bool add_rows(struct digesting *digesting, struct agg_rows *rows, const s
                                     (uint64_t)(amount >> 64)};
 
                 if (amount != 0)
-                    add_fact(facts, fact, sizeof fact);
+                    agg_facts__add(facts, fact, sizeof fact);
             }
         }
     }
     return true;
 }
 
-static void add_sequences(const struct agg_ring *rings, const struct agg_entity *entity, int64_t time_ms, struct facts *facts)
+static void add_sequences(const struct agg_ring *rings, const struct agg_entity *entity, int64_t time_ms,
+                          struct agg_facts *facts)
 {
     for (int i = 0; i < entity->sequence_count; i++) {
         size_t words = (size_t)entity->sequences[i]->order_words;
 
         for (uint32_t record = 0; record < rings[i].count; record++) {
             const uint64_t *order = agg_sequence__record(rings, entity, i, record);
-            uint64_t fact[2 + AGG_ORDER_WORDS] = {FACT_RECORD, entity->sequences[i]->definition_hash};
+            uint64_t fact[2 + AGG_ORDER_WORDS] = {AGG_FACT_RECORD, entity->sequences[i]->definition_hash};
 
             if (agg_entity__is_expired(entity, (int64_t)order[0], time_ms))
                 continue;
             memcpy(fact + 2, order, words * sizeof(uint64_t));
-            add_fact(facts, fact, (2 + words) * sizeof(uint64_t));
+            agg_facts__add(facts, fact, (2 + words) * sizeof(uint64_t));
         }
     }
 }
 
 static void add_entity(struct digesting *digesting, const struct agg_entity *entity, const struct store_key *key,
-                       const struct facts *facts)
+                       const struct agg_facts *facts)
 {
-    uint64_t fact[3 + STORE_KEY_IDS_MAX + 3] = {FACT_ENTITY, fr_text_hash(entity->name, strlen(entity->name), 0),
+    uint64_t fact[3 + STORE_KEY_IDS_MAX + 3] = {AGG_FACT_ENTITY, fr_text_hash(entity->name, strlen(entity->name), 0),
                                                 key->id_count};
 
     memcpy(fact + 3, key->ids, sizeof key->ids);
     memcpy(fact + 3 + STORE_KEY_IDS_MAX, facts->hash, sizeof facts->hash);
     fact[3 + STORE_KEY_IDS_MAX + 2] = facts->count;
-    digesting->digest->hash[0] += fr_text_hash(fact, sizeof fact, seeds[0]);
-    digesting->digest->hash[1] += fr_text_hash(fact, sizeof fact, seeds[1]);
-    digesting->digest->entities++;
+    agg_facts__add(&digesting->all, fact, sizeof fact);
 }
 
 static bool digest_parts(struct digesting *digesting, const struct agg_entity *entity, const struct store_key *key)
 {
-    struct facts facts = {0};
+    struct agg_facts facts = {0};
     int64_t time_ms = digesting->moment.time_ms;
 
-    if (digesting->rows.length > 0) {
-        struct agg_rows *rows = (void *)digesting->rows.bytes;
+    if (digesting->parts[STORE_PART_ROWS].length > 0) {
+        struct agg_rows *rows = (void *)digesting->parts[STORE_PART_ROWS].bytes;
 
         add_head(rows, entity, time_ms, &facts);
         if (!add_rows(digesting, rows, entity, &facts)) {
@@ -157,8 +141,12 @@ static bool digest_parts(struct digesting *digesting, const struct agg_entity *e
             return false;
         }
     }
-    if (digesting->sequences.length > 0)
-        add_sequences((const void *)digesting->sequences.bytes, entity, time_ms, &facts);
+    if (digesting->parts[STORE_PART_SEQUENCES].length > 0)
+        add_sequences((const void *)digesting->parts[STORE_PART_SEQUENCES].bytes, entity, time_ms, &facts);
+    if (digesting->parts[STORE_PART_SKETCHES].length > 0)
+        agg_cells__digest(digesting->parts[STORE_PART_SKETCHES].bytes, entity, STORE_PART_SKETCHES, &digesting->moment, &facts);
+    if (digesting->parts[STORE_PART_LISTS].length > 0 && digesting->is_all)
+        agg_cells__digest(digesting->parts[STORE_PART_LISTS].bytes, entity, STORE_PART_LISTS, &digesting->moment, &facts);
     if (facts.count > 0)
         add_entity(digesting, entity, key, &facts);
     return true;
@@ -173,16 +161,15 @@ static bool digest_one(void *user, const struct store_key *key, const struct fr_
 
     if (!entity)
         return true; /* of a kind that the configuration no longer has */
-    fr_buffer_clear(&digesting->rows);
-    fr_buffer_clear(&digesting->sequences);
-    if (disk[STORE_PART_ROWS].length > 0)
-        ok = agg_codec__decode(catalogue, key, STORE_PART_ROWS, disk[STORE_PART_ROWS], &digesting->rows);
-    if (disk[STORE_PART_SEQUENCES].length > 0)
-        ok = agg_codec__decode(catalogue, key, STORE_PART_SEQUENCES, disk[STORE_PART_SEQUENCES], &digesting->sequences) && ok;
-    if (digesting->rows.is_failed || digesting->sequences.is_failed) {
-        digesting->is_out_of_memory = true;
-        return false;
+    for (int part = 0; part < STORE_PARTS; part++) {
+        fr_buffer_clear(&digesting->parts[part]);
+        if (disk[part].length > 0)
+            ok = agg_codec__decode(catalogue, key, (enum store_part)part, disk[part], &digesting->parts[part]) && ok;
+        if (digesting->parts[part].is_failed)
+            digesting->is_out_of_memory = true;
     }
+    if (digesting->is_out_of_memory)
+        return false;
     if (!ok) {
         digesting->is_corrupt = true;
         agg_key__print(entity, key, digesting->corrupt);
@@ -191,18 +178,18 @@ static bool digest_one(void *user, const struct store_key *key, const struct fr_
     return digest_parts(digesting, entity, key);
 }
 
-bool agg_digest(struct agg *agg, int64_t time_ms, struct agg_digest *digest, struct fr_err *err)
+bool agg_digest(struct agg *agg, int64_t time_ms, bool is_all, struct agg_digest *digest, struct fr_err *err)
 {
-    struct digesting digesting = {.agg = agg, .moment = agg_window__moment(time_ms), .digest = digest};
+    struct digesting digesting = {.agg = agg, .moment = agg_window__moment(time_ms), .is_all = is_all};
     bool ok;
 
-    *digest = (struct agg_digest){0};
-    fr_buffer_init(&digesting.rows);
-    fr_buffer_init(&digesting.sequences);
+    for (int part = 0; part < STORE_PARTS; part++)
+        fr_buffer_init(&digesting.parts[part]);
     fr_buffer_init(&digesting.canonical);
     ok = store_scan(agg->store, digest_one, &digesting, err);
-    fr_buffer_fini(&digesting.rows);
-    fr_buffer_fini(&digesting.sequences);
+    *digest = (struct agg_digest){.hash = {digesting.all.hash[0], digesting.all.hash[1]}, .entities = digesting.all.count};
+    for (int part = 0; part < STORE_PARTS; part++)
+        fr_buffer_fini(&digesting.parts[part]);
     fr_buffer_fini(&digesting.canonical);
     if (ok && digesting.is_out_of_memory)
         return fr_fail(err, FR_EXHAUSTED, "digest: out of memory");

@@ -2,7 +2,7 @@
  * What entities cost, for `freshet check`: one full entity of each kind, that is, one with an event in every pane of every window, all
  * attributes and ids, and sequences at their limit. Most entities stay far below; the busiest come close.
  */
-#include "internal.h"
+#include "type.h"
 
 #include <inttypes.h>
 
@@ -26,12 +26,15 @@ static void estimate_feature(const struct agg_feature *feature, struct fr_buffer
     if (feature->aggregate == AGG_LAST) {
         memory = (int64_t)feature->limit * feature->order_words * (int64_t)sizeof(uint64_t);
         disk = (int64_t)feature->limit * (9 + 4 * (feature->order_words - 1));
+    } else if (feature->type->cells) {
+        memory = feature->type->cells->bytes_most(feature);
+        disk = memory / 2;
     } else {
         memory = rows_most(entity->panes_most) * feature->words * (int64_t)sizeof(uint64_t);
         disk = rows_most(feature->panes_most) * (feature->words == 1 ? VARINT_BYTES : 2 * VARINT_BYTES);
     }
     fr_buffer_append_format(out, "  %-28s %-6s %10" PRId64 " B in memory, about %" PRId64 " B on disk\n", feature->name,
-                            agg__aggregate_names[feature->aggregate], memory, disk);
+                            feature->type->name, memory, disk);
 }
 
 static int64_t head_bytes(const struct agg_catalogue *catalogue, const struct agg_entity *entity)
@@ -46,6 +49,15 @@ static int64_t head_bytes(const struct agg_catalogue *catalogue, const struct ag
     return bytes;
 }
 
+static int64_t cells_most(const struct agg_entity *entity, int part)
+{
+    int64_t bytes = 0;
+
+    for (int i = 0; i < entity->cell_count[part]; i++)
+        bytes += (int64_t)sizeof(uint32_t) + entity->cells[part][i]->type->cells->bytes_most(entity->cells[part][i]);
+    return bytes;
+}
+
 void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buffer *out)
 {
     for (int i = 0; i < catalogue->entity_count; i++) {
@@ -56,6 +68,8 @@ void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buf
         bytes += entity->counter_count > 0 ? rows * entity->row_words * (int64_t)sizeof(int64_t) : 0;
         for (int s = 0; s < entity->sequence_count; s++)
             bytes += (int64_t)entity->sequences[s]->limit * entity->sequences[s]->order_words * (int64_t)sizeof(uint64_t);
+        for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++)
+            bytes += cells_most(entity, part);
         fr_buffer_append_format(out,
                                 "%s: %" PRId64 " B in memory at least, %" PRId64 " B when every pane and record is filled\n",
                                 entity->name, head_bytes(catalogue, entity), bytes);
@@ -63,5 +77,9 @@ void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buf
             estimate_feature(entity->counters[f], out);
         for (int f = 0; f < entity->sequence_count; f++)
             estimate_feature(entity->sequences[f], out);
+        for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
+            for (int f = 0; f < entity->cell_count[part]; f++)
+                estimate_feature(entity->cells[part][f], out);
+        }
     }
 }

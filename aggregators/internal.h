@@ -21,6 +21,7 @@ enum {
     AGG_SOURCE_WORDS = 11, /* the order down to duration_s: enough to tell which attribute is later */
     AGG_FIELDS_MAX = 16,
     AGG_KINDS_MAX = 255,
+    AGG_STATES_MAX = 4 * AGG_FEATURES_MAX, /* features and the hidden ones that are kept for them */
 };
 
 /* ---- window.c: time ---- */
@@ -42,8 +43,8 @@ struct agg_moment {
 
 int64_t agg_window__pane(int64_t time_ms, int level);
 struct agg_moment agg_window__moment(int64_t time_ms);
-/* The level by DESIGN's rule; −1 when the span isn't whole seconds or has fewer than 24 of them. */
-int agg_window__level(int64_t span_ms);
+/* The coarsest that divides the span into at least `panes_least` panes; −1 when it isn't whole seconds or has too few of them. */
+int agg_window__level(int64_t span_ms, int panes_least);
 
 /* ---- order.c: the total order of events ---- */
 
@@ -68,8 +69,32 @@ bool agg_where__holds(const struct agg_where *where, const struct proto_event *e
 
 /* ---- The catalogue ---- */
 
-enum agg_aggregate { AGG_COUNT, AGG_SUM, AGG_LAST, AGG_AGGREGATES };
-extern const char *const agg__aggregate_names[AGG_AGGREGATES];
+enum agg_aggregate { /* agg__types says what each is */
+                     AGG_COUNT,
+                     AGG_SUM,
+                     AGG_MEAN,
+                     AGG_MIN,
+                     AGG_MAX,
+                     AGG_DECAYED,
+                     AGG_LAST,
+                     AGG_MATCH,
+                     AGG_DISTINCT,
+                     AGG_QUANTILE,
+                     AGG_RATIO,
+                     AGG_GAUGE,
+                     AGG_SERIES,
+                     AGG_COVISIT,
+                     AGG_AGE, /* hidden: the latest event of a feature that emits its age */
+                     AGG_AGGREGATES
+};
+
+/* A column shows the value itself or a companion of it. */
+enum agg_output { AGG_OUTPUT_VALUE, AGG_OUTPUT_N, AGG_OUTPUT_SD, AGG_OUTPUT_AGE, AGG_OUTPUTS };
+
+struct agg_output_column {
+    enum agg_output output;
+    int window; /* -1: none */
+};
 
 struct agg_feature {
     const char *name;
@@ -78,11 +103,17 @@ struct agg_feature {
     uint32_t actions; /* a bit for each */
     uint32_t scenes;
     struct agg_where *where; /* NULL: always */
+    struct fr_slice where_text; /* in one spelling */
     const char *definition; /* all that makes its state what it is, in one spelling; not windows and limit */
     uint64_t definition_hash;
 
-    /* count and sum */
-    int of; /* field that a sum adds up */
+    const struct agg_type *type;
+    bool is_hidden; /* not in the configuration: kept for another feature */
+    uint8_t emits; /* a bit for each output */
+    struct agg_feature *n, *age; /* hidden, when those are emitted; n may be the feature itself */
+
+    /* what has windows */
+    int of; /* field that a sum adds up, a sketch takes in */
     struct agg_window windows[AGG_WINDOWS_MAX];
     int window_count;
     int64_t panes_most[AGG_LEVELS]; /* of its windows with that resolution; 0: none */
@@ -97,6 +128,12 @@ struct agg_feature {
     int sequence; /* its place among the entity's sequences */
     bool is_seen;
 
+    /* cells */
+    int cell; /* its place among the entity's cells of the part */
+    int64_t half_life_ms; /* decayed */
+    double weights[PROTO_ACTIONS]; /* decayed; of each action */
+
+    const struct agg_output_column *outputs; /* of each column */
     const char **columns; /* "f.5m"; none for a sequence */
     int column_count;
     int64_t windows_ms[AGG_WINDOWS_MAX], resolutions_ms[AGG_WINDOWS_MAX]; /* for Describe */
@@ -126,6 +163,10 @@ struct agg_entity {
 
     struct agg_feature **sequences;
     int sequence_count;
+
+    struct agg_feature **cells[STORE_PARTS]; /* of the parts STORE_PART_SKETCHES and STORE_PART_LISTS */
+    int cell_count[STORE_PARTS];
+    bool needs_order; /* some of its state goes by the total order of events */
 };
 
 enum agg_set_list { AGG_SET_USER, AGG_SET_ITEM, AGG_SET_CROSS, AGG_SET_LISTS };
@@ -141,8 +182,8 @@ struct agg_catalogue {
     struct agg_dedupe dedupe;
     struct agg_entity *entities[AGG_ENTITIES_MAX + 1]; /* a hidden one comes last */
     int entity_count, visible_count;
-    struct agg_feature *features[AGG_FEATURES_MAX];
-    int feature_count;
+    struct agg_feature *features[AGG_STATES_MAX]; /* those of the configuration first, then hidden ones */
+    int feature_count, visible_feature_count;
     struct agg_set *sets;
     int set_count;
     struct agg_entity *user; /* never NULL: it keeps the duplicates */
@@ -154,17 +195,20 @@ struct agg_catalogue {
 
 struct agg_entity *agg_catalogue__entity(const struct agg_catalogue *catalogue, struct fr_slice name);
 struct agg_feature *agg_catalogue__feature(const struct agg_catalogue *catalogue, struct fr_slice name);
-/* "f" or "f.window": the feature, and the window or −1 for all. FR_BAD_INPUT with the nearest name. */
+/* "f" or one of its columns: the feature, and the column or −1 for all. FR_BAD_INPUT with the nearest name. */
 FR_CHECKED bool agg_catalogue__resolve(const struct agg_catalogue *catalogue, struct fr_slice name,
-                                       struct agg_feature **feature, int *window, struct fr_err *err);
+                                       struct agg_feature **feature, int *column, struct fr_err *err);
 /* Room for slots 0 … count − 1, all retired. */
 FR_CHECKED bool agg_catalogue__slots_reset(struct agg_catalogue *catalogue, uint32_t count);
 
 bool agg_entities__parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics);
-bool agg_feature__parse(struct agg_catalogue *catalogue, struct fr_slice name, struct fr_yaml *at, struct fr_yaml *map,
-                        struct fr_diagnostics *diagnostics);
+bool agg_features__parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics);
 bool agg_sets__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, struct fr_diagnostics *diagnostics);
 bool agg_name__check(struct fr_yaml *key, const char *where, struct fr_diagnostics *diagnostics);
+
+/* ---- types.c ---- */
+
+bool agg_feature__takes(const struct agg_feature *feature, const struct proto_event *event);
 
 /* ---- blob.c: an entity's part in memory ---- */
 
@@ -313,8 +357,10 @@ FR_CHECKED bool agg_registry__open(struct agg_catalogue *catalogue, struct store
 
 struct agg_column {
     const struct agg_feature *feature;
-    const struct agg_window *window;
+    enum agg_output output;
+    const struct agg_window *window; /* NULL: none */
     int column; /* where the value goes */
+    float absent; /* the value when the entity isn't there */
 };
 
 struct agg_step { /* what one entity kind gives to a row */
@@ -335,6 +381,7 @@ struct agg_plan {
     int field_count;
     struct agg_step *user_steps, *item_steps; /* the first ones are the user and the item themselves, asked for or not */
     int user_step_count, item_step_count;
+    bool has_absent; /* some column of the rows isn't 0 when its entity isn't there */
     int sequence_count;
 };
 

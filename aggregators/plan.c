@@ -2,10 +2,11 @@
  * Read plans: what a request names, compiled to columns by entity, in the order of the reply. Plans never change and live as long as
  * the aggregators, so that server loops share them; the cache they hang in is bounded, since clients choose what they ask.
  */
-#include "internal.h"
+#include "type.h"
 
 #include <freshet/text.h>
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static const char *const item_field_names[AGG_ATTRIBUTES] = {"item.creator_id", 
 
 struct choice { /* one column, or a sequence */
     const struct agg_feature *feature;
-    int window;
+    int column; /* of the feature's; −1: a sequence */
 };
 
 /* What a plan is compiled from and into: first the names become choices, then the choices columns of exactly enough room. */
@@ -78,19 +79,29 @@ static bool fail_memory(struct fr_err *err)
 
 /* ---- names to choices ---- */
 
-static void choose(struct compile *compile, const struct agg_feature *feature, int window)
+static void choose(struct compile *compile, const struct agg_feature *feature, int column)
 {
-    struct choice choice = {feature, window};
+    struct choice choice = {feature, column};
 
     fr_buffer_append(&compile->choices, &choice, sizeof choice);
 }
 
-static void add_feature(struct compile *compile, const struct agg_feature *feature, int window)
+static bool is_sequence(const struct agg_feature *feature)
 {
-    if (feature->aggregate == AGG_LAST)
+    return feature->aggregate == AGG_LAST || (feature->type->cells && feature->type->cells->sequence);
+}
+
+/* A column by its name stands for its window: the companions come along. */
+static void add_feature(struct compile *compile, const struct agg_feature *feature, int column)
+{
+    const struct agg_output_column *outputs = feature->outputs;
+
+    if (column < 0 && is_sequence(feature) && (feature->emits >> AGG_OUTPUT_VALUE & 1) != 0)
         choose(compile, feature, -1);
-    for (int i = 0; i < feature->window_count; i++) {
-        if (window < 0 || window == i)
+    for (int i = 0; i < feature->column_count; i++) {
+        if (column < 0 || i == column ||
+            (outputs[column].output == AGG_OUTPUT_VALUE && outputs[column].window >= 0 &&
+             outputs[i].window == outputs[column].window))
             choose(compile, feature, i);
     }
 }
@@ -125,13 +136,13 @@ static bool add_item_field(struct compile *compile, struct fr_slice name)
 static bool add_name(struct compile *compile, struct fr_slice name)
 {
     struct agg_feature *feature;
-    int window;
+    int column;
 
     if (is_item_field(name) && !agg_catalogue__feature(compile->catalogue, fr_slice("item", 4)))
         return add_item_field(compile, name);
-    if (!agg_catalogue__resolve(compile->catalogue, name, &feature, &window, compile->err))
+    if (!agg_catalogue__resolve(compile->catalogue, name, &feature, &column, compile->err))
         return fr_fail_in(compile->err, "features");
-    add_feature(compile, feature, window);
+    add_feature(compile, feature, column);
     return true;
 }
 
@@ -170,7 +181,7 @@ static bool add_all(struct compile *compile, const char *feature_set, char *cons
         if (!add_name(compile, fr_slice_of(names[i])))
             return false;
     }
-    for (int i = 0; i < compile->catalogue->feature_count && !*feature_set && count == 0; i++)
+    for (int i = 0; i < compile->catalogue->visible_feature_count && !*feature_set && count == 0; i++)
         add_feature(compile, compile->catalogue->features[i], -1);
     return true;
 }
@@ -208,8 +219,8 @@ static bool step_add(struct compile *compile, const struct agg_entity *entity)
     for (size_t i = 0; i < count; i++) {
         if (choices[i].feature->entity != entity)
             continue;
-        columns += choices[i].window >= 0;
-        sequences += choices[i].window < 0;
+        columns += choices[i].column >= 0;
+        sequences += choices[i].column < 0;
     }
     if (columns + sequences == 0 && entity != compile->catalogue->user && entity != compile->catalogue->item)
         return true;
@@ -252,6 +263,26 @@ static void add_sequence(struct agg_plan *plan, struct agg_step *step, const str
     plan->sequence_count++;
 }
 
+static float absent_of(const struct agg_column *column)
+{
+    const struct agg_cell_type *cells = column->feature->type->cells;
+
+    return cells ? cells->value(column->feature, fr_slice(NULL, 0), column->window, column->output, 0) : 0;
+}
+
+/* Companions are values of the hidden features that count them. */
+static struct agg_column column_of(const struct agg_feature *feature, int chosen, int column)
+{
+    const struct agg_output_column *output = &feature->outputs[chosen];
+    const struct agg_window *window = output->window >= 0 ? &feature->windows[output->window] : NULL;
+
+    if (output->output == AGG_OUTPUT_AGE && feature->age)
+        return (struct agg_column){.feature = feature->age, .output = AGG_OUTPUT_VALUE, .column = column};
+    if (output->output == AGG_OUTPUT_N && feature->n)
+        return (struct agg_column){.feature = feature->n, .output = AGG_OUTPUT_VALUE, .window = window, .column = column};
+    return (struct agg_column){.feature = feature, .output = output->output, .window = window, .column = column};
+}
+
 static void add_columns(struct compile *compile)
 {
     struct agg_plan *plan = compile->plan;
@@ -264,13 +295,15 @@ static void add_columns(struct compile *compile)
         const char **names = is_users(feature->entity) ? plan->user_columns : plan->item_columns;
         int *column = is_users(feature->entity) ? &plan->user_column_count : &plan->item_column_count;
 
-        if (choices[i].window < 0) {
+        if (choices[i].column < 0) {
             add_sequence(plan, step, feature);
             continue;
         }
-        step->columns[step->column_count++] =
-            (struct agg_column){.feature = feature, .window = &feature->windows[choices[i].window], .column = *column};
-        names[(*column)++] = feature->columns[choices[i].window];
+        step->columns[step->column_count] = column_of(feature, choices[i].column, *column);
+        step->columns[step->column_count].absent = absent_of(&step->columns[step->column_count]);
+        plan->has_absent = plan->has_absent || fabsf(step->columns[step->column_count].absent) > 0;
+        step->column_count++;
+        names[(*column)++] = feature->columns[choices[i].column];
     }
 }
 

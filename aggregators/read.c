@@ -42,31 +42,47 @@ struct target {
     uint64_t key; /* to tell them apart */
 };
 
-static bool read_sequences(struct reading *reading, const struct agg_step *step, const struct agg_ring *rings,
+static bool read_sequence(const struct reading *reading, const struct agg_feature *feature, const struct agg_parts *parts,
+                          struct agg_sequence *sequence)
+{
+    const struct agg_cell_type *cells = feature->type->cells;
+    int64_t time_ms = reading->request->time_ms;
+
+    if (!cells)
+        return agg_values__sequence(parts->memory[STORE_PART_SEQUENCES], feature, time_ms, reading->arena, sequence);
+    return cells->sequence(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), time_ms,
+                           reading->arena, sequence);
+}
+
+static bool read_sequences(struct reading *reading, const struct agg_step *step, const struct agg_parts *parts,
                            const struct target *target)
 {
     for (int i = 0; i < step->sequence_count; i++) {
         target->sequences[i].name = step->sequences[i]->name;
         target->sequences[i].key = target->key;
-        if (!agg_values__sequence(rings, step->sequences[i], reading->request->time_ms, reading->arena, &target->sequences[i]))
+        if (!read_sequence(reading, step->sequences[i], parts, &target->sequences[i]))
             return fail_exhausted(reading->err);
     }
     return true;
 }
 
-static bool read_parts(struct reading *reading, const struct agg_step *step, const struct agg_rows *rows,
-                       const struct agg_ring *rings, const struct target *target)
+static bool read_parts(struct reading *reading, const struct agg_step *step, const struct agg_parts *parts,
+                       const struct target *target)
 {
+    const struct agg_rows *rows = parts->memory[STORE_PART_ROWS];
     int64_t time_ms = reading->request->time_ms;
     bool is_present = agg_rows__is_present(rows, step->entity, time_ms);
 
     if (target->is_present)
         *target->is_present = is_present;
-    for (int i = 0; i < step->column_count && is_present; i++)
-        target->values[step->columns[i].column] = agg_values__column(reading->agg, rows, &step->columns[i], time_ms);
+    for (int i = 0; i < step->column_count; i++) {
+        const struct agg_column *column = &step->columns[i];
+
+        target->values[column->column] = is_present ? agg_values__column(reading->agg, parts, column, time_ms) : column->absent;
+    }
     for (int i = 0; i < AGG_ATTRIBUTES && target->remembered; i++)
         target->remembered->bits[i] = agg_attributes__read(rows, step->entity, i, time_ms);
-    return read_sequences(reading, step, rings, target);
+    return read_sequences(reading, step, parts, target);
 }
 
 static bool read_entity(struct reading *reading, const struct agg_step *step, const struct store_key *key, uint64_t hash,
@@ -74,17 +90,22 @@ static bool read_entity(struct reading *reading, const struct agg_step *step, co
 {
     struct store *store = reading->agg->store;
     struct store_entry *entry = store_entry_lock(store, key, hash, false);
+    struct agg_parts parts = {{NULL}};
     uint32_t bytes;
     bool ok;
 
     if (!entry)
-        return read_parts(reading, step, NULL, NULL, target);
+        return read_parts(reading, step, &parts, target);
+    for (int part = 0; part < STORE_PARTS; part++)
+        parts.memory[part] = store_entry_read(entry, (enum store_part)part, &bytes);
     ok = store_entry_is_corrupt(entry) ? fail_corrupt(step->entity, key, reading->err)
-                                       : read_parts(reading, step, store_entry_read(entry, STORE_PART_ROWS, &bytes),
-                                                    store_entry_read(entry, STORE_PART_SEQUENCES, &bytes), target);
+                                       : read_parts(reading, step, &parts, target);
     store_entry_unlock(store, entry);
     return ok;
 }
+
+/* What nobody is behind: no item, or no creator remembered. */
+static const struct agg_parts no_parts;
 
 static struct agg_sequence *next_sequences(struct reading *reading, const struct agg_step *step)
 {
@@ -112,7 +133,7 @@ static bool read_user(struct reading *reading)
         if (agg_key__make(step->entity, ids, &key))
             ok = read_entity(reading, step, &key, store_key_hash(reading->agg->store, &key), &target);
         else
-            ok = read_parts(reading, step, NULL, NULL, &target);
+            ok = read_parts(reading, step, &no_parts, &target);
         if (!ok)
             return false;
     }
@@ -202,9 +223,28 @@ static void set_room(struct reading *reading)
         reading->remembered[row].bits[room] = reading->request->room_id;
 }
 
+/* Rows that name no entity for a step are not looked at: what their columns show is put first. */
+static void fill_absent(struct reading *reading)
+{
+    const struct agg_plan *plan = reading->plan;
+
+    for (int i = 0; i < plan->item_step_count; i++) {
+        for (int c = 0; c < plan->item_steps[i].column_count; c++) {
+            const struct agg_column *column = &plan->item_steps[i].columns[c];
+
+            for (int row = 0; row < reading->request->item_count; row++)
+                reading->reply->item_values[(size_t)row * (size_t)plan->item_column_count + (size_t)column->column] =
+                    column->absent;
+        }
+    }
+}
+
 static bool read_rows(struct reading *reading)
 {
     bool has_item = reading->agg->catalogue->item != NULL;
+
+    if (reading->plan->has_absent)
+        fill_absent(reading);
 
     if (has_item && !read_step(reading, &reading->plan->item_steps[0], true))
         return false;

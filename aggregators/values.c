@@ -12,17 +12,33 @@ float agg_values__of_micro(int64_t micro)
 
 _Static_assert(__LDBL_MANT_DIG__ >= 64, "sums need a long double that holds an int64");
 
-float agg_values__column(const struct agg *agg, const struct agg_rows *rows, const struct agg_column *column, int64_t time_ms)
+/* A sum as a reply gives it: what 64 bits can't hold is the greatest or least that they can. */
+static int64_t clamp(const struct agg *agg, __int128 sum)
+{
+    if (sum <= INT64_MAX && sum >= INT64_MIN)
+        return (int64_t)sum;
+    if (agg->clamped)
+        fr_counter_add(agg->clamped, 1);
+    return sum > 0 ? INT64_MAX : INT64_MIN;
+}
+
+static float measure(const struct agg *agg, const struct agg_rows *rows, const struct agg_column *column, int64_t time_ms)
 {
     const struct agg_feature *feature = column->feature;
     __int128 sum = agg_rows__sum(rows, feature->entity, feature, column->window, time_ms);
 
-    if (sum > INT64_MAX || sum < INT64_MIN) {
-        if (agg->clamped)
-            fr_counter_add(agg->clamped, 1);
-        sum = sum > 0 ? INT64_MAX : INT64_MIN;
-    }
-    return feature->aggregate == AGG_COUNT ? (float)(int64_t)sum : agg_values__of_micro((int64_t)sum);
+    return feature->aggregate == AGG_COUNT ? (float)clamp(agg, sum) : agg_values__of_micro(clamp(agg, sum));
+}
+
+float agg_values__column(const struct agg *agg, const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms)
+{
+    const struct agg_feature *feature = column->feature;
+    const struct agg_cell_type *cells = feature->type->cells;
+
+    if (cells)
+        return cells->value(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), column->window,
+                            column->output, time_ms);
+    return measure(agg, parts->memory[STORE_PART_ROWS], column, time_ms);
 }
 
 /* Which of the reply's three arrays a field goes into. */

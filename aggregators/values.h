@@ -3,8 +3,16 @@
 #define FRESHET_AGGREGATORS_VALUES_H
 
 #include "keyring.h"
+#include "type.h"
 
-float agg_values__column(const struct agg *agg, const struct agg_rows *rows, const struct agg_column *column, int64_t time_ms);
+/* An entity's parts while it is locked; NULL where there is none. */
+struct agg_parts {
+    const void *memory[STORE_PARTS];
+};
+
+/* Of an entity that is present. */
+float agg_values__column(const struct agg *agg, const struct agg_parts *parts, const struct agg_column *column,
+                         int64_t time_ms);
 /* The float nearest to micro / 10^6. */
 float agg_values__of_micro(int64_t micro);
 

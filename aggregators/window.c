@@ -22,10 +22,10 @@ struct agg_moment agg_window__moment(int64_t time_ms)
     return moment;
 }
 
-int agg_window__level(int64_t span_ms)
+int agg_window__level(int64_t span_ms, int panes_least)
 {
     for (int level = AGG_LEVELS - 1; level >= 0; level--) {
-        if (span_ms % agg__level_ms[level] == 0 && span_ms / agg__level_ms[level] >= AGG_PANES_LEAST)
+        if (span_ms % agg__level_ms[level] == 0 && span_ms / agg__level_ms[level] >= panes_least)
             return level;
     }
     return -1;

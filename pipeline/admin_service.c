@@ -218,7 +218,7 @@ static bool take_digest(struct pipeline_services *services, struct agg_digest *d
 
         store_stats_read(services->store, &before);
         *time_ms = atomic_load(&services->committer->durable_time_ms);
-        if (!agg_digest(services->agg, *time_ms, digest, err))
+        if (!agg_digest(services->agg, *time_ms, false, digest, err))
             return false;
         store_stats_read(services->store, &after);
         *epoch = after.epoch;

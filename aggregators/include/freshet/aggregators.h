@@ -203,8 +203,9 @@ struct agg_digest {
 /*
  * The canonical state of the last durable epoch at `time_ms`: every entity's panes compacted and expired, dedupe ids included,
  * hashed by key, and the hashes added up, so that neither the order of events nor the form in memory shows. Slots count by
- * feature name and generation's definition, not by number. Blocks on the disk, may take seconds.
+ * feature name and generation's definition, not by number. Bounded lists, which may depend on the order of arrival, only when
+ * `is_all`. Blocks on the disk, may take seconds.
  */
-FR_CHECKED bool agg_digest(struct agg *agg, int64_t time_ms, struct agg_digest *digest, struct fr_err *err);
+FR_CHECKED bool agg_digest(struct agg *agg, int64_t time_ms, bool is_all, struct agg_digest *digest, struct fr_err *err);
 
 #endif

@@ -134,7 +134,7 @@ static bool live(const char *directory, int until_failure)
     allowed = until_failure;
     if (agg_open(&catalogue, store, 0, NULL, &agg, &err)) {
         lane = agg_lane_new(agg, EVENTS);
-        ok = lane && apply(agg, store, lane) && read_and_check(agg) && agg_digest(agg, noon, &digest, &err);
+        ok = lane && apply(agg, store, lane) && read_and_check(agg) && agg_digest(agg, noon, true, &digest, &err);
         agg_lane_free(lane);
     }
     allowed = -1;

@@ -73,7 +73,7 @@ static void reads_of_it_say_which_entity(void **state)
     assert_int_equal(err.code, FR_CORRUPT);
     assert_non_null(strstr(err.message, "item 6 "));
     assert_float_equal(node_value(&node, "w.1h", 1, 7, noon), 1, 0);
-    assert_false(agg_digest(node.agg, noon, &digest, &err));
+    assert_false(agg_digest(node.agg, noon, true, &digest, &err));
     assert_int_equal(err.code, FR_CORRUPT);
     assert_non_null(strstr(err.message, "item 6 "));
     node_free(&node);

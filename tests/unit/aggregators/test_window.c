@@ -10,7 +10,7 @@ static void resolution_is_the_coarsest_that_gives_24_panes(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        int level = agg_window__level(cases[i][0] * 1000);
+        int level = agg_window__level(cases[i][0] * 1000, AGG_PANES_LEAST);
 
         assert_true(level >= 0);
         assert_int_equal(agg__level_ms[level], cases[i][1] * 1000);
@@ -20,9 +20,9 @@ static void resolution_is_the_coarsest_that_gives_24_panes(void **state)
 static void what_is_no_window_has_no_resolution(void **state)
 {
     (void)state;
-    assert_int_equal(agg_window__level(23000), -1);
-    assert_int_equal(agg_window__level(60500), -1);
-    assert_int_equal(agg_window__level(0), -1);
+    assert_int_equal(agg_window__level(23000, AGG_PANES_LEAST), -1);
+    assert_int_equal(agg_window__level(60500, AGG_PANES_LEAST), -1);
+    assert_int_equal(agg_window__level(0, AGG_PANES_LEAST), -1);
 }
 
 static void levels_nest(void **state)

@@ -1,0 +1,28 @@
+/* `count` and `sum`: measures of the rows (rows.c). */
+#include "type.h"
+
+static bool parse_counter(struct agg_parse *parse)
+{
+    return agg_parse__windows(parse, AGG_PANES_LEAST);
+}
+
+static bool parse_sum(struct agg_parse *parse)
+{
+    static const uint8_t fields[] = {PROTO_FIELD_VALUE, PROTO_FIELD_DURATION_S, 0};
+    bool ok = agg_parse__windows(parse, AGG_PANES_LEAST);
+
+    return agg_parse__of(parse, fields) && ok;
+}
+
+static void define_sum(const struct agg_feature *feature, struct fr_buffer *text)
+{
+    fr_buffer_append_format(text, "; of %s", proto_field_name(feature->of));
+}
+
+static const char *const keys_of_count[] = {"actions", "scenes", "where", "windows", NULL};
+static const char *const keys_of_sum[] = {"actions", "scenes", "where", "windows", "of", NULL};
+enum { EMITS = 1 << AGG_OUTPUT_VALUE | 1 << AGG_OUTPUT_N | 1 << AGG_OUTPUT_AGE };
+
+const struct agg_type agg_type__count = {.name = "count", .keys = keys_of_count, .emits = EMITS, .parse = parse_counter};
+const struct agg_type agg_type__sum = {
+    .name = "sum", .keys = keys_of_sum, .emits = EMITS, .parse = parse_sum, .define = define_sum};

@@ -1,0 +1,13 @@
+/* The aggregates there are, and which events a feature takes. */
+#include "type.h"
+
+const struct agg_type *const agg__types[AGG_AGGREGATES] = {
+    [AGG_COUNT] = &agg_type__count, [AGG_SUM] = &agg_type__sum, [AGG_DECAYED] = &agg_type__decayed,
+    [AGG_LAST] = &agg_type__last,   [AGG_AGE] = &agg_type__age,
+};
+
+bool agg_feature__takes(const struct agg_feature *feature, const struct proto_event *event)
+{
+    return event->action < PROTO_ACTIONS && event->scene < PROTO_SCENES && (feature->actions >> event->action & 1) != 0 &&
+           (feature->scenes >> event->scene & 1) != 0 && (!feature->where || agg_where__holds(feature->where, event));
+}
