@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { PREFETCH_AHEAD = 8 };
+enum { PREFETCH_AHEAD = 6, PREFETCH_LINES = 3 };
 
 /* What stays the same for all groups of a batch. */
 struct batch {
@@ -202,8 +202,6 @@ static bool apply_group(const struct batch *batch, int index)
     struct store_entry *entry;
     bool ok = true;
 
-    if (index + PREFETCH_AHEAD < lane->group_count)
-        store_prefetch(store, lane->hashes[index + PREFETCH_AHEAD]);
     if (is_all_duplicates(group, batch))
         return true;
     entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], true);
@@ -224,6 +222,23 @@ static bool apply_group(const struct batch *batch, int index)
     return ok || fail_spoiled(batch->err);
 }
 
+/* Fetches what groups further on will touch, in stages: each looks at what the one before brought. */
+static void prefetch(const struct agg_lane *lane, int index)
+{
+    struct store *store = lane->agg->store;
+    int slot = index + 3 * PREFETCH_AHEAD, entry = index + 2 * PREFETCH_AHEAD, part = index + PREFETCH_AHEAD;
+
+    if (slot < lane->group_count)
+        store_prefetch(store, lane->hashes[slot]);
+    if (entry >= 0 && entry < lane->group_count)
+        store_prefetch_entry(store, lane->hashes[entry]);
+    if (part < 0 || part >= lane->group_count)
+        return;
+    store_prefetch_part(store, lane->hashes[part], STORE_PART_ROWS, PREFETCH_LINES);
+    if (lane->groups[part].entity->sequence_count > 0)
+        store_prefetch_part(store, lane->hashes[part], STORE_PART_SEQUENCES, 1);
+}
+
 bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, int count, int64_t horizon_ms,
                      enum agg_outcome *outcomes, struct agg_tally *tally, struct fr_err *err)
 {
@@ -236,8 +251,9 @@ bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, in
     batch.horizon = agg_window__moment(horizon_ms);
     for (int i = 0; i < count; i++)
         outcomes[i] = AGG_APPLIED;
-    for (int i = 0; i < lane->group_count; i++) {
-        if (!apply_group(&batch, i))
+    for (int i = -3 * PREFETCH_AHEAD; i < lane->group_count; i++) {
+        prefetch(lane, i);
+        if (i >= 0 && !apply_group(&batch, i))
             return false;
     }
     for (int i = 0; i < count; i++)

@@ -69,6 +69,8 @@ bool agg_read_load(struct agg *agg, const struct agg_plan *plan, const struct ag
     bool has_item = agg->catalogue->item != NULL;
     int room = agg_attribute__index(PROTO_FIELD_ROOM_ID);
 
+    if (store_is_whole(agg->store))
+        return true;
     loading.remembered = fr_arena_take_zeroed(arena, (size_t)request->item_count + 1, sizeof *loading.remembered);
     if (!loading.remembered)
         return fail_exhausted(err);

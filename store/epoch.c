@@ -160,8 +160,6 @@ bool store_epoch__write(struct store *store, struct fr_err *err)
         return fr_fail(err, FR_UNAVAILABLE, "store: out of memory lost a meta record; restart to open the last epoch");
     }
 
-    if (store->sst.count > 0)
-        atomic_store(&store->has_entities, true); /* before they can be there */
     if (!store_sst__ingest(&store->sst, &store->meta, &store->disk, path, &file_bytes, err)) {
         atomic_store(&store->is_failed, true);
         return false;

@@ -23,6 +23,7 @@ enum {
     STORE_PART_BYTES_MAX = 1 << 30,
     STORE_LEVEL0_FILES_MAX = 12, /* ingestion bypasses RocksDB's own brake (107 files without an error, measured) */
     STORE_DIRTY_ENTRIES = 55, /* makes a chunk of the dirty list 512 bytes */
+    STORE_LINE_BYTES = 64, /* of a processor's cache */
 };
 
 /* ---- Keys (keys.c) ---- */
@@ -284,7 +285,7 @@ struct store {
     struct store_meta meta;
     struct store_sst sst; /* the committer's */
     struct fr_buffer scratch; /* the committer's */
-    _Atomic bool has_entities; /* false: the disk holds none, and loads need not ask */
+    _Atomic bool has_unloaded; /* false: nothing is on disk that is not in the table, and loads need not ask */
     _Atomic uint64_t unloaded; /* entities of the disk that are not in the table */
     _Atomic bool is_failed; /* RocksDB failed once; a second write may abort the process */
 

@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { SLICE_ENTITIES = 64, SLICE_KEYS = SLICE_ENTITIES * STORE_PARTS };
+enum { SLICE_ENTITIES = 64, SLICE_KEYS = SLICE_ENTITIES * STORE_PARTS, PREFETCH_AHEAD = 8 };
 
 struct missing {
     struct store_disk_key disk_key; /* of part 0 */
@@ -44,6 +44,10 @@ static int collect_missing(struct store *store, const struct store_key *keys, co
     for (int i = 0; i < count; i++) {
         struct store_stripe *stripe = store_stripe__of(store->stripes, hashes[i]);
 
+        if (i + 2 * PREFETCH_AHEAD < count)
+            store_prefetch(store, hashes[i + 2 * PREFETCH_AHEAD]);
+        if (i + PREFETCH_AHEAD < count)
+            store_prefetch_entry(store, hashes[i + PREFETCH_AHEAD]);
         pthread_mutex_lock(&stripe->lock);
         bool is_here = store_stripe__find(stripe, &keys[i], hashes[i]) != NULL;
         pthread_mutex_unlock(&stripe->lock);
@@ -185,6 +189,11 @@ static bool load_entity(struct store *store, const struct missing *missing, rock
 
 /* ---- All of them ---- */
 
+bool store_is_whole(const struct store *store)
+{
+    return !atomic_load_explicit(&store->has_unloaded, memory_order_acquire);
+}
+
 /* A failed checksum is one entity's trouble; anything else is the disk's, and everybody's. */
 static bool check_disk(const struct store *store, const struct slice *slice, int count, struct fr_err *err)
 {
@@ -209,7 +218,7 @@ static bool load_slice(struct store *store, const struct missing *missing, int c
 
 bool store_load(struct store *store, const struct store_key *keys, const uint64_t *hashes, int count, struct fr_err *err)
 {
-    if (count <= 0 || !atomic_load_explicit(&store->has_entities, memory_order_acquire))
+    if (count <= 0 || store_is_whole(store))
         return true;
 
     struct missing *missing = reallocarray(NULL, (size_t)count, sizeof(*missing));

@@ -76,7 +76,7 @@ static bool write_format(struct store *store, struct fr_err *err)
 {
     char format[16];
 
-    if (atomic_load(&store->has_entities) || store->meta.count > 0)
+    if (atomic_load(&store->has_unloaded) || store->meta.count > 0)
         return fr_fail(err, FR_CORRUPT,
                        "store: '%s' does not say its format; restore a backup, or move the directory away and "
                        "replay from Kafka",
@@ -111,7 +111,7 @@ static bool find_entities(struct store *store, struct fr_err *err)
     char *message = NULL;
 
     rocksdb_iter_seek(iterator, "\1", 1);
-    atomic_store(&store->has_entities, rocksdb_iter_valid(iterator) != 0);
+    atomic_store(&store->has_unloaded, rocksdb_iter_valid(iterator) != 0);
     rocksdb_iter_get_error(iterator, &message);
     rocksdb_iter_destroy(iterator);
     return message == NULL || store_disk__fail(message, err, store->path, "find the first entity");

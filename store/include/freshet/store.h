@@ -93,8 +93,17 @@ uint64_t store_key_hash(const struct store *store, const struct store_key *key);
 FR_CHECKED bool store_load(struct store *store, const struct store_key *keys, const uint64_t *hashes, int count,
                            struct fr_err *err);
 
-/* Starts fetching the cache lines that store_entry_lock() of this hash will touch. */
+/* True when the table holds all that the disk does, so that store_load() has nothing to do. Any thread. */
+bool store_is_whole(const struct store *store);
+
+/*
+ * Starts fetching cache lines ahead of store_entry_lock(), in three stages, each some hundred nanoseconds after the one before
+ * because it looks at what that brought: the lock and the slot of the table; the entry; the first `lines` of 64 bytes of a part.
+ * The last two lock the stripe for a moment. Any thread, holding no entity.
+ */
 void store_prefetch(struct store *store, uint64_t hash);
+void store_prefetch_entry(struct store *store, uint64_t hash);
+void store_prefetch_part(struct store *store, uint64_t hash, enum store_part part, int lines);
 
 /* Lanes are inside the gate while they change parts and offsets: all of one batch is on one side of an epoch's boundary. */
 void store_gate_enter(struct store *store);
