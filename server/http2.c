@@ -13,6 +13,11 @@
 
 #include <stdlib.h>
 
+static const struct server_limits *limits_of(const struct server__http2 *http2)
+{
+    return &http2->connection->loop->server->options.limits;
+}
+
 /* ---- Leaving ---- */
 
 /* Tells the peer to take its next requests elsewhere, serves what is on its way, then ends. */
@@ -149,7 +154,7 @@ static int64_t earlier(int64_t a_ms, int64_t b_ms)
 static void survey(struct server__http2 *http2)
 {
     int64_t due_ms = earlier(http2->head_due_ms, http2->leave_due_ms);
-    int64_t quiet_ms = http2->pong_due_ms != INT64_MAX ? http2->pong_due_ms : http2->heard_ms + SERVER_QUIET_MS;
+    int64_t quiet_ms = http2->pong_due_ms != INT64_MAX ? http2->pong_due_ms : http2->heard_ms + limits_of(http2)->quiet_ms;
 
     http2->held_bytes = sizeof *http2 + http2->head.capacity;
     for (struct server__stream *stream = http2->streams; stream; stream = stream->next) {
@@ -159,7 +164,7 @@ static void survey(struct server__http2 *http2)
             due_ms = earlier(due_ms, stream->wake_ms);
     }
     if (http2->stream_count == 0)
-        quiet_ms = http2->is_leaving ? INT64_MAX : http2->idle_ms + http2->connection->loop->server->options.limits.idle_ms;
+        quiet_ms = http2->is_leaving ? INT64_MAX : http2->idle_ms + limits_of(http2)->idle_ms;
     http2->connection->expires_ms = earlier(due_ms, quiet_ms);
 }
 
@@ -208,7 +213,7 @@ static size_t http2_take(struct server__connection *connection, struct fr_slice 
 
 static void ask_whether_alive(struct server__http2 *http2)
 {
-    http2->pong_due_ms = http2->now_ms + SERVER_PONG_MS;
+    http2->pong_due_ms = http2->now_ms + limits_of(http2)->pong_ms;
     nghttp2_submit_ping(http2->session, NGHTTP2_FLAG_NONE, NULL);
 }
 
@@ -234,7 +239,7 @@ static void http2_expire(struct server__connection *connection)
         begin_to_leave(http2);
         return;
     }
-    if (http2->now_ms >= http2->heard_ms + SERVER_QUIET_MS && http2->pong_due_ms == INT64_MAX)
+    if (http2->now_ms >= http2->heard_ms + limits_of(http2)->quiet_ms && http2->pong_due_ms == INT64_MAX)
         ask_whether_alive(http2);
     for (struct server__stream *stream = http2->streams; stream; stream = next) {
         next = stream->next;

@@ -451,8 +451,6 @@ enum {
     SERVER_TALK = 2000, /* frames that carry no request and no room for a reply */
     SERVER_TALK_PER_SECOND = 200,
     SERVER_TALK_REFUND = 2, /* for each frame of a reply: windows and pings follow them */
-    SERVER_QUIET_MS = 60 * 1000, /* a peer with open streams that says nothing for so long is asked */
-    SERVER_PONG_MS = 20 * 1000, /* … and given so long to answer */
     SERVER_LEAVE_MS = 1000 /* between telling a peer that we leave and refusing its new streams */
 };
 
