@@ -5,7 +5,7 @@
  * and all of it leaves in one go. A request is not begun while more than SERVER_UNSENT_BYTES of earlier replies wait for the
  * socket or for the peer's windows; so a reader that is slow, by whichever of the two, costs no more than that and one reply.
  */
-#include "internal.h"
+#include "http2.h"
 
 #include <freshet/clock.h>
 
