@@ -5,13 +5,18 @@
  * and all of it leaves in one go. A request is not begun while more than SERVER_UNSENT_BYTES of earlier replies wait for the
  * socket or for the peer's windows; so a reader that is slow, by whichever of the two, costs no more than that and one reply.
  */
-#include "internal.h"
+#include "http2.h"
 
 #include <freshet/clock.h>
 
 #include <nghttp2/nghttp2.h>
 
 #include <stdlib.h>
+
+static const struct server_limits *limits_of(const struct server__http2 *http2)
+{
+    return &http2->connection->loop->server->options.limits;
+}
 
 /* ---- Leaving ---- */
 
@@ -149,7 +154,7 @@ static int64_t earlier(int64_t a_ms, int64_t b_ms)
 static void survey(struct server__http2 *http2)
 {
     int64_t due_ms = earlier(http2->head_due_ms, http2->leave_due_ms);
-    int64_t quiet_ms = http2->pong_due_ms != INT64_MAX ? http2->pong_due_ms : http2->heard_ms + SERVER_QUIET_MS;
+    int64_t quiet_ms = http2->pong_due_ms != INT64_MAX ? http2->pong_due_ms : http2->heard_ms + limits_of(http2)->quiet_ms;
 
     http2->held_bytes = sizeof *http2 + http2->head.capacity;
     for (struct server__stream *stream = http2->streams; stream; stream = stream->next) {
@@ -159,7 +164,7 @@ static void survey(struct server__http2 *http2)
             due_ms = earlier(due_ms, stream->wake_ms);
     }
     if (http2->stream_count == 0)
-        quiet_ms = http2->is_leaving ? INT64_MAX : http2->idle_ms + http2->connection->loop->server->options.limits.idle_ms;
+        quiet_ms = http2->is_leaving ? INT64_MAX : http2->idle_ms + limits_of(http2)->idle_ms;
     http2->connection->expires_ms = earlier(due_ms, quiet_ms);
 }
 
@@ -208,7 +213,7 @@ static size_t http2_take(struct server__connection *connection, struct fr_slice 
 
 static void ask_whether_alive(struct server__http2 *http2)
 {
-    http2->pong_due_ms = http2->now_ms + SERVER_PONG_MS;
+    http2->pong_due_ms = http2->now_ms + limits_of(http2)->pong_ms;
     nghttp2_submit_ping(http2->session, NGHTTP2_FLAG_NONE, NULL);
 }
 
@@ -234,7 +239,7 @@ static void http2_expire(struct server__connection *connection)
         begin_to_leave(http2);
         return;
     }
-    if (http2->now_ms >= http2->heard_ms + SERVER_QUIET_MS && http2->pong_due_ms == INT64_MAX)
+    if (http2->now_ms >= http2->heard_ms + limits_of(http2)->quiet_ms && http2->pong_due_ms == INT64_MAX)
         ask_whether_alive(http2);
     for (struct server__stream *stream = http2->streams; stream; stream = next) {
         next = stream->next;

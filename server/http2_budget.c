@@ -3,7 +3,7 @@
  * anything (resets, pings, settings, frames that provoke a reset); each such frame costs one, and who has none left is asked to
  * be calm and cut off. nghttp2 1.52 has a bucket for resets that come, none for those it sends (CVE-2025-8671).
  */
-#include "internal.h"
+#include "http2.h"
 
 void server__budget_init(struct server__budget *budget, int capacity, int per_second, int64_t now_ms)
 {

@@ -7,7 +7,7 @@
  * holds 128 × 64 KiB and one message of requests at the most, and no stream waits for ever for another that is slow, because a
  * request that is not whole in time is refused.
  */
-#include "internal.h"
+#include "http2.h"
 
 #include <freshet/clock.h>
 

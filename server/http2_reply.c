@@ -4,7 +4,7 @@
  * It lies where its call encoded it, in the loop's buffer, and its frames are written at once; only when the peer's window ends
  * first does the stream take that buffer along, as it is. So the bytes of a reply are copied once, into the output.
  */
-#include "internal.h"
+#include "http2.h"
 
 #include <freshet/clock.h>
 

@@ -1,7 +1,7 @@
 /*
  * A stream of HTTP/2: one request, by whichever convention its content type says, until its call runs.
  */
-#include "internal.h"
+#include "http2.h"
 
 #include <freshet/clock.h>
 

@@ -2,7 +2,7 @@
  * A streaming method on a stream of HTTP/2. It is asked for a message when the one before has left, on the loop, while the
  * connection has room; so there is one message at most, and nothing to lock. Its call lasts as long as the stream.
  */
-#include "internal.h"
+#include "http2.h"
 
 #include <freshet/clock.h>
 

@@ -24,6 +24,8 @@ void server_limits_default(struct server_limits *limits)
         .header_ms = 10 * 1000,
         .body_ms = 30 * 1000,
         .idle_ms = 5 * 60 * 1000,
+        .quiet_ms = 60 * 1000,
+        .pong_ms = 20 * 1000,
         .slow_calls = 64,
         .slow_threads = 2,
     };
@@ -49,7 +51,7 @@ static bool check(const struct server_options *options, struct fr_err *err)
         return fr_fail(err, FR_BAD_CONFIG, "server: %d loops asked for; set server.loops to 1 to 256", options->loops);
     if (limits->connections < 1 || limits->header_bytes < 256 || limits->header_count < 1 || limits->message_bytes < 1 ||
         limits->arena_bytes < 1 || limits->header_ms < 1 || limits->body_ms < 1 || limits->idle_ms < 1 ||
-        limits->slow_calls < 1 || limits->slow_threads < 1)
+        limits->quiet_ms < 1 || limits->pong_ms < 1 || limits->slow_calls < 1 || limits->slow_threads < 1)
         return fr_fail(err, FR_BAD_CONFIG,
                        "server: every limit must be above 0, header_bytes 256 at least; change server.limits");
     return true;

@@ -76,26 +76,46 @@ def questions(events, users_every=1):
     return asked + [(UNKNOWN_ID, [])]
 
 
+def requests_of(made, asked, later, names=()):
+    """The same as messages, as of `later` ms after T."""
+    as_of_ms = made.stream_time_ms + later if later else 0
+    return [
+        feature_pb2.GetFeaturesRequest(user_id=user, item_ids=items, as_of_ms=as_of_ms, features=names) for user, items in asked
+    ]
+
+
+def wanted_of(made, request):
+    time_ms = request.as_of_ms or made.stream_time_ms
+    return made.reply(request.user_id, list(request.item_ids), time_ms, names=list(request.features))
+
+
+def check_replies(made, answered):
+    """Each (request, what the oracle wants, reply of whichever client) agrees. Returns the number of values compared."""
+    match_features = {feature.name for feature in made.features.values() if feature.match}
+    wrong, count = [], 0
+    for request, wanted, reply in answered:
+        assert reply.stream_time_ms == made.stream_time_ms
+        count += len(reply.user_values) + len(reply.item_values)
+        later = request.as_of_ms - made.stream_time_ms if request.as_of_ms else 0
+        for sentence in differences(reply, wanted, match_features, request.item_ids):
+            wrong.append(f"user {request.user_id} at T + {later}: {sentence}")
+        if len(wrong) > 100:
+            break
+    assert not wrong, "\n".join([f"{len(wrong)} differences", *wrong[:SHOWN]])
+    return count
+
+
 def check_values(node, made, asked, later_ms=LATER_MS, names=()):
     """Asks all of it at each time, over a kept connection, and compares. Returns the number of values compared."""
-    match_features = {feature.name for feature in made.features.values() if feature.match}
     pipeline = node_module.Pipeline(node.api)
-    wrong, count = [], 0
-    for later in later_ms:
-        time_ms = made.stream_time_ms + later
-        requests = [
-            feature_pb2.GetFeaturesRequest(user_id=user, item_ids=items, as_of_ms=time_ms if later else 0, features=names)
-            for user, items in asked
-        ]
-        for (user, items), reply in zip(asked, pipeline.get_features(requests)):
-            assert reply.stream_time_ms == made.stream_time_ms
-            wanted = made.reply(user, items, time_ms, names=names)
-            count += len(reply.user_values) + len(reply.item_values)
-            for sentence in differences(reply, wanted, match_features, items):
-                wrong.append(f"user {user} at T + {later}: {sentence}")
-            if len(wrong) > 100:
-                break
-        made.cache.clear()
+
+    def answered():
+        for later in later_ms:
+            requests = requests_of(made, asked, later, names)
+            for request, reply in zip(requests, pipeline.get_features(requests)):
+                yield request, wanted_of(made, request), reply
+            made.cache.clear()
+
+    count = check_replies(made, answered())
     pipeline.close()
-    assert not wrong, "\n".join([f"{len(wrong)} differences", *wrong[:SHOWN]])
     return count

@@ -87,6 +87,8 @@ struct server_limits {
     int64_t header_ms; /* 10 s for a whole head; also an idle connection's TLS or sniff time */
     int64_t body_ms; /* 30 s for a whole body, and for a client to take a reply */
     int64_t idle_ms; /* 5 min between requests */
+    int64_t quiet_ms; /* HTTP/2: a peer with streams open that says nothing for 60 s is sent a PING … */
+    int64_t pong_ms; /* … and cut off, without a word, unless it says anything within 20 s */
     int slow_calls; /* waiting or running; more are resource_exhausted: 64 */
     int slow_threads; /* 2 */
 };

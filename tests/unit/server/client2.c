@@ -56,13 +56,17 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 {
     struct client2 *client = user;
 
-    (void)session;
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         client->goaways++;
         client->goaway_error = frame->goaway.error_code;
     }
-    if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK))
+    if (frame->hd.type == NGHTTP2_PING && frame->hd.flags & NGHTTP2_FLAG_ACK) {
         client->pongs++;
+    } else if (frame->hd.type == NGHTTP2_PING) {
+        client->pings++;
+        if (!client->is_mute)
+            nghttp2_submit_ping(session, NGHTTP2_FLAG_ACK, frame->ping.opaque_data);
+    }
     return 0;
 }
 
@@ -97,6 +101,7 @@ struct client2 *client2_open(const char *address)
     nghttp2_session_callbacks_set_send_callback(callbacks, on_send);
     assert_int_equal(nghttp2_option_new(&option), 0);
     nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_option_set_no_auto_ping_ack(option, 1);
     assert_int_equal(nghttp2_session_client_new2(&client->session, callbacks, client, option), 0);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
@@ -233,6 +238,16 @@ void client2_await_body(struct client2 *client, struct client2_reply *reply, siz
     struct wanted wanted = {reply, bytes};
 
     client2_await(client, body_is_there, &wanted);
+}
+
+static bool has_pings(struct client2 *client, void *user)
+{
+    return client->pings >= *(const int *)user;
+}
+
+void client2_await_pings(struct client2 *client, int count)
+{
+    client2_await(client, has_pings, &count);
 }
 
 static bool is_over(struct client2 *client, void *user)

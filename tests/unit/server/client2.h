@@ -32,7 +32,8 @@ struct client2 {
     bool is_over; /* the server closed */
     int goaways; /* that came */
     uint32_t goaway_error;
-    int pongs;
+    int pings, pongs; /* that came */
+    bool is_mute; /* answers no PING */
     bool reads; /* for replies to come */
 };
 
@@ -48,6 +49,7 @@ void client2_reset(struct client2 *client, struct client2_reply *reply, uint32_t
 void client2_await(struct client2 *client, bool (*is_met)(struct client2 *client, void *user), void *user);
 void client2_await_reply(struct client2 *client, struct client2_reply *reply);
 void client2_await_body(struct client2 *client, struct client2_reply *reply, size_t bytes);
+void client2_await_pings(struct client2 *client, int count); /* in all */
 void client2_await_end(struct client2 *client);
 
 /* POST with this content type, and its reply. */

@@ -371,6 +371,71 @@ static void an_idle_connection_is_told_to_go(void **state)
     assert_int_equal(client->goaway_error, NGHTTP2_NO_ERROR);
 }
 
+/* ---- Peers that say nothing ---- */
+
+enum { QUIET_MS = 50, PONG_MS = 150, NEVER_MS = 3600 * 1000, ROUNDS = 5 };
+
+/* A call that runs until the gate opens. A limit that does not matter is NEVER_MS, so that neither stands for the other. */
+static struct client2_reply *start_with_call(int64_t quiet_ms, int64_t pong_ms, int64_t *began_ms)
+{
+    struct server_limits limits;
+    struct client2_reply *slow;
+
+    toy_limits(&limits);
+    limits.quiet_ms = quiet_ms;
+    limits.pong_ms = pong_ms;
+    toy_stop(&toy);
+    client2_close(client);
+    start(&limits);
+    *began_ms = fr_clock_monotonic_ms();
+    slow = client2_begin(client, JSON_FIELDS(DESCRIBE), fr_slice_of("{}"), true);
+    toy_await_entered(&toy);
+    return slow;
+}
+
+static void a_silent_peer_is_asked_whether_it_lives(void **state)
+{
+    (void)state;
+    int64_t began_ms;
+
+    start_with_call(QUIET_MS, NEVER_MS, &began_ms);
+    client->is_mute = true;
+    client2_await_pings(client, 1);
+    assert_true(fr_clock_monotonic_ms() - began_ms >= QUIET_MS);
+    assert_false(client->is_over);
+    toy_open_gate(&toy);
+}
+
+static void a_peer_that_does_not_answer_is_cut_off(void **state)
+{
+    (void)state;
+    int64_t began_ms;
+    struct client2_reply *slow = start_with_call(QUIET_MS, PONG_MS, &began_ms);
+
+    client->is_mute = true;
+    client2_await_end(client);
+    assert_true(fr_clock_monotonic_ms() - began_ms >= QUIET_MS + PONG_MS);
+    assert_true(client->pings > 0);
+    assert_int_equal(client->goaways, 0); /* it would not be read */
+    assert_false(slow->is_closed);
+    toy_open_gate(&toy);
+}
+
+/* The next question comes only when the last one was answered. */
+static void a_peer_that_answers_stays(void **state)
+{
+    (void)state;
+    int64_t began_ms;
+    struct client2_reply *slow = start_with_call(QUIET_MS, NEVER_MS, &began_ms);
+
+    client2_await_pings(client, ROUNDS);
+    assert_true(fr_clock_monotonic_ms() - began_ms >= ROUNDS * QUIET_MS);
+    toy_open_gate(&toy);
+    client2_await_reply(client, slow);
+    assert_int_equal(slow->status, 200);
+    assert_int_equal(client->goaways, 0);
+}
+
 /* ---- Floods ---- */
 
 static void expect_calm(struct client *raw)
@@ -512,6 +577,9 @@ int main(void)
         TEST(an_illegal_field_resets_its_stream),
         TEST(a_broken_protocol_is_counted),
         TEST(an_idle_connection_is_told_to_go),
+        TEST(a_silent_peer_is_asked_whether_it_lives),
+        TEST(a_peer_that_does_not_answer_is_cut_off),
+        TEST(a_peer_that_answers_stays),
         TEST(floods_of_pings_are_calmed),
         TEST(floods_of_settings_are_calmed),
         TEST(floods_of_empty_data_are_calmed),

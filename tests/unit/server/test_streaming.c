@@ -260,6 +260,52 @@ static void health_is_watched(void **state)
     assert_int_equal(health_at(ask_health(HEALTH_WATCH, "no.Such"), 0), 3);
 }
 
+/* ---- Peers that say nothing, with a stream that is open and has nothing to say either ---- */
+
+enum { QUIET_MS = 50, PONG_MS = 150, NEVER_MS = 3600 * 1000, ROUNDS = 5 };
+
+static void restart(int64_t pong_ms)
+{
+    struct server_limits limits;
+
+    client2_close(client);
+    toy_stop(&toy);
+    toy_limits(&limits);
+    limits.quiet_ms = QUIET_MS;
+    limits.pong_ms = pong_ms;
+    toy_start(&toy, &limits);
+    client = client2_open(server_api_address(toy.server));
+}
+
+static void a_stream_ends_with_a_peer_that_does_not_answer(void **state)
+{
+    (void)state;
+    struct client2_reply *reply;
+
+    restart(PONG_MS);
+    client->is_mute = true;
+    reply = watch(WATCH, UINT32_MAX, NULL);
+    client2_await_end(client);
+    assert_true(client->pings > 0);
+    assert_false(reply->is_closed);
+    assert_int_equal(atomic_load(&toy.watches_ended), 1);
+    assert_int_equal(toy_requests(&toy, "freshet.v1.FeatureService/WatchFeatures", "canceled"), 1);
+}
+
+static void a_stream_stays_with_a_peer_that_answers(void **state)
+{
+    (void)state;
+    struct client2_reply *reply;
+
+    restart(NEVER_MS);
+    reply = ask_health(HEALTH_WATCH, "");
+    assert_int_equal(health_at(reply, 0), 1);
+    client2_await_pings(client, ROUNDS); /* the next comes only when the last one was answered */
+    atomic_store(&toy.is_serving, false);
+    assert_int_equal(health_at(reply, 1), 2);
+    assert_int_equal(client->goaways, 0);
+}
+
 /* ---- Reflection ---- */
 
 static Grpc__Reflection__V1__ServerReflectionResponse *answer_at(struct client2_reply *reply, int index)
@@ -398,6 +444,8 @@ int main(void)
         TEST(draining_ends_streams),
         TEST(health_is_checked),
         TEST(health_is_watched),
+        TEST(a_stream_ends_with_a_peer_that_does_not_answer),
+        TEST(a_stream_stays_with_a_peer_that_answers),
         TEST(questions_are_answered_as_they_come),
         TEST(several_questions_may_come_at_once),
         TEST(symbols_are_found_with_what_they_import),
