@@ -163,6 +163,25 @@ static bool layout(struct agg_catalogue *catalogue)
     return true;
 }
 
+struct agg_entity *agg_catalogue__global(struct agg_catalogue *catalogue)
+{
+    struct agg_entity *entity = catalogue->global;
+
+    if (entity || catalogue->entity_count == AGG_KEEPERS_MAX)
+        return entity;
+    entity = fr_arena_take_zeroed(catalogue->arena, 1, sizeof *entity);
+    if (!entity)
+        return NULL;
+    entity->name = "(global)";
+    entity->key[0] = AGG_KEY_ALL;
+    entity->key_names[0] = "(all)";
+    entity->key_count = 1;
+    entity->is_hidden = true;
+    catalogue->entities[catalogue->entity_count++] = entity;
+    catalogue->global = entity;
+    return entity;
+}
+
 static bool has_key(const struct agg_entity *entity, int field)
 {
     return entity->key_count == 1 && entity->key[0] == field;
@@ -180,6 +199,8 @@ static bool find_special(struct agg_catalogue *catalogue)
             catalogue->user = entity;
         if (has_key(entity, PROTO_FIELD_ITEM_ID))
             catalogue->item = entity;
+        if (has_key(entity, PROTO_FIELD_ROOM_ID))
+            catalogue->room = entity;
     }
     if (!catalogue->user) {
         user = fr_arena_take_zeroed(catalogue->arena, 1, sizeof *user);

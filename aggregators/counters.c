@@ -1,4 +1,4 @@
-/* `count` and `sum`: measures of the rows (rows.c). */
+/* `count`, `sum` and `mean`: measures of the rows (rows.c); a mean is its sum and a hidden count. */
 #include "type.h"
 
 static bool parse_counter(struct agg_parse *parse)
@@ -26,3 +26,5 @@ enum { EMITS = 1 << AGG_OUTPUT_VALUE | 1 << AGG_OUTPUT_N | 1 << AGG_OUTPUT_AGE }
 const struct agg_type agg_type__count = {.name = "count", .keys = keys_of_count, .emits = EMITS, .parse = parse_counter};
 const struct agg_type agg_type__sum = {
     .name = "sum", .keys = keys_of_sum, .emits = EMITS, .parse = parse_sum, .define = define_sum};
+const struct agg_type agg_type__mean = {
+    .name = "mean", .keys = keys_of_sum, .emits = EMITS, .parse = parse_sum, .define = define_sum};

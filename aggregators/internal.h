@@ -21,6 +21,8 @@ enum {
     AGG_SOURCE_WORDS = 11, /* the order down to duration_s: enough to tell which attribute is later */
     AGG_FIELDS_MAX = 16,
     AGG_KINDS_MAX = 255,
+    AGG_KEEPERS_MAX = 4 * AGG_ENTITIES_MAX, /* entities and the hidden ones */
+    AGG_KEY_ALL = 0, /* in the place of an event's field in a key: its id is 1 in every event */
     AGG_STATES_MAX = 4 * AGG_FEATURES_MAX, /* features and the hidden ones that are kept for them */
 };
 
@@ -88,6 +90,8 @@ enum agg_aggregate { /* agg__types says what each is */
                      AGG_AGGREGATES
 };
 
+enum agg_prior { AGG_OWN, AGG_PARENT, AGG_GLOBAL, AGG_PRIORS };
+
 /* A column shows the value itself or a companion of it. */
 enum agg_output { AGG_OUTPUT_VALUE, AGG_OUTPUT_N, AGG_OUTPUT_SD, AGG_OUTPUT_AGE, AGG_OUTPUTS };
 
@@ -127,6 +131,12 @@ struct agg_feature {
     int order_words; /* of a record: the order down to the last field that is asked for */
     int sequence; /* its place among the entity's sequences */
     bool is_seen;
+
+    /* ratio: numerator and denominator of the entity itself, of its parent, of all */
+    struct agg_feature *operands[AGG_PRIORS][2]; /* parent and all: hidden; NULL where no prior asks for them */
+    struct agg_feature *operand_ages[2]; /* hidden, when the age is emitted */
+    enum agg_prior prior; /* AGG_OWN: none */
+    double strength; /* of the prior, in events */
 
     /* cells */
     int cell; /* its place among the entity's cells of the part */
@@ -180,7 +190,7 @@ struct agg_set {
 struct agg_catalogue {
     struct fr_arena *arena; /* all of it */
     struct agg_dedupe dedupe;
-    struct agg_entity *entities[AGG_ENTITIES_MAX + 1]; /* a hidden one comes last */
+    struct agg_entity *entities[AGG_KEEPERS_MAX]; /* those of the configuration first, then hidden ones */
     int entity_count, visible_count;
     struct agg_feature *features[AGG_STATES_MAX]; /* those of the configuration first, then hidden ones */
     int feature_count, visible_feature_count;
@@ -188,11 +198,15 @@ struct agg_catalogue {
     int set_count;
     struct agg_entity *user; /* never NULL: it keeps the duplicates */
     struct agg_entity *item; /* NULL when none has the key [item_id] */
+    struct agg_entity *room; /* NULL when none has the key [room_id] */
+    struct agg_entity *global; /* hidden, the one entity of all events; NULL when nothing needs it */
     struct agg_entity *kinds[AGG_KINDS_MAX + 1];
     struct agg_feature **slots; /* by number; NULL: retired */
     uint32_t slot_count;
 };
 
+/* The hidden entity of all events, made when it isn't there; NULL: out of memory or of room. */
+struct agg_entity *agg_catalogue__global(struct agg_catalogue *catalogue);
 struct agg_entity *agg_catalogue__entity(const struct agg_catalogue *catalogue, struct fr_slice name);
 struct agg_feature *agg_catalogue__feature(const struct agg_catalogue *catalogue, struct fr_slice name);
 /* "f" or one of its columns: the feature, and the column or −1 for all. FR_BAD_INPUT with the nearest name. */
@@ -363,10 +377,21 @@ struct agg_column {
     float absent; /* the value when the entity isn't there */
 };
 
+/* What is reckoned from operands once all steps are done: a ratio, or its age. */
+struct agg_ratio_column {
+    const struct agg_feature *feature;
+    enum agg_output output;
+    int column;
+    int operands[AGG_PRIORS][2]; /* places among the row's operands; −1: none */
+};
+
 struct agg_step { /* what one entity kind gives to a row */
     const struct agg_entity *entity;
+    bool via_room; /* the creator is the one that the row's room remembers, not the item */
     struct agg_column *columns;
     int column_count;
+    struct agg_column *operands; /* their `column` is a place among the row's operands */
+    int operand_count;
     const struct agg_feature **sequences;
     int sequence_count;
 };
@@ -381,6 +406,10 @@ struct agg_plan {
     int field_count;
     struct agg_step *user_steps, *item_steps; /* the first ones are the user and the item themselves, asked for or not */
     int user_step_count, item_step_count;
+    struct agg_ratio_column *user_ratios, *item_ratios;
+    int user_ratio_count, item_ratio_count;
+    int user_operand_count, item_operand_count;
+    bool needs_room; /* some step goes by what rooms remember */
     bool has_absent; /* some column of the rows isn't 0 when its entity isn't there */
     int sequence_count;
 };

@@ -6,6 +6,8 @@ static uint64_t id_of(int field, const struct agg_request *request, const struct
 {
     int attribute = agg_attribute__index(field);
 
+    if (field == AGG_KEY_ALL)
+        return 1;
     if (field == PROTO_FIELD_USER_ID)
         return request->user_id;
     if (field == PROTO_FIELD_ITEM_ID)

@@ -20,7 +20,7 @@ bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event
     uint64_t ids[STORE_KEY_IDS_MAX] = {0};
 
     for (int i = 0; i < entity->key_count; i++)
-        ids[i] = proto_event_id_field(event, entity->key[i]);
+        ids[i] = entity->key[i] == AGG_KEY_ALL ? 1 : proto_event_id_field(event, entity->key[i]);
     return agg_key__make(entity, ids, key);
 }
 

@@ -6,7 +6,7 @@ struct loading {
     struct agg *agg;
     const struct agg_request *request;
     struct fr_arena *arena;
-    struct agg_remembered *remembered;
+    struct agg_remembered *remembered, *rooms; /* by row: what its item, its room remembers */
     struct fr_err *err;
 };
 
@@ -17,13 +17,15 @@ static bool fail_exhausted(struct fr_err *err)
 
 static bool load_users(const struct loading *loading, const struct agg_plan *plan)
 {
-    uint64_t ids[STORE_KEY_IDS_MAX] = {loading->request->user_id};
-    struct store_key keys[AGG_ENTITIES_MAX + 1];
-    uint64_t hashes[AGG_ENTITIES_MAX + 1];
+    struct store_key keys[AGG_KEEPERS_MAX];
+    uint64_t hashes[AGG_KEEPERS_MAX];
     int count = 0;
 
     for (int i = 0; i < plan->user_step_count; i++) {
-        if (!agg_key__make(plan->user_steps[i].entity, ids, &keys[count]))
+        const struct agg_entity *entity = plan->user_steps[i].entity;
+        uint64_t ids[STORE_KEY_IDS_MAX] = {entity->key[0] == AGG_KEY_ALL ? 1 : loading->request->user_id};
+
+        if (!agg_key__make(entity, ids, &keys[count]))
             continue;
         hashes[count] = store_key_hash(loading->agg->store, &keys[count]);
         count++;
@@ -31,7 +33,8 @@ static bool load_users(const struct loading *loading, const struct agg_plan *pla
     return count == 0 || store_load(loading->agg->store, keys, hashes, count, loading->err);
 }
 
-static void remember(const struct loading *loading, const struct agg_entity *item, const struct agg_keyring *ring, int index)
+static void remember(const struct loading *loading, const struct agg_entity *entity, const struct agg_keyring *ring, int index,
+                     struct agg_remembered *remembered)
 {
     struct store *store = loading->agg->store;
     struct store_entry *entry = store_entry_lock(store, &ring->keys[index], ring->hashes[index], false);
@@ -43,22 +46,23 @@ static void remember(const struct loading *loading, const struct agg_entity *ite
     rows = store_entry_is_corrupt(entry) ? NULL : store_entry_read(entry, STORE_PART_ROWS, &bytes);
     for (int row = ring->first[index]; row >= 0; row = ring->next[row]) {
         for (int i = 0; i < AGG_ATTRIBUTES; i++)
-            loading->remembered[row].bits[i] = agg_attributes__read(rows, item, i, loading->request->time_ms);
+            remembered[row].bits[i] = agg_attributes__read(rows, entity, i, loading->request->time_ms);
     }
     store_entry_unlock(store, entry);
 }
 
-static bool load_step(const struct loading *loading, const struct agg_entity *entity, bool is_item, bool is_more_to_come)
+/* Loads the entities of a step, named by `named_by` (NULL: items); what they remember goes to `remembered` unless that is NULL. */
+static bool load_step(const struct loading *loading, const struct agg_entity *entity, const struct agg_remembered *named_by,
+                      struct agg_remembered *remembered)
 {
     struct agg_keyring ring;
 
-    if (!agg_keyring__collect(loading->agg, entity, loading->request, is_item ? NULL : loading->remembered, loading->arena,
-                              &ring))
+    if (!agg_keyring__collect(loading->agg, entity, loading->request, named_by, loading->arena, &ring))
         return fail_exhausted(loading->err);
     if (ring.count > 0 && !store_load(loading->agg->store, ring.keys, ring.hashes, ring.count, loading->err))
         return false;
-    for (int i = 0; i < ring.count && is_item && is_more_to_come; i++)
-        remember(loading, entity, &ring, i);
+    for (int i = 0; i < ring.count && remembered; i++)
+        remember(loading, entity, &ring, i, remembered);
     return true;
 }
 
@@ -72,16 +76,22 @@ bool agg_read_load(struct agg *agg, const struct agg_plan *plan, const struct ag
     if (store_is_whole(agg->store))
         return true;
     loading.remembered = fr_arena_take_zeroed(arena, (size_t)request->item_count + 1, sizeof *loading.remembered);
-    if (!loading.remembered)
+    loading.rooms =
+        plan->needs_room ? fr_arena_take_zeroed(arena, (size_t)request->item_count + 1, sizeof *loading.rooms) : NULL;
+    if (!loading.remembered || (plan->needs_room && !loading.rooms))
         return fail_exhausted(err);
     if (!load_users(&loading, plan))
         return false;
-    if (has_item && !load_step(&loading, agg->catalogue->item, true, plan->item_step_count > 1))
+    if (has_item && !load_step(&loading, agg->catalogue->item, NULL, plan->item_step_count > 1 ? loading.remembered : NULL))
         return false;
     for (int row = 0; row < request->item_count && request->room_id != 0; row++)
         loading.remembered[row].bits[room] = request->room_id;
     for (int i = has_item; i < plan->item_step_count; i++) {
-        if (!load_step(&loading, plan->item_steps[i].entity, false, false))
+        const struct agg_step *step = &plan->item_steps[i];
+        bool is_room = step->entity == agg->catalogue->room && !step->via_room;
+
+        if (!load_step(&loading, step->entity, step->via_room ? loading.rooms : loading.remembered,
+                       is_room ? loading.rooms : NULL))
             return false;
     }
     return true;

@@ -27,9 +27,11 @@ struct agg_plans {
 static const char *const item_field_names[AGG_ATTRIBUTES] = {"item.creator_id", "item.room_id", "item.category_id",
                                                              "item.duration_s"};
 
-struct choice { /* one column, or a sequence */
-    const struct agg_feature *feature;
-    int column; /* of the feature's; −1: a sequence */
+struct choice { /* one column, operand or sequence that some step reads */
+    enum { CHOICE_COLUMN, CHOICE_OPERAND, CHOICE_SEQUENCE } what;
+    bool is_users; /* of the user's row */
+    bool via_room;
+    struct agg_column column;
 };
 
 /* What a plan is compiled from and into: first the names become choices, then the choices columns of exactly enough room. */
@@ -37,6 +39,8 @@ struct compile {
     const struct agg_catalogue *catalogue;
     struct agg_plan *plan;
     struct fr_buffer choices; /* struct choice */
+    struct fr_buffer user_ratios, item_ratios; /* struct agg_ratio_column */
+    struct fr_buffer user_columns, item_columns; /* names */
     struct fr_buffer fields; /* attributes as bytes */
     struct fr_err *err;
 };
@@ -79,16 +83,116 @@ static bool fail_memory(struct fr_err *err)
 
 /* ---- names to choices ---- */
 
-static void choose(struct compile *compile, const struct agg_feature *feature, int column)
+static bool is_users(const struct agg_entity *entity)
 {
-    struct choice choice = {feature, column};
-
-    fr_buffer_append(&compile->choices, &choice, sizeof choice);
+    return entity->has_user && entity->key_count == 1;
 }
 
 static bool is_sequence(const struct agg_feature *feature)
 {
     return feature->aggregate == AGG_LAST || (feature->type->cells && feature->type->cells->sequence);
+}
+
+static void choose(struct compile *compile, const struct choice *choice)
+{
+    fr_buffer_append(&compile->choices, choice, sizeof *choice);
+}
+
+/* A place among the operands of the row, read from the entity that keeps it. */
+static int add_operand(struct compile *compile, const struct agg_feature *ratio, const struct agg_feature *operand,
+                       enum agg_prior prior, const struct agg_window *window)
+{
+    struct agg_plan *plan = compile->plan;
+    bool is_user = is_users(ratio->entity);
+    int *count = is_user ? &plan->user_operand_count : &plan->item_operand_count;
+    struct choice choice = {.what = CHOICE_OPERAND, .is_users = is_user};
+
+    if (!operand)
+        return -1;
+    choice.via_room = prior == AGG_PARENT && ratio->entity == compile->catalogue->room;
+    plan->needs_room = plan->needs_room || choice.via_room;
+    choice.column = (struct agg_column){.feature = operand, .column = *count};
+    for (int i = 0; window && i < operand->window_count; i++) {
+        if (operand->windows[i].span_ms == window->span_ms)
+            choice.column.window = &operand->windows[i];
+    }
+    choice.column.absent = window ? 0 : -1; /* an age */
+    choose(compile, &choice);
+    return (*count)++;
+}
+
+static void add_ratio(struct compile *compile, const struct agg_feature *feature, const struct agg_output_column *output,
+                      int column)
+{
+    struct agg_ratio_column ratio = {.feature = feature, .output = output->output, .column = column};
+
+    for (int prior = 0; prior < AGG_PRIORS; prior++) {
+        for (int side = 0; side < 2; side++) {
+            const struct agg_feature *operand = feature->operands[prior][side];
+            const struct agg_window *window = output->window >= 0 ? &feature->windows[output->window] : NULL;
+
+            if (output->output == AGG_OUTPUT_AGE)
+                operand = prior == AGG_OWN ? feature->operand_ages[side] : NULL;
+            ratio.operands[prior][side] = add_operand(compile, feature, operand, (enum agg_prior)prior, window);
+        }
+    }
+    fr_buffer_append(is_users(feature->entity) ? &compile->user_ratios : &compile->item_ratios, &ratio, sizeof ratio);
+}
+
+static float absent_of(const struct agg_column *column)
+{
+    const struct agg_cell_type *cells = column->feature->type->cells;
+
+    return cells ? cells->value(column->feature, fr_slice(NULL, 0), column->window, column->output, 0) : 0;
+}
+
+/* Companions are values of the hidden features that count them. */
+static struct agg_column column_of(const struct agg_feature *feature, const struct agg_output_column *output, int column)
+{
+    struct agg_column made = {.feature = feature,
+                              .output = output->output,
+                              .window = output->window >= 0 ? &feature->windows[output->window] : NULL,
+                              .column = column};
+
+    if (output->output == AGG_OUTPUT_AGE && feature->age)
+        made.feature = feature->age;
+    if (output->output == AGG_OUTPUT_N && feature->n)
+        made.feature = feature->n;
+    if (made.feature != feature)
+        made.output = AGG_OUTPUT_VALUE;
+    made.absent = absent_of(&made);
+    return made;
+}
+
+static void add_column(struct compile *compile, const struct agg_feature *feature, int chosen)
+{
+    struct agg_plan *plan = compile->plan;
+    bool is_user = is_users(feature->entity);
+    int *count = is_user ? &plan->user_column_count : &plan->item_column_count;
+    struct choice choice = {.what = CHOICE_COLUMN, .is_users = is_user};
+
+    fr_buffer_append(is_user ? &compile->user_columns : &compile->item_columns, &feature->columns[chosen],
+                     sizeof feature->columns[chosen]);
+    if (feature->aggregate == AGG_RATIO) {
+        add_ratio(compile, feature, &feature->outputs[chosen], (*count)++);
+        return;
+    }
+    choice.column = column_of(feature, &feature->outputs[chosen], (*count)++);
+    plan->has_absent = plan->has_absent || (!is_user && fabsf(choice.column.absent) > 0);
+    choose(compile, &choice);
+}
+
+static void add_sequence(struct compile *compile, const struct agg_feature *feature)
+{
+    struct choice choice = {.what = CHOICE_SEQUENCE, .is_users = is_users(feature->entity), .column = {.feature = feature}};
+    const struct choice *choices = (const void *)compile->choices.bytes;
+
+    for (size_t i = 0; i < compile->choices.length / sizeof *choices; i++) {
+        if (choices[i].what == CHOICE_SEQUENCE && choices[i].column.feature == feature)
+            return; /* once is enough: a sequence has a name, not a place */
+    }
+    choose(compile, &choice);
+    compile->plan->sequence_count++;
 }
 
 /* A column by its name stands for its window: the companions come along. */
@@ -97,12 +201,12 @@ static void add_feature(struct compile *compile, const struct agg_feature *featu
     const struct agg_output_column *outputs = feature->outputs;
 
     if (column < 0 && is_sequence(feature) && (feature->emits >> AGG_OUTPUT_VALUE & 1) != 0)
-        choose(compile, feature, -1);
+        add_sequence(compile, feature);
     for (int i = 0; i < feature->column_count; i++) {
         if (column < 0 || i == column ||
             (outputs[column].output == AGG_OUTPUT_VALUE && outputs[column].window >= 0 &&
              outputs[i].window == outputs[column].window))
-            choose(compile, feature, i);
+            add_column(compile, feature, i);
     }
 }
 
@@ -188,123 +292,105 @@ static bool add_all(struct compile *compile, const char *feature_set, char *cons
 
 /* ---- choices to columns ---- */
 
-static bool is_users(const struct agg_entity *entity)
-{
-    return entity->has_user && entity->key_count == 1;
-}
-
-static struct agg_step *find_step(struct agg_step *steps, int count, const struct agg_entity *entity)
+static struct agg_step *find_step(struct agg_step *steps, int count, const struct agg_entity *entity, bool via_room)
 {
     for (int i = 0; i < count; i++) {
-        if (steps[i].entity == entity)
+        if (steps[i].entity == entity && steps[i].via_room == via_room)
             return &steps[i];
     }
     return NULL;
 }
 
-static struct agg_step *step_of(struct agg_plan *plan, const struct agg_entity *entity)
+static bool is_of(const struct choice *choice, const struct agg_entity *entity, bool is_user, bool via_room)
 {
-    return is_users(entity) ? find_step(plan->user_steps, plan->user_step_count, entity)
-                            : find_step(plan->item_steps, plan->item_step_count, entity);
+    return choice->column.feature->entity == entity && choice->is_users == is_user && choice->via_room == via_room;
 }
 
-/* A step for the entity with room for what was chosen of it. */
-static bool step_add(struct compile *compile, const struct agg_entity *entity)
+/* A step for the entity with room for what was chosen of it; none when that is nothing, unless it must be there. */
+static bool step_add(struct compile *compile, const struct agg_entity *entity, bool is_user, bool via_room, bool must)
 {
     struct agg_plan *plan = compile->plan;
     const struct choice *choices = (const void *)compile->choices.bytes;
-    size_t count = compile->choices.length / sizeof *choices, columns = 0, sequences = 0;
+    size_t most[CHOICE_SEQUENCE + 1] = {0}, all = 0;
     struct agg_step *step;
 
-    for (size_t i = 0; i < count; i++) {
-        if (choices[i].feature->entity != entity)
-            continue;
-        columns += choices[i].column >= 0;
-        sequences += choices[i].column < 0;
+    for (size_t i = 0; i < compile->choices.length / sizeof *choices; i++) {
+        if (is_of(&choices[i], entity, is_user, via_room)) {
+            most[choices[i].what]++;
+            all++;
+        }
     }
-    if (columns + sequences == 0 && entity != compile->catalogue->user && entity != compile->catalogue->item)
+    if (all == 0 && !must)
         return true;
-    step = is_users(entity) ? &plan->user_steps[plan->user_step_count++] : &plan->item_steps[plan->item_step_count++];
+    step = is_user ? &plan->user_steps[plan->user_step_count++] : &plan->item_steps[plan->item_step_count++];
     step->entity = entity;
-    step->columns = fr_arena_take_zeroed(plan->arena, columns + 1, sizeof *step->columns);
-    step->sequences = fr_arena_take_zeroed(plan->arena, sequences + 1, sizeof *step->sequences);
-    return step->columns && step->sequences;
+    step->via_room = via_room;
+    step->columns = fr_arena_take_zeroed(plan->arena, most[CHOICE_COLUMN] + 1, sizeof *step->columns);
+    step->operands = fr_arena_take_zeroed(plan->arena, most[CHOICE_OPERAND] + 1, sizeof *step->operands);
+    step->sequences = fr_arena_take_zeroed(plan->arena, most[CHOICE_SEQUENCE] + 1, sizeof *step->sequences);
+    return step->columns && step->operands && step->sequences;
 }
 
-/* The user's and the item's own steps come first. */
+/* The user's and the item's own steps come first; those that go by what a room remembers, last. */
 static bool add_steps(struct compile *compile)
 {
     const struct agg_catalogue *catalogue = compile->catalogue;
     struct agg_plan *plan = compile->plan;
     size_t entities = (size_t)catalogue->entity_count;
+    bool ok;
 
     plan->user_steps = fr_arena_take_zeroed(plan->arena, entities, sizeof *plan->user_steps);
-    plan->item_steps = fr_arena_take_zeroed(plan->arena, entities, sizeof *plan->item_steps);
-    if (!plan->user_steps || !plan->item_steps || !step_add(compile, catalogue->user))
-        return false;
-    if (catalogue->item && !step_add(compile, catalogue->item))
-        return false;
-    for (size_t i = 0; i < entities; i++) {
+    plan->item_steps = fr_arena_take_zeroed(plan->arena, entities * 2, sizeof *plan->item_steps);
+    ok = plan->user_steps && plan->item_steps && step_add(compile, catalogue->user, true, false, true);
+    if (catalogue->item)
+        ok = ok && step_add(compile, catalogue->item, false, false, true);
+    for (size_t i = 0; i < entities && ok; i++) {
         const struct agg_entity *entity = catalogue->entities[i];
 
-        if (entity != catalogue->user && entity != catalogue->item && !step_add(compile, entity))
-            return false;
+        if (entity != catalogue->user)
+            ok = step_add(compile, entity, true, false, false);
+        if (entity != catalogue->item)
+            ok = ok && step_add(compile, entity, false, false, entity == catalogue->room && plan->needs_room);
     }
-    return true;
+    for (size_t i = 0; i < entities && ok; i++)
+        ok = step_add(compile, catalogue->entities[i], false, true, false);
+    return ok;
 }
 
-static void add_sequence(struct agg_plan *plan, struct agg_step *step, const struct agg_feature *feature)
-{
-    for (int i = 0; i < step->sequence_count; i++) {
-        if (step->sequences[i] == feature)
-            return; /* once is enough: a sequence has a name, not a place */
-    }
-    step->sequences[step->sequence_count++] = feature;
-    plan->sequence_count++;
-}
-
-static float absent_of(const struct agg_column *column)
-{
-    const struct agg_cell_type *cells = column->feature->type->cells;
-
-    return cells ? cells->value(column->feature, fr_slice(NULL, 0), column->window, column->output, 0) : 0;
-}
-
-/* Companions are values of the hidden features that count them. */
-static struct agg_column column_of(const struct agg_feature *feature, int chosen, int column)
-{
-    const struct agg_output_column *output = &feature->outputs[chosen];
-    const struct agg_window *window = output->window >= 0 ? &feature->windows[output->window] : NULL;
-
-    if (output->output == AGG_OUTPUT_AGE && feature->age)
-        return (struct agg_column){.feature = feature->age, .output = AGG_OUTPUT_VALUE, .column = column};
-    if (output->output == AGG_OUTPUT_N && feature->n)
-        return (struct agg_column){.feature = feature->n, .output = AGG_OUTPUT_VALUE, .window = window, .column = column};
-    return (struct agg_column){.feature = feature, .output = output->output, .window = window, .column = column};
-}
-
-static void add_columns(struct compile *compile)
+/* Each choice goes to the step that reads it. */
+static void fill_steps(struct compile *compile)
 {
     struct agg_plan *plan = compile->plan;
     const struct choice *choices = (const void *)compile->choices.bytes;
-    size_t count = compile->choices.length / sizeof *choices;
 
-    for (size_t i = 0; i < count; i++) {
-        const struct agg_feature *feature = choices[i].feature;
-        struct agg_step *step = step_of(plan, feature->entity);
-        const char **names = is_users(feature->entity) ? plan->user_columns : plan->item_columns;
-        int *column = is_users(feature->entity) ? &plan->user_column_count : &plan->item_column_count;
+    for (size_t i = 0; i < compile->choices.length / sizeof *choices; i++) {
+        const struct choice *choice = &choices[i];
+        const struct agg_entity *entity = choice->column.feature->entity;
+        struct agg_step *step = choice->is_users ? find_step(plan->user_steps, plan->user_step_count, entity, false)
+                                                 : find_step(plan->item_steps, plan->item_step_count, entity, choice->via_room);
 
-        if (choices[i].column < 0) {
-            add_sequence(plan, step, feature);
-            continue;
+        switch (choice->what) {
+        case CHOICE_COLUMN:
+            step->columns[step->column_count++] = choice->column;
+            break;
+        case CHOICE_OPERAND:
+            step->operands[step->operand_count++] = choice->column;
+            break;
+        case CHOICE_SEQUENCE:
+            step->sequences[step->sequence_count++] = choice->column.feature;
+            break;
         }
-        step->columns[step->column_count] = column_of(feature, choices[i].column, *column);
-        step->columns[step->column_count].absent = absent_of(&step->columns[step->column_count]);
-        plan->has_absent = plan->has_absent || fabsf(step->columns[step->column_count].absent) > 0;
-        step->column_count++;
-        names[(*column)++] = feature->columns[choices[i].column];
     }
+}
+
+/* What a buffer collected, in the plan's arena. */
+static void *keep(struct compile *compile, const struct fr_buffer *buffer)
+{
+    void *kept = buffer->is_failed ? NULL : fr_arena_take_zeroed(compile->plan->arena, buffer->length + 1, 1);
+
+    if (kept && buffer->length > 0)
+        memcpy(kept, buffer->bytes, buffer->length);
+    return kept;
 }
 
 static bool add_item_fields(struct compile *compile)
@@ -327,26 +413,32 @@ static bool add_item_fields(struct compile *compile)
 static bool compile_choices(struct compile *compile)
 {
     struct agg_plan *plan = compile->plan;
-    size_t most = compile->choices.length / sizeof(struct choice) + 1;
 
-    plan->user_columns = fr_arena_take_zeroed(plan->arena, most, sizeof(const char *));
-    plan->item_columns = fr_arena_take_zeroed(plan->arena, most, sizeof(const char *));
+    plan->user_columns = keep(compile, &compile->user_columns);
+    plan->item_columns = keep(compile, &compile->item_columns);
+    plan->user_ratios = keep(compile, &compile->user_ratios);
+    plan->item_ratios = keep(compile, &compile->item_ratios);
+    plan->user_ratio_count = (int)(compile->user_ratios.length / sizeof *plan->user_ratios);
+    plan->item_ratio_count = (int)(compile->item_ratios.length / sizeof *plan->item_ratios);
     if (compile->choices.is_failed || compile->fields.is_failed || !plan->user_columns || !plan->item_columns ||
-        !add_steps(compile) || !add_item_fields(compile))
+        !plan->user_ratios || !plan->item_ratios || !add_steps(compile) || !add_item_fields(compile))
         return fail_memory(compile->err);
-    add_columns(compile);
+    fill_steps(compile);
     return true;
 }
 
 static bool compile_plan(struct compile *compile, const char *feature_set, char *const *names, int count)
 {
+    struct fr_buffer *const buffers[] = {&compile->choices,     &compile->fields,       &compile->user_ratios,
+                                         &compile->item_ratios, &compile->user_columns, &compile->item_columns};
+    enum { BUFFERS = sizeof buffers / sizeof buffers[0] };
     bool ok;
 
-    fr_buffer_init(&compile->choices);
-    fr_buffer_init(&compile->fields);
+    for (int i = 0; i < BUFFERS; i++)
+        fr_buffer_init(buffers[i]);
     ok = add_all(compile, feature_set, names, count) && compile_choices(compile);
-    fr_buffer_fini(&compile->choices);
-    fr_buffer_fini(&compile->fields);
+    for (int i = 0; i < BUFFERS; i++)
+        fr_buffer_fini(buffers[i]);
     return ok;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "internal.h"
 #include "keyring.h"
+#include "ratio.h"
 #include "values.h"
 
 enum { PREFETCH_AHEAD = 8 };
@@ -14,7 +15,9 @@ struct reading {
     const struct agg_request *request;
     struct fr_arena *arena;
     struct agg_reply *reply;
-    struct agg_remembered *remembered; /* of each row */
+    struct agg_remembered *remembered; /* of each row's item */
+    struct agg_remembered *rooms; /* of each row's room, when the plan needs it */
+    double *user_operands, *item_operands; /* rows × operands */
     struct fr_err *err;
 };
 
@@ -36,6 +39,7 @@ static bool fail_corrupt(const struct agg_entity *entity, const struct store_key
 /* What comes out of an entity for the rows that need it. */
 struct target {
     float *values; /* of its first row, or of the user */
+    double *operands;
     bool *is_present; /* may be NULL */
     struct agg_remembered *remembered; /* may be NULL */
     struct agg_sequence *sequences; /* one for each of the step's */
@@ -80,6 +84,12 @@ static bool read_parts(struct reading *reading, const struct agg_step *step, con
 
         target->values[column->column] = is_present ? agg_values__column(reading->agg, parts, column, time_ms) : column->absent;
     }
+    for (int i = 0; i < step->operand_count; i++) {
+        const struct agg_column *column = &step->operands[i];
+
+        target->operands[column->column] =
+            is_present ? agg_values__operand(reading->agg, parts, column, time_ms) : (double)column->absent;
+    }
     for (int i = 0; i < AGG_ATTRIBUTES && target->remembered; i++)
         target->remembered->bits[i] = agg_attributes__read(rows, step->entity, i, time_ms);
     return read_sequences(reading, step, parts, target);
@@ -119,11 +129,11 @@ static struct agg_sequence *next_sequences(struct reading *reading, const struct
 
 static bool read_user(struct reading *reading)
 {
-    uint64_t ids[STORE_KEY_IDS_MAX] = {reading->request->user_id};
-
     for (int i = 0; i < reading->plan->user_step_count; i++) {
         const struct agg_step *step = &reading->plan->user_steps[i];
+        uint64_t ids[STORE_KEY_IDS_MAX] = {step->entity->key[0] == AGG_KEY_ALL ? 1 : reading->request->user_id};
         struct target target = {.values = reading->reply->user_values,
+                                .operands = reading->user_operands,
                                 .is_present = i == 0 ? &reading->reply->user_present : NULL,
                                 .sequences = next_sequences(reading, step),
                                 .key = reading->request->user_id};
@@ -146,7 +156,7 @@ static bool read_user(struct reading *reading)
 static void copy_to_rows(struct reading *reading, const struct agg_step *step, const struct agg_keyring *ring, int index,
                          bool is_item)
 {
-    size_t width = (size_t)reading->plan->item_column_count;
+    size_t width = (size_t)reading->plan->item_column_count, operands = (size_t)reading->plan->item_operand_count;
     int first = ring->first[index];
     const float *from = reading->reply->item_values + (size_t)first * width;
 
@@ -155,10 +165,18 @@ static void copy_to_rows(struct reading *reading, const struct agg_step *step, c
 
         for (int i = 0; i < step->column_count; i++)
             to[step->columns[i].column] = from[step->columns[i].column];
+        for (int i = 0; i < step->operand_count; i++) {
+            size_t operand = (size_t)step->operands[i].column;
+
+            reading->item_operands[(size_t)row * operands + operand] =
+                reading->item_operands[(size_t)first * operands + operand];
+        }
         if (is_item) {
             reading->reply->item_present[row] = reading->reply->item_present[first];
             reading->remembered[row] = reading->remembered[first];
         }
+        if (step->entity == reading->agg->catalogue->room && reading->rooms)
+            reading->rooms[row] = reading->rooms[first];
     }
 }
 
@@ -185,22 +203,31 @@ static bool name_rows(struct reading *reading, const struct agg_step *step, cons
     return true;
 }
 
+/* Where what the step's entity of this row remembers goes; NULL: nobody asks. */
+static struct agg_remembered *remembered_of(const struct reading *reading, const struct agg_step *step, int row, bool is_item)
+{
+    if (is_item)
+        return &reading->remembered[row];
+    return reading->rooms && step->entity == reading->agg->catalogue->room ? &reading->rooms[row] : NULL;
+}
+
 /* One kind of entity for all rows. */
 static bool read_step(struct reading *reading, const struct agg_step *step, bool is_item)
 {
+    const struct agg_remembered *named_by = step->via_room ? reading->rooms : reading->remembered;
     size_t width = (size_t)reading->plan->item_column_count;
     struct agg_keyring ring;
 
-    if (!agg_keyring__collect(reading->agg, step->entity, reading->request, is_item ? NULL : reading->remembered,
-                              reading->arena, &ring))
+    if (!agg_keyring__collect(reading->agg, step->entity, reading->request, is_item ? NULL : named_by, reading->arena, &ring))
         return fail_exhausted(reading->err);
     for (int i = 0; i < ring.count && i < PREFETCH_AHEAD; i++)
         store_prefetch(reading->agg->store, ring.hashes[i]);
     for (int i = 0; i < ring.count; i++) {
         int row = ring.first[i];
         struct target target = {.values = reading->reply->item_values + (size_t)row * width,
+                                .operands = reading->item_operands + (size_t)row * (size_t)reading->plan->item_operand_count,
                                 .is_present = is_item ? &reading->reply->item_present[row] : NULL,
-                                .remembered = is_item ? &reading->remembered[row] : NULL,
+                                .remembered = remembered_of(reading, step, row, is_item),
                                 .sequences = next_sequences(reading, step),
                                 .key = ring.keys[i].ids[step->entity->has_user && step->entity->key_count > 1]};
 
@@ -239,12 +266,28 @@ static void fill_absent(struct reading *reading)
     }
 }
 
+/* Rows that named no parent have the operands of none: 0, and −1 for ages. */
+static void fill_operands(struct reading *reading)
+{
+    const struct agg_plan *plan = reading->plan;
+
+    for (int i = 0; i < plan->item_step_count; i++) {
+        for (int o = 0; o < plan->item_steps[i].operand_count; o++) {
+            const struct agg_column *operand = &plan->item_steps[i].operands[o];
+
+            for (int row = 0; row < reading->request->item_count; row++)
+                reading->item_operands[row * plan->item_operand_count + operand->column] = (double)operand->absent;
+        }
+    }
+}
+
 static bool read_rows(struct reading *reading)
 {
     bool has_item = reading->agg->catalogue->item != NULL;
 
     if (reading->plan->has_absent)
         fill_absent(reading);
+    fill_operands(reading);
 
     if (has_item && !read_step(reading, &reading->plan->item_steps[0], true))
         return false;
@@ -254,6 +297,22 @@ static bool read_rows(struct reading *reading)
             return false;
     }
     return true;
+}
+
+static void reckon_ratios(struct reading *reading)
+{
+    const struct agg_plan *plan = reading->plan;
+
+    for (int i = 0; i < plan->user_ratio_count; i++)
+        reading->reply->user_values[plan->user_ratios[i].column] =
+            agg_ratio__value(&plan->user_ratios[i], reading->user_operands);
+    for (int row = 0; row < reading->request->item_count; row++) {
+        const double *operands = reading->item_operands + (size_t)row * (size_t)plan->item_operand_count;
+        float *values = reading->reply->item_values + (size_t)row * (size_t)plan->item_column_count;
+
+        for (int i = 0; i < plan->item_ratio_count; i++)
+            values[plan->item_ratios[i].column] = agg_ratio__value(&plan->item_ratios[i], operands);
+    }
 }
 
 static bool read_item_fields(struct reading *reading)
@@ -299,6 +358,11 @@ static bool reply_init(struct reading *reading)
         .sequences = fr_arena_take_zeroed(arena, sequences_most(plan, (int)rows), sizeof(struct agg_sequence)),
     };
     reading->remembered = fr_arena_take_zeroed(arena, rows + 1, sizeof *reading->remembered);
+    reading->user_operands = fr_arena_take_zeroed(arena, (size_t)plan->user_operand_count + 1, sizeof(double));
+    reading->item_operands = fr_arena_take_zeroed(arena, rows * (size_t)plan->item_operand_count + 1, sizeof(double));
+    reading->rooms = plan->needs_room ? fr_arena_take_zeroed(arena, rows + 1, sizeof *reading->rooms) : NULL;
+    if (!reading->user_operands || !reading->item_operands || (plan->needs_room && !reading->rooms))
+        return fail_exhausted(reading->err);
     if (!reply->user_values || !reply->item_values || !reply->item_present || !reply->item_fields || !reply->sequences ||
         !reading->remembered)
         return fail_exhausted(reading->err);
@@ -310,5 +374,8 @@ bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_req
 {
     struct reading reading = {.agg = agg, .plan = plan, .request = request, .arena = arena, .reply = reply, .err = err};
 
-    return reply_init(&reading) && read_user(&reading) && read_rows(&reading) && read_item_fields(&reading);
+    if (!reply_init(&reading) || !read_user(&reading) || !read_rows(&reading) || !read_item_fields(&reading))
+        return false;
+    reckon_ratios(&reading);
+    return true;
 }

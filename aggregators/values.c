@@ -22,11 +22,19 @@ static int64_t clamp(const struct agg *agg, __int128 sum)
     return sum > 0 ? INT64_MAX : INT64_MIN;
 }
 
+/* Sums of 2^53 micro-units and more lose digits that a float never shows. */
+static float mean(__int128 sum, __int128 count)
+{
+    return count == 0 ? 0 : (float)((long double)sum / ((long double)count * 1e6L));
+}
+
 static float measure(const struct agg *agg, const struct agg_rows *rows, const struct agg_column *column, int64_t time_ms)
 {
     const struct agg_feature *feature = column->feature;
     __int128 sum = agg_rows__sum(rows, feature->entity, feature, column->window, time_ms);
 
+    if (feature->aggregate == AGG_MEAN)
+        return mean(sum, agg_rows__sum(rows, feature->entity, feature->n, column->window, time_ms));
     return feature->aggregate == AGG_COUNT ? (float)clamp(agg, sum) : agg_values__of_micro(clamp(agg, sum));
 }
 
@@ -39,6 +47,18 @@ float agg_values__column(const struct agg *agg, const struct agg_parts *parts, c
         return cells->value(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), column->window,
                             column->output, time_ms);
     return measure(agg, parts->memory[STORE_PART_ROWS], column, time_ms);
+}
+
+double agg_values__operand(const struct agg *agg, const struct agg_parts *parts, const struct agg_column *column,
+                           int64_t time_ms)
+{
+    const struct agg_feature *feature = column->feature;
+    int64_t sum;
+
+    if (!column->window)
+        return (double)agg_values__column(agg, parts, column, time_ms);
+    sum = clamp(agg, agg_rows__sum(parts->memory[STORE_PART_ROWS], feature->entity, feature, column->window, time_ms));
+    return feature->aggregate == AGG_COUNT ? (double)sum : (double)sum / 1e6;
 }
 
 /* Which of the reply's three arrays a field goes into. */

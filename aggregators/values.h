@@ -13,6 +13,9 @@ struct agg_parts {
 /* Of an entity that is present. */
 float agg_values__column(const struct agg *agg, const struct agg_parts *parts, const struct agg_column *column,
                          int64_t time_ms);
+/* A counter in units, or an age in seconds, for a ratio. */
+double agg_values__operand(const struct agg *agg, const struct agg_parts *parts, const struct agg_column *column,
+                           int64_t time_ms);
 /* The float nearest to micro / 10^6. */
 float agg_values__of_micro(int64_t micro);
 

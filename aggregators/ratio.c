@@ -1,0 +1,233 @@
+/*
+ * `ratio`: two counters of an entity over each other, drawn towards a prior: the parent's ratio, itself drawn towards that of all
+ * events (ALGORITHMS.md 13; docs/values.md). It keeps nothing itself: the measures of parent and all are hidden features.
+ */
+#include "ratio.h"
+#include "type.h"
+
+#include <math.h>
+
+enum { NUMERATOR, DENOMINATOR };
+
+/* ---- value ---- */
+
+static double operand(const struct agg_ratio_column *column, const double *operands, enum agg_prior prior, int side)
+{
+    int place = column->operands[prior][side];
+
+    return place < 0 ? 0 : operands[place];
+}
+
+/* 0/0 is what it is drawn towards. */
+static double drawn(double numerator, double denominator, double strength, double towards)
+{
+    double whole = denominator + strength;
+
+    return fabs(whole) > 0 ? (numerator + strength * towards) / whole : towards;
+}
+
+static double prior_of(const struct agg_ratio_column *column, const double *operands)
+{
+    const struct agg_feature *feature = column->feature;
+    double all;
+
+    if (!feature->operands[AGG_GLOBAL][NUMERATOR])
+        return 0;
+    all = drawn(operand(column, operands, AGG_GLOBAL, NUMERATOR), operand(column, operands, AGG_GLOBAL, DENOMINATOR), 0, 0);
+    if (!feature->operands[AGG_PARENT][NUMERATOR])
+        return all;
+    return drawn(operand(column, operands, AGG_PARENT, NUMERATOR), operand(column, operands, AGG_PARENT, DENOMINATOR),
+                 feature->strength, all);
+}
+
+/* Standard deviation of the beta distribution that the counts and the prior make. */
+static double deviation(double numerator, double denominator, double strength, double prior)
+{
+    double q = fmin(fmax(prior, 0), 1);
+    double a = fmax(fmin(numerator, denominator), 0) + strength * q;
+    double b = fmax(denominator - numerator, 0) + strength * (1 - q);
+    double sum = a + b;
+
+    return fabs(sum) > 0 ? sqrt(a * b / (sum * sum * (sum + 1))) : 0;
+}
+
+/* The later of two ages, where −1 is never. */
+static double later(double a, double b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+float agg_ratio__value(const struct agg_ratio_column *column, const double *operands)
+{
+    double numerator = operand(column, operands, AGG_OWN, NUMERATOR);
+    double denominator = operand(column, operands, AGG_OWN, DENOMINATOR);
+    double strength = column->feature->strength;
+
+    switch (column->output) {
+    case AGG_OUTPUT_N:
+        return (float)denominator;
+    case AGG_OUTPUT_SD:
+        return (float)deviation(numerator, denominator, strength, prior_of(column, operands));
+    case AGG_OUTPUT_AGE:
+        return (float)later(numerator, denominator);
+    default:
+        return (float)drawn(numerator, denominator, strength, prior_of(column, operands));
+    }
+}
+
+/* ---- settings ---- */
+
+static bool parse_ratio(struct agg_parse *parse)
+{
+    static const char *const priors[] = {"parent", "global"};
+    const struct fr_yaml *of = fr_yaml_get(parse->map, "of"), *strength = fr_yaml_get(parse->map, "strength");
+    int prior = -1;
+    bool ok = agg_parse__windows(parse, AGG_PANES_LEAST);
+
+    if (!of)
+        ok = agg_parse__tell(parse, parse->at, "of", "missing; name two counters, [item_likes, item_watches]");
+    else if (of->kind != FR_YAML_LIST || of->count != 2)
+        ok = agg_parse__tell(parse, of, "of", "should name two counters, [item_likes, item_watches]");
+    ok = fr_yaml_choice(parse->map, "prior", priors, 2, &prior, parse->diagnostics) && ok;
+    ok = fr_yaml_double(parse->map, "strength", 0, 1e12, &parse->feature->strength, parse->diagnostics) && ok;
+    parse->feature->prior = prior == 0 ? AGG_PARENT : prior == 1 ? AGG_GLOBAL : AGG_OWN;
+    if (prior < 0 && strength)
+        ok = agg_parse__tell(parse, strength, "strength",
+                             "without a prior there is nothing to be drawn to; take it out, or say prior");
+    if (prior >= 0 && !strength)
+        ok = agg_parse__tell(parse, parse->at, "strength", "missing; how many events the prior weighs, as in 50");
+    return ok;
+}
+
+static bool has_window(const struct agg_feature *feature, int64_t span_ms)
+{
+    for (int i = 0; i < feature->window_count; i++) {
+        if (feature->windows_ms[i] == span_ms)
+            return true;
+    }
+    return false;
+}
+
+static bool link_own(struct agg_parse *parse, int side)
+{
+    struct agg_feature *feature = parse->feature;
+    const struct fr_yaml *at = fr_yaml_get(parse->map, "of")->values[side];
+    struct agg_feature *counter = agg_parse__feature(parse, at, "of", false);
+
+    feature->operands[AGG_OWN][side] = counter;
+    if (!counter)
+        return false;
+    if (counter->aggregate != AGG_COUNT && counter->aggregate != AGG_SUM)
+        return agg_parse__tell(parse, at, "of", "is neither a count nor a sum");
+    for (int i = 0; i < feature->window_count; i++) {
+        if (!has_window(counter, feature->windows_ms[i]))
+            return fr_diagnostics_add(parse->diagnostics, at,
+                                      "features.%s.of: %s has no window %s; add it there, or take it out here", feature->name,
+                                      counter->name, feature->windows[i].text);
+    }
+    return true;
+}
+
+/* The same measure of another entity. */
+static bool link_hidden(struct agg_parse *parse, enum agg_prior prior, struct agg_entity *entity)
+{
+    struct agg_feature *feature = parse->feature;
+
+    for (int side = 0; side < 2; side++) {
+        struct agg_feature *own = feature->operands[AGG_OWN][side];
+        struct agg_feature *hidden = agg_feature__hidden(parse->catalogue, own, entity, entity->name, own->aggregate);
+
+        feature->operands[prior][side] = hidden;
+        for (int i = 0; hidden && i < feature->window_count; i++) {
+            if (!agg_feature__add_window(hidden, &feature->windows[i]))
+                return fr_diagnostics_add(parse->diagnostics, parse->at,
+                                          "features.%s.windows: with other ratios of %s more than %d", feature->name, own->name,
+                                          AGG_WINDOWS_MAX);
+        }
+        if (!hidden)
+            return fr_diagnostics_add(parse->diagnostics, parse->at, "features.%s: out of memory, or too many features",
+                                      feature->name);
+    }
+    return true;
+}
+
+/* A read names the parent by the entity's own key, or by what an item or a room remembers. */
+static bool can_name(const struct agg_entity *entity, int field)
+{
+    int attribute = agg_attribute__index(field);
+
+    for (int i = 0; i < entity->key_count; i++) {
+        if (entity->key[i] == field)
+            return true;
+    }
+    return attribute >= 0 && (entity->remembered >> attribute & 1) != 0;
+}
+
+static bool check_parent(struct agg_parse *parse)
+{
+    const struct agg_entity *entity = parse->feature->entity, *parent = entity->parent;
+    const struct fr_yaml *at = fr_yaml_get(parse->map, "prior");
+
+    if (!parent)
+        return fr_diagnostics_add(parse->diagnostics, at,
+                                  "features.%s.prior: entities.%s has no parent; give it one, or use global",
+                                  parse->feature->name, entity->name);
+    for (int i = 0; i < parent->key_count; i++) {
+        if (!can_name(entity, parent->key[i]))
+            return fr_diagnostics_add(
+                parse->diagnostics, at,
+                "features.%s.prior: a read can't tell which %s is the parent of one %s: %s is neither in its "
+                "key nor remembered; use global",
+                parse->feature->name, parent->name, entity->name, parent->key_names[i]);
+    }
+    return true;
+}
+
+static bool link_ages(struct agg_parse *parse)
+{
+    struct agg_feature *feature = parse->feature;
+
+    if ((feature->emits >> AGG_OUTPUT_AGE & 1) == 0)
+        return true;
+    for (int side = 0; side < 2; side++) {
+        struct agg_feature *own = feature->operands[AGG_OWN][side];
+
+        feature->operand_ages[side] = agg_feature__hidden(parse->catalogue, own, own->entity, "age", AGG_AGE);
+        if (!feature->operand_ages[side])
+            return false;
+    }
+    return true;
+}
+
+static bool link_ratio(struct agg_parse *parse)
+{
+    struct agg_feature *feature = parse->feature;
+    bool ok = link_own(parse, NUMERATOR);
+
+    ok = link_own(parse, DENOMINATOR) && ok;
+    if (!ok || !link_ages(parse))
+        return false;
+    if (feature->prior == AGG_OWN)
+        return true;
+    if (feature->prior == AGG_PARENT && !(check_parent(parse) && link_hidden(parse, AGG_PARENT, feature->entity->parent)))
+        return false;
+    return agg_catalogue__global(parse->catalogue) && link_hidden(parse, AGG_GLOBAL, parse->catalogue->global);
+}
+
+static void define_ratio(const struct agg_feature *feature, struct fr_buffer *text)
+{
+    static const char *const priors[AGG_PRIORS] = {"none", "parent", "global"};
+
+    fr_buffer_append_format(text, "; %s over %s; prior %s %.17g", feature->operands[AGG_OWN][NUMERATOR]->name,
+                            feature->operands[AGG_OWN][DENOMINATOR]->name, priors[feature->prior], feature->strength);
+}
+
+static const char *const keys[] = {"of", "windows", "prior", "strength", NULL};
+
+const struct agg_type agg_type__ratio = {.name = "ratio",
+                                         .keys = keys,
+                                         .emits = 1 << AGG_OUTPUT_VALUE | 1 << AGG_OUTPUT_N | 1 << AGG_OUTPUT_SD |
+                                                  1 << AGG_OUTPUT_AGE,
+                                         .parse = parse_ratio,
+                                         .link = link_ratio,
+                                         .define = define_ratio};
