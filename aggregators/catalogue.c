@@ -120,15 +120,16 @@ static void layout_feature(struct agg_feature *feature)
     if (feature->words > 0) {
         layout_counter(feature);
     } else if (feature->aggregate == AGG_LAST) {
+        entity->needs_order = true;
         feature->sequence = entity->sequence_count;
         entity->sequences[entity->sequence_count++] = feature;
     } else if (feature->type->cells) {
         enum store_part part = feature->type->cells->part;
 
+        entity->needs_order = true;
         feature->cell = entity->cell_count[part];
         entity->cells[part][entity->cell_count[part]++] = feature;
     }
-    entity->needs_order = entity->needs_order || feature->words == 0;
 }
 
 /* Where each feature's numbers lie in its entity's memory; provisional kinds and slots until a registry gives the lasting ones. */

@@ -138,6 +138,11 @@ struct agg_feature {
     enum agg_prior prior; /* AGG_OWN: none */
     double strength; /* of the prior, in events */
 
+    /* match */
+    struct agg_feature *source; /* the sequence that is searched */
+    struct agg_entity *matched; /* no entity: the field as a key, for keyrings */
+    int match_word; /* of the source's records */
+
     /* cells */
     int cell; /* its place among the entity's cells of the part */
     int64_t half_life_ms; /* decayed */
@@ -409,6 +414,8 @@ struct agg_plan {
     struct agg_ratio_column *user_ratios, *item_ratios;
     int user_ratio_count, item_ratio_count;
     int user_operand_count, item_operand_count;
+    const struct agg_feature **matches;
+    int match_count;
     bool needs_room; /* some step goes by what rooms remember */
     bool has_absent; /* some column of the rows isn't 0 when its entity isn't there */
     int sequence_count;

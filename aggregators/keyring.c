@@ -20,9 +20,9 @@ static bool is_same(const struct store_key *a, const struct store_key *b)
     return memcmp(a->ids, b->ids, sizeof a->ids) == 0; /* of one kind anyway */
 }
 
-static void ring_add(struct agg_keyring *ring, uint32_t *table, uint32_t mask, int *last, const struct store_key *key,
-                     uint64_t hash, int row)
+static void ring_add(struct agg_keyring *ring, int *last, const struct store_key *key, uint64_t hash, int row)
 {
+    uint32_t *table = ring->table, mask = ring->table_mask;
     uint32_t slot = (uint32_t)hash & mask;
     int found;
 
@@ -46,7 +46,6 @@ bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, cons
                           const struct agg_remembered *remembered, struct fr_arena *arena, struct agg_keyring *ring)
 {
     size_t rows = (size_t)request->item_count, slots = 16;
-    uint32_t *table;
     int *last;
 
     while (slots < rows * 2)
@@ -56,8 +55,9 @@ bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, cons
                                  .first = fr_arena_take(arena, (rows + 1) * sizeof *ring->first),
                                  .next = fr_arena_take(arena, (rows + 1) * sizeof *ring->next)};
     last = fr_arena_take(arena, (rows + 1) * sizeof *last);
-    table = fr_arena_take_zeroed(arena, slots, sizeof *table);
-    if (!ring->keys || !ring->hashes || !ring->first || !ring->next || !last || !table)
+    ring->table = fr_arena_take_zeroed(arena, slots, sizeof *ring->table);
+    ring->table_mask = (uint32_t)(slots - 1);
+    if (!ring->keys || !ring->hashes || !ring->first || !ring->next || !last || !ring->table)
         return false;
     for (int row = 0; row < request->item_count; row++) {
         uint64_t ids[STORE_KEY_IDS_MAX] = {0};
@@ -66,7 +66,30 @@ bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, cons
         for (int i = 0; i < entity->key_count; i++)
             ids[i] = id_of(entity->key[i], request, remembered, row);
         if (agg_key__make(entity, ids, &key))
-            ring_add(ring, table, (uint32_t)slots - 1, last, &key, store_key_hash(agg->store, &key), row);
+            ring_add(ring, last, &key, store_key_hash(agg->store, &key), row);
     }
     return true;
+}
+
+int agg_keyring__find(const struct agg_keyring *ring, const struct store_key *key, uint64_t hash)
+{
+    uint32_t slot = (uint32_t)hash & ring->table_mask;
+
+    while (ring->table[slot] != 0 && !is_same(&ring->keys[ring->table[slot] - 1], key))
+        slot = (slot + 1) & ring->table_mask;
+    return (int)ring->table[slot] - 1;
+}
+
+bool agg_keyring__rows(const struct agg_keyring *ring, int key, struct fr_arena *arena, struct agg_sequence *sequence)
+{
+    int count = 0;
+
+    for (int row = ring->first[key]; row >= 0; row = ring->next[row])
+        count++;
+    sequence->rows = fr_arena_take(arena, (size_t)count * sizeof *sequence->rows);
+    sequence->row_count = sequence->rows ? count : 0;
+    count = 0;
+    for (int row = ring->first[key]; row >= 0 && sequence->rows; row = ring->next[row])
+        sequence->rows[count++] = (uint32_t)row;
+    return sequence->rows != NULL;
 }

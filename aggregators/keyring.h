@@ -13,6 +13,8 @@ struct agg_keyring {
     int count;
     int *first; /* of each key: its first row */
     int *next; /* of each row: the next row with the same key; −1: none */
+    uint32_t *table; /* hash → key + 1, open addressing */
+    uint32_t table_mask;
 };
 
 /* What each row's item remembers, by attribute; a request's room is already in it. */
@@ -23,5 +25,11 @@ struct agg_remembered {
 /* In the arena; false when that is exhausted. `remembered` is NULL for items themselves. */
 FR_CHECKED bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, const struct agg_request *request,
                                      const struct agg_remembered *remembered, struct fr_arena *arena, struct agg_keyring *ring);
+
+/* Where the key is among the ring's; −1: none of the rows has it. */
+int agg_keyring__find(const struct agg_keyring *ring, const struct store_key *key, uint64_t hash);
+/* Names the rows of a key in a sequence that serves them. False: the arena is exhausted. */
+FR_CHECKED bool agg_keyring__rows(const struct agg_keyring *ring, int key, struct fr_arena *arena,
+                                  struct agg_sequence *sequence);
 
 #endif

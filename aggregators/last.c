@@ -48,10 +48,24 @@ static bool parse_last(struct agg_parse *parse)
     return ok;
 }
 
+static int words_shown(const struct agg_feature *feature)
+{
+    int words = 2;
+
+    for (int i = 0; i < feature->field_count; i++) {
+        int word = agg_order__word(feature->fields[i]);
+
+        words = word >= words ? word + 1 : words;
+    }
+    return words;
+}
+
 static void define_last(const struct agg_feature *feature, struct fr_buffer *text)
 {
     for (int i = 0; i < feature->field_count; i++)
         fr_buffer_append_format(text, "%s %s", i == 0 ? "; fields" : "", feature->field_names[i]);
+    if (feature->order_words > words_shown(feature))
+        fr_buffer_append_format(text, "; %d words", feature->order_words); /* more than it shows: a match reads it */
     if (feature->is_seen)
         fr_buffer_append_text(text, "; seen");
 }

@@ -41,6 +41,7 @@ struct compile {
     struct fr_buffer choices; /* struct choice */
     struct fr_buffer user_ratios, item_ratios; /* struct agg_ratio_column */
     struct fr_buffer user_columns, item_columns; /* names */
+    struct fr_buffer matches; /* const struct agg_feature * */
     struct fr_buffer fields; /* attributes as bytes */
     struct fr_err *err;
 };
@@ -90,7 +91,8 @@ static bool is_users(const struct agg_entity *entity)
 
 static bool is_sequence(const struct agg_feature *feature)
 {
-    return feature->aggregate == AGG_LAST || (feature->type->cells && feature->type->cells->sequence);
+    return feature->aggregate == AGG_LAST || feature->aggregate == AGG_MATCH ||
+           (feature->type->cells && feature->type->cells->sequence);
 }
 
 static void choose(struct compile *compile, const struct choice *choice)
@@ -182,6 +184,17 @@ static void add_column(struct compile *compile, const struct agg_feature *featur
     choose(compile, &choice);
 }
 
+static void add_match(struct compile *compile, const struct agg_feature *feature)
+{
+    const struct agg_feature *const *matches = (const void *)compile->matches.bytes;
+
+    for (size_t i = 0; i < compile->matches.length / sizeof *matches; i++) {
+        if (matches[i] == feature)
+            return;
+    }
+    fr_buffer_append(&compile->matches, &feature, sizeof feature);
+}
+
 static void add_sequence(struct compile *compile, const struct agg_feature *feature)
 {
     struct choice choice = {.what = CHOICE_SEQUENCE, .is_users = is_users(feature->entity), .column = {.feature = feature}};
@@ -201,7 +214,7 @@ static void add_feature(struct compile *compile, const struct agg_feature *featu
     const struct agg_output_column *outputs = feature->outputs;
 
     if (column < 0 && is_sequence(feature) && (feature->emits >> AGG_OUTPUT_VALUE & 1) != 0)
-        add_sequence(compile, feature);
+        feature->aggregate == AGG_MATCH ? add_match(compile, feature) : add_sequence(compile, feature);
     for (int i = 0; i < feature->column_count; i++) {
         if (column < 0 || i == column ||
             (outputs[column].output == AGG_OUTPUT_VALUE && outputs[column].window >= 0 &&
@@ -331,6 +344,15 @@ static bool step_add(struct compile *compile, const struct agg_entity *entity, b
     return step->columns && step->operands && step->sequences;
 }
 
+static bool is_matched(const struct agg_plan *plan, const struct agg_entity *entity)
+{
+    for (int i = 0; i < plan->match_count; i++) {
+        if (plan->matches[i]->entity == entity)
+            return true;
+    }
+    return false;
+}
+
 /* The user's and the item's own steps come first; those that go by what a room remembers, last. */
 static bool add_steps(struct compile *compile)
 {
@@ -348,7 +370,7 @@ static bool add_steps(struct compile *compile)
         const struct agg_entity *entity = catalogue->entities[i];
 
         if (entity != catalogue->user)
-            ok = step_add(compile, entity, true, false, false);
+            ok = step_add(compile, entity, true, false, is_matched(plan, entity));
         if (entity != catalogue->item)
             ok = ok && step_add(compile, entity, false, false, entity == catalogue->room && plan->needs_room);
     }
@@ -418,10 +440,12 @@ static bool compile_choices(struct compile *compile)
     plan->item_columns = keep(compile, &compile->item_columns);
     plan->user_ratios = keep(compile, &compile->user_ratios);
     plan->item_ratios = keep(compile, &compile->item_ratios);
+    plan->matches = keep(compile, &compile->matches);
+    plan->match_count = (int)(compile->matches.length / sizeof *plan->matches);
     plan->user_ratio_count = (int)(compile->user_ratios.length / sizeof *plan->user_ratios);
     plan->item_ratio_count = (int)(compile->item_ratios.length / sizeof *plan->item_ratios);
     if (compile->choices.is_failed || compile->fields.is_failed || !plan->user_columns || !plan->item_columns ||
-        !plan->user_ratios || !plan->item_ratios || !add_steps(compile) || !add_item_fields(compile))
+        !plan->matches || !plan->user_ratios || !plan->item_ratios || !add_steps(compile) || !add_item_fields(compile))
         return fail_memory(compile->err);
     fill_steps(compile);
     return true;
@@ -430,7 +454,8 @@ static bool compile_choices(struct compile *compile)
 static bool compile_plan(struct compile *compile, const char *feature_set, char *const *names, int count)
 {
     struct fr_buffer *const buffers[] = {&compile->choices,     &compile->fields,       &compile->user_ratios,
-                                         &compile->item_ratios, &compile->user_columns, &compile->item_columns};
+                                         &compile->item_ratios, &compile->user_columns, &compile->item_columns,
+                                         &compile->matches};
     enum { BUFFERS = sizeof buffers / sizeof buffers[0] };
     bool ok;
 

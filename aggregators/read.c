@@ -4,6 +4,7 @@
  */
 #include "internal.h"
 #include "keyring.h"
+#include "match.h"
 #include "ratio.h"
 #include "values.h"
 
@@ -183,22 +184,9 @@ static void copy_to_rows(struct reading *reading, const struct agg_step *step, c
 static bool name_rows(struct reading *reading, const struct agg_step *step, const struct agg_keyring *ring, int index,
                       struct agg_sequence *sequences)
 {
-    uint32_t *rows;
-    int count = 0;
-
-    if (step->sequence_count == 0)
-        return true;
-    for (int row = ring->first[index]; row >= 0; row = ring->next[row])
-        count++;
-    rows = fr_arena_take(reading->arena, (size_t)count * sizeof *rows);
-    if (!rows)
-        return fail_exhausted(reading->err);
-    count = 0;
-    for (int row = ring->first[index]; row >= 0; row = ring->next[row])
-        rows[count++] = (uint32_t)row;
     for (int i = 0; i < step->sequence_count; i++) {
-        sequences[i].rows = rows;
-        sequences[i].row_count = count;
+        if (!agg_keyring__rows(ring, index, reading->arena, &sequences[i]))
+            return fail_exhausted(reading->err);
     }
     return true;
 }
@@ -299,6 +287,16 @@ static bool read_rows(struct reading *reading)
     return true;
 }
 
+static bool read_matches(struct reading *reading)
+{
+    for (int i = 0; i < reading->plan->match_count; i++) {
+        if (!agg_match__read(reading->agg, reading->plan->matches[i], reading->request, reading->remembered, reading->arena,
+                             reading->reply->sequences, &reading->reply->sequence_count, reading->err))
+            return false;
+    }
+    return true;
+}
+
 static void reckon_ratios(struct reading *reading)
 {
     const struct agg_plan *plan = reading->plan;
@@ -333,7 +331,7 @@ static bool read_item_fields(struct reading *reading)
 /* Sequences at most: the user's, and one for each row and item-side sequence. */
 static size_t sequences_most(const struct agg_plan *plan, int rows)
 {
-    size_t most = 1;
+    size_t most = 1 + (size_t)plan->match_count * (size_t)rows;
 
     for (int i = 0; i < plan->user_step_count; i++)
         most += (size_t)plan->user_steps[i].sequence_count;
@@ -374,7 +372,8 @@ bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_req
 {
     struct reading reading = {.agg = agg, .plan = plan, .request = request, .arena = arena, .reply = reply, .err = err};
 
-    if (!reply_init(&reading) || !read_user(&reading) || !read_rows(&reading) || !read_item_fields(&reading))
+    if (!reply_init(&reading) || !read_user(&reading) || !read_rows(&reading) || !read_matches(&reading) ||
+        !read_item_fields(&reading))
         return false;
     reckon_ratios(&reading);
     return true;

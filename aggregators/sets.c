@@ -8,8 +8,12 @@
 static const char *const list_names[AGG_SET_LISTS] = {"user", "item", "cross"};
 static const char *const list_keys[AGG_SET_LISTS] = {"the user alone", "no user", "the user and something else"};
 
-static bool belongs(const struct agg_entity *entity, enum agg_set_list list)
+static bool belongs(const struct agg_feature *feature, enum agg_set_list list)
 {
+    const struct agg_entity *entity = feature->entity;
+
+    if (feature->aggregate == AGG_MATCH)
+        return list == AGG_SET_CROSS; /* the user's, for each candidate */
     switch (list) {
     case AGG_SET_USER:
         return entity->has_user && entity->key_count == 1;
@@ -36,10 +40,10 @@ static bool parse_name(struct agg_catalogue *catalogue, struct agg_set *set, enu
         if (fr_slice_is(at->text, set->names[i]))
             return fr_diagnostics_add(diagnostics, at, "feature_sets.%s: '%s' twice", set->name, set->names[i]);
     }
-    if (feature->entity && feature->entity->key_count > 0 && !belongs(feature->entity, list)) {
+    if (feature->entity && feature->entity->key_count > 0 && !belongs(feature, list)) {
         int home = AGG_SET_USER;
 
-        while (!belongs(feature->entity, (enum agg_set_list)home))
+        while (!belongs(feature, (enum agg_set_list)home))
             home++;
         return fr_diagnostics_add(diagnostics, at, "feature_sets.%s.%s: the key of '%s' is not of %s; list it under '%s'",
                                   set->name, list_names[list], feature->name, list_keys[list], list_names[home]);

@@ -3,8 +3,8 @@
 
 const struct agg_type *const agg__types[AGG_AGGREGATES] = {
     [AGG_COUNT] = &agg_type__count,     [AGG_SUM] = &agg_type__sum,   [AGG_MEAN] = &agg_type__mean,
-    [AGG_DECAYED] = &agg_type__decayed, [AGG_LAST] = &agg_type__last, [AGG_RATIO] = &agg_type__ratio,
-    [AGG_AGE] = &agg_type__age,
+    [AGG_DECAYED] = &agg_type__decayed, [AGG_LAST] = &agg_type__last, [AGG_MATCH] = &agg_type__match,
+    [AGG_RATIO] = &agg_type__ratio,     [AGG_AGE] = &agg_type__age,
 };
 
 bool agg_feature__takes(const struct agg_feature *feature, const struct proto_event *event)

@@ -102,16 +102,9 @@ static void value_set(struct agg_values *values, uint32_t index, int word, uint6
         values->numbers[index] = agg_order__number(word, bits);
 }
 
-bool agg_values__sequence(const struct agg_ring *rings, const struct agg_feature *feature, int64_t time_ms,
-                          struct fr_arena *arena, struct agg_sequence *sequence)
+bool agg_values__records(const struct agg_ring *rings, const struct agg_feature *feature, const uint32_t *records,
+                         uint32_t count, struct fr_arena *arena, struct agg_sequence *sequence)
 {
-    const struct agg_entity *entity = feature->entity;
-    uint32_t kept = rings ? rings[feature->sequence].count : 0;
-    uint32_t first = 0;
-
-    while (first < kept &&
-           agg_entity__is_expired(entity, (int64_t)agg_sequence__record(rings, entity, feature->sequence, first)[0], time_ms))
-        first++;
     sequence->field_count = feature->field_count;
     sequence->fields = fr_arena_take_zeroed(arena, (size_t)feature->field_count, sizeof *sequence->fields);
     if (!sequence->fields)
@@ -121,12 +114,32 @@ bool agg_values__sequence(const struct agg_ring *rings, const struct agg_feature
         int word = agg_order__word(feature->fields[i]);
 
         values->name = feature->field_names[i];
-        if (!values_init(values, array_of(feature->fields[i]), kept - first, arena))
+        if (!values_init(values, array_of(feature->fields[i]), count, arena))
             return false;
-        for (uint32_t record = first; record < kept; record++)
-            value_set(values, kept - 1 - record, word, agg_sequence__record(rings, entity, feature->sequence, record)[word]);
+        for (uint32_t at = 0; at < count; at++)
+            value_set(values, at, word, agg_sequence__record(rings, feature->entity, feature->sequence, records[at])[word]);
     }
     return true;
+}
+
+bool agg_values__sequence(const struct agg_ring *rings, const struct agg_feature *feature, int64_t time_ms,
+                          struct fr_arena *arena, struct agg_sequence *sequence)
+{
+    uint32_t kept = rings ? rings[feature->sequence].count : 0;
+    uint32_t *records = fr_arena_take(arena, ((size_t)kept + 1) * sizeof *records);
+    uint32_t count = 0;
+
+    if (!records)
+        return false;
+    while (count < kept) {
+        uint32_t record = kept - 1 - count;
+        const uint64_t *order = agg_sequence__record(rings, feature->entity, feature->sequence, record);
+
+        if (agg_entity__is_expired(feature->entity, (int64_t)order[0], time_ms))
+            break; /* and all that are older */
+        records[count++] = record;
+    }
+    return agg_values__records(rings, feature, records, count, arena, sequence);
 }
 
 bool agg_values__attribute(const struct agg_remembered *remembered, int count, int attribute, struct fr_arena *arena,

@@ -23,6 +23,10 @@ float agg_values__of_micro(int64_t micro);
 FR_CHECKED bool agg_values__sequence(const struct agg_ring *rings, const struct agg_feature *feature, int64_t time_ms,
                                      struct fr_arena *arena, struct agg_sequence *sequence);
 
+/* These records of it, in this order. False: the arena is exhausted. */
+FR_CHECKED bool agg_values__records(const struct agg_ring *rings, const struct agg_feature *feature, const uint32_t *records,
+                                    uint32_t count, struct fr_arena *arena, struct agg_sequence *sequence);
+
 /* One attribute of every row. False: the arena is exhausted. */
 FR_CHECKED bool agg_values__attribute(const struct agg_remembered *remembered, int count, int attribute, struct fr_arena *arena,
                                       struct agg_values *values);
