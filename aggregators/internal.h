@@ -97,6 +97,8 @@ struct agg_feature {
     int sequence; /* its place among the entity's sequences */
     bool is_seen;
 
+    uint32_t emit; /* a bit for each companion that its state is kept for; none in this version */
+
     const char **columns; /* "f.5m"; none for a sequence */
     int column_count;
     int64_t windows_ms[AGG_WINDOWS_MAX], resolutions_ms[AGG_WINDOWS_MAX]; /* for Describe */
