@@ -149,6 +149,7 @@ struct agg_feature {
     double weights[PROTO_ACTIONS]; /* decayed; of each action */
 
     const struct agg_output_column *outputs; /* of each column */
+
     const char **columns; /* "f.5m"; none for a sequence */
     int column_count;
     int64_t windows_ms[AGG_WINDOWS_MAX], resolutions_ms[AGG_WINDOWS_MAX]; /* for Describe */

@@ -3,36 +3,13 @@
  * are never used twice. A feature that is the same but for fewer windows or a smaller limit goes on; any other change, or a
  * return after removal, is a new generation with a new slot, and what lies under the old one is dropped as it is read.
  */
-#include "internal.h"
+#include "registry.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { FORMAT = 1, REGISTRY_BYTES_MAX = 64 << 20, ENTRIES_MAX = 1 << 20 };
-
-struct kind {
-    struct fr_slice name;
-    uint64_t number;
-    bool is_retired;
-    uint8_t key[STORE_KEY_IDS_MAX];
-    uint64_t key_count;
-};
-
-struct slot {
-    struct fr_slice name, definition;
-    bool is_retired;
-    int64_t windows_ms[AGG_WINDOWS_MAX];
-    uint64_t window_count;
-    uint64_t limit, number, generation;
-    int64_t complete_from_ms;
-};
-
-struct registry {
-    uint64_t next_kind, next_slot;
-    struct kind *kinds;
-    struct slot *slots;
-    uint64_t kind_count, slot_count;
-};
+/* 2 added retention and emit; 1 is still read. */
+enum { FORMAT = 2, FORMAT_OLDEST = 1, ENTRIES_MAX = 1 << 20 };
 
 /* ---- from bytes ---- */
 
@@ -41,7 +18,7 @@ static struct fr_slice read_text(struct fr_reader *reader)
     return fr_reader_bytes(reader, fr_reader_varint(reader));
 }
 
-static void read_kind(struct fr_reader *reader, struct kind *kind)
+static void read_kind(struct fr_reader *reader, uint64_t format, struct agg_kept_kind *kind)
 {
     kind->name = read_text(reader);
     kind->number = fr_reader_varint(reader);
@@ -51,9 +28,10 @@ static void read_kind(struct fr_reader *reader, struct kind *kind)
         reader->is_failed = true;
     for (uint64_t i = 0; i < kind->key_count && !reader->is_failed; i++)
         kind->key[i] = (uint8_t)fr_reader_varint(reader);
+    kind->retention_ms = format >= 2 ? fr_reader_zigzag(reader) : -1;
 }
 
-static void read_slot(struct fr_reader *reader, struct slot *slot)
+static void read_slot(struct fr_reader *reader, uint64_t format, struct agg_kept_slot *slot)
 {
     slot->name = read_text(reader);
     slot->definition = read_text(reader);
@@ -64,20 +42,30 @@ static void read_slot(struct fr_reader *reader, struct slot *slot)
     for (uint64_t i = 0; i < slot->window_count && !reader->is_failed; i++)
         slot->windows_ms[i] = fr_reader_zigzag(reader);
     slot->limit = fr_reader_varint(reader);
+    slot->emit = format >= 2 ? fr_reader_varint(reader) : 1 << AGG_OUTPUT_VALUE;
     slot->number = fr_reader_varint(reader);
     slot->generation = fr_reader_varint(reader);
     slot->complete_from_ms = fr_reader_zigzag(reader);
 }
 
-static bool read_registry(struct fr_slice value, struct fr_arena *arena, struct registry *registry, struct fr_err *err)
+bool agg_registry__read(struct store *store, struct fr_arena *arena, struct agg_registry *registry, struct fr_err *err)
 {
+    struct fr_slice value = store_meta_get(store, "catalogue");
     struct fr_reader reader = fr_reader(value);
+    uint64_t format;
 
+    *registry = (struct agg_registry){0};
     if (value.length == 0) {
         registry->next_kind = 1;
         return true;
     }
-    if (fr_reader_varint(&reader) != FORMAT)
+    format = fr_reader_varint(&reader);
+    if (format > FORMAT)
+        return fr_fail(err, FR_BAD_CONFIG,
+                       "aggregators: the store's catalogue has format %" PRIu64 ", this freshet knows %d; use the newer one "
+                       "that wrote it",
+                       format, FORMAT);
+    if (format < FORMAT_OLDEST)
         reader.is_failed = true;
     registry->next_kind = fr_reader_varint(&reader);
     registry->next_slot = fr_reader_varint(&reader);
@@ -92,9 +80,9 @@ static bool read_registry(struct fr_slice value, struct fr_arena *arena, struct 
             return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory");
     }
     for (uint64_t i = 0; i < registry->kind_count && !reader.is_failed; i++)
-        read_kind(&reader, &registry->kinds[i]);
+        read_kind(&reader, format, &registry->kinds[i]);
     for (uint64_t i = 0; i < registry->slot_count && !reader.is_failed; i++) {
-        read_slot(&reader, &registry->slots[i]);
+        read_slot(&reader, format, &registry->slots[i]);
         if (registry->slots[i].number >= registry->next_slot)
             reader.is_failed = true;
     }
@@ -107,25 +95,79 @@ static bool read_registry(struct fr_slice value, struct fr_arena *arena, struct 
 
 /* ---- what goes on and what is new ---- */
 
-static bool is_same_key(const struct kind *kind, const struct agg_entity *entity)
+const struct agg_kept_kind *agg_registry__kind(const struct agg_registry *registry, const char *name)
+{
+    for (uint64_t i = 0; i < registry->kind_count; i++) {
+        if (fr_slice_is(registry->kinds[i].name, name))
+            return &registry->kinds[i];
+    }
+    return NULL;
+}
+
+const struct agg_kept_slot *agg_registry__slot(const struct agg_registry *registry, const char *name)
+{
+    for (uint64_t i = 0; i < registry->slot_count; i++) {
+        if (fr_slice_is(registry->slots[i].name, name))
+            return &registry->slots[i];
+    }
+    return NULL;
+}
+
+static bool is_same_key(const struct agg_kept_kind *kind, const struct agg_entity *entity)
 {
     return kind->key_count == (uint64_t)entity->key_count && memcmp(kind->key, entity->key, (size_t)entity->key_count) == 0;
 }
 
-static bool number_kinds(struct agg_catalogue *catalogue, struct registry *registry, struct fr_err *err)
+enum agg_fate agg_registry__judge_kind(const struct agg_kept_kind *kind, const struct agg_entity *entity)
+{
+    if (!kind)
+        return AGG_NEW;
+    if (kind->is_retired || !is_same_key(kind, entity))
+        return AGG_EMPTY;
+    if (kind->retention_ms < 0 || entity->retention_ms == kind->retention_ms || entity->retention_ms == 0)
+        return AGG_KEPT; /* what a shorter retention has taken does not come back with a longer one */
+    return kind->retention_ms == 0 || entity->retention_ms < kind->retention_ms ? AGG_KEPT_LESS : AGG_KEPT;
+}
+
+static bool has_window(const struct agg_kept_slot *slot, int64_t window_ms)
+{
+    for (uint64_t i = 0; i < slot->window_count; i++) {
+        if (slot->windows_ms[i] == window_ms)
+            return true;
+    }
+    return false;
+}
+
+/* The state under the slot is this feature's, or holds more than it: windows, limit and emit may shrink, nothing else may change. */
+enum agg_fate agg_registry__judge_slot(const struct agg_kept_slot *slot, const struct agg_feature *feature)
+{
+    if (!slot)
+        return AGG_NEW;
+    if (slot->is_retired || !fr_slice_is(slot->definition, feature->definition) || feature->limit > slot->limit ||
+        (feature->emits & ~slot->emit) != 0)
+        return AGG_EMPTY;
+    for (int i = 0; i < feature->window_count; i++) {
+        if (!has_window(slot, feature->windows_ms[i]))
+            return AGG_EMPTY;
+    }
+    return (uint64_t)feature->window_count < slot->window_count || feature->limit < slot->limit || feature->emits != slot->emit
+               ? AGG_KEPT_LESS
+               : AGG_KEPT;
+}
+
+static bool goes_on(enum agg_fate fate)
+{
+    return fate == AGG_KEPT || fate == AGG_KEPT_LESS;
+}
+
+static bool number_kinds(struct agg_catalogue *catalogue, struct agg_registry *registry, struct fr_err *err)
 {
     memset(catalogue->kinds, 0, sizeof catalogue->kinds);
     for (int i = 0; i < catalogue->entity_count; i++) {
         struct agg_entity *entity = catalogue->entities[i];
-        uint64_t number = 0;
+        const struct agg_kept_kind *kind = agg_registry__kind(registry, entity->name);
+        uint64_t number = goes_on(agg_registry__judge_kind(kind, entity)) ? kind->number : registry->next_kind++;
 
-        for (uint64_t k = 0; k < registry->kind_count; k++) {
-            if (fr_slice_is(registry->kinds[k].name, entity->name) && !registry->kinds[k].is_retired &&
-                is_same_key(&registry->kinds[k], entity))
-                number = registry->kinds[k].number;
-        }
-        if (number == 0)
-            number = registry->next_kind++;
         if (number > AGG_KINDS_MAX)
             return fr_fail(err, FR_BAD_CONFIG,
                            "aggregators: this store has seen %d kinds of entities and takes no more; replay "
@@ -137,43 +179,14 @@ static bool number_kinds(struct agg_catalogue *catalogue, struct registry *regis
     return true;
 }
 
-static bool has_window(const struct slot *slot, int64_t window_ms)
-{
-    for (uint64_t i = 0; i < slot->window_count; i++) {
-        if (slot->windows_ms[i] == window_ms)
-            return true;
-    }
-    return false;
-}
-
-/* The state under the slot is this feature's, or holds more than it. */
-static bool goes_on(const struct slot *slot, const struct agg_feature *feature)
-{
-    if (slot->is_retired || !fr_slice_is(slot->definition, feature->definition) || feature->limit > slot->limit)
-        return false;
-    for (int i = 0; i < feature->window_count; i++) {
-        if (!has_window(slot, feature->windows_ms[i]))
-            return false;
-    }
-    return true;
-}
-
-static const struct slot *find_slot(const struct registry *registry, const char *name)
-{
-    for (uint64_t i = 0; i < registry->slot_count; i++) {
-        if (fr_slice_is(registry->slots[i].name, name))
-            return &registry->slots[i];
-    }
-    return NULL;
-}
-
-static bool number_slots(struct agg_catalogue *catalogue, struct registry *registry, int64_t stream_time_ms, struct fr_err *err)
+static bool number_slots(struct agg_catalogue *catalogue, struct agg_registry *registry, int64_t stream_time_ms,
+                         struct fr_err *err)
 {
     for (int i = 0; i < catalogue->feature_count; i++) {
         struct agg_feature *feature = catalogue->features[i];
-        const struct slot *slot = find_slot(registry, feature->name);
+        const struct agg_kept_slot *slot = agg_registry__slot(registry, feature->name);
 
-        if (slot && goes_on(slot, feature)) {
+        if (goes_on(agg_registry__judge_slot(slot, feature))) {
             feature->slot = (uint32_t)slot->number;
             feature->generation = (uint32_t)slot->generation;
             feature->complete_from_ms = slot->complete_from_ms;
@@ -203,7 +216,7 @@ static void append_text(struct fr_buffer *out, struct fr_slice text)
     fr_buffer_append(out, text.bytes, text.length);
 }
 
-static void append_kind(struct fr_buffer *out, const struct kind *kind)
+static void append_kind(struct fr_buffer *out, const struct agg_kept_kind *kind)
 {
     append_text(out, kind->name);
     fr_buffer_append_varint(out, kind->number);
@@ -211,9 +224,10 @@ static void append_kind(struct fr_buffer *out, const struct kind *kind)
     fr_buffer_append_varint(out, kind->key_count);
     for (uint64_t i = 0; i < kind->key_count; i++)
         fr_buffer_append_varint(out, kind->key[i]);
+    fr_buffer_append_zigzag(out, kind->retention_ms);
 }
 
-static void append_slot(struct fr_buffer *out, const struct slot *slot)
+static void append_slot(struct fr_buffer *out, const struct agg_kept_slot *slot)
 {
     append_text(out, slot->name);
     append_text(out, slot->definition);
@@ -222,35 +236,40 @@ static void append_slot(struct fr_buffer *out, const struct slot *slot)
     for (uint64_t i = 0; i < slot->window_count; i++)
         fr_buffer_append_zigzag(out, slot->windows_ms[i]);
     fr_buffer_append_varint(out, slot->limit);
+    fr_buffer_append_varint(out, slot->emit);
     fr_buffer_append_varint(out, slot->number);
     fr_buffer_append_varint(out, slot->generation);
     fr_buffer_append_zigzag(out, slot->complete_from_ms);
 }
 
-static struct kind kind_of(const struct agg_entity *entity)
+static struct agg_kept_kind kind_of(const struct agg_entity *entity)
 {
-    struct kind kind = {.name = fr_slice_of(entity->name), .number = entity->kind, .key_count = (uint64_t)entity->key_count};
+    struct agg_kept_kind kind = {.name = fr_slice_of(entity->name),
+                                 .number = entity->kind,
+                                 .key_count = (uint64_t)entity->key_count,
+                                 .retention_ms = entity->retention_ms};
 
     memcpy(kind.key, entity->key, sizeof kind.key);
     return kind;
 }
 
-static struct slot slot_of(const struct agg_feature *feature)
+static struct agg_kept_slot slot_of(const struct agg_feature *feature)
 {
-    struct slot slot = {.name = fr_slice_of(feature->name),
-                        .definition = fr_slice_of(feature->definition),
-                        .window_count = (uint64_t)feature->window_count,
-                        .limit = feature->limit,
-                        .number = feature->slot,
-                        .generation = feature->generation,
-                        .complete_from_ms = feature->complete_from_ms};
+    struct agg_kept_slot slot = {.name = fr_slice_of(feature->name),
+                                 .definition = fr_slice_of(feature->definition),
+                                 .window_count = (uint64_t)feature->window_count,
+                                 .limit = feature->limit,
+                                 .emit = feature->emits,
+                                 .number = feature->slot,
+                                 .generation = feature->generation,
+                                 .complete_from_ms = feature->complete_from_ms};
 
     memcpy(slot.windows_ms, feature->windows_ms, sizeof slot.windows_ms);
     return slot;
 }
 
 /* Those of the configuration first, then what it no longer has: a return must be told from a start. */
-static void write_registry(const struct agg_catalogue *catalogue, struct registry *registry, struct fr_buffer *out)
+static void write_registry(const struct agg_catalogue *catalogue, struct agg_registry *registry, struct fr_buffer *out)
 {
     uint64_t kinds = (uint64_t)catalogue->entity_count, slots = (uint64_t)catalogue->feature_count;
 
@@ -268,7 +287,7 @@ static void write_registry(const struct agg_catalogue *catalogue, struct registr
     fr_buffer_append_varint(out, kinds);
     fr_buffer_append_varint(out, slots);
     for (int i = 0; i < catalogue->entity_count; i++) {
-        struct kind kind = kind_of(catalogue->entities[i]);
+        struct agg_kept_kind kind = kind_of(catalogue->entities[i]);
 
         append_kind(out, &kind);
     }
@@ -277,7 +296,7 @@ static void write_registry(const struct agg_catalogue *catalogue, struct registr
             append_kind(out, &registry->kinds[i]);
     }
     for (int i = 0; i < catalogue->feature_count; i++) {
-        struct slot slot = slot_of(catalogue->features[i]);
+        struct agg_kept_slot slot = slot_of(catalogue->features[i]);
 
         append_slot(out, &slot);
     }
@@ -289,15 +308,15 @@ static void write_registry(const struct agg_catalogue *catalogue, struct registr
 
 bool agg_registry__open(struct agg_catalogue *catalogue, struct store *store, int64_t stream_time_ms, struct fr_err *err)
 {
-    struct fr_arena *arena = fr_arena_new(REGISTRY_BYTES_MAX);
-    struct registry registry = {0};
+    struct fr_arena *arena = fr_arena_new(AGG_REGISTRY_BYTES_MAX);
+    struct agg_registry registry;
     struct fr_buffer value;
     bool ok;
 
     if (!arena)
         return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory");
     fr_buffer_init(&value);
-    ok = read_registry(store_meta_get(store, "catalogue"), arena, &registry, err) && number_kinds(catalogue, &registry, err) &&
+    ok = agg_registry__read(store, arena, &registry, err) && number_kinds(catalogue, &registry, err) &&
          number_slots(catalogue, &registry, stream_time_ms, err);
     if (ok) {
         write_registry(catalogue, &registry, &value);

@@ -5,25 +5,68 @@
 
 #include <freshet/pipeline.h>
 
+struct check {
+    const struct cli_command *command;
+    const char *file, *against;
+    struct cli_texts sets;
+    bool is_json;
+};
+
+static int print(const struct fr_buffer *text)
+{
+    printf("%.*s", (int)text->length, (const char *)text->bytes);
+    return fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
+}
+
 static int estimate(const struct pipeline_config *config, const char *file)
 {
     struct fr_buffer text;
+    int result;
 
     fr_buffer_init(&text);
+    fr_buffer_append_format(&text, "%s: ok\n", file);
     pipeline_config_estimate(config, &text);
-    printf("%s: ok\n%.*s", file, (int)text.length, (const char *)text.bytes);
+    result = print(&text);
     fr_buffer_fini(&text);
-    return fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
+    return result;
+}
+
+static void show(void *user, uint64_t done, uint64_t of)
+{
+    cli_progress__show(user, done, (int64_t)of, done);
+}
+
+static int compare(const struct check *check, const struct pipeline_config *config)
+{
+    struct cli_progress progress;
+    struct pipeline_compare_options options = {
+        .directory = check->against, .is_json = check->is_json, .progress = show, .user = &progress};
+    struct fr_buffer text;
+    struct fr_err err;
+    int result;
+
+    fr_buffer_init(&text);
+    cli_progress__init(&progress, "entities");
+    if (pipeline_config_compare(config, &options, &text, &err)) {
+        cli_progress__fini(&progress);
+        result = print(&text);
+    } else {
+        cli_progress__fini(&progress);
+        result = cli_command__say(check->command, CLI_FAILURE, "%s", err.message);
+    }
+    fr_buffer_fini(&text);
+    return result;
 }
 
 int cli_check__main(const struct cli_command *command, int argc, char **argv)
 {
-    const char *file = NULL, *against = NULL;
-    struct cli_texts sets = {0};
+    struct check check = {.command = command};
     const struct cli_option options[] = {
-        {"config", CLI_OPTION_TEXT, "F", "the configuration", &file},
-        {"set", CLI_OPTION_TEXTS, "key=value", "over the file; may be repeated", &sets},
-        {"against", CLI_OPTION_TEXT, "DIR", "what it does to the state in DIR (not in this version)", &against},
+        {"config", CLI_OPTION_TEXT, "F", "the configuration", &check.file},
+        {"set", CLI_OPTION_TEXTS, "key=value", "over the file; may be repeated", &check.sets},
+        {"against", CLI_OPTION_TEXT, "DIR", "what it does to the state in DIR, which stays as it is; a node may run on it",
+         &check.against},
+        {"json", CLI_OPTION_FLAG, NULL, "with --against: as JSON", &check.is_json},
         {0},
     };
     int result = cli_options__read(command, options, NULL, argc, argv);
@@ -32,15 +75,13 @@ int cli_check__main(const struct cli_command *command, int argc, char **argv)
 
     if (result >= 0)
         return result;
-    if (against)
-        return cli_command__say(command, CLI_USAGE, "--against is not in this version");
-    if (!file)
+    if (!check.file)
         return cli_command__say(command, CLI_USAGE, "--config is missing; usage: freshet check %s", command->usage);
-    source = (struct pipeline_config_source){.file = file, .sets = sets.values, .set_count = sets.count};
-    result = cli_node_config__load(&source, file, &config);
+    source = (struct pipeline_config_source){.file = check.file, .sets = check.sets.values, .set_count = check.sets.count};
+    result = cli_node_config__load(&source, check.file, &config);
     if (result >= 0)
         return result;
-    result = estimate(config, file);
+    result = check.against ? compare(&check, config) : estimate(config, check.file);
     pipeline_config_free(config);
     return result;
 }

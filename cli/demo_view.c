@@ -166,7 +166,7 @@ static void draw_terminal(struct cli_view *view, const struct figures *figures, 
     print_state(view, figures, seen);
     printf("%s%s", end, end);
     if (view->file && !seen->is_applied) {
-        cli_progress__line(seen->at, seen->size, seen->produced, view->drawn_ms - view->start_ms, line, sizeof line);
+        cli_progress__line(seen->at, seen->size, seen->produced, "events", view->drawn_ms - view->start_ms, line, sizeof line);
         printf("  %s%s%s", line, end, end);
     }
     printf("  %-14s%s, %" PRIu64 "/s (produced %" PRIu64 "/s), lag %" PRId64 "%s", "applied",

@@ -280,17 +280,19 @@ void cli_record__encode(const struct proto_event *event, bool is_json, struct fr
 /* ---- What happens on the screen: progress.c, table.c ---- */
 
 /* One line: "[####------]  42 %  120,000 events  81,000/s  0:03 left"; size −1: no bar. */
-void cli_progress__line(uint64_t at, int64_t size, uint64_t events, int64_t elapsed_ms, char *out, size_t capacity);
+void cli_progress__line(uint64_t at, int64_t size, uint64_t count, const char *what, int64_t elapsed_ms, char *out,
+                        size_t capacity);
 
 /* "1,234,567". */
 const char *cli_progress__grouped(uint64_t value, char out[32]);
 
 struct cli_progress { /* the bar on stderr, at most ten times a second; silent when stderr is no terminal */
+    const char *what; /* is counted: "events" */
     bool is_shown;
     int64_t start_ms, drawn_ms;
 };
-void cli_progress__init(struct cli_progress *progress);
-void cli_progress__show(struct cli_progress *progress, uint64_t at, int64_t size, uint64_t events);
+void cli_progress__init(struct cli_progress *progress, const char *what);
+void cli_progress__show(struct cli_progress *progress, uint64_t at, int64_t size, uint64_t count);
 void cli_progress__fini(struct cli_progress *progress); /* wipes the line */
 
 /* Sends no more than `rate` a second: how long to wait before the next, after `count` in `elapsed_us`. 0: now. */

@@ -184,7 +184,7 @@ static int produce_file(struct produce *produce)
         exit_code = cli_command__say(produce->command, CLI_FAILURE, "%s", err.message);
     } else {
         cli_signals__catch(NULL, NULL);
-        cli_progress__init(&produce->progress);
+        cli_progress__init(&produce->progress, "events");
         produce->start_us = fr_clock_monotonic_us();
         exit_code = produce_all(produce);
     }

@@ -140,6 +140,18 @@ static bool clear_epochs(const char *path, struct fr_err *err)
     return is_synced || fr_fail(err, FR_BAD_CONFIG, "store: cannot sync '%s': %s", path, strerror(error));
 }
 
+bool store_directory__look(const char *path, struct fr_err *err)
+{
+    char mark_path[PATH_MAX];
+
+    if (path == NULL || path[0] == 0)
+        return fr_fail(err, FR_BAD_CONFIG, "store: no path; name the directory of a store");
+    if (!join(path, mark_name, mark_path, err))
+        return false;
+    return access(mark_path, F_OK) == 0 ||
+           fr_fail(err, FR_BAD_CONFIG, "store: no store in '%s': %s: %s", path, mark_path, strerror(errno));
+}
+
 bool store_directory__open(const char *path, int *lock_fd, struct fr_err *err)
 {
     if (path == NULL || path[0] == 0)

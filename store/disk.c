@@ -12,6 +12,7 @@ enum {
     CACHE_BYTES_LEAST = 8 << 20,
     BLOCK_BYTES = 8 << 10,
     LEVELS = 7,
+    LOOK_ATTEMPTS = 10,
 };
 
 /* Copied by RocksDB into each options object that is given it. */
@@ -83,9 +84,37 @@ bool store_disk__fail(char *message, struct fr_err *err, const char *path, const
     return false;
 }
 
-bool store_disk__open(const char *path, uint64_t memory_bytes, struct store_disk *disk, struct fr_err *err)
+static void open_db(const char *path, struct store_disk *disk, char **message)
 {
     const char *names[] = {"default"};
+    const rocksdb_options_t *family_options[] = {disk->options};
+
+    disk->db = rocksdb_open_column_families(disk->options, path, 1, names, family_options, &disk->family, message);
+}
+
+/*
+ * Beside a running node: all files are opened at once and stay readable when compaction removes them. One that goes between the
+ * reading of the manifest and its opening fails this; then the manifest is read anew.
+ */
+static void look_at_db(const char *path, struct store_disk *disk, char **message)
+{
+    const char *names[] = {"default"};
+    const rocksdb_options_t *family_options[] = {disk->options};
+
+    rocksdb_options_set_create_if_missing(disk->options, 0);
+    rocksdb_options_set_max_open_files(disk->options, -1);
+    for (int attempt = 0; attempt < LOOK_ATTEMPTS; attempt++) {
+        rocksdb_free(*message);
+        *message = NULL;
+        disk->db = rocksdb_open_for_read_only_column_families(disk->options, path, 1, names, family_options, &disk->family, 0,
+                                                              message);
+        if (*message == NULL)
+            return;
+    }
+}
+
+bool store_disk__open(const char *path, uint64_t memory_bytes, bool is_read_only, struct store_disk *disk, struct fr_err *err)
+{
     uint64_t cache_bytes = memory_bytes / CACHE_SHARE;
     char *message = NULL;
 
@@ -100,8 +129,10 @@ bool store_disk__open(const char *path, uint64_t memory_bytes, struct store_disk
     rocksdb_ingestexternalfileoptions_set_snapshot_consistency(disk->ingest, 1);
     rocksdb_ingestexternalfileoptions_set_allow_blocking_flush(disk->ingest, 0); /* there is nothing to flush, ever */
 
-    const rocksdb_options_t *family_options[] = {disk->options};
-    disk->db = rocksdb_open_column_families(disk->options, path, 1, names, family_options, &disk->family, &message);
+    if (is_read_only)
+        look_at_db(path, disk, &message);
+    else
+        open_db(path, disk, &message);
     if (message == NULL)
         return true;
     (void)fr_fail(err, FR_CORRUPT,

@@ -168,6 +168,8 @@ bool store_stripe__insert(struct store_stripe *stripe, struct store_entry *entry
  * epochs are written and empties it.
  */
 FR_CHECKED bool store_directory__open(const char *path, int *lock_fd, struct fr_err *err);
+/* That a store is there, without changing anything. */
+FR_CHECKED bool store_directory__look(const char *path, struct fr_err *err);
 void store_directory__close(int lock_fd);
 FR_CHECKED bool store_directory__free_bytes(const char *path, uint64_t *bytes, struct fr_err *err);
 FR_CHECKED bool store_directory__epoch_path(const char *path, uint64_t epoch, char *out, size_t out_bytes, struct fr_err *err);
@@ -185,7 +187,8 @@ struct store_disk {
     rocksdb_ingestexternalfileoptions_t *ingest;
 };
 
-FR_CHECKED bool store_disk__open(const char *path, uint64_t memory_bytes, struct store_disk *disk, struct fr_err *err);
+FR_CHECKED bool store_disk__open(const char *path, uint64_t memory_bytes, bool is_read_only, struct store_disk *disk,
+                                 struct fr_err *err);
 void store_disk__close(struct store_disk *disk);
 int store_disk__level0_files(const struct store_disk *disk); /* −1 when RocksDB does not say */
 bool store_disk__is_corruption(const char *message);

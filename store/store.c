@@ -86,12 +86,14 @@ static bool write_format(struct store *store, struct fr_err *err)
     return store_epoch__write(store, err);
 }
 
-static bool check_format(struct store *store, struct fr_err *err)
+static bool check_format(struct store *store, bool is_read_only, struct fr_err *err)
 {
     struct fr_slice text = store_meta__get(&store->meta, "format");
     struct fr_slice epoch_text = store_meta__get(&store->meta, "epoch");
     uint64_t format, epoch, entities;
 
+    if (text.length == 0 && is_read_only)
+        return fr_fail(err, FR_CORRUPT, "store: '%s' does not say its format: no epoch was ever finished in it", store->path);
     if (text.length == 0)
         return write_format(store, err);
     if (!fr_text_uint64(text, &format) || format == 0 || !fr_text_uint64(epoch_text, &epoch))
@@ -123,10 +125,11 @@ bool store_open(const struct store_options *options, struct store **store, struc
 
     if (opened == NULL)
         return false;
-    if (store_directory__open(opened->path, &opened->lock_fd, err) &&
-        store_disk__open(opened->path, opened->memory_bytes, &opened->disk, err) &&
+    if ((options->is_read_only ? store_directory__look(opened->path, err)
+                               : store_directory__open(opened->path, &opened->lock_fd, err)) &&
+        store_disk__open(opened->path, opened->memory_bytes, options->is_read_only, &opened->disk, err) &&
         store_meta__load(&opened->meta, &opened->disk, opened->path, err) && find_entities(opened, err) &&
-        check_format(opened, err)) {
+        check_format(opened, options->is_read_only, err)) {
         atomic_store(&opened->level0_files, store_disk__level0_files(&opened->disk));
         *store = opened;
         return true;

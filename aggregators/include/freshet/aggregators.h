@@ -39,6 +39,43 @@ void agg_catalogue_free(struct agg_catalogue *catalogue);
 /* For `freshet check`: per entity kind and feature the bytes that one full entity takes in memory and on disk, as text lines. */
 void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buffer *out);
 
+/* ---- What a changed catalogue does to the state of a store ---- */
+
+enum agg_fate {
+    AGG_KEPT,
+    AGG_KEPT_LESS, /* goes on with fewer windows, a smaller limit, a shorter retention */
+    AGG_EMPTY, /* another meaning, or a return after removal: starts empty, and the old state is read no more */
+    AGG_NEW,
+    AGG_REMOVED
+};
+
+struct agg_reason { /* one thing that changed; `was` or `now` is empty where there is none */
+    const char *what; /* "windows", "actions", "key" … */
+    const char *was, *now;
+};
+
+struct agg_change {
+    const char *name;
+    enum agg_fate fate;
+    bool is_hidden; /* not in the configuration: the node made it for itself */
+    uint32_t generation; /* of a feature, as it will be; 0 when removed */
+    uint8_t kind_was; /* of an entity: what its keys on disk begin with; 0: none */
+    struct agg_reason *reasons;
+    int reason_count;
+};
+
+struct agg_comparison {
+    struct agg_change *entities, *features; /* as configured, then the removed ones */
+    int entity_count, feature_count;
+};
+
+/*
+ * What agg_open() would keep of the store's state under this catalogue; changes nothing. All of the result is in `arena`.
+ * FR_CORRUPT as agg_open(); FR_EXHAUSTED: the arena's limit.
+ */
+FR_CHECKED bool agg_catalogue_compare(const struct agg_catalogue *catalogue, struct store *store, struct fr_arena *arena,
+                                      struct agg_comparison *comparison, struct fr_err *err);
+
 /* ---- The open aggregators: catalogue + store ---- */
 
 struct agg;

@@ -30,6 +30,23 @@ void pipeline_config_free(struct pipeline_config *config);
 /* What `freshet check` prints about a good configuration: bytes per entity. */
 void pipeline_config_estimate(const struct pipeline_config *config, struct fr_buffer *out);
 
+typedef void (*pipeline_progress_fn)(void *user, uint64_t done, uint64_t of); /* now and then, on the caller's thread */
+
+struct pipeline_compare_options {
+    const char *directory; /* of a store */
+    bool is_json;
+    pipeline_progress_fn progress; /* may be NULL */
+    void *user;
+};
+
+/*
+ * What `freshet check --against` prints: each entity and feature kept, kept with less, starting empty, new or removed, and what changed;
+ * as text lines or as one JSON object. Changes nothing in the directory, which a node may have open. FR_BAD_CONFIG: no store there;
+ * FR_CORRUPT, FR_UNAVAILABLE: it cannot be read.
+ */
+FR_CHECKED bool pipeline_config_compare(const struct pipeline_config *config, const struct pipeline_compare_options *options,
+                                        struct fr_buffer *out, struct fr_err *err);
+
 /* The first topic of the configuration, its partitions, and whether its format is JSON: where demo and simulate produce to. */
 const char *pipeline_config_topic(const struct pipeline_config *config, int *partitions, bool *is_json);
 const char *pipeline_config_group(const struct pipeline_config *config);

@@ -56,6 +56,11 @@ struct store_options {
     uint64_t free_bytes_least; /* an epoch is refused (FR_EXHAUSTED) when the disk has less */
     struct store_codec codec;
     struct fr_metrics *metrics; /* may be NULL */
+    /*
+     * Only to look at the last durable epoch: meta records, stats and scans, nothing else may be called. Nothing in the directory
+     * changes and no lock is taken: a node may have it open and go on. A missing directory is refused.
+     */
+    bool is_read_only;
 };
 
 /*

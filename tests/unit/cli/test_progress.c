@@ -15,11 +15,11 @@ static void a_line_shows_share_rate_and_time_left(void **state)
     char line[160];
 
     (void)state;
-    cli_progress__line(500, 1000, 120000, 60000, line, sizeof line);
+    cli_progress__line(500, 1000, 120000, "events", 60000, line, sizeof line);
     assert_string_equal(line, "[############------------]  50 %  120,000 events  2,000/s  1:00 left");
-    cli_progress__line(0, 1000, 0, 0, line, sizeof line);
+    cli_progress__line(0, 1000, 0, "events", 0, line, sizeof line);
     assert_string_equal(line, "[------------------------]   0 %  0 events  0/s  0:00 left");
-    cli_progress__line(2000, 1000, 5, 1000, line, sizeof line); /* a file that grows meanwhile */
+    cli_progress__line(2000, 1000, 5, "events", 1000, line, sizeof line); /* a file that grows meanwhile */
     assert_string_equal(line, "[########################] 100 %  5 events  5/s  0:00 left");
 }
 
@@ -28,7 +28,7 @@ static void without_a_size_there_is_no_bar(void **state)
     char line[160];
 
     (void)state;
-    cli_progress__line(500, -1, 1234567, 1000, line, sizeof line);
+    cli_progress__line(500, -1, 1234567, "events", 1000, line, sizeof line);
     assert_string_equal(line, "1,234,567 events  1,234,567/s");
 }
 
