@@ -1,17 +1,26 @@
 /*
- * W1's features, w1.yaml as it lies beside this file.
+ * The configurations as they lie beside this file, each terminated.
  */
 #include <freshet/bench.h>
 
-__asm__(".pushsection .rodata\n"
-        "bench_w1_yaml:\n"
-        ".incbin \"" FRESHET_W1_YAML "\"\n"
-        ".byte 0\n"
-        ".popsection\n");
+#define EMBED(symbol, file)                                                                                                    \
+    __asm__(".pushsection .rodata\n" symbol ":\n.incbin \"" FRESHET_BENCH_FOLDER "/" file "\"\n.byte 0\n.popsection\n")
 
-extern const char bench_w1_yaml[];
+EMBED("bench_w1_yaml", "w1.yaml");
+EMBED("bench_flat_yaml", "flat.yaml");
+EMBED("bench_light_yaml", "light.yaml");
 
-const char *bench_w1_catalogue(void)
+extern const char bench_w1_yaml[], bench_flat_yaml[], bench_light_yaml[];
+
+const char *bench_catalogue(enum bench_catalogue which)
 {
-    return bench_w1_yaml;
+    switch (which) {
+    case BENCH_W1:
+        return bench_w1_yaml;
+    case BENCH_FLAT:
+        return bench_flat_yaml;
+    case BENCH_LIGHT:
+        return bench_light_yaml;
+    }
+    return "";
 }

@@ -107,19 +107,24 @@ static bool apply(struct bench_feed *feed, int count, struct fr_err *err)
     return is_applied;
 }
 
-static bool turn_epoch(struct bench_feed *feed, struct fr_err *err)
+static bool turn_epoch(struct bench_feed *feed, struct bench_feed_cost *cost, struct fr_err *err)
 {
     static const struct store_epoch epoch = {0};
+    double start = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+    bool is_durable;
 
     feed->since_epoch = 0;
-    return store_epoch_commit(feed->store, &epoch, err);
+    is_durable = store_epoch_commit(feed->store, &epoch, err);
+    cost->epoch_cpu_seconds += clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - start;
+    return is_durable;
 }
 
-bool bench_feed_run(struct bench_feed *feed, struct bench_workload *workload, uint64_t count, double *cpu_seconds,
+bool bench_feed_run(struct bench_feed *feed, struct bench_workload *workload, uint64_t count, struct bench_feed_cost *cost,
                     struct fr_err *err)
 {
     double start = clock_seconds(CLOCK_PROCESS_CPUTIME_ID), making = 0;
 
+    *cost = (struct bench_feed_cost){0};
     while (count > 0) {
         double before = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
         int made = 0;
@@ -133,12 +138,12 @@ bool bench_feed_run(struct bench_feed *feed, struct bench_workload *workload, ui
             return false;
         count -= (uint64_t)made;
         feed->since_epoch += (uint64_t)made;
-        if (feed->since_epoch >= feed->epoch_events && !turn_epoch(feed, err))
+        if (feed->since_epoch >= feed->epoch_events && !turn_epoch(feed, cost, err))
             return false;
     }
-    if (feed->since_epoch > 0 && !turn_epoch(feed, err))
+    if (feed->since_epoch > 0 && !turn_epoch(feed, cost, err))
         return false;
-    *cpu_seconds = clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - start - making;
+    cost->cpu_seconds = clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - start - making;
     return true;
 }
 

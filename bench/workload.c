@@ -10,6 +10,7 @@
 
 enum { W1_USERS = 100000, W1_ITEMS = 50000, W1_CREATORS = 5000, CATEGORIES = 200, W1_SPAN_MS = 7200000, JITTER_MS = 5000 };
 enum { W1_SEED = 42 };
+static const double zipf_exponent = 1.05;
 static const int64_t w1_start_ms = INT64_C(1760000000000);
 
 struct bench_workload {
@@ -20,15 +21,14 @@ struct bench_workload {
     uint32_t watch, like, comment, purchase;
 };
 
-/* The distribution function of Zipf(skew, n). */
-static double *zipf_table(int n, double skew)
+static double *zipf_table(int n)
 {
     double *table = malloc((size_t)n * sizeof *table), sum = 0;
 
     if (!table)
         return NULL;
     for (int i = 0; i < n; i++)
-        table[i] = sum += pow(i + 1, -skew);
+        table[i] = sum += pow(i + 1, -zipf_exponent);
     for (int i = 0; i < n; i++)
         table[i] /= sum;
     return table;
@@ -39,7 +39,9 @@ static uint64_t draw_rank(struct bench_workload *workload, const double *table, 
     double u = draw_uniform(&workload->state);
     int low = 0, high = n - 1;
 
-    if (!table)
+    if (workload->options.draw == BENCH_EACH)
+        return workload->made % (uint64_t)n;
+    if (workload->options.draw == BENCH_UNIFORM)
         return (uint64_t)(u * n);
     while (low < high) {
         int middle = (low + high) / 2;
@@ -60,8 +62,7 @@ struct bench_workload_options bench_w1_options(uint64_t events)
                                            .span_ms = W1_SPAN_MS,
                                            .users = W1_USERS,
                                            .items = W1_ITEMS,
-                                           .creators = W1_CREATORS,
-                                           .skew = 1.05};
+                                           .creators = W1_CREATORS};
 }
 
 struct bench_workload *bench_workload_new(const struct bench_workload_options *options)
@@ -76,9 +77,9 @@ struct bench_workload *bench_workload_new(const struct bench_workload_options *o
                                         .like = (uint32_t)proto_action_number(fr_slice_of("like")),
                                         .comment = (uint32_t)proto_action_number(fr_slice_of("comment")),
                                         .purchase = (uint32_t)proto_action_number(fr_slice_of("purchase"))};
-    if (options->skew > 0) {
-        workload->users = zipf_table(options->users, options->skew);
-        workload->items = zipf_table(options->items, options->skew);
+    if (options->draw == BENCH_ZIPF) {
+        workload->users = zipf_table(options->users);
+        workload->items = zipf_table(options->items);
         if (!workload->users || !workload->items) {
             bench_workload_free(workload);
             return NULL;
@@ -114,24 +115,25 @@ static void draw_action(struct bench_workload *workload, double kind, struct pro
 bool bench_workload_next(struct bench_workload *workload, struct proto_event *event)
 {
     const struct bench_workload_options *options = &workload->options;
-    uint64_t i = workload->made, item;
+    uint64_t i = workload->made, item, user;
     int64_t at_ms;
     double kind;
 
     if (i == options->events)
         return false;
-    workload->made++;
     item = draw_rank(workload, workload->items, options->items);
+    user = draw_rank(workload, workload->users, options->users);
     kind = draw_uniform(&workload->state);
     at_ms = options->start_ms + (int64_t)((double)i / (double)options->events * (double)options->span_ms);
     *event = (struct proto_event){
-        .event_id = draw_mix(options->seed + i - W1_SEED + 1) | 1,
+        .event_id = draw_mix((options->seed << 40) + i + 1) | 1,
         .ts_ms = at_ms + JITTER_MS - (int64_t)(draw_uniform(&workload->state) * JITTER_MS),
-        .item_id = draw_id(DRAW_ITEM, item),
-        .creator_id = draw_id(DRAW_CREATOR, draw_mix(item) % (uint64_t)options->creators),
+        .user_id = draw_id(DRAW_USER, user),
+        .item_id = options->has_no_items ? 0 : draw_id(DRAW_ITEM, item),
+        .creator_id = options->has_no_creators ? 0 : draw_id(DRAW_CREATOR, draw_mix(item) % (uint64_t)options->creators),
         .category_id = draw_id(DRAW_CATEGORY, draw_mix(item + 7) % CATEGORIES),
     };
-    event->user_id = draw_id(DRAW_USER, draw_rank(workload, workload->users, options->users));
     draw_action(workload, kind, event);
+    workload->made++;
     return true;
 }

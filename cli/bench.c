@@ -26,7 +26,7 @@ static bool write_config(struct cli_bench *bench, struct fr_err *err)
 
     snprintf(bench->config, sizeof bench->config, "%s/w1.yaml", bench->directory);
     file = fopen(bench->config, "w");
-    is_good = file && fputs(bench_w1_catalogue(), file) >= 0;
+    is_good = file && fputs(bench_catalogue(BENCH_W1), file) >= 0;
     is_good = file && fclose(file) == 0 && is_good;
     return is_good || fr_fail(err, FR_UNAVAILABLE, "cannot write %s: %s", bench->config, strerror(errno));
 }

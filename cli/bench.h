@@ -9,7 +9,7 @@
 
 #include <sys/types.h>
 
-enum { BENCH_PAIRS_MAX = 99, BENCH_PEERS_MAX = 4, BENCH_NAME_BYTES = 128, BENCH_PARTITIONS = 8 };
+enum { BENCH_PAIRS_MAX = 99, BENCH_PEERS_MAX = 4, BENCH_POINTS_MAX = 64, BENCH_NAME_BYTES = 128, BENCH_PARTITIONS = 8 };
 
 /* ---- Samples and how they are told: bench_report.c ---- */
 
@@ -51,7 +51,7 @@ void cli_bench_report__print(const struct cli_bench_report *report, FILE *out);
 
 struct cli_bench_curve {
     const char *title, *x_label, *y_label;
-    double x[64], y[64];
+    double x[BENCH_POINTS_MAX], y[BENCH_POINTS_MAX];
     int count;
     bool is_log_x;
 };

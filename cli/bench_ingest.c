@@ -142,7 +142,7 @@ bool cli_bench__ingest(struct cli_bench *bench, struct cli_bench_report *report,
     struct fr_buffer pairs;
     bool is_good;
 
-    cli_bench_report__init(report, "ingest", "CPU seconds per million events");
+    report->unit = "CPU seconds per million events";
     report->peer_count = choose_consumers(cli_bench_child__allocator(own), consumers, report);
     snprintf(name, sizeof name, "freshet.bench.w1.%" PRIu64, workload.events);
     fr_buffer_init(&pairs);

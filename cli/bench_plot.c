@@ -11,10 +11,12 @@ static const char plot_style[] =
     "system-ui,sans-serif}"
     ".head{fill:#1f2328;font:600 15px system-ui,sans-serif}.axis{stroke:#d1d9e0;stroke-width:1}.ours{fill:#0969da}"
     ".theirs{fill:#8c959f}.line{fill:none;stroke:#0969da;stroke-width:2}"
+    ".range{stroke:#1f2328;stroke-width:1.5}"
     "@media(prefers-color-scheme:dark){.page{fill:#0d1117}.text,.head{fill:#f0f6fc}.small{fill:#9198a1}.axis{stroke:#3d444d}"
-    ".ours{fill:#4493f8}.theirs{fill:#656c76}.line{stroke:#4493f8}}</style>";
+    ".ours{fill:#4493f8}.theirs{fill:#656c76}.line{stroke:#4493f8}.range{stroke:#f0f6fc}}</style>";
 
-enum { BARS_WIDTH = 640, BARS_LEFT = 170, BARS_RIGHT = 470, BARS_TOP = 64, BARS_STEP = 40, BAR_HEIGHT = 24 };
+enum { CURVE_COLUMN = 420, CURVE_WIDTH = 340, CURVE_TOP = 80, CURVE_BOTTOM = 260, CURVE_HEIGHT = 312 };
+enum { BARS_WIDTH = 680, BARS_LEFT = 170, BARS_RIGHT = 470, BARS_TOP = 64, BARS_STEP = 40, BAR_HEIGHT = 24 };
 
 static void open_svg(struct fr_buffer *svg, int width, int height, const char *title)
 {
@@ -34,7 +36,7 @@ static void bar(struct fr_buffer *svg, int row, const char *name, const char *cl
     fr_buffer_append_format(svg,
                             "<text class=\"text\" x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>"
                             "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" rx=\"3\"/>"
-                            "<line class=\"text\" stroke=\"currentColor\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>"
+                            "<line class=\"range\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>"
                             "<text class=\"text\" x=\"%.1f\" y=\"%d\">%.3g%s</text>",
                             BARS_LEFT - 10, y + 17, name, class, BARS_LEFT, y, of.median * scale, BAR_HEIGHT,
                             BARS_LEFT + of.least * scale, BARS_LEFT + of.most * scale, y + BAR_HEIGHT / 2, y + BAR_HEIGHT / 2,
@@ -62,10 +64,91 @@ void cli_bench_plot__bars(const struct cli_bench_report *report, struct fr_buffe
     fr_buffer_append_text(svg, "</svg>\n");
 }
 
+/* ---- Curves ---- */
+
+struct frame { /* where a curve is drawn */
+    double left, x_least, x_most, y_most;
+    bool is_log_x;
+};
+
+static double place_x(const struct frame *frame, double x)
+{
+    double from = frame->is_log_x ? log10(frame->x_least) : frame->x_least;
+    double to = frame->is_log_x ? log10(frame->x_most) : frame->x_most;
+    double at = frame->is_log_x ? log10(x) : x;
+
+    return frame->left + (to > from ? (at - from) / (to - from) : 0.5) * CURVE_WIDTH;
+}
+
+static double place_y(const struct frame *frame, double y)
+{
+    return CURVE_BOTTOM - (frame->y_most > 0 ? y / frame->y_most : 0) * (CURVE_BOTTOM - CURVE_TOP);
+}
+
+/* 1, 2 or 5 times a power of ten, so that about four steps reach `most`. */
+static double choose_step(double most)
+{
+    double power = most > 0 ? pow(10, floor(log10(most / 4))) : 1;
+    double steps = most > 0 ? most / 4 / power : 1;
+
+    return power * (steps > 5 ? 10 : steps > 2 ? 5 : steps > 1 ? 2 : 1);
+}
+
+static void draw_axes(struct fr_buffer *svg, const struct cli_bench_curve *curve, const struct frame *frame, double step)
+{
+    for (double y = 0; y <= frame->y_most * 1.001; y += step)
+        fr_buffer_append_format(svg,
+                                "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
+                                "<text class=\"small\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%g</text>",
+                                frame->left, frame->left + CURVE_WIDTH, place_y(frame, y), place_y(frame, y), frame->left - 6,
+                                place_y(frame, y) + 4, y);
+    if (curve->is_log_x) {
+        for (double x = frame->x_least; x <= frame->x_most * 1.001; x *= 10)
+            fr_buffer_append_format(svg,
+                                    "<text class=\"small\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">10"
+                                    "<tspan dy=\"-5\" font-size=\"8\">%.0f</tspan></text>",
+                                    place_x(frame, x), CURVE_BOTTOM + 18, log10(x));
+    } else {
+        for (double x = 0; x <= frame->x_most; x += 24)
+            fr_buffer_append_format(svg, "<text class=\"small\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>",
+                                    place_x(frame, x), CURVE_BOTTOM + 16, x);
+    }
+    fr_buffer_append_format(svg,
+                            "<text class=\"text\" x=\"%.1f\" y=\"50\">%s</text>"
+                            "<text class=\"small\" x=\"%.1f\" y=\"66\">%s</text>"
+                            "<text class=\"small\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>",
+                            frame->left, curve->title, frame->left, curve->y_label, frame->left + CURVE_WIDTH / 2.0,
+                            CURVE_BOTTOM + 34, curve->x_label);
+}
+
+static void draw_curve(struct fr_buffer *svg, const struct cli_bench_curve *curve, int column)
+{
+    struct frame frame = {.left = column * CURVE_COLUMN + 56.0, .is_log_x = curve->is_log_x};
+    double step;
+
+    if (curve->count == 0)
+        return;
+    for (int i = 0; i < curve->count; i++)
+        frame.y_most = fmax(frame.y_most, curve->y[i]);
+    step = choose_step(frame.y_most);
+    frame.y_most = ceil(frame.y_most / step) * step;
+    frame.x_least = curve->is_log_x ? pow(10, floor(log10(curve->x[0]))) : 0;
+    frame.x_most = curve->x[curve->count - 1];
+    draw_axes(svg, curve, &frame, step);
+    fr_buffer_append_text(svg, "<polyline class=\"line\" points=\"");
+    for (int i = 0; i < curve->count; i++)
+        fr_buffer_append_format(svg, "%.1f,%.1f ", place_x(&frame, curve->x[i]), place_y(&frame, curve->y[i]));
+    fr_buffer_append_text(svg, "\"/>");
+    for (int i = 0; i < curve->count; i++)
+        fr_buffer_append_format(svg, "<circle class=\"ours\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>", place_x(&frame, curve->x[i]),
+                                place_y(&frame, curve->y[i]));
+}
+
 void cli_bench_plot__curves(const char *title, const struct cli_bench_curve *curves, int count, struct fr_buffer *svg)
 {
-    open_svg(svg, 440 * count, 300, title);
-    (void)curves;
+    open_svg(svg, CURVE_COLUMN * count, CURVE_HEIGHT, title);
+    for (int i = 0; i < count; i++)
+        draw_curve(svg, &curves[i], i);
     fr_buffer_append_text(svg, "</svg>\n");
 }
 

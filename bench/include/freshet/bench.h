@@ -10,15 +10,28 @@
 
 /* ---- W1, the ingest workload ---- */
 
-/* W1's features as a configuration, terminated; its topic is `w1`. */
-const char *bench_w1_catalogue(void);
+enum bench_catalogue {
+    BENCH_W1, /* W1's features, with node and topic: what `freshet run` takes */
+    BENCH_FLAT, /* the same features with windows up to 7 d */
+    BENCH_LIGHT, /* as little as a user and an item can have */
+};
+
+/* A configuration's text, terminated. Static memory. */
+const char *bench_catalogue(enum bench_catalogue which);
+
+enum bench_draw {
+    BENCH_ZIPF, /* exponent 1.05 */
+    BENCH_UNIFORM,
+    BENCH_EACH, /* one after another, so that n events touch n of them */
+};
 
 struct bench_workload_options { /* bench_w1_options() gives those of W1 */
     uint64_t seed;
     uint64_t events; /* over the span */
     int64_t start_ms, span_ms; /* of event time */
     int users, items, creators; /* how many there are to draw from */
-    double skew; /* Zipf's exponent of users and items; 0: uniform */
+    enum bench_draw draw; /* of users and items */
+    bool has_no_items, has_no_creators; /* their ids are 0: what the others take alone */
 };
 
 /* W1 of so many events: 2 h, 100,000 users, 50,000 items, 5,000 creators, Zipf 1.05, 2,000,000 events in full. */
@@ -50,12 +63,17 @@ struct bench_feed_options {
 FR_CHECKED bool bench_feed_open(const struct bench_feed_options *options, struct bench_feed **feed, struct fr_err *err);
 void bench_feed_close(struct bench_feed *feed); /* NULL is fine */
 
+struct bench_feed_cost { /* CPU seconds of the process but for making the events; background threads included */
+    double cpu_seconds; /* all of it */
+    double epoch_cpu_seconds; /* the part that passed in epochs */
+};
+
 /*
  * Applies the next `count` events of the workload, as a lane does (batches of 512, users first, duplicates told), with an epoch when
- * it is due. *cpu_seconds: what the process took but for making the events, its background threads included.
+ * it is due and one at the end.
  */
-FR_CHECKED bool bench_feed_run(struct bench_feed *feed, struct bench_workload *workload, uint64_t count, double *cpu_seconds,
-                               struct fr_err *err);
+FR_CHECKED bool bench_feed_run(struct bench_feed *feed, struct bench_workload *workload, uint64_t count,
+                               struct bench_feed_cost *cost, struct fr_err *err);
 
 struct bench_feed_state {
     uint64_t entities;
