@@ -126,6 +126,20 @@ struct cli_bench {
 FR_CHECKED bool cli_bench_topic__fill(struct cli_bench *bench, const char *name, const struct bench_workload_options *workload,
                                       char topic[BENCH_NAME_BYTES], struct fr_err *err);
 
+/* ---- What entities take: bench_memory.c ---- */
+
+struct cli_bench_kind {
+    uint64_t count;
+    double bytes_each; /* in memory, with its share of the table */
+};
+struct cli_bench_memory {
+    struct cli_bench_kind user, item, creator;
+};
+
+/* After all events of the workload, W1's features. Takes as long as three times the lane's work. */
+FR_CHECKED bool cli_bench_memory__measure(const struct cli_bench *bench, const struct bench_workload_options *workload,
+                                          struct cli_bench_memory *memory, struct fr_err *err);
+
 FR_CHECKED bool cli_bench__ingest(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
                                   struct fr_err *err);
 FR_CHECKED bool cli_bench__tier(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,

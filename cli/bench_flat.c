@@ -14,6 +14,7 @@ enum {
     FLAT_SLICES = 28, /* of 6 h */
     FLAT_SLICE_EVENTS = 150000,
     FLAT_HOURS = 6,
+    FLAT_EPOCHS = 4, /* a slice: RocksDB compacts every four files, so that each slice has its share of it */
     HOUR_MS = 3600000,
     FLAT_MEMORY_SHARE = 2, /* of what is available, for state */
     ENTITY_BYTES = 1024, /* a light one at most, with what an epoch of it takes */
@@ -71,7 +72,7 @@ static bool run_week(const struct cli_bench *bench, struct curves *curves, struc
 
     options.span_ms = (int64_t)FLAT_SLICES * FLAT_HOURS * HOUR_MS;
     workload = bench_workload_new(&options);
-    is_good = workload ? open_feed(bench, BENCH_FLAT, slice_events, path, sizeof path, &feed, err)
+    is_good = workload ? open_feed(bench, BENCH_FLAT, slice_events / FLAT_EPOCHS, path, sizeof path, &feed, err)
                        : fr_fail(err, FR_EXHAUSTED, "out of memory");
     for (int i = 0; is_good && i < FLAT_SLICES; i++) {
         struct bench_feed_cost cost;

@@ -92,31 +92,50 @@ static void append_pair(const struct cli_bench_report *report, const struct runs
     fr_buffer_append_byte(out, '}');
 }
 
-static void describe(const struct cli_bench *bench, struct cli_bench_report *report,
-                     const struct bench_workload_options *workload, const struct runs *last, const struct fr_buffer *pairs)
+static void append_kind(struct fr_buffer *out, const char *name, const struct cli_bench_kind *kind)
 {
-    const struct cli_bench_run *run = &last->ours;
-    double per_entity = run->entities > 0 ? (double)run->memory_bytes / (double)run->entities : 0;
-    char number[2][32];
+    fr_buffer_append_format(out, "\"%s\":{\"count\":%" PRIu64 ",\"bytes_each\":%.1f}", name, kind->count, kind->bytes_each);
+}
 
-    fr_buffer_append_format(&report->details,
+static void append_details(const struct cli_bench *bench, const struct bench_workload_options *workload,
+                           const struct cli_bench_run *run, const struct cli_bench_memory *memory,
+                           const struct fr_buffer *pairs, struct fr_buffer *out)
+{
+    fr_buffer_append_format(out,
                             ",\"workload\":{\"name\":\"W1\",\"events\":%" PRIu64 ",\"partitions\":%d,\"seed\":%" PRIu64
                             ",\"compression\":\"lz4\"},\"broker\":\"%s\",\"lanes\":1,\"events_per_second\":%.0f,"
                             "\"peak_resident_bytes\":%" PRIu64 ",\"entities\":%" PRIu64 ",\"memory_bytes\":%" PRIu64
-                            ",\"bytes_per_entity\":%.1f,\"runs\":[",
+                            ",\"entity_memory\":{",
                             workload->events, BENCH_PARTITIONS, workload->seed, bench->embedded ? "embedded" : "kafka",
-                            per_second(run), run->peak_bytes, run->entities, run->memory_bytes, per_entity);
-    fr_buffer_append(&report->details, pairs->bytes, pairs->length);
-    fr_buffer_append_byte(&report->details, ']');
+                            per_second(run), run->peak_bytes, run->entities, run->memory_bytes);
+    append_kind(out, "user", &memory->user);
+    fr_buffer_append_byte(out, ',');
+    append_kind(out, "item", &memory->item);
+    fr_buffer_append_byte(out, ',');
+    append_kind(out, "creator", &memory->creator);
+    fr_buffer_append_text(out, "},\"runs\":[");
+    fr_buffer_append(out, pairs->bytes, pairs->length);
+    fr_buffer_append_byte(out, ']');
+}
+
+static void append_notes(const struct cli_bench *bench, uint64_t events, const struct cli_bench_run *run,
+                         const struct cli_bench_memory *memory, struct fr_buffer *out)
+{
+    char number[32];
+
+    fr_buffer_append_format(out, "  W1: %s events, 8 partitions, lz4, on %s.\n", cli_progress__grouped(events, number),
+                            bench->embedded ? "the embedded broker: a small run, in which fixed costs weigh more"
+                                            : bench->brokers);
+    fr_buffer_append_text(out,
+                          "  freshet: a node with one lane, durable epochs and dedupe; from listening until all is applied and"
+                          " durable.\n  librdkafka: the same fetching, nothing done; from the making of the client to the end"
+                          " of the last partition.\n  CPU is the kernel's count of the process, all threads.\n");
     fr_buffer_append_format(
-        &report->notes,
-        "  W1: %s events in 8 partitions, lz4, %s. A node: one lane, durable epochs, dedupe; from listening to the"
-        " last epoch durable.\n  librdkafka: the same fetching; from the making of the client to the last"
-        " partition's end.\n  The node at the end: %s entities, %.0f bytes each in memory, %.0f MiB resident at"
-        " most.\n",
-        cli_progress__grouped(workload->events, number[0]),
-        bench->embedded ? "librdkafka's embedded broker (a small run: fixed costs weigh more)" : bench->brokers,
-        cli_progress__grouped(run->entities, number[1]), per_entity, (double)run->peak_bytes / 1048576);
+        out,
+        "  The node in the end: %s entities, %.0f MiB of state, %.0f MiB resident at most. In memory (measured in"
+        " this process): a user %.0f bytes, an item %.0f, a creator %.0f.\n",
+        cli_progress__grouped(run->entities, number), (double)run->memory_bytes / 1048576, (double)run->peak_bytes / 1048576,
+        memory->user.bytes_each, memory->item.bytes_each, memory->creator.bytes_each);
 }
 
 static int choose_consumers(const char *own, struct consumer consumers[BENCH_PEERS_MAX], struct cli_bench_report *report)
@@ -138,6 +157,7 @@ bool cli_bench__ingest(struct cli_bench *bench, struct cli_bench_report *report,
                                                                                 : INGEST_EVENTS_EMBEDDED);
     struct consumer consumers[BENCH_PEERS_MAX];
     char topic[BENCH_NAME_BYTES], name[BENCH_NAME_BYTES], own[BENCH_NAME_BYTES];
+    struct cli_bench_memory memory;
     struct runs runs = {0};
     struct fr_buffer pairs;
     bool is_good;
@@ -159,8 +179,10 @@ bool cli_bench__ingest(struct cli_bench *bench, struct cli_bench_report *report,
         if (is_good)
             append_pair(report, &runs, &pairs);
     }
+    is_good = is_good && cli_bench_memory__measure(bench, &workload, &memory, err);
     if (is_good) {
-        describe(bench, report, &workload, &runs, &pairs);
+        append_details(bench, &workload, &runs.ours, &memory, &pairs, &report->details);
+        append_notes(bench, workload.events, &runs.ours, &memory, &report->notes);
         cli_bench_plot__bars(report, svg);
     }
     fr_buffer_fini(&pairs);
