@@ -51,6 +51,22 @@ static bool find_topic(rd_kafka_t *client, const char *brokers, const char *topi
                    brokers);
 }
 
+/* A topic that was made a moment ago has no leader for another: that is waited for. */
+static rd_kafka_resp_err_t ask_marks(rd_kafka_t *client, const char *topic, int partition, int64_t *low, int64_t *end)
+{
+    int64_t until_ms = fr_clock_monotonic_ms() + BARE_QUESTION_MS;
+
+    for (;;) {
+        rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(client, topic, partition, low, end, BARE_QUESTION_MS);
+        bool is_passing = error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+                          error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+
+        if (!is_passing || fr_clock_monotonic_ms() > until_ms)
+            return error;
+        fr_clock_sleep_ms(BARE_POLL_MS);
+    }
+}
+
 bool ingest_topic_records(const char *brokers, const char *topic, int *partitions, uint64_t *records, struct fr_err *err)
 {
     rd_kafka_t *client;
@@ -62,7 +78,7 @@ bool ingest_topic_records(const char *brokers, const char *topic, int *partition
     *records = 0;
     for (int i = 0; is_good && i < *partitions; i++) {
         int64_t low, end;
-        rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(client, topic, i, &low, &end, BARE_QUESTION_MS);
+        rd_kafka_resp_err_t error = ask_marks(client, topic, i, &low, &end);
 
         if (error)
             is_good = fr_fail(err, FR_UNAVAILABLE, "kafka: the offsets of %s [%d]: %s", topic, i, rd_kafka_err2str(error));
@@ -106,8 +122,7 @@ static bool start_all(rd_kafka_t *client, rd_kafka_topic_t *handle, int partitio
 {
     for (int i = 0; i < partitions; i++) {
         int64_t low, end;
-        rd_kafka_resp_err_t error =
-            rd_kafka_query_watermark_offsets(client, rd_kafka_topic_name(handle), i, &low, &end, BARE_QUESTION_MS);
+        rd_kafka_resp_err_t error = ask_marks(client, rd_kafka_topic_name(handle), i, &low, &end);
 
         if (!error && rd_kafka_consume_start_queue(handle, i, low, queue) != 0)
             error = rd_kafka_last_error();
