@@ -51,7 +51,9 @@ void cli_bench_report__print(const struct cli_bench_report *report, FILE *out);
 
 struct cli_bench_curve {
     const char *title, *x_label, *y_label;
+    const char *line_name, *part_name; /* what y and part are */
     double x[BENCH_POINTS_MAX], y[BENCH_POINTS_MAX];
+    double part[BENCH_POINTS_MAX]; /* of y; drawn thinner below it */
     int count;
     bool is_log_x;
 };

@@ -14,7 +14,7 @@ enum {
     FLAT_SLICES = 28, /* of 6 h */
     FLAT_SLICE_EVENTS = 150000,
     FLAT_HOURS = 6,
-    FLAT_EPOCHS = 4, /* a slice: RocksDB compacts every four files, so that each slice has its share of it */
+    FLAT_EPOCHS = 4, /* in what makes a point: RocksDB compacts every four files, so that each has its share of it */
     HOUR_MS = 3600000,
     FLAT_MEMORY_SHARE = 2, /* of what is available, for state */
     ENTITY_BYTES = 1024, /* a light one at most, with what an epoch of it takes */
@@ -27,15 +27,14 @@ static const uint64_t feed_memory = UINT64_C(64) << 30; /* never the limit here 
 
 struct curves {
     struct cli_bench_curve time, entities;
-    struct bench_feed_cost costs[2][BENCH_POINTS_MAX];
     uint64_t bytes_per_entity[BENCH_POINTS_MAX];
 };
 
-static bool open_feed(const struct cli_bench *bench, enum bench_catalogue catalogue, uint64_t epoch_events, char *path,
-                      size_t capacity, struct bench_feed **feed, struct fr_err *err)
+static bool open_feed(const struct cli_bench *bench, enum bench_catalogue catalogue, char *path, size_t capacity,
+                      struct bench_feed **feed, struct fr_err *err)
 {
     const struct bench_feed_options options = {
-        .path = path, .catalogue = bench_catalogue(catalogue), .memory_bytes = feed_memory, .epoch_events = epoch_events};
+        .path = path, .catalogue = bench_catalogue(catalogue), .memory_bytes = feed_memory};
 
     snprintf(path, capacity, "%s/feed", bench->directory);
     return bench_feed_open(&options, feed, err);
@@ -54,7 +53,7 @@ static double per_million(double seconds, uint64_t events)
 static void add_point(struct cli_bench_curve *curve, struct bench_feed_cost *costs, double x,
                       const struct bench_feed_cost *cost, uint64_t events)
 {
-    costs[curve->count] = *cost;
+    curve->part[curve->count] = per_million(cost->cpu_seconds - cost->epoch_cpu_seconds, events);
     curve->x[curve->count] = x;
     curve->y[curve->count++] = per_million(cost->cpu_seconds, events);
 }
@@ -72,14 +71,14 @@ static bool run_week(const struct cli_bench *bench, struct curves *curves, struc
 
     options.span_ms = (int64_t)FLAT_SLICES * FLAT_HOURS * HOUR_MS;
     workload = bench_workload_new(&options);
-    is_good = workload ? open_feed(bench, BENCH_FLAT, slice_events / FLAT_EPOCHS, path, sizeof path, &feed, err)
-                       : fr_fail(err, FR_EXHAUSTED, "out of memory");
+    is_good =
+        workload ? open_feed(bench, BENCH_FLAT, path, sizeof path, &feed, err) : fr_fail(err, FR_EXHAUSTED, "out of memory");
     for (int i = 0; is_good && i < FLAT_SLICES; i++) {
         struct bench_feed_cost cost;
 
-        is_good = !is_stopped(err) && bench_feed_run(feed, workload, slice_events, &cost, err);
+        is_good = !is_stopped(err) && bench_feed_run(feed, workload, slice_events, slice_events / FLAT_EPOCHS, &cost, err);
         if (is_good)
-            add_point(&curves->time, curves->costs[0], (i + 1) * FLAT_HOURS, &cost, slice_events);
+            add_point(&curves->time, (i + 1) * FLAT_HOURS, &cost, slice_events);
         cli_progress__show(progress, slice_events * (uint64_t)(i + 1), (int64_t)options.events,
                            slice_events * (uint64_t)(i + 1));
     }
@@ -91,12 +90,12 @@ static bool run_week(const struct cli_bench *bench, struct curves *curves, struc
 
 /* ---- By the number of entities ---- */
 
-static bool feed_all(struct bench_feed *feed, const struct bench_workload_options *options, struct bench_feed_cost *cost,
-                     struct fr_err *err)
+static bool feed_all(struct bench_feed *feed, const struct bench_workload_options *options, uint64_t epoch_events,
+                     struct bench_feed_cost *cost, struct fr_err *err)
 {
     struct bench_workload *workload = bench_workload_new(options);
-    bool is_good =
-        workload ? bench_feed_run(feed, workload, options->events, cost, err) : fr_fail(err, FR_EXHAUSTED, "out of memory");
+    bool is_good = workload ? bench_feed_run(feed, workload, options->events, epoch_events, cost, err)
+                            : fr_fail(err, FR_EXHAUSTED, "out of memory");
 
     bench_workload_free(workload);
     return is_good;
@@ -115,19 +114,19 @@ static bool run_entities(const struct cli_bench *bench, uint64_t entities, uint6
 
     options.users = options.items = (int)(entities / 2);
     options.draw = BENCH_EACH;
-    if (!open_feed(bench, BENCH_LIGHT, ENTITIES_EPOCH, path, sizeof path, &feed, err))
+    if (!open_feed(bench, BENCH_LIGHT, path, sizeof path, &feed, err))
         return false;
-    is_good = feed_all(feed, &options, &cost, err);
+    is_good = feed_all(feed, &options, ENTITIES_EPOCH, &cost, err);
     options.seed++;
     options.draw = BENCH_UNIFORM;
     options.events = events;
     options.start_ms += options.span_ms;
     options.span_ms = HOUR_MS;
-    is_good = is_good && !is_stopped(err) && feed_all(feed, &options, &cost, err);
+    is_good = is_good && !is_stopped(err) && feed_all(feed, &options, events / FLAT_EPOCHS, &cost, err);
     if (is_good) {
         bench_feed_look(feed, &state);
         curves->bytes_per_entity[curves->entities.count] = state.entities > 0 ? state.memory_bytes / state.entities : 0;
-        add_point(&curves->entities, curves->costs[1], (double)state.entities, &cost, events);
+        add_point(&curves->entities, (double)state.entities, &cost, events);
     }
     bench_feed_close(feed);
     cli_directory__remove(path);
@@ -170,14 +169,12 @@ static bool run_sizes(const struct cli_bench *bench, struct curves *curves, stru
 /* ---- Telling ---- */
 
 static void append_curve(struct fr_buffer *out, const char *name, const char *x_name, const struct cli_bench_curve *curve,
-                         const struct bench_feed_cost *costs, const uint64_t *bytes)
+                         const uint64_t *bytes)
 {
     fr_buffer_append_format(out, "\"%s\":[", name);
     for (int i = 0; i < curve->count; i++) {
-        double share = costs[i].cpu_seconds > 0 ? costs[i].epoch_cpu_seconds / costs[i].cpu_seconds : 0;
-
-        fr_buffer_append_format(out, "%s{\"%s\":%.0f,\"cpu_seconds_per_million\":%.4f,\"epochs_share\":%.3f", i > 0 ? "," : "",
-                                x_name, curve->x[i], curve->y[i], share);
+        fr_buffer_append_format(out, "%s{\"%s\":%.0f,\"cpu_seconds_per_million\":%.4f,\"applying\":%.4f", i > 0 ? "," : "",
+                                x_name, curve->x[i], curve->y[i], curve->part[i]);
         if (bytes)
             fr_buffer_append_format(out, ",\"bytes_per_entity\":%" PRIu64, bytes[i]);
         fr_buffer_append_byte(out, '}');
@@ -185,26 +182,43 @@ static void append_curve(struct fr_buffer *out, const char *name, const char *x_
     fr_buffer_append_byte(out, ']');
 }
 
-static void describe(const struct curves *curves, struct cli_bench_report *report)
+static void append_notes(const struct curves *curves, struct fr_buffer *out)
 {
     const struct cli_bench_curve *time = &curves->time, *entities = &curves->entities;
-    double growth = entities->y[entities->count - 1] / entities->y[0];
 
-    fr_buffer_append_text(&report->details, ",\"broker\":\"none\",\"curves\":{");
-    append_curve(&report->details, "event_time", "hours", time, curves->costs[0], NULL);
-    fr_buffer_append_byte(&report->details, ',');
-    append_curve(&report->details, "entities", "entities", entities, curves->costs[1], curves->bytes_per_entity);
-    fr_buffer_append_format(&report->details, "},\"entities_ratio\":%.4f", growth);
-    fr_buffer_append_text(
-        &report->notes, "  In this process, without Kafka: batches applied and epochs made durable; CPU of all threads but for"
-                        " making the events.\n  By event time, W1's keys and features with windows to 7 d:\n");
-    for (int i = 0; i < time->count; i += 4)
-        fr_buffer_append_format(&report->notes, "    to hour %3.0f  %6.3f\n", time->x[i], time->y[i]);
-    fr_buffer_append_format(&report->notes, "    to hour %3.0f  %6.3f\n  By entities, half users, half items, drawn evenly:\n",
-                            time->x[time->count - 1], time->y[time->count - 1]);
+    fr_buffer_append_format(
+        out,
+        "  In this process, without Kafka: batches applied, and %d epochs a point made durable and compacted;"
+        " CPU of all threads but for making the events.\n"
+        "  By event time, W1's keys and features with windows to 7 d:\n",
+        FLAT_EPOCHS);
+    for (int i = 3; i < time->count; i += 4)
+        fr_buffer_append_format(out, "    to hour %3.0f  %6.3f, of it applying %6.3f\n", time->x[i], time->y[i], time->part[i]);
+    fr_buffer_append_text(out, "  By entities, half users, half items, drawn evenly:\n");
     for (int i = 0; i < entities->count; i++)
-        fr_buffer_append_format(&report->notes, "    %10.0f  %6.3f  %" PRIu64 " bytes each\n", entities->x[i], entities->y[i],
-                                curves->bytes_per_entity[i]);
+        fr_buffer_append_format(out, "    %9.0f    %6.3f, of it applying %6.3f; %" PRIu64 " bytes each\n", entities->x[i],
+                                entities->y[i], entities->part[i], curves->bytes_per_entity[i]);
+}
+
+static void append_details(const struct curves *curves, struct fr_buffer *out)
+{
+    const struct cli_bench_curve *entities = &curves->entities;
+
+    fr_buffer_append_text(out, ",\"broker\":\"none\",\"curves\":{");
+    append_curve(out, "event_time", "hours", &curves->time, NULL);
+    fr_buffer_append_byte(out, ',');
+    append_curve(out, "entities", "entities", entities, curves->bytes_per_entity);
+    fr_buffer_append_format(out, "},\"entities_ratio\":%.4f", entities->y[entities->count - 1] / entities->y[0]);
+}
+
+static struct cli_bench_curve make_curve(const char *title, const char *x_label, bool is_log_x)
+{
+    return (struct cli_bench_curve){.title = title,
+                                    .x_label = x_label,
+                                    .y_label = "CPU s per million events",
+                                    .line_name = "all",
+                                    .part_name = "without epochs",
+                                    .is_log_x = is_log_x};
 }
 
 bool cli_bench__flat(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg, struct fr_err *err)
@@ -213,9 +227,8 @@ bool cli_bench__flat(struct cli_bench *bench, struct cli_bench_report *report, s
     struct cli_progress progress;
     bool is_good;
 
-    curves = (struct curves){
-        .time = {.title = "By event time", .x_label = "hours of event time", .y_label = "CPU s per million events"},
-        .entities = {.title = "By entities", .x_label = "entities", .y_label = "CPU s per million events", .is_log_x = true}};
+    curves = (struct curves){.time = make_curve("By event time", "hours of event time", false),
+                             .entities = make_curve("By entities", "entities", true)};
     report->unit = "CPU seconds per million events";
     report->ours_name = "the last day";
     report->peer_count = 1;
@@ -233,7 +246,8 @@ bool cli_bench__flat(struct cli_bench *bench, struct cli_bench_report *report, s
         report->ours[i] = curves.time.y[FLAT_SLICES - 24 / FLAT_HOURS + i];
     }
     report->pairs = 24 / FLAT_HOURS;
-    describe(&curves, report);
+    append_details(&curves, &report->details);
+    append_notes(&curves, &report->notes);
     cli_bench_plot__curves("freshet bench flat", (const struct cli_bench_curve[]){curves.time, curves.entities}, 2, svg);
     return true;
 }

@@ -14,10 +14,8 @@ static bool apply(const struct cli_bench *bench, const struct bench_workload_opt
                   struct fr_err *err)
 {
     char path[CLI_DIRECTORY_BYTES + 32];
-    const struct bench_feed_options feeding = {.path = path,
-                                               .catalogue = bench_catalogue(BENCH_W1),
-                                               .memory_bytes = memory_budget,
-                                               .epoch_events = MEMORY_EPOCH_EVENTS};
+    const struct bench_feed_options feeding = {
+        .path = path, .catalogue = bench_catalogue(BENCH_W1), .memory_bytes = memory_budget};
     struct bench_workload *workload;
     struct bench_feed *feed = NULL;
     struct bench_feed_cost cost;
@@ -28,7 +26,7 @@ static bool apply(const struct cli_bench *bench, const struct bench_workload_opt
     workload = bench_workload_new(options);
     snprintf(path, sizeof path, "%s/feed", bench->directory);
     is_good = workload ? bench_feed_open(&feeding, &feed, err) : fr_fail(err, FR_EXHAUSTED, "out of memory");
-    is_good = is_good && bench_feed_run(feed, workload, options->events, &cost, err);
+    is_good = is_good && bench_feed_run(feed, workload, options->events, MEMORY_EPOCH_EVENTS, &cost, err);
     if (is_good)
         bench_feed_look(feed, state);
     bench_feed_close(feed);

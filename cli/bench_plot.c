@@ -11,9 +11,9 @@ static const char plot_style[] =
     "system-ui,sans-serif}"
     ".head{fill:#1f2328;font:600 15px system-ui,sans-serif}.axis{stroke:#d1d9e0;stroke-width:1}.ours{fill:#0969da}"
     ".theirs{fill:#8c959f}.line{fill:none;stroke:#0969da;stroke-width:2}"
-    ".range{stroke:#1f2328;stroke-width:1.5}"
+    ".part{fill:none;stroke:#0969da;stroke-width:1.5;stroke-dasharray:4 3}.range{stroke:#1f2328;stroke-width:1.5}"
     "@media(prefers-color-scheme:dark){.page{fill:#0d1117}.text,.head{fill:#f0f6fc}.small{fill:#9198a1}.axis{stroke:#3d444d}"
-    ".ours{fill:#4493f8}.theirs{fill:#656c76}.line{stroke:#4493f8}.range{stroke:#f0f6fc}}</style>";
+    ".ours{fill:#4493f8}.theirs{fill:#656c76}.line,.part{stroke:#4493f8}.range{stroke:#f0f6fc}}</style>";
 
 enum { CURVE_COLUMN = 420, CURVE_WIDTH = 340, CURVE_TOP = 80, CURVE_BOTTOM = 260, CURVE_HEIGHT = 312 };
 enum { BARS_WIDTH = 680, BARS_LEFT = 170, BARS_RIGHT = 470, BARS_TOP = 64, BARS_STEP = 40, BAR_HEIGHT = 24 };
@@ -121,6 +121,19 @@ static void draw_axes(struct fr_buffer *svg, const struct cli_bench_curve *curve
                             CURVE_BOTTOM + 34, curve->x_label);
 }
 
+/* Its name stands over its last point. */
+static void draw_line(struct fr_buffer *svg, const char *class, const struct cli_bench_curve *curve, const double *y,
+                      const char *name, const struct frame *frame)
+{
+    int last = curve->count - 1;
+
+    fr_buffer_append_format(svg, "<polyline class=\"%s\" points=\"", class);
+    for (int i = 0; i < curve->count; i++)
+        fr_buffer_append_format(svg, "%.1f,%.1f ", place_x(frame, curve->x[i]), place_y(frame, y[i]));
+    fr_buffer_append_format(svg, "\"/><text class=\"small\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>",
+                            place_x(frame, curve->x[last]) - 8, place_y(frame, y[last]) - 10, name);
+}
+
 static void draw_curve(struct fr_buffer *svg, const struct cli_bench_curve *curve, int column)
 {
     struct frame frame = {.left = column * CURVE_COLUMN + 56.0, .is_log_x = curve->is_log_x};
@@ -135,10 +148,8 @@ static void draw_curve(struct fr_buffer *svg, const struct cli_bench_curve *curv
     frame.x_least = curve->is_log_x ? pow(10, floor(log10(curve->x[0]))) : 0;
     frame.x_most = curve->x[curve->count - 1];
     draw_axes(svg, curve, &frame, step);
-    fr_buffer_append_text(svg, "<polyline class=\"line\" points=\"");
-    for (int i = 0; i < curve->count; i++)
-        fr_buffer_append_format(svg, "%.1f,%.1f ", place_x(&frame, curve->x[i]), place_y(&frame, curve->y[i]));
-    fr_buffer_append_text(svg, "\"/>");
+    draw_line(svg, "line", curve, curve->y, curve->line_name, &frame);
+    draw_line(svg, "part", curve, curve->part, curve->part_name, &frame);
     for (int i = 0; i < curve->count; i++)
         fr_buffer_append_format(svg, "<circle class=\"ours\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>", place_x(&frame, curve->x[i]),
                                 place_y(&frame, curve->y[i]));

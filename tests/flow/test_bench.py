@@ -97,7 +97,7 @@ def test_flat_has_both_curves(binary, tmp_path):
     entities = [point["entities"] for point in found["curves"]["entities"]]
     assert entities == [10_000, 100_000]
     for point in found["curves"]["event_time"] + found["curves"]["entities"]:
-        assert 0 < point["cpu_seconds_per_million"] < 10_000 and 0 <= point["epochs_share"] <= 1
+        assert 0 < point["applying"] < point["cpu_seconds_per_million"] < 10_000
     assert xml.etree.ElementTree.parse(plot).getroot().tag.endswith("svg")
 
 

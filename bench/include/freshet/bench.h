@@ -57,7 +57,6 @@ struct bench_feed_options {
     const char *path; /* of the store: a directory of its own */
     const char *catalogue; /* a configuration's text; node.dedupe is W1's */
     uint64_t memory_bytes;
-    uint64_t epoch_events; /* an epoch, durable, after so many */
 };
 
 FR_CHECKED bool bench_feed_open(const struct bench_feed_options *options, struct bench_feed **feed, struct fr_err *err);
@@ -69,10 +68,10 @@ struct bench_feed_cost { /* CPU seconds of the process but for making the events
 };
 
 /*
- * Applies the next `count` events of the workload, as a lane does (batches of 512, users first, duplicates told), with an epoch when
- * it is due and one at the end.
+ * Applies the next `count` events of the workload, as a lane does (batches of 512, users first, duplicates told), with an epoch, durable,
+ * after each `epoch_events` and at the end. Returns when RocksDB has come to rest, so that what it compacts is counted here.
  */
-FR_CHECKED bool bench_feed_run(struct bench_feed *feed, struct bench_workload *workload, uint64_t count,
+FR_CHECKED bool bench_feed_run(struct bench_feed *feed, struct bench_workload *workload, uint64_t count, uint64_t epoch_events,
                                struct bench_feed_cost *cost, struct fr_err *err);
 
 struct bench_feed_state {

@@ -25,8 +25,7 @@ static struct bench_feed_state feed(enum bench_catalogue catalogue, const struct
 {
     const char *parent = getenv("TMPDIR");
     char path[256];
-    struct bench_feed_options feeding = {
-        .path = path, .catalogue = bench_catalogue(catalogue), .memory_bytes = 64 << 20, .epoch_events = EVENTS / 2};
+    struct bench_feed_options feeding = {.path = path, .catalogue = bench_catalogue(catalogue), .memory_bytes = 64 << 20};
     struct bench_workload *workload = bench_workload_new(options);
     struct bench_feed_cost cost;
     struct bench_feed_state state;
@@ -35,7 +34,7 @@ static struct bench_feed_state feed(enum bench_catalogue catalogue, const struct
 
     snprintf(path, sizeof path, "%s/freshet-bench-XXXXXX", parent ? parent : P_tmpdir);
     assert_non_null(mkdtemp(path));
-    if (!bench_feed_open(&feeding, &feed, &err) || !bench_feed_run(feed, workload, options->events, &cost, &err))
+    if (!bench_feed_open(&feeding, &feed, &err) || !bench_feed_run(feed, workload, options->events, EVENTS / 2, &cost, &err))
         fail_msg("%s", err.message);
     assert_true(cost.cpu_seconds > 0 && cost.epoch_cpu_seconds > 0 && cost.epoch_cpu_seconds < cost.cpu_seconds);
     bench_feed_look(feed, &state);

@@ -92,8 +92,16 @@ static void bars_name_the_ratios_and_both_colour_schemes(void **state)
 
 static void a_curve_begins_left_and_rises(void **state)
 {
-    const struct cli_bench_curve curve = {
-        .title = "t", .x_label = "x", .y_label = "y", .x = {10, 1000}, .y = {1, 2}, .count = 2, .is_log_x = true};
+    const struct cli_bench_curve curve = {.title = "t",
+                                          .x_label = "x",
+                                          .y_label = "y",
+                                          .x = {10, 1000},
+                                          .y = {1, 2},
+                                          .part = {1, 1},
+                                          .line_name = "l",
+                                          .part_name = "p",
+                                          .count = 2,
+                                          .is_log_x = true};
     struct fr_buffer svg;
 
     (void)state;
@@ -101,6 +109,7 @@ static void a_curve_begins_left_and_rises(void **state)
     cli_bench_plot__curves("t", &curve, 1, &svg);
     fr_buffer_append_byte(&svg, 0);
     assert_non_null(strstr((char *)svg.bytes, "points=\"56.0,170.0 396.0,80.0 \""));
+    assert_non_null(strstr((char *)svg.bytes, "points=\"56.0,170.0 396.0,170.0 \""));
     fr_buffer_fini(&svg);
 }
 
