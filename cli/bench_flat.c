@@ -50,8 +50,7 @@ static double per_million(double seconds, uint64_t events)
     return seconds * 1e6 / (double)events;
 }
 
-static void add_point(struct cli_bench_curve *curve, struct bench_feed_cost *costs, double x,
-                      const struct bench_feed_cost *cost, uint64_t events)
+static void add_point(struct cli_bench_curve *curve, double x, const struct bench_feed_cost *cost, uint64_t events)
 {
     curve->part[curve->count] = per_million(cost->cpu_seconds - cost->epoch_cpu_seconds, events);
     curve->x[curve->count] = x;
