@@ -7,8 +7,6 @@
 #include <freshet/log.h>
 #include <freshet/pipeline.h>
 
-#include <errno.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -25,7 +23,7 @@ struct demo {
     bool is_json;
 
     char topic[256]; /* outlives the configuration, which the node takes over */
-    char directory[512]; /* temporary; "" when store.path is set */
+    char directory[CLI_DIRECTORY_BYTES]; /* temporary; "" when store.path is set */
     char directory_set[600];
     struct cli_texts all_sets; /* our own, then the user's */
     struct pipeline_config *config;
@@ -74,30 +72,6 @@ static bool is_path_set(const struct demo *demo)
     return demo->file && file_sets_path(demo->file);
 }
 
-static bool make_directory(struct demo *demo, struct fr_err *err)
-{
-    const char *parent = getenv("TMPDIR");
-
-    snprintf(demo->directory, sizeof demo->directory, "%s/freshet-demo-XXXXXX", parent && *parent ? parent : P_tmpdir);
-    if (!mkdtemp(demo->directory)) {
-        (void)fr_fail(err, FR_BAD_CONFIG, "cannot make '%s': %s; set TMPDIR or --set store.path", demo->directory,
-                      strerror(errno));
-        demo->directory[0] = 0;
-        return false;
-    }
-    snprintf(demo->directory_set, sizeof demo->directory_set, "store.path=%s", demo->directory);
-    return true;
-}
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status;
-    (void)kind;
-    (void)walk;
-    (void)remove(path);
-    return 0;
-}
-
 /* ---- Beginning ---- */
 
 static int load_config(struct demo *demo)
@@ -113,10 +87,12 @@ static int load_config(struct demo *demo)
         fprintf(
             stderr,
             "freshet demo: the state is kept, the broker is not: what was produced and not applied before a kill is gone\n");
-    else if (make_directory(demo, &err))
+    else if (!cli_directory__make("demo", demo->directory, &err))
+        return cli_command__say(demo->command, CLI_FAILURE, "%s, or --set store.path", err.message);
+    if (*demo->directory) {
+        snprintf(demo->directory_set, sizeof demo->directory_set, "store.path=%s", demo->directory);
         sets->values[sets->count++] = demo->directory_set;
-    else
-        return cli_command__say(demo->command, CLI_FAILURE, "%s", err.message);
+    }
     for (int i = 0; i < demo->sets.count; i++)
         sets->values[sets->count++] = demo->sets.values[i];
     source.sets = sets->values;
@@ -206,8 +182,7 @@ static int run(struct demo *demo)
     pipeline_config_free(demo->config);
     cli_view__free(demo->view);
     cli_loader__close(demo->loader);
-    if (*demo->directory)
-        (void)nftw(demo->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    cli_directory__remove(demo->directory);
     return result;
 }
 

@@ -34,6 +34,7 @@ int cli_get__main(const struct cli_command *command, int argc, char **argv);
 int cli_status__main(const struct cli_command *command, int argc, char **argv);
 int cli_digest__main(const struct cli_command *command, int argc, char **argv);
 int cli_simulate__main(const struct cli_command *command, int argc, char **argv);
+int cli_bench__main(const struct cli_command *command, int argc, char **argv);
 
 /* "freshet NAME: message" on stderr; returns the exit code that fits the error (FR_BAD_CONFIG of the command line is usage). */
 int cli_command__fail(const struct cli_command *command, const struct fr_err *err);
@@ -319,6 +320,14 @@ void cli_table__fini(struct cli_table *table);
  */
 FR_CHECKED bool cli_client__call(const char *api, const char *method, struct fr_slice json, int timeout_ms,
                                  struct fr_buffer *reply, struct fr_err *err);
+
+/* ---- A directory for a while: directory.c ---- */
+
+enum { CLI_DIRECTORY_BYTES = 512 };
+
+/* Makes TMPDIR/freshet-PURPOSE-XXXXXX; on failure `path` is "". */
+FR_CHECKED bool cli_directory__make(const char *purpose, char path[CLI_DIRECTORY_BYTES], struct fr_err *err);
+void cli_directory__remove(const char *path); /* with all that is in it; "" is fine */
 
 /* ---- The configuration of a node: node_config.c ---- */
 

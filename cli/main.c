@@ -20,12 +20,13 @@ static const struct cli_command commands[] = {
     {"digest", "prints one line of hex: two nodes that print the same hold the same", "[--api HOST:PORT]", cli_digest__main},
     {"simulate", "makes the events of a realistic livestream and shop", "--rate N --seconds S [--brokers B --topic T]",
      cli_simulate__main},
+    {"bench", "measures this build beside its peers, in pairs", "[NAME] [--brokers B] [--json] [--plot FILE.svg]",
+     cli_bench__main},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* Planned, so that nobody takes them for a slip of the pen. */
-static const char *const later[] = {"top",     "related", "explain", "replay", "backup",
-                                    "restore", "fsck",    "forget",  "model",  "bench"};
+static const char *const later[] = {"top", "related", "explain", "replay", "backup", "restore", "fsck", "forget", "model"};
 enum { LATER = sizeof later / sizeof *later };
 
 static int print_help(FILE *out, int exit_code)

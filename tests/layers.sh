@@ -1,8 +1,8 @@
 #!/bin/bash
 # Which way the arrows point: fails, naming file and line, when a module includes a foreign header that is another module's to hide,
 # another module's private header, or the public header of a module it may not use; and when it names another module's
-# double-underscore symbol. What is allowed is this table: DESIGN.md's, and cli's way to ingest, since `produce` speaks to Kafka
-# without a node. A unit test may see what its module may.
+# double-underscore symbol. What is allowed is this table: DESIGN.md's, with cli's way to ingest, since `produce` speaks to Kafka
+# without a node, and bench, which has the workloads. A unit test may see what its module may.
 # usage: tests/layers.sh [top of the tree]
 set -euo pipefail
 top=$(cd "${1:-$(dirname "$0")/..}" && pwd)
@@ -18,13 +18,14 @@ learner|proto store base||learner
 ingest|proto base|librdkafka/|ingest
 server|proto base|event2/ nghttp2/ openssl/|server
 pipeline|base proto store aggregators learner ingest server||pipeline
-cli|pipeline ingest proto base|zlib.h zstd.h|cli
+bench|base proto store aggregators||bench
+cli|pipeline bench ingest proto base|zlib.h zstd.h|cli
 '
 libc='assert complex ctype dirent dlfcn endian errno execinfo fcntl fenv float fnmatch ftw getopt glob grp inttypes libgen limits link
 locale malloc math netdb poll pthread pwd sched semaphore setjmp signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio
 stdlib stdnoreturn string strings syslog termios time ucontext unistd wchar immintrin x86intrin'
 
-sources=$(find base proto store aggregators learner ingest server pipeline cli tests/unit -name '*.[ch]' 2>/dev/null | sort || true)
+sources=$(find base proto store aggregators learner ingest server pipeline bench cli tests/unit -name '*.[ch]' 2>/dev/null | sort || true)
 [ -n "$sources" ] || { echo "layers: no sources below $top"; exit 1; }
 
 # shellcheck disable=SC2086 # a list of names without spaces

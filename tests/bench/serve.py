@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from ingest import Node, cpu_seconds, read_varint
+from node import Node, cpu_seconds, read_varint
 
 USER_FLOATS, USER_IDS, ITEM_FLOATS = 32, 100, 64
 FIGURES = ("per_second", "p50_us", "p99_us", "cpu_per_1000")

@@ -182,4 +182,24 @@ FR_CHECKED bool ingest_producer_topic(struct ingest_producer *producer, const ch
 
 void ingest_producer_close(struct ingest_producer *producer); /* drops what is not acknowledged; NULL is fine */
 
+/* ---- Measuring: librdkafka alone, with the fetching properties of our consumer ---- */
+
+/* Of librdkafka as linked, "2.0.2". */
+const char *ingest_library_version(void);
+
+/* Records between the watermarks of a topic, and its partitions (0: there is none of that name). Blocks for seconds at most. */
+FR_CHECKED bool ingest_topic_records(const char *brokers, const char *topic, int *partitions, uint64_t *records,
+                                     struct fr_err *err);
+
+struct ingest_bare {
+    uint64_t records;
+    uint64_t bytes; /* of their values */
+};
+
+/*
+ * Reads every partition from its beginning to its end, looking at nothing. In the caller's thread. Leaves the client open, since
+ * closing is no part of what is measured: for a process that ends next. FR_UNAVAILABLE when nothing comes for 30 s.
+ */
+FR_CHECKED bool ingest_bare_read(const char *brokers, const char *topic, struct ingest_bare *bare, struct fr_err *err);
+
 #endif

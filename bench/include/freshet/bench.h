@@ -1,0 +1,83 @@
+/*
+ * What the benchmarks work on: workloads, seeded so that the same bytes come every time, and a feed that gives events to a store
+ * and its aggregators in this process, without Kafka. Nothing here prints or starts a process: the command line does.
+ */
+#ifndef FRESHET_BENCH_H
+#define FRESHET_BENCH_H
+
+#include <freshet/error.h>
+#include <freshet/event.h>
+
+/* ---- W1, the ingest workload ---- */
+
+enum bench_catalogue {
+    BENCH_W1, /* W1's features, with node and topic: what `freshet run` takes */
+    BENCH_FLAT, /* the same features with windows up to 7 d */
+    BENCH_LIGHT, /* as little as a user and an item can have */
+};
+
+/* A configuration's text, terminated. Static memory. */
+const char *bench_catalogue(enum bench_catalogue which);
+
+enum bench_draw {
+    BENCH_ZIPF, /* exponent 1.05 */
+    BENCH_UNIFORM,
+    BENCH_EACH, /* one after another, so that n events touch n of them */
+};
+
+struct bench_workload_options { /* bench_w1_options() gives those of W1 */
+    uint64_t seed;
+    uint64_t events; /* over the span */
+    int64_t start_ms, span_ms; /* of event time */
+    int users, items, creators; /* how many there are to draw from */
+    enum bench_draw draw; /* of users and items */
+    bool has_no_items, has_no_creators; /* their ids are 0: what the others take alone */
+};
+
+/* W1 of so many events: 2 h, 100,000 users, 50,000 items, 5,000 creators, Zipf 1.05, 2,000,000 events in full. */
+struct bench_workload_options bench_w1_options(uint64_t events);
+
+struct bench_workload;
+
+/* NULL when out of memory. One thread. */
+struct bench_workload *bench_workload_new(const struct bench_workload_options *options);
+void bench_workload_free(struct bench_workload *workload); /* NULL is fine */
+
+/*
+ * The next event; false after the last. It borrows nothing. WATCH 80 % (value: seconds), LIKE 14 %, COMMENT 5 %, PURCHASE 1 % (value:
+ * price), ts up to 5 s out of order, each item with one of the creators and one of 200 categories, 63-bit ids.
+ */
+bool bench_workload_next(struct bench_workload *workload, struct proto_event *event);
+
+/* ---- Events into state, in this process ---- */
+
+struct bench_feed;
+
+struct bench_feed_options {
+    const char *path; /* of the store: a directory of its own */
+    const char *catalogue; /* a configuration's text; node.dedupe is W1's */
+    uint64_t memory_bytes;
+};
+
+FR_CHECKED bool bench_feed_open(const struct bench_feed_options *options, struct bench_feed **feed, struct fr_err *err);
+void bench_feed_close(struct bench_feed *feed); /* NULL is fine */
+
+struct bench_feed_cost { /* CPU seconds of the process but for making the events; background threads included */
+    double cpu_seconds; /* all of it */
+    double epoch_cpu_seconds; /* the part that passed in epochs */
+};
+
+/*
+ * Applies the next `count` events of the workload, as a lane does (batches of 512, users first, duplicates told), with an epoch, durable,
+ * after each `epoch_events` and at the end. Returns when RocksDB has come to rest, so that what it compacts is counted here.
+ */
+FR_CHECKED bool bench_feed_run(struct bench_feed *feed, struct bench_workload *workload, uint64_t count, uint64_t epoch_events,
+                               struct bench_feed_cost *cost, struct fr_err *err);
+
+struct bench_feed_state {
+    uint64_t entities;
+    uint64_t memory_bytes; /* table, parts and copies */
+};
+void bench_feed_look(struct bench_feed *feed, struct bench_feed_state *state);
+
+#endif

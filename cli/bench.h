@@ -1,0 +1,152 @@
+/*
+ * What the files of `freshet bench` share: a run of a child process, the samples of a benchmark and how they are told, a plot.
+ * One thread, the main one.
+ */
+#ifndef FRESHET_CLI_BENCH_H
+#define FRESHET_CLI_BENCH_H
+
+#include "internal.h"
+
+#include <sys/types.h>
+
+enum { BENCH_PAIRS_MAX = 99, BENCH_PEERS_MAX = 4, BENCH_POINTS_MAX = 64, BENCH_NAME_BYTES = 128, BENCH_PARTITIONS = 8 };
+
+/* ---- Samples and how they are told: bench_report.c ---- */
+
+struct cli_bench_series {
+    char name[BENCH_NAME_BYTES];
+    double values[BENCH_PAIRS_MAX]; /* one a pair */
+};
+
+struct cli_bench_report {
+    const char *name;
+    const char *unit;
+    const char *ours_name; /* what "ours" was, for people */
+    int pairs; /* measured so far */
+    double ours[BENCH_PAIRS_MAX];
+    struct cli_bench_series peers[BENCH_PEERS_MAX];
+    int peer_count;
+    struct fr_buffer details; /* further members of the object: ,"name":value … */
+    struct fr_buffer notes; /* lines for people: what was measured how */
+};
+
+void cli_bench_report__init(struct cli_bench_report *report, const char *name, const char *unit);
+void cli_bench_report__fini(struct cli_bench_report *report);
+
+struct cli_bench_spread {
+    double least, median, most;
+};
+struct cli_bench_spread cli_bench_report__ours(const struct cli_bench_report *report);
+struct cli_bench_spread cli_bench_report__peer(const struct cli_bench_report *report, int peer);
+struct cli_bench_spread cli_bench_report__ratio(const struct cli_bench_report *report,
+                                                int peer); /* of ours / theirs, pair by pair */
+
+/* One JSON object: name, unit, ours, peers, ratio, pairs, machine, then spread and the details. */
+void cli_bench_report__json(const struct cli_bench_report *report, struct fr_buffer *out);
+
+/* The same as a table and notes. */
+void cli_bench_report__print(const struct cli_bench_report *report, FILE *out);
+
+/* ---- Plots: bench_plot.c. Self-contained SVG, light and dark by the reader's preference ---- */
+
+struct cli_bench_curve {
+    const char *title, *x_label, *y_label;
+    const char *line_name, *part_name; /* what y and part are */
+    double x[BENCH_POINTS_MAX], y[BENCH_POINTS_MAX];
+    double part[BENCH_POINTS_MAX]; /* of y; drawn thinner below it */
+    int count;
+    bool is_log_x;
+};
+
+/* Bars of ours and the peers with their ratios. */
+void cli_bench_plot__bars(const struct cli_bench_report *report, struct fr_buffer *svg);
+
+/* Curves beside each other, y from 0. */
+void cli_bench_plot__curves(const char *title, const struct cli_bench_curve *curves, int count, struct fr_buffer *svg);
+
+FR_CHECKED bool cli_bench_plot__save(const struct fr_buffer *svg, const char *path, struct fr_err *err);
+
+/* ---- Children: bench_child.c ---- */
+
+/* "glibc", "jemalloc", or the file that malloc() comes from. */
+const char *cli_bench_child__allocator(char name[BENCH_NAME_BYTES]);
+
+struct cli_bench_run { /* of a child */
+    double cpu_seconds; /* of the work alone: see below */
+    double seconds; /* of the same */
+    double total_cpu_seconds; /* of the process, start and end included (wait4) */
+    uint64_t peak_bytes; /* resident (wait4) */
+    uint64_t records;
+    uint64_t entities, memory_bytes; /* of a node, as its status says */
+};
+
+struct cli_bench_node { /* how to run a node over a topic that is full */
+    const char *brokers, *topic;
+    const char *config; /* file */
+    const char *directory; /* where its state and log go; removed after */
+    const char *memory; /* store.memory */
+    uint64_t events; /* that it has to apply */
+};
+
+/*
+ * Starts `freshet run` in a fresh directory and waits until all events are applied and durable. Measured from its first line (it
+ * listens, nothing is read yet) to the answer of the checkpoint. FR_UNAVAILABLE: it died or stands still; its last words are told.
+ */
+FR_CHECKED bool cli_bench_child__node(const struct cli_bench_node *node, struct cli_progress *progress,
+                                      struct cli_bench_run *run, struct fr_err *err);
+
+/*
+ * Starts `freshet bench bare`, with glibc's allocator if `is_glibc` (LD_PRELOAD of the C library puts its malloc() before
+ * jemalloc's), else with this binary's own; the child says which it had, and another than `allocator` is an error. Measured from the
+ * making of the client to the end of the last partition.
+ */
+FR_CHECKED bool cli_bench_child__bare(const char *brokers, const char *topic, bool is_glibc, const char *allocator,
+                                      struct cli_bench_run *run, struct fr_err *err);
+
+/* What that child does: reads the topic and prints one line of JSON. */
+int cli_bench_child__bare_main(const struct cli_command *command, const char *brokers, const char *topic);
+
+/* ---- The benchmarks: bench.c, bench_topic.c, bench_ingest.c, bench_tier.c, bench_flat.c ---- */
+
+struct bench_workload_options;
+struct ingest_broker;
+
+struct cli_bench {
+    const struct cli_command *command;
+    const char *brokers, *topic, *plot; /* as given */
+    uint64_t events, pairs, entities;
+    bool is_json;
+    char directory[CLI_DIRECTORY_BYTES];
+    char config[CLI_DIRECTORY_BYTES + 32]; /* W1's, written there */
+    struct ingest_broker *embedded;
+};
+
+/*
+ * Makes sure that `topic` (its name is written) has exactly the workload: an existing complete one is used. Without brokers starts
+ * the embedded one and fills that. FR_BAD_CONFIG: it does not fit, or the topic has something else in it.
+ */
+FR_CHECKED bool cli_bench_topic__fill(struct cli_bench *bench, const char *name, const struct bench_workload_options *workload,
+                                      char topic[BENCH_NAME_BYTES], struct fr_err *err);
+
+/* ---- What entities take: bench_memory.c ---- */
+
+struct cli_bench_kind {
+    uint64_t count;
+    double bytes_each; /* in memory, with its share of the table */
+};
+struct cli_bench_memory {
+    struct cli_bench_kind user, item, creator;
+};
+
+/* After all events of the workload, W1's features. Takes as long as three times the lane's work. */
+FR_CHECKED bool cli_bench_memory__measure(const struct cli_bench *bench, const struct bench_workload_options *workload,
+                                          struct cli_bench_memory *memory, struct fr_err *err);
+
+FR_CHECKED bool cli_bench__ingest(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
+                                  struct fr_err *err);
+FR_CHECKED bool cli_bench__tier(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
+                                struct fr_err *err);
+FR_CHECKED bool cli_bench__flat(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
+                                struct fr_err *err);
+
+#endif

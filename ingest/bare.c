@@ -1,0 +1,153 @@
+/*
+ * What ingest is measured against: librdkafka alone, with the properties of our consumer. Its queue alone is wider than a lane's, so
+ * that it never stands still over it.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum {
+    BARE_BATCH = 512,
+    BARE_POLL_MS = 100,
+    BARE_QUIET_MS = 30000,
+    BARE_QUESTIONS = 10,
+    BARE_QUESTION_MS = 10000,
+    BARE_QUEUE_BYTES = 64 << 20
+};
+
+static const struct ingest_property bare_queue[] = {{"queued.min.messages", "1000000"},
+                                                    {"queued.max.messages.kbytes", "1048576"}};
+
+const char *ingest_library_version(void)
+{
+    return rd_kafka_version_str();
+}
+
+static bool open_client(const char *brokers, rd_kafka_t **client, struct fr_err *err)
+{
+    struct ingest_client options = {.role = INGEST_CONSUMER,
+                                    .brokers = brokers,
+                                    .properties = bare_queue,
+                                    .property_count = sizeof bare_queue / sizeof *bare_queue,
+                                    .queue_bytes = BARE_QUEUE_BYTES};
+
+    return ingest_client__new(&options, client, err);
+}
+
+static bool find_topic(rd_kafka_t *client, const char *brokers, const char *topic, int *partitions, struct fr_err *err)
+{
+    struct ingest_topic_state state = {.name = topic};
+
+    for (int i = 0; i < BARE_QUESTIONS; i++) {
+        if (ingest_topic__find(client, &state, 1, true) && state.found != INGEST_TOPIC_UNKNOWN) {
+            *partitions = state.partitions;
+            return true;
+        }
+    }
+    return fr_fail(err, FR_UNAVAILABLE, "kafka: %s does not say which topics it has; is it running, and reachable from here?",
+                   brokers);
+}
+
+/* A topic that was made a moment ago has no leader for another: that is waited for. */
+static rd_kafka_resp_err_t ask_marks(rd_kafka_t *client, const char *topic, int partition, int64_t *low, int64_t *end)
+{
+    int64_t until_ms = fr_clock_monotonic_ms() + BARE_QUESTION_MS;
+
+    for (;;) {
+        rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(client, topic, partition, low, end, BARE_QUESTION_MS);
+        bool is_passing = error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+                          error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+
+        if (!is_passing || fr_clock_monotonic_ms() > until_ms)
+            return error;
+        fr_clock_sleep_ms(BARE_POLL_MS);
+    }
+}
+
+bool ingest_topic_records(const char *brokers, const char *topic, int *partitions, uint64_t *records, struct fr_err *err)
+{
+    rd_kafka_t *client;
+    bool is_good;
+
+    if (!open_client(brokers, &client, err))
+        return false;
+    is_good = find_topic(client, brokers, topic, partitions, err);
+    *records = 0;
+    for (int i = 0; is_good && i < *partitions; i++) {
+        int64_t low, end;
+        rd_kafka_resp_err_t error = ask_marks(client, topic, i, &low, &end);
+
+        if (error)
+            is_good = fr_fail(err, FR_UNAVAILABLE, "kafka: the offsets of %s [%d]: %s", topic, i, rd_kafka_err2str(error));
+        else
+            *records += (uint64_t)(end - low);
+    }
+    rd_kafka_destroy(client);
+    return is_good;
+}
+
+/* Takes everything up to the end of each partition. */
+static bool drain(rd_kafka_queue_t *queue, int partitions, struct ingest_bare *bare, struct fr_err *err)
+{
+    rd_kafka_message_t *messages[BARE_BATCH];
+    int64_t moved_ms = fr_clock_monotonic_ms();
+    int ended = 0;
+
+    while (ended < partitions) {
+        ssize_t count = rd_kafka_consume_batch_queue(queue, BARE_POLL_MS, messages, BARE_BATCH);
+
+        for (ssize_t i = 0; i < count; i++) {
+            if (messages[i]->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+                ended++;
+            } else if (!messages[i]->err) {
+                bare->records++;
+                bare->bytes += messages[i]->len;
+            }
+            rd_kafka_message_destroy(messages[i]);
+        }
+        if (count > 0)
+            moved_ms = fr_clock_monotonic_ms();
+        else if (fr_clock_monotonic_ms() - moved_ms > BARE_QUIET_MS)
+            return fr_fail(err, FR_UNAVAILABLE, "kafka: nothing came for %d s, %d of %d partitions were read",
+                           BARE_QUIET_MS / 1000, ended, partitions);
+    }
+    return true;
+}
+
+/* From the first offset there is, by number: asking for BEGINNING costs half a second at the start (measured). */
+static bool start_all(rd_kafka_t *client, rd_kafka_topic_t *handle, int partitions, rd_kafka_queue_t *queue, struct fr_err *err)
+{
+    for (int i = 0; i < partitions; i++) {
+        int64_t low, end;
+        rd_kafka_resp_err_t error = ask_marks(client, rd_kafka_topic_name(handle), i, &low, &end);
+
+        if (!error && rd_kafka_consume_start_queue(handle, i, low, queue) != 0)
+            error = rd_kafka_last_error();
+        if (error)
+            return fr_fail(err, FR_UNAVAILABLE, "kafka: cannot read %s [%d]: %s", rd_kafka_topic_name(handle), i,
+                           rd_kafka_err2str(error));
+    }
+    return true;
+}
+
+bool ingest_bare_read(const char *brokers, const char *topic, struct ingest_bare *bare, struct fr_err *err)
+{
+    rd_kafka_topic_t *handle;
+    rd_kafka_queue_t *queue;
+    rd_kafka_t *client;
+    int partitions = 0;
+
+    *bare = (struct ingest_bare){0};
+    if (!open_client(brokers, &client, err) || !find_topic(client, brokers, topic, &partitions, err))
+        return false;
+    if (partitions == 0)
+        return fr_fail(err, FR_BAD_CONFIG, "kafka: %s has no topic %s", brokers, topic);
+    handle = rd_kafka_topic_new(client, topic, NULL);
+    queue = rd_kafka_queue_new(client);
+    if (!handle || !queue)
+        return fr_fail(err, FR_EXHAUSTED, "kafka: out of memory");
+    return start_all(client, handle, partitions, queue, err) && drain(queue, partitions, bare, err);
+}
