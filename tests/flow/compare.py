@@ -2,9 +2,10 @@
 
 import itertools
 
-from freshet.v1 import feature_pb2
+from freshet.v1 import feature_pb2, recall_pb2
 
 import node as node_module
+import recall
 
 ITEMS_MAX = 2000
 LATER_MS = (0, 30_000, 600_000, 90_000_000)  # T, and 30 s, 10 min and 25 h after it
@@ -16,19 +17,23 @@ def field_values(field):
     return list(field.ids) or list(field.ints) or list(field.numbers)
 
 
-def sequences_of(reply, match_features):
-    """As the oracle has them: (name, key) → (rows, fields), without the empty ones."""
+def sequences_of(reply, keyed):
+    """As the oracle has them: (name, key) → (rows, fields), without the empty ones; `keyed` are those whose key is not the user."""
     found = {}
     for sequence in reply.sequences:
         fields = {field.name: field_values(field) for field in sequence.fields}
         if any(fields.values()):
-            key = sequence.key if sequence.name in match_features else 0
+            key = sequence.key if sequence.name in keyed else 0
             assert (sequence.name, key) not in found, f"{sequence.name} twice"
             found[sequence.name, key] = (list(sequence.rows), fields)
     return found
 
 
-def differences(reply, wanted, match_features, item_ids):
+def keyed_sequences(made):
+    return {feature.name for feature in made.features.values() if feature.match or not feature.is_of_user}
+
+
+def differences(reply, wanted, keyed, item_ids):
     """Sentences about what is not as it must be."""
     if list(reply.user_columns) != wanted.user_columns or list(reply.item_columns) != wanted.item_columns:
         yield f"columns {list(reply.user_columns)} {list(reply.item_columns)}, not {wanted.user_columns} {wanted.item_columns}"
@@ -52,7 +57,7 @@ def differences(reply, wanted, match_features, item_ids):
     fields = {field.name: field_values(field) for field in reply.item_fields}
     if fields != wanted.item_fields:
         yield f"item_fields are {fields}, not {wanted.item_fields}"
-    found = sequences_of(reply, match_features)
+    found = sequences_of(reply, keyed)
     for name in found.keys() | wanted.sequences.keys():
         if found.get(name) != wanted.sequences.get(name):
             yield f"sequence {name} is {found.get(name)}, not {wanted.sequences.get(name)}"
@@ -91,13 +96,13 @@ def wanted_of(made, request):
 
 def check_replies(made, answered):
     """Each (request, what the oracle wants, reply of whichever client) agrees. Returns the number of values compared."""
-    match_features = {feature.name for feature in made.features.values() if feature.match}
+    keyed = keyed_sequences(made)
     wrong, count = [], 0
     for request, wanted, reply in answered:
         assert reply.stream_time_ms == made.stream_time_ms
         count += len(reply.user_values) + len(reply.item_values)
         later = request.as_of_ms - made.stream_time_ms if request.as_of_ms else 0
-        for sentence in differences(reply, wanted, match_features, request.item_ids):
+        for sentence in differences(reply, wanted, keyed, request.item_ids):
             wrong.append(f"user {request.user_id} at T + {later}: {sentence}")
         if len(wrong) > 100:
             break
@@ -119,3 +124,66 @@ def check_values(node, made, asked, later_ms=LATER_MS, names=()):
     count = check_replies(made, answered())
     pipeline.close()
     return count
+
+
+def candidate_differences(reply, wanted):
+    """Sentences about candidates that are not as they must be."""
+    ids, scores = list(reply.ids), list(reply.scores)
+    if wanted.is_exact:
+        if ids != wanted.ids():
+            yield f"ids are {ids[:SHOWN]}, not {wanted.ids()[:SHOWN]} (of {len(ids)} and {len(wanted.ids())})"
+        elif scores != wanted.scores():
+            at = next(at for at, (got, right) in enumerate(zip(scores, wanted.scores())) if got != right)
+            yield f"the score of {ids[at]} is {scores[at]}, not {wanted.scores()[at]}"
+        return
+    true = dict(wanted.ranked)
+    if len(set(ids)) != len(ids) or len(ids) > wanted.limit or scores != sorted(scores, reverse=True):
+        yield f"not ids of their own, at most {wanted.limit}, best first: {ids[:SHOWN]}"
+    for entry_id, score in zip(ids, scores):
+        if entry_id not in true:
+            yield f"{entry_id} does not qualify"
+        elif score < true[entry_id].low:
+            yield f"{entry_id} has {score}, less than the true {true[entry_id]}"
+    for entry_id, score in true.items():
+        is_missed = entry_id not in ids and (len(ids) < wanted.limit or scores[-1] < score.low)
+        if float(score) > wanted.heavy * 1.000001 and is_missed:
+            yield f"{entry_id} with {float(score)} is not there, more than {wanted.heavy}"
+
+
+def recall_questions(made, events, every=1):
+    """[(method, request, wanted)] at T: every list, scope and kind, every item's partners, with and without somebody's view."""
+    time_ms, asked = made.stream_time_ms, []
+    users = sorted({event["user_id"] for event in events if event["user_id"]})
+    viewers = [0, *users[:: len(users) // 3 + 1]]
+    items = sorted({event["item_id"] for event in events if event["item_id"]})[::every]
+    for name, one in made.recall.lists.items():
+        for scope, value in list(recall.recall_scopes(events, one.scopes))[::every]:
+            for user_id in viewers:
+                for limit in (0, 3, one.limit + 5):
+                    request = recall_pb2.TrendingRequest(
+                        list=name, scope=scope, scope_id=value, limit=limit, exclude_seen_by=user_id
+                    )
+                    asked.append(("Trending", request, made.recall.trending(name, scope, value, limit, time_ms, user_id)))
+    for name in made.recall.covisits:
+        for number, item_id in enumerate([*items, UNKNOWN_ID]):
+            user_id, limit = viewers[number % len(viewers)], (0, 2)[number % 2]
+            request = recall_pb2.RelatedRequest(item_id=item_id, feature=name, limit=limit, exclude_seen_by=user_id)
+            asked.append(("Related", request, made.recall.related(name, item_id, limit, time_ms, user_id)))
+    for kind, entity in (("rooms_live", "room_id"), ("creators_live", "room_id"), ("new_items", "item_id")):
+        for user_id in viewers if made.entity_of(entity) else ():
+            for limit in (1, 100):
+                request = recall_pb2.RecentRequest(user_id=user_id, kind=kind, limit=limit)
+                asked.append(("Recent", request, made.recall.recent(kind, limit, time_ms, user_id)))
+    return asked
+
+
+def check_recall(node, made, events, every=1):
+    """Asks for candidates and compares. Returns the number of replies compared."""
+    wrong, asked = [], recall_questions(made, events, every)
+    for method, request, wanted in asked:
+        reply = node.call(f"RecallService/{method}", request, recall_pb2.Candidates)
+        assert reply.stream_time_ms == made.stream_time_ms
+        for sentence in candidate_differences(reply, wanted):
+            wrong.append(f"{method} {str(request).replace(chr(10), ', ')}: {sentence}")
+    assert not wrong, "\n".join([f"{len(wrong)} differences", *wrong[:SHOWN]])
+    return len(asked)

@@ -30,10 +30,11 @@ ROOM_LIFE = {ACTIONS.index("room_start"): True, ACTIONS.index("room_end"): False
 
 
 class Candidates:
-    """All that qualify, best first; a reply has the first `limit` of them. Not exact: the scores are at least those, `kept` at most."""
+    """All that qualify, best first; a reply has the first `limit` of them. Where it need not be exact, its scores are at least these."""
 
-    def __init__(self, ranked, limit, is_exact=True):
-        self.ranked, self.limit, self.is_exact = ranked, limit, is_exact
+    def __init__(self, ranked, limit, is_exact=True, heavy=None):
+        """`heavy`: what has more is found also where the reply need not be exact."""
+        self.ranked, self.limit, self.is_exact, self.heavy = ranked, limit, is_exact, heavy
 
     def ids(self):
         return [entry_id for entry_id, _ in self.ranked[: self.limit]]
@@ -56,14 +57,16 @@ class Entries:
         self.by_id[entry_id].add(ts_ms, weight)
 
     def candidates(self, decay, holds, time_ms, is_out, limit, limit_declared):
-        ranked = []
+        ranked, total = [], 0.0
         for entry_id, taken in self.by_id.items():
             value = decay.value(taken, time_ms)
+            total += value
             if value > 0 and holds(taken.newest_ms(), time_ms) and not is_out(entry_id):
                 ranked.append((-value, entry_id))
         limit = min(limit or limit_declared, limit_declared)
         is_exact = len(self.by_id) <= KEPT * limit_declared
-        return Candidates([(entry_id, within(-value)) for value, entry_id in sorted(ranked)], limit, is_exact)
+        best_first = [(entry_id, within(-value)) for value, entry_id in sorted(ranked)]
+        return Candidates(best_first, limit, is_exact, total / (KEPT * limit_declared))
 
 
 class List:
