@@ -126,30 +126,6 @@ def check_values(node, made, asked, later_ms=LATER_MS, names=()):
     return count
 
 
-def candidate_differences(reply, wanted):
-    """Sentences about candidates that are not as they must be."""
-    ids, scores = list(reply.ids), list(reply.scores)
-    if wanted.is_exact:
-        if ids != wanted.ids():
-            yield f"ids are {ids[:SHOWN]}, not {wanted.ids()[:SHOWN]} (of {len(ids)} and {len(wanted.ids())})"
-        elif scores != wanted.scores():
-            at = next(at for at, (got, right) in enumerate(zip(scores, wanted.scores())) if got != right)
-            yield f"the score of {ids[at]} is {scores[at]}, not {wanted.scores()[at]}"
-        return
-    true = dict(wanted.ranked)
-    if len(set(ids)) != len(ids) or len(ids) > wanted.limit or scores != sorted(scores, reverse=True):
-        yield f"not ids of their own, at most {wanted.limit}, best first: {ids[:SHOWN]}"
-    for entry_id, score in zip(ids, scores):
-        if entry_id not in true:
-            yield f"{entry_id} does not qualify"
-        elif score < true[entry_id].low:
-            yield f"{entry_id} has {score}, less than the true {true[entry_id]}"
-    for entry_id, score in true.items():
-        is_missed = entry_id not in ids and (len(ids) < wanted.limit or scores[-1] < score.low)
-        if float(score) > wanted.heavy * 1.000001 and is_missed:
-            yield f"{entry_id} with {float(score)} is not there, more than {wanted.heavy}"
-
-
 def recall_questions(made, events, every=1):
     """[(method, request, wanted)] at T: every list, scope and kind, every item's partners, with and without somebody's view."""
     time_ms, asked = made.stream_time_ms, []
@@ -157,7 +133,7 @@ def recall_questions(made, events, every=1):
     viewers = [0, *users[:: len(users) // 3 + 1]]
     items = sorted({event["item_id"] for event in events if event["item_id"]})[::every]
     for name, one in made.recall.lists.items():
-        for scope, value in list(recall.recall_scopes(events, one.scopes))[::every]:
+        for scope, value in list(recall.scope_values(events, one.scopes))[::every]:
             for user_id in viewers:
                 for limit in (0, 3, one.limit + 5):
                     request = recall_pb2.TrendingRequest(
@@ -183,7 +159,7 @@ def check_recall(node, made, events, every=1):
     for method, request, wanted in asked:
         reply = node.call(f"RecallService/{method}", request, recall_pb2.Candidates)
         assert reply.stream_time_ms == made.stream_time_ms
-        for sentence in candidate_differences(reply, wanted):
+        for sentence in recall.differences(reply, wanted):
             wrong.append(f"{method} {str(request).replace(chr(10), ', ')}: {sentence}")
     assert not wrong, "\n".join([f"{len(wrong)} differences", *wrong[:SHOWN]])
     return len(asked)

@@ -23,6 +23,7 @@ from event import ACTIONS, DAY_MS, SCENES, order
 from number import float32_of, within
 
 KEPT = 4  # × limit
+SHOWN = 5
 NEAREST = 10
 LIVE_MS, NEW_MS = 600_000, DAY_MS
 ITEM_LIFE = {ACTIONS.index("item_on"): True, ACTIONS.index("item_off"): False}
@@ -224,7 +225,31 @@ class Recall:
         return [(-ts, item_id) for ts, item_id in sorted(found)]
 
 
-def recall_scopes(events, scopes):
+def differences(reply, wanted):
+    """Sentences about candidates that are not as they must be."""
+    ids, scores = list(reply.ids), list(reply.scores)
+    if wanted.is_exact:
+        if ids != wanted.ids():
+            yield f"ids are {ids[:SHOWN]}, not {wanted.ids()[:SHOWN]} (of {len(ids)} and {len(wanted.ids())})"
+        elif scores != wanted.scores():
+            at = next(at for at, (got, right) in enumerate(zip(scores, wanted.scores())) if got != right)
+            yield f"the score of {ids[at]} is {scores[at]}, not {wanted.scores()[at]}"
+        return
+    true = dict(wanted.ranked)
+    if len(set(ids)) != len(ids) or len(ids) > wanted.limit or scores != sorted(scores, reverse=True):
+        yield f"not ids of their own, at most {wanted.limit}, best first: {ids[:SHOWN]}"
+    for entry_id, score in zip(ids, scores):
+        if entry_id not in true:
+            yield f"{entry_id} does not qualify"
+        elif score < true[entry_id].low:
+            yield f"{entry_id} has {score}, less than the true {true[entry_id]}"
+    for entry_id, score in true.items():
+        is_missed = entry_id not in ids and (len(ids) < wanted.limit or scores[-1] < score.low)
+        if float(score) > wanted.heavy * 1.000001 and is_missed:
+            yield f"{entry_id} with {float(score)} is not there, more than {wanted.heavy}"
+
+
+def scope_values(events, scopes):
     """[(scope, value)]: every value of the events' own fields, and one that nobody has."""
     for scope in scopes:
         values = {0} if scope == "global" else {event[scope] for event in events if event[scope]}
