@@ -46,7 +46,7 @@ def comparison(dice):
         case 0:
             return f"action {dice.choice(('==', '!='))} {dice.choice(ACTIONS)}"
         case 1:
-            return f"{dice.choice(('action', 'ACTION'))} {dice.choice(('', 'not '))}in ({', '.join(some(dice, ACTIONS))})"
+            return f"action {dice.choice(('', 'not '))}in ({', '.join(some(dice, ACTIONS))})"
         case 2:
             return f"scene {dice.choice(('==', '!='))} {dice.choice(SCENES)}"
         case 3:
@@ -149,10 +149,11 @@ class Maker:
 
     def make_ratio(self):
         dice, entity, windows = self.dice, self.entity(), self.windows()
-        operands = []
-        for _ in range(2):
+        operands, actions = [], some(dice, ACTIONS, 2, 8)
+        for part in (actions[:1], actions):
             aggregate = dice.choice([one for one in ("count", "count", "sum") if one in self.aggregates])
             of = {"of": "duration_s"} if aggregate == "sum" else {}
+            of.update({"actions": part} if dice.random() < 0.7 else {})
             more = [window for window in some(dice, WINDOWS, 1, 2) if window not in windows]
             operands.append(self.put(aggregate, entity, {"windows": windows + more, **of}))
         settings = {"of": operands, "windows": some(dice, windows, 1, 3)}
@@ -219,7 +220,8 @@ class Clock:
 
     def __init__(self, dice):
         self.dice, self.now_ms, self.last_ms = dice, START_MS, START_MS
-        self.pace_ms = dice.choice((20, 400, 8_000))
+        self.pace_ms = dice.choice((3, 20, 400, 8_000))
+        self.ahead = dice.choice((0, 0, 0.001))  # how many of one producer's events are ahead of all others
         self.end_ms = START_MS + 6 * DAY_MS
 
     def tick(self):
@@ -234,9 +236,9 @@ class Clock:
             at = self.last_ms  # a tie
         elif kind < 0.35:
             at -= int(dice.expovariate(1 / dice.choice((SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS))))  # late
-        elif kind < 0.36:
-            at += dice.choice((MINUTE_MS, HOUR_MS))  # one producer's clock is ahead
-        if dice.random() < 0.3:
+        elif kind < 0.35 + self.ahead:
+            at += dice.choice((MINUTE_MS, HOUR_MS))
+        if dice.random() < 0.2:
             grain = dice.choice((SECOND_MS, 10 * SECOND_MS, MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, DAY_MS))
             at = at // grain * grain + dice.choice((0, 0, -1, 1))
         self.last_ms = max(at, START_MS - DAY_MS)
