@@ -245,6 +245,8 @@ class Column:
     def value(self, taken, time_ms):
         """From all that the entity took."""
         feature = self.feature
+        if not taken.pairs:
+            return -1.0 if self.kind == "age" else 0.0
         if self.kind == "age":
             return age(taken.newest_ms(), feature.holds, time_ms)
         if feature.aggregate == "decayed":

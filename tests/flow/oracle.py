@@ -176,12 +176,13 @@ class Oracle:
         cached = (entity_name, columns, key, parent_key, time_ms)
         values = self.cache.get(cached)
         if values is None:
-            values = []
+            state = self.state(entity_name, key, time_ms)
+            taken, values = state.taken if state else {}, []
             for column in columns:
                 if column.feature.aggregate == "ratio":
                     values.append(self.ratio_value(column, key, parent_key, time_ms))
                 else:
-                    values.append(column.value(self.taken(column.feature, entity_name, key, time_ms), time_ms))
+                    values.append(column.value(taken.get(column.feature.name, NOTHING), time_ms))
             self.cache[cached] = values
         return values
 
@@ -267,6 +268,8 @@ class Oracle:
                 reply.user_values += self.row(feature.entity, columns, user_key, time_ms, parent_key)
             else:
                 reply.item_columns += [column.name for column in columns]
+                if of_items and of_items[-1][0] is entity:
+                    columns = of_items.pop()[1] + columns
                 of_items.append((entity, columns))
         self.read_rows(reply, items, of_items, time_ms)
         for name in fields:
@@ -285,16 +288,17 @@ class Oracle:
 
     def read_rows(self, reply, items, of_items, time_ms):
         item = self.item_entity
+        asks_parent = [any(column.feature.prior == "parent" for column in columns) for _, columns in of_items]
         for ids in items:
             reply.item_present.append(bool(item and self.state(item.name, (ids["item_id"],), time_ms)))
-            for entity, columns in of_items:
+            for (entity, columns), asks in zip(of_items, asks_parent):
                 key = self.key_of(entity, ids)
-                parent_key = self.parent_key(entity, key, ids, time_ms)
+                parent_key = self.parent_key(entity, key, ids, time_ms) if asks else None
                 reply.item_values += self.row(entity.name, columns, key, time_ms, parent_key)
 
     @staticmethod
     def key_of(entity, ids):
-        return tuple(ids.get(field, 0) for field in entity.key)
+        return tuple([ids.get(field, 0) for field in entity.key])
 
     def read_sequence(self, reply, feature, entity, user_key, items, time_ms):
         if feature.match:
