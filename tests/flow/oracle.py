@@ -1,186 +1,42 @@
-"""What every value must be: a brute-force oracle of count, sum and last, written from the Contract (docs/values.md) alone.
+"""What every value must be: a brute-force oracle, written from the Contract (docs/values.md) alone.
 
 It keeps every applied event and computes each value anew from the full list, so that nothing incremental can be wrong in the
-same way as in the node. Events come in as dicts, in the order of arrival of each user (only the dropping of duplicates depends
-on it).
+same way as in the node. Events come in as dicts, in the order of arrival of each user: the dropping of duplicates depends on it,
+and so does covisitation. What an aggregate makes of events is in aggregate.py and ratio.py, candidates are in recall.py.
 """
 
-import math
-import struct
 from fractions import Fraction
 
-import where
-
-FIELD_NUMBERS = {
-    "event_id": 1, "ts_ms": 2, "user_id": 3, "item_id": 4, "creator_id": 5, "room_id": 6, "category_id": 7, "region": 8,
-    "action": 9, "value": 10, "duration_s": 11, "scene": 12, "request_id": 13, "position": 14, "propensity": 15, "text": 16,
-    "attributes": 17,
-}  # fmt: skip
-ACTIONS = (
-    "action_unspecified impression click watch like unlike comment share follow unfollow gift add_to_cart remove_from_cart"
-    " purchase refund enter_room leave_room room_start room_end item_on item_off dislike report search"
-).split()
-SCENES = "scene_unspecified live short_video mall search_page feed".split()
+from aggregate import NOTHING, SEQUENCES, Feature, Taken, age
+from event import ACTIONS, DAY_MS, FIELD_NUMBERS, SCENES, TS_MS_END, normal, order, span_ms, verdict  # noqa: F401
+from ratio import Ratio
+from recall import Recall
 
 ID_FIELDS = {"item_id", "creator_id", "room_id", "category_id", "region", "request_id", "event_id"}
 INT_FIELDS = {"action", "scene", "ts_ms", "position"}
-REMEMBERED = ("creator_id", "room_id", "category_id", "duration_s")
-
-TS_MS_END = 4102444800000
-VALUE_MAX = 1e12
-SECOND_MS, DAY_MS = 1000, 86_400_000
-RESOLUTIONS_MS = (DAY_MS, 21_600_000, 3_600_000, 600_000, 60_000, 10_000, 1_000)
-UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
-
-
-def span_ms(text):
-    """'250ms', '5m', '7d' → ms; 0 → 0."""
-    text = str(text)
-    digits = text.rstrip("mshd")
-    unit = text[len(digits) :]
-    return int(digits) * UNITS_MS[unit] if unit else int(digits)
-
-
-def resolution_ms(window_ms):
-    for r in RESOLUTIONS_MS:
-        if window_ms % r == 0 and window_ms // r >= 24:
-            return r
-    raise ValueError(f"no resolution for a window of {window_ms} ms")
-
-
-def llround(x):
-    """Half away from zero; exact, because a double's fraction is."""
-    whole = math.floor(abs(x))
-    up = abs(x) - whole >= 0.5
-    return int(math.copysign(1, x)) * (whole + up)
-
-
-def micro(value):
-    return llround(value * 1e6)
-
-
-def float32(x):
-    return struct.unpack("<f", struct.pack("<f", x))[0]
-
-
-def float32_of(numerator, denominator=1):
-    """The float32 nearest to the exact ratio, ties to even."""
-    near = float32(numerator / denominator)
-    if abs(numerator) < 1 << 53:
-        return near  # the double on the way cannot fall on a tie between two float32 that the ratio is not on
-    exact = Fraction(numerator, denominator)
-    bits = struct.unpack("<i", struct.pack("<f", near))[0]
-    around = [struct.unpack("<f", struct.pack("<i", bits + step))[0] for step in (-1, 0, 1)]
-    return min(around, key=lambda f: (abs(Fraction(f) - exact), struct.unpack("<i", struct.pack("<f", f))[0] & 1))
-
-
-def double_bits(x):
-    return struct.unpack("<Q", struct.pack("<d", x))[0]
-
-
-def float_bits(x):
-    return struct.unpack("<I", struct.pack("<f", x))[0]
-
-
-def normal(event):
-    """Every field, zeros where absent."""
-    full = dict.fromkeys(FIELD_NUMBERS, 0)
-    full.update(value=0.0, duration_s=0.0, propensity=0.0, text="", attributes={})
-    full.update(event)
-    return full
-
-
-def order(event):
-    """The total order of events: 'latest' and 'greatest' everywhere."""
-    return (
-        event["ts_ms"], event["event_id"], event["action"], event["item_id"], double_bits(event["value"]),
-        event["user_id"], event["creator_id"], event["room_id"], event["category_id"], event["region"],
-        double_bits(event["duration_s"]), event["scene"], event["request_id"], event["position"],
-        float_bits(event["propensity"]),
-    )  # fmt: skip
-
-
-def verdict(event):
-    """What becomes of a record that could be decoded (event clock: nothing is too far in the future)."""
-    if not 1 <= event["action"] < len(ACTIONS):
-        return "unknown_action"
-    if not 1 <= event["ts_ms"] < TS_MS_END:
-        return "bad_time"
-    if not abs(event["value"]) <= VALUE_MAX or not abs(event["duration_s"]) <= VALUE_MAX:
-        return "bad_value"
-    return "applied"
+REMEMBERED = {("item_id",): ("creator_id", "room_id", "category_id", "duration_s"), ("room_id",): ("creator_id",)}
+ALL = "*"  # the entity that every event belongs to
 
 
 class Entity:
     def __init__(self, name, settings):
         self.name = name
-        self.key = tuple(settings["key"])
+        self.key = tuple(sorted(settings["key"], key=lambda field: field != "user_id"))
+        self.parent = settings.get("parent")
         self.retention_ms = span_ms(settings.get("retention", "30d"))
+        self.remembers = REMEMBERED.get(self.key, ())
 
     def holds(self, ts_ms, time_ms):
         return self.retention_ms == 0 or time_ms - ts_ms < self.retention_ms
 
 
-class Feature:
-    def __init__(self, name, settings, entity):
-        self.name = name
-        self.entity = settings["entity"]
-        self.holds = entity.holds
-        self.aggregate = settings["aggregate"]
-        self.match = settings.get("match")
-        self.source = settings.get("of")
-        self.limit = settings.get("limit")
-        self.fields = settings.get("fields", [])
-        self.windows = list(settings.get("windows", []))
-        self.emit = settings.get("emit", ["value"])
-        self.actions = {ACTIONS.index(action.lower()) for action in settings.get("actions", [])}
-        self.condition = where.parse(settings["where"], ACTIONS, SCENES) if "where" in settings else None
-
-    def takes(self, event):
-        return (not self.actions or event["action"] in self.actions) and (not self.condition or bool(self.condition(event)))
-
-    def weight(self, event):
-        return 1 if self.aggregate == "count" else micro(event[self.source])
-
-    def columns(self, window=None):
-        windows = [window] if window else self.windows
-        values = [Column(self, w, "value") for w in windows] if "value" in self.emit else []
-        values += [Column(self, w, "n") for w in windows] if "n" in self.emit else []
-        return tuple(values + ([Column(self, None, "age")] if "age" in self.emit else []))
-
-
-class Column:
-    """One column of a matrix."""
-
-    def __init__(self, feature, window, kind):
-        self.feature, self.kind = feature, kind
-        self.name = f"{feature.name}.{window}" + (".n" if kind == "n" else "") if window else f"{feature.name}.{kind}"
-        if window:
-            self.resolution_ms = resolution_ms(span_ms(window))
-            self.panes = span_ms(window) // self.resolution_ms
-
-    def value(self, taken, time_ms):
-        """From all (ts_ms, weight) that the entity took, whatever their age."""
-        if self.kind == "age":
-            newest = max((ts for ts, _ in taken if self.feature.holds(ts, time_ms)), default=None)
-            return -1.0 if newest is None else float32_of(max(time_ms - newest, 0), 1000)
-        if not taken:
-            return 0.0
-        head = time_ms // self.resolution_ms
-        inside = [weight for ts, weight in taken if head - self.panes < ts // self.resolution_ms <= head]
-        if self.kind == "n" or self.feature.aggregate == "count":
-            return float32_of(len(inside))
-        total = max(min(sum(inside), (1 << 63) - 1), -(1 << 63))
-        return float32_of(total, 1_000_000)
-
-
 class State:
-    """All that one entity took: the latest time, per feature what it took, and what is remembered of it."""
+    """All that one entity took: the first and latest time, per feature what it took, and what is remembered of it."""
 
-    __slots__ = ("newest_ms", "taken", "remembered")
+    __slots__ = ("first_ms", "newest_ms", "taken", "remembered")
 
     def __init__(self):
-        self.newest_ms, self.taken, self.remembered = 0, {}, {}
+        self.first_ms, self.newest_ms, self.taken, self.remembered = None, 0, {}, {}
 
 
 class Dedupe:
@@ -215,7 +71,7 @@ class Reply:
         self.user_columns, self.user_values, self.user_present = [], [], False
         self.item_columns, self.item_values, self.item_present = [], [], []
         self.item_fields = {}
-        self.sequences = {}  # (name, key of a match or 0) → (rows, {field: values}); without the empty ones
+        self.sequences = {}  # (name, key, 0 for the user's own) → (rows, {field: values}); without the empty ones
 
 
 class Oracle:
@@ -230,15 +86,35 @@ class Oracle:
             for name, settings in configuration["features"].items()
         }
         self.sets = configuration.get("feature_sets", {})
+        self.entities[ALL] = Entity(ALL, {"key": [], "retention": 0})
         self.states = {name: {} for name in self.entities}
         self.users = {}
         self.outcomes = {}
         self.stream_time_ms = 0
         self.records = 0
         self.cache, self.plans = {}, {}
-        self.of_entity = {
-            name: [f for f in self.features.values() if f.entity == name and not f.match] for name in self.entities
-        }
+        self.of_entity = {name: [f for f in self.features.values() if f.entity == name and f.is_kept] for name in self.entities}
+        self.keep_for_priors()
+        self.item_entity = self.entity_of("item_id")
+        self.user_entity = self.entity_of("user_id")
+        self.room_entity = self.entity_of("room_id")
+        self.recall = Recall(self, configuration.get("lists", {}))
+
+    def entity_of(self, field):
+        return next((entity for entity in self.entities.values() if entity.key == (field,)), None)
+
+    def keep_for_priors(self):
+        """The measures of a ratio are kept for the entities that its prior asks, too."""
+        for feature in self.features.values():
+            for entity in self.of_prior(feature):
+                kept = self.of_entity[entity]
+                kept += [self.features[name] for name in feature.source if self.features[name] not in kept]
+
+    def of_prior(self, feature):
+        if feature.aggregate != "ratio" or not feature.prior:
+            return []
+        parent = self.entities[feature.entity].parent
+        return [parent, ALL] if feature.prior == "parent" and parent else [ALL]
 
     # ---- Applying ----
 
@@ -258,25 +134,31 @@ class Oracle:
         if outcome == "applied":
             self.cache.clear()
             self.stream_time_ms = max(self.stream_time_ms, event["ts_ms"])
+            taken_by = {}
             for entity in self.entities.values():
                 key = tuple(event[field] for field in entity.key)
                 if all(key):
-                    self.update(entity, key, event)
+                    self.update(entity, key, event, taken_by)
+            self.recall.update(event)
         return outcome
 
-    def update(self, entity, key, event):
+    def update(self, entity, key, event, taken_by):
         state = self.states[entity.name].setdefault(key, State())
-        state.newest_ms = max(state.newest_ms, event["ts_ms"])
-        if entity.key == ("item_id",):
-            for field in REMEMBERED:
-                if event[field]:
-                    at = (order(event), event[field])
-                    state.remembered[field] = max(state.remembered.get(field, at), at)
+        ts_ms = event["ts_ms"]
+        state.newest_ms = max(state.newest_ms, ts_ms)
+        state.first_ms = ts_ms if state.first_ms is None else min(state.first_ms, ts_ms)
+        for field in entity.remembers:
+            if event[field]:
+                at = (order(event), event[field])
+                state.remembered[field] = max(state.remembered.get(field, at), at)
         for feature in self.of_entity[entity.name]:
-            if not feature.takes(event):
-                continue
-            taken = state.taken.setdefault(feature.name, [])
-            taken.append((order(event), event) if feature.aggregate == "last" else (event["ts_ms"], feature.weight(event)))
+            name = feature.name
+            if name not in taken_by:  # a measure that several entities keep is judged once
+                taken_by[name] = (ts_ms, feature.weight(event)) if feature.takes(event) else None
+            if taken_by[name]:
+                if name not in state.taken:
+                    state.taken[name] = Taken()
+                state.taken[name].add(*taken_by[name])
 
     # ---- Reading ----
 
@@ -285,32 +167,67 @@ class Oracle:
         state = self.states[entity_name].get(key) if all(key) else None
         return state if state and self.entities[entity_name].holds(state.newest_ms, time_ms) else None
 
-    def row(self, entity_name, columns, key, time_ms):
+    def taken(self, feature, entity_name, key, time_ms):
+        state = self.state(entity_name, key, time_ms)
+        return state.taken.get(feature.name, NOTHING) if state else NOTHING
+
+    def row(self, entity_name, columns, key, time_ms, parent_key=None):
         """The values of an entity's columns; `columns` are those of column()."""
-        cached = (entity_name, columns, key, time_ms)
+        cached = (entity_name, columns, key, parent_key, time_ms)
         values = self.cache.get(cached)
         if values is None:
             state = self.state(entity_name, key, time_ms)
-            taken = state.taken if state else {}
-            values = [column.value(taken.get(column.feature.name, ()), time_ms) for column in columns]
+            taken, values = state.taken if state else {}, []
+            for column in columns:
+                if column.feature.aggregate == "ratio":
+                    values.append(self.ratio_value(column, key, parent_key, time_ms))
+                else:
+                    values.append(column.value(taken.get(column.feature.name, NOTHING), time_ms))
             self.cache[cached] = values
         return values
 
-    def records_of(self, feature, key, time_ms):
-        """The events of a `last`, newest first."""
-        state = self.state(feature.entity, key, time_ms)
-        taken = state.taken.get(feature.name, []) if state else []
-        newest_first = [event for _, event in sorted(taken, key=lambda at: at[0], reverse=True)[: feature.limit]]
-        return [event for event in newest_first if self.entities[feature.entity].holds(event["ts_ms"], time_ms)]
+    def ratio_value(self, column, key, parent_key, time_ms):
+        feature = column.feature
+        entity = self.entities[feature.entity]
+        operands = [self.features[name] for name in feature.source]
+        if column.kind == "age":
+            newest = [self.taken(operand, feature.entity, key, time_ms).newest_ms() for operand in operands]
+            return age(max((ts for ts in newest if ts is not None), default=None), feature.holds, time_ms)
+        measured = []
+        for entity_name, key in ((feature.entity, key), (entity.parent, parent_key), (ALL, ())):
+            measured.append([self.measure(operand, column, entity_name, key, time_ms) for operand in operands])
+        return getattr(Ratio(feature, *measured), column.kind)()
+
+    def measure(self, operand, column, entity_name, key, time_ms):
+        """An operand's exact value in the window of the column."""
+        if entity_name is None or key is None:
+            return Fraction(0)
+        taken, span = self.taken(operand, entity_name, key, time_ms), column.window.span(time_ms)
+        return Fraction(taken.count(span)) if operand.aggregate == "count" else Fraction(taken.sum(span), 1_000_000)
 
     def remembered(self, item_id, field, time_ms):
-        for entity in self.entities.values():
-            if entity.key == ("item_id",):
-                state = self.states[entity.name].get((item_id,))
-                if state and field in state.remembered:
-                    at, value = state.remembered[field]
-                    return value if entity.holds(at[0], time_ms) else 0
+        return self.remembered_of(self.item_entity, (item_id,), field, time_ms)
+
+    def remembered_of(self, entity, key, field, time_ms):
+        state = self.states[entity.name].get(key) if entity else None
+        if state and field in state.remembered:
+            at, value = state.remembered[field]
+            return value if entity.holds(at[0], time_ms) else 0
         return 0
+
+    def parent_key(self, entity, key, ids, time_ms):
+        """The key of the parent: by what the key itself has, then by what an item (or its request) or room remembers."""
+        if not entity.parent:
+            return None
+        named = dict(zip(entity.key, key))
+        for field in self.entities[entity.parent].key:
+            if field in named:
+                continue
+            if entity is self.item_entity:
+                named[field] = ids.get(field, 0)
+            else:
+                named[field] = self.remembered_of(entity, key, field, time_ms)
+        return tuple(named[field] for field in self.entities[entity.parent].key)
 
     def selected(self, feature_set, names):
         """[(feature, columns)] and item fields, in the order of the reply."""
@@ -319,7 +236,7 @@ class Oracle:
             for part in ("user", "item", "cross"):
                 listed += self.sets[feature_set].get(part, [])
         listed += names
-        listed = tuple(listed or self.features)
+        listed = tuple(listed or [name for name, feature in self.features.items() if feature.is_read])
         if listed in self.plans:
             return self.plans[listed]
         features, fields = [], []
@@ -329,7 +246,7 @@ class Oracle:
                 continue
             feature_name, _, window = name.partition(".")
             feature = self.features[feature_name]
-            features.append((feature, feature.columns(window or None) if feature.aggregate != "last" else ()))
+            features.append((feature, feature.columns(window or None)))
         self.plans[listed] = features, fields
         return features, fields
 
@@ -338,19 +255,22 @@ class Oracle:
         reply = Reply()
         features, fields = self.selected(feature_set, list(names))
         user_key = (user_id,)
-        user_entity = next((e for e in self.entities.values() if e.key == ("user_id",)), None)
-        reply.user_present = bool(user_entity and self.state(user_entity.name, user_key, time_ms))
+        reply.user_present = bool(self.user_entity and self.state(self.user_entity.name, user_key, time_ms))
         items = [self.item_ids_of(item_id, user_id, room_id, time_ms) for item_id in item_ids]
         of_items = []
         for feature, columns in features:
-            if feature.aggregate == "last":
-                self.read_sequence(reply, feature, user_key, items, time_ms)
-            elif self.entities[feature.entity].key == ("user_id",):
+            entity = self.entities[feature.entity]
+            if feature.aggregate in SEQUENCES:
+                self.read_sequence(reply, feature, entity, user_key, items, time_ms)
+            elif feature.is_of_user:
                 reply.user_columns += [column.name for column in columns]
-                reply.user_values += self.row(feature.entity, columns, user_key, time_ms)
+                parent_key = self.parent_key(entity, user_key, {}, time_ms)
+                reply.user_values += self.row(feature.entity, columns, user_key, time_ms, parent_key)
             else:
                 reply.item_columns += [column.name for column in columns]
-                of_items.append((self.entities[feature.entity], columns))
+                if of_items and of_items[-1][0] is entity:
+                    columns = of_items.pop()[1] + columns
+                of_items.append((entity, columns))
         self.read_rows(reply, items, of_items, time_ms)
         for name in fields:
             field = name.partition(".")[2]
@@ -367,16 +287,45 @@ class Oracle:
         return named
 
     def read_rows(self, reply, items, of_items, time_ms):
-        item_entity = next((e for e in self.entities.values() if e.key == ("item_id",)), None)
+        item = self.item_entity
+        asks_parent = [any(column.feature.prior == "parent" for column in columns) for _, columns in of_items]
         for ids in items:
-            reply.item_present.append(bool(item_entity and self.state(item_entity.name, (ids["item_id"],), time_ms)))
-            for entity, columns in of_items:
-                reply.item_values += self.row(entity.name, columns, tuple(ids.get(field, 0) for field in entity.key), time_ms)
+            reply.item_present.append(bool(item and self.state(item.name, (ids["item_id"],), time_ms)))
+            for (entity, columns), asks in zip(of_items, asks_parent):
+                key = self.key_of(entity, ids)
+                parent_key = self.parent_key(entity, key, ids, time_ms) if asks else None
+                reply.item_values += self.row(entity.name, columns, key, time_ms, parent_key)
 
-    def read_sequence(self, reply, feature, user_key, items, time_ms):
-        if not feature.match:
-            self.put_sequence(reply, feature, feature.fields, 0, [], self.records_of(feature, user_key, time_ms))
-            return
+    @staticmethod
+    def key_of(entity, ids):
+        return tuple([ids.get(field, 0) for field in entity.key])
+
+    def read_sequence(self, reply, feature, entity, user_key, items, time_ms):
+        if feature.match:
+            self.read_matches(reply, feature, user_key, items, time_ms)
+        elif feature.is_of_user:
+            self.put_sequence(reply, feature, 0, [], self.fields_of(feature, user_key, time_ms))
+        else:
+            rows = {}
+            for row, ids in enumerate(items):
+                rows.setdefault(self.key_of(entity, ids), []).append(row)
+            for key, served in rows.items():
+                named = key[1] if len(key) > 1 and entity.key[0] == "user_id" else key[0]
+                self.put_sequence(reply, feature, named, served, self.fields_of(feature, key, time_ms))
+
+    def fields_of(self, feature, key, time_ms):
+        if not self.state(feature.entity, key, time_ms):
+            return {}
+        taken = self.taken(feature, feature.entity, key, time_ms)
+        if feature.aggregate == "series":
+            return feature.series(taken, time_ms)
+        records = feature.records(taken, time_ms)
+        return {field: [event[field] for event in records] for field in feature.fields} if records else {}
+
+    def records_of(self, feature, key, time_ms):
+        return feature.records(self.taken(feature, feature.entity, key, time_ms), time_ms)
+
+    def read_matches(self, reply, feature, user_key, items, time_ms):
         source = self.features[feature.source]
         records = self.records_of(source, user_key, time_ms)
         rows = {}
@@ -385,9 +334,10 @@ class Oracle:
                 rows.setdefault(ids[feature.match], []).append(row)
         for key, served in rows.items():
             matching = [event for event in records if event[feature.match] == key][: feature.limit]
-            self.put_sequence(reply, feature, source.fields, key, served, matching)
+            fields = {field: [event[field] for event in matching] for field in source.fields} if matching else {}
+            self.put_sequence(reply, feature, key, served, fields)
 
     @staticmethod
-    def put_sequence(reply, feature, fields, key, rows, records):
-        if records:
-            reply.sequences[feature.name, key] = (rows, {field: [event[field] for event in records] for field in fields})
+    def put_sequence(reply, feature, key, rows, fields):
+        if fields:
+            reply.sequences[feature.name, key] = (rows, fields)

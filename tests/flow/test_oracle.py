@@ -5,7 +5,10 @@ import math
 import pytest
 import yaml
 
+import aggregate
+import number
 import oracle
+import where
 
 CATALOGUE = yaml.safe_load(
     """
@@ -48,7 +51,7 @@ def item(made, column, time_ms, item_id=1, **ask):
     [(1e-6, 1), (0.5e-6, 1), (-0.5e-6, -1), (0.4999e-6, 0), (2.5e-6, 3), (1e12, 10**18), (-3.0, -3_000_000), (0.1, 100_000)],
 )
 def test_micro_units_round_half_away_from_zero(value, rounded):
-    assert oracle.micro(value) == rounded
+    assert number.micro(value) == rounded
 
 
 @pytest.mark.parametrize(
@@ -66,14 +69,14 @@ def test_micro_units_round_half_away_from_zero(value, rounded):
     ],
 )
 def test_the_resolution_is_the_largest_that_divides_into_24(window, resolution):
-    assert oracle.resolution_ms(oracle.span_ms(window)) == oracle.span_ms(resolution)
+    assert aggregate.resolution_ms(oracle.span_ms(window)) == oracle.span_ms(resolution)
 
 
 def test_a_ratio_of_large_integers_is_the_nearest_float32():
-    assert oracle.float32_of(2**24 + 1) == 2.0**24
-    assert oracle.float32_of(2**24 + 3) == 2.0**24 + 4
-    assert oracle.float32_of(1, 10) == oracle.float32(0.1)
-    assert oracle.float32_of((2**60 + 2**36) * 1000 + 1, 1000) == 2.0**60 + 2**37  # just above a tie that a double can't see
+    assert number.float32_of(2**24 + 1) == 2.0**24
+    assert number.float32_of(2**24 + 3) == 2.0**24 + 4
+    assert number.float32_of(1, 10) == number.float32(0.1)
+    assert number.float32_of((2**60 + 2**36) * 1000 + 1, 1000) == 2.0**60 + 2**37  # just above a tie that a double can't see
 
 
 def test_the_part_filled_pane_counts_and_the_oldest_goes_whole():
@@ -91,7 +94,7 @@ def test_where_and_actions_both_filter():
         {"item_id": 1, "ts_ms": T0, "value": 9.0, "action": LIKE},
     )  # fmt: skip
     assert item(made, "watches.1h", T0) == 1
-    assert item(made, "seconds.1h", T0) == oracle.float32(5.999)
+    assert item(made, "seconds.1h", T0) == number.float32(5.999)
     assert item(made, "seconds.1h.n", T0) == 2
 
 
@@ -196,6 +199,11 @@ def test_what_is_invalid_is_not_applied():
         ("value < 3", False),
         ("value / duration_s > 0.4 and value/duration_s < 0.6", True),
         ("value / position > 0", False),
+        ("not value / position > 0", False),
+        ("value / position > 0 or value = 5", False),
+        ("value = 5 or value / position > 0", True),
+        ("value = 4 and value / position > 0 or value = 5", True),
+        ("not attributes.none = 1", True),
         ("not value = 5", False),
         ("scene == live or value > 100", True),
         ("action in (like, WATCH)", True),
@@ -211,4 +219,4 @@ def test_what_is_invalid_is_not_applied():
 def test_where(text, wanted):
     event = oracle.normal({"value": 5.0, "duration_s": 10.0, "scene": 1, "action": WATCH, "item_id": 7})
     event["attributes"] = {"price": "9.5", "brand": "acme"}
-    assert bool(oracle.where.parse(text, oracle.ACTIONS, oracle.SCENES)(event)) is wanted
+    assert bool(where.parse(text, oracle.ACTIONS, oracle.SCENES)(event)) is wanted

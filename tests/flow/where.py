@@ -1,7 +1,8 @@
 """`where` of a feature, evaluated in Python: for the oracle alone, written from the Contract and not from the C code.
 
-Numbers are doubles. A division by zero makes a NaN, and every comparison with a NaN is false. Enum fields compare with names,
-in any case; an attribute compares with a quoted text as text, and with a number as the number that it spells (else NaN).
+Numbers are doubles. A division by zero or a NaN that is reached makes the whole condition false. Enum fields compare with names, in
+any case; an attribute compares with a quoted text as text, and with a number as the number that it spells; where it is absent or
+spells none, its comparison is false.
 """
 
 import math
@@ -60,8 +61,21 @@ def compare(sign, a, b):
     return not (math.isnan(a) or math.isnan(b)) and COMPARE[sign](a, b)
 
 
+class Undefined(Exception):
+    """A division by zero, or a NaN that numbers of the event gave."""
+
+
 def divide(a, b):
-    return a / b if b != 0 else math.nan
+    if b == 0:
+        raise Undefined
+    return a / b
+
+
+def calculate(work, a, b):
+    result = work(a, b)
+    if math.isnan(result) and not math.isnan(a) and not math.isnan(b):
+        raise Undefined
+    return result
 
 
 class Parser:
@@ -144,7 +158,7 @@ class Parser:
     @staticmethod
     def arithmetic(sign, left, right):
         work = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": divide}[sign]
-        return lambda event: work(number_of(left(event)), number_of(right(event)))
+        return lambda event: calculate(work, number_of(left(event)), number_of(right(event)))
 
     def factor(self):
         if self.take("-"):
@@ -179,4 +193,12 @@ class Parser:
 
 def parse(text, action_names, scene_names):
     """A function of an event that says whether it matches."""
-    return Parser(text, action_names, scene_names).whole()
+    rule = Parser(text, action_names, scene_names).whole()
+
+    def matches(event):
+        try:
+            return bool(rule(event))
+        except Undefined:
+            return False
+
+    return matches

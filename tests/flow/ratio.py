@@ -1,0 +1,50 @@
+"""The aggregate `ratio`: num / den of one entity, drawn to a prior; by exact fractions."""
+
+import math
+from fractions import Fraction
+
+from number import float32_of, within
+
+DOUBLE_ERROR = 1e-14  # of what is added up on the way, in double
+
+
+def over(numerator, denominator, otherwise):
+    return numerator / denominator if denominator else otherwise
+
+
+class Ratio:
+    """`own`, `parent` and `all`: (num, den); the latter two (0, 0) where there is none."""
+
+    def __init__(self, feature, own, parent, all):
+        self.num, self.den = own
+        mean = over(*all, Fraction(0))
+        self.strength = Fraction(feature.strength) if feature.prior else Fraction(0)
+        match feature.prior:
+            case "global":
+                self.prior = mean
+            case "parent":
+                self.prior = over(parent[0] + self.strength * mean, parent[1] + self.strength, mean)
+            case _:
+                self.prior = Fraction(0)
+
+    def value(self):
+        total = self.den + self.strength
+        exact = over(self.num + self.strength * self.prior, total, self.prior)
+        sums = abs(self.num) + abs(self.strength * self.prior) + abs(exact) * (abs(self.den) + self.strength)
+        return within(float(exact), float(over(sums, abs(total), abs(exact))) * DOUBLE_ERROR)
+
+    def n(self):
+        return float32_of(self.den.numerator, self.den.denominator)
+
+    def sd(self):
+        q = min(max(self.prior, 0), 1)
+        a = max(min(self.num, self.den), 0) + self.strength * q
+        b = max(self.den - self.num, 0) + self.strength * (1 - q)
+        error = Fraction(DOUBLE_ERROR) * (abs(self.num) + abs(self.den) + self.strength) if a and b else Fraction(0)
+        exact = beta_sd(a, b)
+        around = [beta_sd(max(a + i * error, 0), max(b + j * error, 0)) for i in (-1, 1) for j in (-1, 1)]
+        return within(exact, max(abs(other - exact) for other in around))
+
+
+def beta_sd(a, b):
+    return math.sqrt(a * b / ((a + b) ** 2 * (a + b + 1))) if a + b else 0.0
