@@ -36,9 +36,11 @@ static bool parse_aggregate(struct agg_parse *parse)
     int count = 0;
 
     for (int i = 0; i < AGG_AGGREGATES; i++) {
-        if (!agg__types[i] || agg__types[i]->is_hidden)
-            continue;
+        if (!agg__types[i] || agg__types[i]->is_hidden || i == AGG_MATCH)
+            continue; /* a match is a `last` that says what to match */
         if (at && at->kind == FR_YAML_SCALAR && fr_text_equal_nocase(at->text, agg__types[i]->name)) {
+            if (i == AGG_LAST && fr_yaml_get(parse->map, "match"))
+                i = AGG_MATCH;
             parse->feature->aggregate = (enum agg_aggregate)i;
             parse->feature->type = agg__types[i];
             return true;

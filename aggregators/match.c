@@ -1,5 +1,5 @@
 /*
- * `match`: of a user's sequence the records whose event had the same category (creator, room, item) as the candidate's remembered one: hard
+ * `last` with `match`: of a user's sequence the records whose event had the same category (creator, room, item) as the candidate's remembered one: hard
  * search in a long history (ALGORITHMS.md 15). It keeps nothing; candidates that remember the same share a sequence, and one
  * pass over the source serves them all.
  */
@@ -172,12 +172,12 @@ static bool link_match(struct agg_parse *parse)
 
 static void define_match(const struct agg_feature *feature, struct fr_buffer *text)
 {
-    fr_buffer_append_format(text, "; of %s; match %s", feature->source->name, proto_field_name(feature->matched->key[0]));
+    fr_buffer_append_format(text, "; search of %s by %s", feature->source->name, proto_field_name(feature->matched->key[0]));
 }
 
 static const char *const keys[] = {"of", "match", "limit", NULL};
 
-const struct agg_type agg_type__match = {.name = "match",
+const struct agg_type agg_type__match = {.name = "last",
                                          .keys = keys,
                                          .emits = 1 << AGG_OUTPUT_VALUE,
                                          .parse = parse_match,
