@@ -251,10 +251,10 @@ bool cli_bench__flat(struct cli_bench *bench, struct cli_bench_report *report, s
     report->ours_name = "the last day";
     report->peer_count = 1;
     snprintf(report->peers[0].name, sizeof report->peers[0].name, "first_day");
-    cli_progress__init(&progress);
+    cli_progress__init(&progress, "events");
     is_good = run_week(bench, &curves, &progress, err);
     cli_progress__fini(&progress);
-    cli_progress__init(&progress);
+    cli_progress__init(&progress, "events");
     is_good = is_good && run_sizes(bench, &curves, &progress, err);
     cli_progress__fini(&progress);
     if (!is_good)

@@ -51,7 +51,7 @@ static bool run_pair(const struct cli_bench *bench, const struct cli_bench_node 
     struct cli_progress progress;
     bool is_good;
 
-    cli_progress__init(&progress);
+    cli_progress__init(&progress, "events");
     is_good = cli_bench_child__node(node, &progress, &runs->ours, err);
     cli_progress__fini(&progress);
     if (!is_good || !is_whole("the node", &runs->ours, node->events, err))

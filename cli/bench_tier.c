@@ -33,7 +33,7 @@ static bool run_one(struct cli_bench_node *node, const char *what, const char *m
     bool is_good;
 
     node->memory = memory;
-    cli_progress__init(&progress);
+    cli_progress__init(&progress, "events");
     is_good = cli_bench_child__node(node, &progress, run, err);
     cli_progress__fini(&progress);
     if (!is_good)

@@ -68,7 +68,7 @@ static bool produce(const char *brokers, const char *topic, const struct bench_w
     struct cli_progress progress;
     bool is_good = workload ? true : fr_fail(err, FR_EXHAUSTED, "out of memory");
 
-    cli_progress__init(&progress);
+    cli_progress__init(&progress, "events");
     is_good = is_good && ingest_producer_open(&producing, &producer, err) &&
               ingest_producer_topic(producer, topic, BENCH_PARTITIONS, err) &&
               send_all(producer, topic, workload, options->events, &progress, err);
