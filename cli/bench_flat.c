@@ -20,7 +20,7 @@ enum {
     ENTITY_BYTES = 1024, /* a light one at most, with what an epoch of it takes */
     ENTITIES_LEAST = 10000,
     ENTITIES_MOST = 10000000,
-    ENTITIES_EPOCH = 500000,
+    ENTITIES_PIECE = 500000,
 };
 
 static const uint64_t feed_memory = UINT64_C(64) << 30; /* never the limit here */
@@ -28,6 +28,11 @@ static const uint64_t feed_memory = UINT64_C(64) << 30; /* never the limit here 
 struct curves {
     struct cli_bench_curve time, entities;
     uint64_t bytes_per_entity[BENCH_POINTS_MAX];
+};
+
+struct course { /* of a curve, for the progress bar */
+    struct cli_progress *progress;
+    uint64_t done, total; /* events */
 };
 
 static bool open_feed(const struct cli_bench *bench, enum bench_catalogue catalogue, char *path, size_t capacity,
@@ -89,20 +94,34 @@ static bool run_week(const struct cli_bench *bench, struct curves *curves, struc
 
 /* ---- By the number of entities ---- */
 
+/* In pieces, between which somebody may stop it. */
 static bool feed_all(struct bench_feed *feed, const struct bench_workload_options *options, uint64_t epoch_events,
-                     struct bench_feed_cost *cost, struct fr_err *err)
+                     struct course *course, struct bench_feed_cost *cost, struct fr_err *err)
 {
     struct bench_workload *workload = bench_workload_new(options);
-    bool is_good = workload ? bench_feed_run(feed, workload, options->events, epoch_events, cost, err)
-                            : fr_fail(err, FR_EXHAUSTED, "out of memory");
+    bool is_good = workload ? true : fr_fail(err, FR_EXHAUSTED, "out of memory");
 
+    *cost = (struct bench_feed_cost){0};
+    for (uint64_t left = options->events; is_good && left > 0;) {
+        uint64_t count = left < ENTITIES_PIECE ? left : ENTITIES_PIECE;
+        struct bench_feed_cost piece;
+
+        is_good = !is_stopped(err) && bench_feed_run(feed, workload, count, epoch_events, &piece, err);
+        if (!is_good)
+            break;
+        cost->cpu_seconds += piece.cpu_seconds;
+        cost->epoch_cpu_seconds += piece.epoch_cpu_seconds;
+        left -= count;
+        course->done += count;
+        cli_progress__show(course->progress, course->done, (int64_t)course->total, course->done);
+    }
     bench_workload_free(workload);
     return is_good;
 }
 
 /* Half users, half items: each made by one event, then events that find theirs anywhere among them. */
 static bool run_entities(const struct cli_bench *bench, uint64_t entities, uint64_t events, struct curves *curves,
-                         struct fr_err *err)
+                         struct course *course, struct fr_err *err)
 {
     struct bench_workload_options options = bench_w1_options(entities / 2);
     char path[CLI_DIRECTORY_BYTES + 32];
@@ -115,13 +134,13 @@ static bool run_entities(const struct cli_bench *bench, uint64_t entities, uint6
     options.draw = BENCH_EACH;
     if (!open_feed(bench, BENCH_LIGHT, path, sizeof path, &feed, err))
         return false;
-    is_good = feed_all(feed, &options, ENTITIES_EPOCH, &cost, err);
+    is_good = feed_all(feed, &options, ENTITIES_PIECE, course, &cost, err);
     options.seed++;
     options.draw = BENCH_UNIFORM;
     options.events = events;
     options.start_ms += options.span_ms;
     options.span_ms = HOUR_MS;
-    is_good = is_good && !is_stopped(err) && feed_all(feed, &options, events / FLAT_EPOCHS, &cost, err);
+    is_good = is_good && feed_all(feed, &options, events / FLAT_EPOCHS, course, &cost, err);
     if (is_good) {
         bench_feed_look(feed, &state);
         curves->bytes_per_entity[curves->entities.count] = state.entities > 0 ? state.memory_bytes / state.entities : 0;
@@ -149,20 +168,20 @@ static uint64_t read_available_bytes(void)
 
 static bool run_sizes(const struct cli_bench *bench, struct curves *curves, struct cli_progress *progress, struct fr_err *err)
 {
-    uint64_t events = bench->events > 0 ? bench->events / 4 : ENTITIES_EPOCH;
+    uint64_t events = bench->events > 0 ? bench->events / 4 : ENTITIES_PIECE;
     uint64_t room = read_available_bytes() / FLAT_MEMORY_SHARE / ENTITY_BYTES;
     uint64_t most = bench->entities > 0 ? bench->entities : room < ENTITIES_MOST ? room : ENTITIES_MOST;
-    uint64_t done = 0, total = 0;
+    struct course course = {.progress = progress};
 
+    if (most < ENTITIES_LEAST || most > ENTITIES_MOST)
+        return fr_fail(err, FR_BAD_CONFIG, "--entities %" PRIu64 ": use %d to %d", most, ENTITIES_LEAST, ENTITIES_MOST);
     for (uint64_t size = ENTITIES_LEAST; size <= most; size *= 10)
-        total += size / 2 + events;
+        course.total += size / 2 + events;
     for (uint64_t size = ENTITIES_LEAST; size <= most; size *= 10) {
-        if (!run_entities(bench, size, events, curves, err))
+        if (!run_entities(bench, size, events, curves, &course, err))
             return false;
-        done += size / 2 + events;
-        cli_progress__show(progress, done, (int64_t)total, done);
     }
-    return curves->entities.count > 0 || fr_fail(err, FR_BAD_CONFIG, "--entities: use %d or more", ENTITIES_LEAST);
+    return true;
 }
 
 /* ---- Telling ---- */
