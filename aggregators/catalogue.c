@@ -93,9 +93,9 @@ static void layout_feature(struct agg_feature *feature)
         entity->sequences[entity->sequence_count++] = feature;
         return;
     }
-    feature->word = entity->row_words;
-    feature->words = feature->aggregate == AGG_SUM ? 2 : 1;
-    entity->row_words += feature->words;
+    feature->measure = feature->aggregate == AGG_COUNT ? AGG_MEASURE_COUNT
+                       : feature->aggregate == AGG_SUM ? AGG_MEASURE_SUM
+                                                       : AGG_MEASURE_GREATEST;
     entity->counters[entity->counter_count++] = feature;
     for (int i = 0; i < feature->window_count; i++) {
         const struct agg_window *window = &feature->windows[i];
@@ -117,7 +117,6 @@ static bool layout(struct agg_catalogue *catalogue)
     for (int i = 0; i < catalogue->entity_count; i++) {
         struct agg_entity *entity = catalogue->entities[i];
 
-        entity->row_words = 1;
         entity->kind = (uint8_t)(i + 1);
         catalogue->kinds[i + 1] = entity;
         entity->counters = fr_arena_take_zeroed(catalogue->arena, features + 1, sizeof(struct agg_feature *));
@@ -129,6 +128,10 @@ static bool layout(struct agg_catalogue *catalogue)
         layout_feature(catalogue->features[i]);
         catalogue->features[i]->slot = (uint32_t)i;
         catalogue->slots[i] = catalogue->features[i];
+    }
+    for (int i = 0; i < catalogue->entity_count; i++) {
+        if (!agg_layout__counters(catalogue->entities[i], catalogue->arena))
+            return false;
     }
     return true;
 }

@@ -6,10 +6,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-const char *const agg__aggregate_names[AGG_AGGREGATES] = {"count", "sum", "last"};
+const char *const agg__aggregate_names[AGG_AGGREGATES] = {"count", "sum", "min", "max", "last"};
 
-static const char *const aggregates_to_come[] = {"mean",     "min",   "max",   "decayed", "match",  "distinct",
-                                                 "quantile", "ratio", "gauge", "series",  "covisit"};
+static const char *const aggregates_to_come[] = {"mean",  "decayed", "match",  "distinct", "quantile",
+                                                 "ratio", "gauge",   "series", "covisit"};
 static const char *const keys_to_come[] = {"emit", "q",       "weights", "half_life", "prior", "strength", "up",
                                            "down", "timeout", "bin",     "bins",      "match", "from",     "within"};
 static const char *const keys_known[] = {"entity",  "aggregate", "actions", "scenes", "where",
@@ -65,9 +65,9 @@ static bool parse_aggregate(struct parse *parse)
     struct fr_yaml *at = fr_yaml_get(parse->map, "aggregate");
 
     if (!at)
-        return tell(parse, parse->at, "aggregate", "missing; use count, sum or last");
+        return tell(parse, parse->at, "aggregate", "missing; use count, sum, min, max or last");
     if (at->kind != FR_YAML_SCALAR)
-        return tell(parse, at, "aggregate", "should be count, sum or last");
+        return tell(parse, at, "aggregate", "should be count, sum, min, max or last");
     for (int i = 0; i < AGG_AGGREGATES; i++) {
         if (fr_text_equal_nocase(at->text, agg__aggregate_names[i])) {
             parse->feature->aggregate = (enum agg_aggregate)i;
@@ -77,7 +77,7 @@ static bool parse_aggregate(struct parse *parse)
     for (int i = 0; i < COUNT_OF(aggregates_to_come); i++) {
         if (fr_text_equal_nocase(at->text, aggregates_to_come[i]))
             return fr_diagnostics_add(parse->diagnostics, at,
-                                      "features.%s.aggregate: '%s' is not in this version; it has count, sum, last",
+                                      "features.%s.aggregate: '%s' is not in this version; it has count, sum, min, max, last",
                                       parse->feature->name, aggregates_to_come[i]);
     }
     return tell_nearest(parse, at, "aggregate", agg__aggregate_names, AGG_AGGREGATES);
@@ -189,6 +189,11 @@ static bool parse_windows(struct parse *parse)
     return ok && name_columns(parse);
 }
 
+static bool is_of_number(const struct agg_feature *feature)
+{
+    return feature->aggregate == AGG_SUM || feature->aggregate == AGG_MIN || feature->aggregate == AGG_MAX;
+}
+
 static bool parse_of(struct parse *parse)
 {
     struct fr_yaml *at = fr_yaml_get(parse->map, "of");
@@ -199,7 +204,7 @@ static bool parse_of(struct parse *parse)
     parse->feature->of = at->kind == FR_YAML_SCALAR ? proto_field_number(at->text) : 0;
     if (parse->feature->of == PROTO_FIELD_VALUE || parse->feature->of == PROTO_FIELD_DURATION_S)
         return true;
-    return tell(parse, at, "of", "a sum is of value or duration_s");
+    return tell(parse, at, "of", "a sum, min or max is of value or duration_s");
 }
 
 static bool parse_field(struct parse *parse, struct fr_yaml *at)
@@ -284,7 +289,7 @@ static bool define(struct parse *parse)
         fr_buffer_append_format(&text, " %s", proto_field_name(feature->entity->key[i]));
     fr_buffer_append_format(&text, " in %s; actions %" PRIx32 "; scenes %" PRIx32, feature->entity->name, feature->actions,
                             feature->scenes);
-    if (feature->aggregate == AGG_SUM)
+    if (is_of_number(feature))
         fr_buffer_append_format(&text, "; of %s", proto_field_name(feature->of));
     for (int i = 0; i < feature->field_count; i++)
         fr_buffer_append_format(&text, "%s %s", i == 0 ? "; fields" : "", feature->field_names[i]);
@@ -317,7 +322,7 @@ static bool parse_settings(struct parse *parse)
         ok = parse_sequence(parse) && ok;
     else
         ok = parse_windows(parse) && ok;
-    if (feature->aggregate == AGG_SUM)
+    if (is_of_number(feature))
         ok = parse_of(parse) && ok;
     snprintf(where, sizeof where, "features.%s", feature->name);
     fr_yaml_finish(parse->map, where, keys_known, COUNT_OF(keys_known), parse->diagnostics);

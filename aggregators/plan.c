@@ -252,6 +252,16 @@ static void add_sequence(struct agg_plan *plan, struct agg_step *step, const str
     plan->sequence_count++;
 }
 
+static struct agg_column column_of(const struct agg_feature *feature, const struct agg_window *window, int column)
+{
+    return (struct agg_column){.feature = feature,
+                               .window = window,
+                               .column = column,
+                               .span = window->span,
+                               .total_at = window->total_at,
+                               .measure = feature->measure};
+}
+
 static void add_columns(struct compile *compile)
 {
     struct agg_plan *plan = compile->plan;
@@ -269,7 +279,7 @@ static void add_columns(struct compile *compile)
             continue;
         }
         step->columns[step->column_count++] =
-            (struct agg_column){.feature = feature, .window = &feature->windows[choices[i].window], .column = *column};
+            column_of(choices[i].feature, &choices[i].feature->windows[choices[i].window], *column);
         names[(*column)++] = feature->columns[choices[i].window];
     }
 }

@@ -14,6 +14,7 @@ struct reading {
     const struct agg_request *request;
     struct fr_arena *arena;
     struct agg_reply *reply;
+    struct agg_moment moment; /* T */
     struct agg_remembered *remembered; /* of each row */
     struct fr_err *err;
 };
@@ -59,11 +60,14 @@ static bool read_parts(struct reading *reading, const struct agg_step *step, con
 {
     int64_t time_ms = reading->request->time_ms;
     bool is_present = agg_rows__is_present(rows, step->entity, time_ms);
+    struct agg_view view;
 
     if (target->is_present)
         *target->is_present = is_present;
-    for (int i = 0; i < step->column_count && is_present; i++)
-        target->values[step->columns[i].column] = agg_values__column(reading->agg, rows, &step->columns[i], time_ms);
+    if (is_present && step->column_count > 0) {
+        agg_view__init(&view, rows, step->entity, &reading->moment);
+        agg_values__columns(reading->agg, &view, step->columns, step->column_count, target->values);
+    }
     for (int i = 0; i < AGG_ATTRIBUTES && target->remembered; i++)
         target->remembered->bits[i] = agg_attributes__read(rows, step->entity, i, time_ms);
     return read_sequences(reading, step, rings, target);
@@ -164,6 +168,19 @@ static bool name_rows(struct reading *reading, const struct agg_step *step, cons
     return true;
 }
 
+/* Fetches what keys further on will need, in stages: each looks at what the one before brought. */
+static void prefetch(struct store *store, const struct agg_step *step, const struct agg_keyring *ring, int index)
+{
+    int slot = index + 3 * PREFETCH_AHEAD, entry = index + 2 * PREFETCH_AHEAD, part = index + PREFETCH_AHEAD;
+
+    if (slot < ring->count)
+        store_prefetch(store, ring->hashes[slot]);
+    if (entry >= 0 && entry < ring->count)
+        store_prefetch_entry(store, ring->hashes[entry]);
+    if (part >= 0 && part < ring->count)
+        store_prefetch_part(store, ring->hashes[part], STORE_PART_ROWS, step->entity->head_lines);
+}
+
 /* One kind of entity for all rows. */
 static bool read_step(struct reading *reading, const struct agg_step *step, bool is_item)
 {
@@ -173,8 +190,8 @@ static bool read_step(struct reading *reading, const struct agg_step *step, bool
     if (!agg_keyring__collect(reading->agg, step->entity, reading->request, is_item ? NULL : reading->remembered,
                               reading->arena, &ring))
         return fail_exhausted(reading->err);
-    for (int i = 0; i < ring.count && i < PREFETCH_AHEAD; i++)
-        store_prefetch(reading->agg->store, ring.hashes[i]);
+    for (int i = -3 * PREFETCH_AHEAD; i < 0; i++)
+        prefetch(reading->agg->store, step, &ring, i);
     for (int i = 0; i < ring.count; i++) {
         int row = ring.first[i];
         struct target target = {.values = reading->reply->item_values + (size_t)row * width,
@@ -183,8 +200,7 @@ static bool read_step(struct reading *reading, const struct agg_step *step, bool
                                 .sequences = next_sequences(reading, step),
                                 .key = ring.keys[i].ids[step->entity->has_user && step->entity->key_count > 1]};
 
-        if (i + PREFETCH_AHEAD < ring.count)
-            store_prefetch(reading->agg->store, ring.hashes[i + PREFETCH_AHEAD]);
+        prefetch(reading->agg->store, step, &ring, i);
         if (!read_entity(reading, step, &ring.keys[i], ring.hashes[i], &target) ||
             !name_rows(reading, step, &ring, i, target.sequences))
             return false;
@@ -269,6 +285,8 @@ bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_req
               struct agg_reply *reply, struct fr_err *err)
 {
     struct reading reading = {.agg = agg, .plan = plan, .request = request, .arena = arena, .reply = reply, .err = err};
+
+    reading.moment = agg_window__moment(request->time_ms);
 
     return reply_init(&reading) && read_user(&reading) && read_rows(&reading) && read_item_fields(&reading);
 }

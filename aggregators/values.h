@@ -4,7 +4,9 @@
 
 #include "keyring.h"
 
-float agg_values__column(const struct agg *agg, const struct agg_rows *rows, const struct agg_column *column, int64_t time_ms);
+/* Of one entity, each to its place in `values`. */
+void agg_values__columns(const struct agg *agg, const struct agg_view *view, const struct agg_column *columns, int count,
+                         float *values);
 /* The float nearest to micro / 10^6. */
 float agg_values__of_micro(int64_t micro);
 

@@ -45,9 +45,10 @@ static void mistakes_name_their_place_and_the_mend(void **state)
          "f.yaml:7:18: features.odd.entity: unknown name 'itme'; did you mean "
          "'item'?"},
         {ODD("{ aggregate: count, windows: [1h] }"), "f.yaml:7:3: features.odd.entity: missing"},
-        {ODD("{ entity: item, windows: [1h] }"), "f.yaml:7:3: features.odd.aggregate: missing; use count, sum or last"},
+        {ODD("{ entity: item, windows: [1h] }"),
+         "f.yaml:7:3: features.odd.aggregate: missing; use count, sum, min, max or last"},
         {ODD("{ entity: item, aggregate: distinct, of: user_id, windows: [1h] }"),
-         "f.yaml:7:35: features.odd.aggregate: 'distinct' is not in this version; it has count, sum, last"},
+         "f.yaml:7:35: features.odd.aggregate: 'distinct' is not in this version; it has count, sum, min, max, last"},
         {ODD("{ entity: item, aggregate: cuont, windows: [1h] }"), "unknown name 'cuont'; did you mean 'count'?"},
         {ODD("{ entity: item, aggregate: count }"), "f.yaml:7:3: features.odd.windows: missing"},
         {ODD("{ entity: item, aggregate: count, windows: 1h }"), "features.odd.windows: should be a list"},
@@ -59,7 +60,7 @@ static void mistakes_name_their_place_and_the_mend(void **state)
         {ODD("{ entity: item, aggregate: count, windows: [1h], of: value }"), "features.odd.of: count"},
         {ODD("{ entity: item, aggregate: count, windows: [1h], limit: 3 }"), "features.odd.limit: count has none"},
         {ODD("{ entity: item, aggregate: count, windows: [1h], emit: [n] }"), "features.odd.emit: not in this version"},
-        {ODD("{ entity: item, aggregate: sum, of: user_id, windows: [1h] }"), "a sum is of value or duration_s"},
+        {ODD("{ entity: item, aggregate: sum, of: user_id, windows: [1h] }"), "a sum, min or max is of value or duration_s"},
         {ODD("{ entity: item, actions: [wach], aggregate: count, windows: [1h] }"),
          "f.yaml:7:34: features.odd.actions: unknown name 'wach'; "
          "did you mean 'watch'?"},
