@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { PREFETCH_AHEAD = 6, PREFETCH_LINES = 3 };
+enum { PREFETCH_AHEAD = 4 };
 
 /* What stays the same for all groups of a batch. */
 struct batch {
@@ -32,27 +32,33 @@ static bool fail_spoiled(struct fr_err *err)
                    "spoiled: restart the node, with less store.memory or more of the machine's");
 }
 
-/* In micro-units. Proto refuses numbers that would not fit; of others than its events, nothing is added. */
+/* Proto refuses numbers that would not fit; of others than its events, nothing is added. */
 static __int128 amount_of(const struct agg_feature *feature, const struct proto_event *event)
 {
     double number = feature->of == PROTO_FIELD_DURATION_S ? event->duration_s : event->value;
 
-    if (feature->aggregate == AGG_COUNT)
+    if (feature->measure == AGG_MEASURE_COUNT)
         return 1;
     if (!(fabs(number) <= 1e12))
         return 0;
-    return llround(number * 1e6);
+    return agg_measure__of_micro(feature, llround(number * 1e6));
 }
 
 static bool apply_counters(struct held *held, const struct proto_event *event, const struct batch *batch)
 {
+    struct agg_moment at;
+
+    if (held->entity->counter_count == 0)
+        return true;
+    at = agg_window__moment(event->ts_ms);
+    agg_totals__advance(held->rows.memory, held->entity, &at);
     for (int i = 0; i < held->entity->counter_count; i++) {
         const struct agg_feature *feature = held->entity->counters[i];
         enum agg_added added;
 
         if (!agg_feature__takes(feature, event))
             continue;
-        added = agg_rows__add(&held->rows, held->entity, feature, event->ts_ms, amount_of(feature, event), &batch->horizon);
+        added = agg_rows__add(&held->rows, held->entity, feature, &at, amount_of(feature, event), &batch->horizon);
         if (added == AGG_NO_MEMORY)
             return false;
         batch->tally->too_late += added == AGG_TOO_LATE;
@@ -136,7 +142,7 @@ static bool apply_shares(struct held *held, const struct agg_group *group, const
     const struct agg_share *shares = batch->lane->shares;
     bool is_out_of_memory = false;
 
-    if (!agg_blob__open(&held->rows, sizeof(struct agg_rows)) || !agg_rows__prune(&held->rows, held->entity, &batch->horizon))
+    if (!agg_rows__open(&held->rows, held->entity) || !agg_rows__prune(&held->rows, held->entity, &batch->horizon))
         return false;
     for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
         uint32_t index = shares[at - 1].event;
@@ -222,21 +228,40 @@ static bool apply_group(const struct batch *batch, int index)
     return ok || fail_spoiled(batch->err);
 }
 
+/* What the first lines of its parts tell: where the next event will be put. */
+static void prefetch_ends(const struct agg_lane *lane, int index)
+{
+    struct store *store = lane->agg->store;
+    const struct agg_entity *entity = lane->groups[index].entity;
+    struct store_entry *entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], false);
+    uint32_t bytes;
+
+    if (!entry)
+        return;
+    agg_rows__prefetch(store_entry_read(entry, STORE_PART_ROWS, &bytes), entity);
+    if (entity->sequence_count > 0)
+        agg_sequence__prefetch(store_entry_read(entry, STORE_PART_SEQUENCES, &bytes), entity);
+    store_entry_unlock(store, entry);
+}
+
 /* Fetches what groups further on will touch, in stages: each looks at what the one before brought. */
 static void prefetch(const struct agg_lane *lane, int index)
 {
     struct store *store = lane->agg->store;
-    int slot = index + 3 * PREFETCH_AHEAD, entry = index + 2 * PREFETCH_AHEAD, part = index + PREFETCH_AHEAD;
+    int slot = index + 4 * PREFETCH_AHEAD, entry = index + 3 * PREFETCH_AHEAD, part = index + 2 * PREFETCH_AHEAD;
+    int end = index + PREFETCH_AHEAD;
 
     if (slot < lane->group_count)
         store_prefetch(store, lane->hashes[slot]);
     if (entry >= 0 && entry < lane->group_count)
         store_prefetch_entry(store, lane->hashes[entry]);
-    if (part < 0 || part >= lane->group_count)
-        return;
-    store_prefetch_part(store, lane->hashes[part], STORE_PART_ROWS, PREFETCH_LINES);
-    if (lane->groups[part].entity->sequence_count > 0)
-        store_prefetch_part(store, lane->hashes[part], STORE_PART_SEQUENCES, 1);
+    if (part >= 0 && part < lane->group_count) {
+        store_prefetch_part(store, lane->hashes[part], STORE_PART_ROWS, lane->groups[part].entity->head_lines);
+        if (lane->groups[part].entity->sequence_count > 0)
+            store_prefetch_part(store, lane->hashes[part], STORE_PART_SEQUENCES, 1);
+    }
+    if (end >= 0 && end < lane->group_count)
+        prefetch_ends(lane, end);
 }
 
 bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, int count, int64_t horizon_ms,
@@ -251,7 +276,7 @@ bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, in
     batch.horizon = agg_window__moment(horizon_ms);
     for (int i = 0; i < count; i++)
         outcomes[i] = AGG_APPLIED;
-    for (int i = -3 * PREFETCH_AHEAD; i < lane->group_count; i++) {
+    for (int i = -4 * PREFETCH_AHEAD; i < lane->group_count; i++) {
         prefetch(lane, i);
         if (i >= 0 && !apply_group(&batch, i))
             return false;

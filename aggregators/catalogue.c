@@ -79,19 +79,22 @@ bool agg_catalogue__slots_reset(struct agg_catalogue *catalogue, uint32_t count)
     return catalogue->slots != NULL;
 }
 
-/* Words of a row that the feature's measure takes; 0: it has none. */
-static int words_of(const struct agg_feature *feature)
+static bool is_counter(const struct agg_feature *feature)
+{
+    return feature->aggregate == AGG_COUNT || feature->aggregate == AGG_SUM || feature->aggregate == AGG_MEAN ||
+           feature->aggregate == AGG_MIN || feature->aggregate == AGG_MAX;
+}
+
+static enum agg_measure measure_of(const struct agg_feature *feature)
 {
     switch (feature->aggregate) {
     case AGG_COUNT:
+        return AGG_MEASURE_COUNT;
     case AGG_MIN:
     case AGG_MAX:
-        return 1;
-    case AGG_SUM:
-    case AGG_MEAN:
-        return 2;
+        return AGG_MEASURE_GREATEST;
     default:
-        return 0;
+        return AGG_MEASURE_SUM;
     }
 }
 
@@ -99,8 +102,7 @@ static void layout_counter(struct agg_feature *feature)
 {
     struct agg_entity *entity = feature->entity;
 
-    feature->word = entity->row_words;
-    entity->row_words += feature->words;
+    feature->measure = measure_of(feature);
     entity->counters[entity->counter_count++] = feature;
     for (int i = 0; i < feature->window_count; i++) {
         const struct agg_window *window = &feature->windows[i];
@@ -116,8 +118,8 @@ static void layout_feature(struct agg_feature *feature)
 {
     struct agg_entity *entity = feature->entity;
 
-    feature->words = words_of(feature);
-    if (feature->words > 0) {
+    feature->is_counter = is_counter(feature);
+    if (feature->is_counter) {
         layout_counter(feature);
     } else if (feature->aggregate == AGG_LAST) {
         entity->needs_order = true;
@@ -142,7 +144,6 @@ static bool layout(struct agg_catalogue *catalogue)
     for (int i = 0; i < catalogue->entity_count; i++) {
         struct agg_entity *entity = catalogue->entities[i];
 
-        entity->row_words = 1;
         entity->kind = (uint8_t)(i + 1);
         catalogue->kinds[i + 1] = entity;
         entity->counters = fr_arena_take_zeroed(catalogue->arena, features + 1, sizeof(struct agg_feature *));
@@ -160,6 +161,10 @@ static bool layout(struct agg_catalogue *catalogue)
         layout_feature(catalogue->features[i]);
         catalogue->features[i]->slot = (uint32_t)i;
         catalogue->slots[i] = catalogue->features[i];
+    }
+    for (int i = 0; i < catalogue->entity_count; i++) {
+        if (!agg_layout__counters(catalogue->entities[i], catalogue->arena))
+            return false;
     }
     return true;
 }

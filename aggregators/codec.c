@@ -14,9 +14,6 @@
 
 enum { FORMAT = 1, KEPT_MAX = 1 << 20, SLOTS_MAX = AGG_STATES_MAX, MASK_BYTES_MAX = AGG_STATES_MAX / 8 };
 
-/* 2^32 events of 10^18 micro-units don't reach this; sums of what is below it stay within 128 bits. */
-#define SUM_MOST ((__int128)1 << 96)
-
 /* ---- integers of 128 bits ---- */
 
 static void append_wide(struct fr_buffer *disk, __int128 value)
@@ -89,17 +86,18 @@ static void encode_kept(struct agg_rows *rows, struct fr_buffer *disk)
     }
 }
 
-static void encode_row(const struct agg_entity *entity, const int64_t *row, int64_t before, struct fr_buffer *disk)
+static void encode_row(const struct agg_entity *entity, const struct agg_rows *rows, const struct agg_row *row, uint32_t before,
+                       struct fr_buffer *disk)
 {
     size_t mask_bytes = (size_t)(entity->counter_count + 7) / 8;
     size_t mask_at;
 
-    fr_buffer_append_varint(disk, (uint64_t)(row[0] - before));
+    fr_buffer_append_varint(disk, row->pane - before);
     mask_at = disk->length;
     for (size_t i = 0; i < mask_bytes; i++)
         fr_buffer_append_byte(disk, 0);
     for (int i = 0; i < entity->counter_count && !disk->is_failed; i++) {
-        __int128 value = agg_rows__measure(row, entity->counters[i]);
+        __int128 value = agg_rows__measure(rows, row, entity->counters[i]);
 
         if (value == 0)
             continue;
@@ -109,21 +107,12 @@ static void encode_row(const struct agg_entity *entity, const int64_t *row, int6
 }
 
 /* Sums may add up to nothing: such a row says no more than none. */
-static bool is_filled(const struct agg_entity *entity, const int64_t *row)
-{
-    for (int i = 1; i < entity->row_words; i++) {
-        if (row[i] != 0)
-            return true;
-    }
-    return false;
-}
-
 static uint32_t count_filled(const struct agg_entity *entity, struct agg_rows *rows, int level)
 {
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < rows->row_count[level]; i++)
-        count += is_filled(entity, agg_rows__row(rows, entity, level, i));
+        count += agg_rows__is_filled(rows, entity, agg_rows__row(rows, entity, level, i));
     return count;
 }
 
@@ -141,19 +130,19 @@ static void encode_rows(const struct agg_entity *entity, struct agg_rows *rows, 
     }
     fr_buffer_append_varint(disk, levels);
     for (int level = 0; level < AGG_LEVELS; level++) {
-        int64_t before = 0;
+        uint32_t before = 0;
 
         if (filled[level] == 0)
             continue;
         fr_buffer_append_varint(disk, (uint64_t)level);
         fr_buffer_append_varint(disk, filled[level]);
         for (uint32_t i = 0; i < rows->row_count[level]; i++) {
-            const int64_t *row = agg_rows__row(rows, entity, level, i);
+            const struct agg_row *row = agg_rows__row(rows, entity, level, i);
 
-            if (!is_filled(entity, row))
+            if (!agg_rows__is_filled(rows, entity, row))
                 continue;
-            encode_row(entity, row, before, disk);
-            before = row[0];
+            encode_row(entity, rows, row, before, disk);
+            before = row->pane;
         }
     }
 }
@@ -219,7 +208,7 @@ static int decode_slots(struct fr_reader *reader, const struct agg_catalogue *ca
         uint64_t slot = fr_reader_varint(reader);
 
         features[i] = slot < catalogue->slot_count ? catalogue->slots[slot] : NULL;
-        if (features[i] && (features[i]->entity != entity || features[i]->words == 0))
+        if (features[i] && (features[i]->entity != entity || !features[i]->is_counter))
             reader->is_failed = true;
         for (uint64_t j = 0; j < i && features[i]; j++)
             reader->is_failed = reader->is_failed || features[j] == features[i];
@@ -242,8 +231,7 @@ static void decode_row(struct fr_reader *reader, const struct agg_entity *entity
         if ((mask[i / 8] >> i % 8 & 1) == 0)
             continue;
         value = read_wide(reader);
-        if (i >= count || value == 0 || value > SUM_MOST || value < -SUM_MOST ||
-            (features[i] && features[i]->words == 1 && value != (int64_t)value))
+        if (i >= count || value == 0 || (features[i] && !agg_measure__is_sound(features[i], value)))
             reader->is_failed = true;
         else if (features[i] && agg_rows__put(blob, entity, features[i], level, pane, value) == AGG_NO_MEMORY)
             reader->is_failed = true;
@@ -405,11 +393,14 @@ static uint32_t decode_part(struct fr_reader *reader, const struct agg_catalogue
 {
     switch (part) {
     case STORE_PART_ROWS:
-        if (!agg_blob__open(blob, sizeof(struct agg_rows)))
+        if (!agg_rows__open_scratch(blob, entity))
             reader->is_failed = true;
         else
             decode_rows(reader, catalogue, entity, blob);
-        return reader->is_failed ? 0 : agg_rows__used(blob->memory, entity);
+        if (reader->is_failed)
+            return 0;
+        agg_totals__rebuild(blob->memory, entity);
+        return agg_rows__used(blob->memory, entity);
     case STORE_PART_SEQUENCES:
         if (!agg_blob__open(blob, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
             reader->is_failed = true;

@@ -1,4 +1,4 @@
-/* `count`, `sum` and `mean`: measures of the rows (rows.c); a mean is its sum and a hidden count. */
+/* `count`, `sum`, `min`, `max` and `mean`: measures of the rows (rows.c); a mean is its sum and a hidden count. */
 #include "type.h"
 
 static bool parse_counter(struct agg_parse *parse)
@@ -28,3 +28,7 @@ const struct agg_type agg_type__sum = {
     .name = "sum", .keys = keys_of_sum, .emits = EMITS, .parse = parse_sum, .define = define_sum};
 const struct agg_type agg_type__mean = {
     .name = "mean", .keys = keys_of_sum, .emits = EMITS, .parse = parse_sum, .define = define_sum};
+const struct agg_type agg_type__min = {
+    .name = "min", .keys = keys_of_sum, .emits = EMITS, .parse = parse_sum, .define = define_sum};
+const struct agg_type agg_type__max = {
+    .name = "max", .keys = keys_of_sum, .emits = EMITS, .parse = parse_sum, .define = define_sum};

@@ -49,17 +49,18 @@ static bool settle(struct digesting *digesting, struct agg_rows *rows, const str
 {
     fr_buffer_clear(&digesting->canonical);
     *settled = agg_blob__of_buffer(&digesting->canonical);
-    if (!agg_blob__open(settled, sizeof(struct agg_rows)))
+    if (!agg_rows__open_scratch(settled, entity))
         return false;
     for (int level = 0; level < AGG_LEVELS; level++) {
         for (uint32_t i = 0; i < rows->row_count[level]; i++) {
-            const int64_t *row = agg_rows__row(rows, entity, level, i);
+            const struct agg_row *row = agg_rows__row(rows, entity, level, i);
+            struct agg_moment at = agg_window__moment(row->pane * agg__level_ms[level]);
 
             for (int c = 0; c < entity->counter_count; c++) {
-                __int128 amount = agg_rows__measure(row, entity->counters[c]);
+                __int128 amount = agg_rows__measure(rows, row, entity->counters[c]);
 
-                if (amount != 0 && agg_rows__add(settled, entity, entity->counters[c], row[0] * agg__level_ms[level], amount,
-                                                 &digesting->moment) == AGG_NO_MEMORY)
+                if (amount != 0 &&
+                    agg_rows__add(settled, entity, entity->counters[c], &at, amount, &digesting->moment) == AGG_NO_MEMORY)
                     return false;
             }
         }
@@ -78,14 +79,14 @@ static bool add_rows(struct digesting *digesting, struct agg_rows *rows, const s
     canonical = settled.memory;
     for (int level = 0; level < AGG_LEVELS; level++) {
         for (uint32_t i = 0; i < canonical->row_count[level]; i++) {
-            const int64_t *row = agg_rows__row(canonical, entity, level, i);
+            const struct agg_row *row = agg_rows__row(canonical, entity, level, i);
 
             for (int c = 0; c < entity->counter_count; c++) {
-                __int128 amount = agg_rows__measure(row, entity->counters[c]);
+                __int128 amount = agg_rows__measure(canonical, row, entity->counters[c]);
                 uint64_t fact[6] = {AGG_FACT_MEASURE,
                                     entity->counters[c]->definition_hash,
                                     (uint64_t)agg__level_ms[level],
-                                    (uint64_t)row[0],
+                                    row->pane,
                                     (uint64_t)amount,
                                     (uint64_t)(amount >> 64)};
 

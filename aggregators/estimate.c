@@ -30,8 +30,10 @@ static void estimate_feature(const struct agg_feature *feature, struct fr_buffer
         memory = feature->type->cells->bytes_most(feature);
         disk = memory / 2;
     } else {
-        memory = rows_most(entity->panes_most) * feature->words * (int64_t)sizeof(uint64_t);
-        disk = rows_most(feature->panes_most) * (feature->words == 1 ? VARINT_BYTES : 2 * VARINT_BYTES);
+        int64_t bytes = feature->measure == AGG_MEASURE_COUNT ? (int64_t)sizeof(int32_t) : (int64_t)sizeof(int64_t);
+
+        memory = (rows_most(entity->panes_most) + feature->window_count) * bytes;
+        disk = rows_most(feature->panes_most) * (feature->measure == AGG_MEASURE_COUNT ? VARINT_BYTES : 2 * VARINT_BYTES);
     }
     fr_buffer_append_format(out, "  %-28s %-6s %10" PRId64 " B in memory, about %" PRId64 " B on disk\n", feature->name,
                             feature->type->name, memory, disk);
@@ -39,7 +41,7 @@ static void estimate_feature(const struct agg_feature *feature, struct fr_buffer
 
 static int64_t head_bytes(const struct agg_catalogue *catalogue, const struct agg_entity *entity)
 {
-    int64_t bytes = ENTRY_BYTES + (int64_t)sizeof(struct agg_rows);
+    int64_t bytes = ENTRY_BYTES + (int64_t)sizeof(struct agg_rows) + entity->totals_bytes;
 
     bytes += (int64_t)entity->sequence_count * (int64_t)sizeof(struct agg_ring);
     if (entity->remembered != 0)
@@ -65,7 +67,7 @@ void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buf
         int64_t rows = rows_most(entity->panes_most);
         int64_t bytes = head_bytes(catalogue, entity);
 
-        bytes += entity->counter_count > 0 ? rows * entity->row_words * (int64_t)sizeof(int64_t) : 0;
+        bytes += entity->counter_count > 0 ? rows * entity->narrow_bytes : 0;
         for (int s = 0; s < entity->sequence_count; s++)
             bytes += (int64_t)entity->sequences[s]->limit * entity->sequences[s]->order_words * (int64_t)sizeof(uint64_t);
         for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++)

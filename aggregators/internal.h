@@ -24,6 +24,7 @@ enum {
     AGG_KEEPERS_MAX = 4 * AGG_ENTITIES_MAX, /* entities and the hidden ones */
     AGG_KEY_ALL = 0, /* in the place of an event's field in a key: its id is 1 in every event */
     AGG_STATES_MAX = 4 * AGG_FEATURES_MAX, /* features and the hidden ones that are kept for them */
+    AGG_SPANS_MAX = 32, /* different windows of one entity that get running totals */
 };
 
 /* ---- window.c: time ---- */
@@ -35,6 +36,8 @@ struct agg_window {
     int64_t panes; /* span / resolution */
     int level; /* of its resolution */
     const char *text; /* as written in the configuration */
+    int span; /* among the entity's spans; −1: it has no running total */
+    uint32_t total_at; /* of its running total, in bytes from the first of them */
 };
 
 /* A moment, with the pane of each level that it lies in. */
@@ -100,6 +103,12 @@ struct agg_output_column {
     int window; /* -1: none */
 };
 
+/*
+ * What a row holds of one feature. Amounts of nothing are 0 in all of them. A greatest is kept as a positive number: a maximum m as
+ * AGG_GREATEST_ZERO + m, a minimum as AGG_GREATEST_ZERO − m, so that both merge alike and 0 still says "none".
+ */
+enum agg_measure { AGG_MEASURE_COUNT, AGG_MEASURE_SUM, AGG_MEASURE_GREATEST };
+
 struct agg_feature {
     const char *name;
     struct agg_entity *entity;
@@ -112,6 +121,7 @@ struct agg_feature {
     uint64_t definition_hash;
 
     const struct agg_type *type;
+    bool is_counter; /* a measure of the rows */
     bool is_hidden; /* not in the configuration: kept for another feature */
     uint8_t emits; /* a bit for each output */
     struct agg_feature *n, *age; /* hidden, when those are emitted; n may be the feature itself */
@@ -121,7 +131,8 @@ struct agg_feature {
     struct agg_window windows[AGG_WINDOWS_MAX];
     int window_count;
     int64_t panes_most[AGG_LEVELS]; /* of its windows with that resolution; 0: none */
-    int word, words; /* its place in a row */
+    enum agg_measure measure;
+    uint32_t narrow_at, wide_at; /* its place in a row */
 
     /* last */
     uint32_t limit;
@@ -158,6 +169,19 @@ struct agg_feature {
     int64_t complete_from_ms;
 };
 
+struct agg_member { /* a feature that has a window of this span */
+    const struct agg_feature *feature;
+    uint32_t total_at;
+};
+
+struct agg_span { /* windows of several features that are as long begin and end together */
+    int64_t span_ms, panes;
+    int level;
+    struct agg_member *members;
+    int member_count;
+    bool has_greatest;
+};
+
 struct agg_entity {
     const char *name;
     uint8_t key[STORE_KEY_IDS_MAX]; /* enum proto_field, user_id first */
@@ -172,10 +196,14 @@ struct agg_entity {
     uint8_t kind; /* registry.c gives it */
     uint8_t remembered; /* a bit for each remembered attribute */
 
-    struct agg_feature **counters; /* count and sum: they share rows */
+    struct agg_feature **counters; /* count, sum, min and max: they share rows */
     int counter_count;
-    int row_words; /* pane, then the counters' words */
+    uint32_t narrow_bytes, wide_bytes; /* of a row */
     int64_t panes_most[AGG_LEVELS]; /* of all its features */
+    struct agg_span *spans; /* the different windows of its counters */
+    int span_count;
+    uint32_t totals_bytes; /* of all running totals */
+    int head_lines; /* cache lines that a read at the head looks at: all before the rows, without kept ids */
 
     struct agg_feature **sequences;
     int sequence_count;
@@ -252,46 +280,114 @@ FR_CHECKED bool agg_blob__grow(struct agg_blob *blob, uint64_t bytes);
 /* Gives back what is far more than `used`; 0 empties it. Never fails. */
 void agg_blob__trim(struct agg_blob *blob, uint32_t used);
 
+/* ---- layout.c: where a counter's numbers lie ---- */
+
+/* Places in rows and running totals for the counters of the entity. False: out of memory. */
+FR_CHECKED bool agg_layout__counters(struct agg_entity *entity, struct fr_arena *arena);
+
 /* ---- rows.c: presence and windowed measures ---- */
 
-struct agg_rows { /* the head; after it the sources, the kept ids, and the rows, coarsest level first, each level by pane */
+/* The head, a cache line; after it the sources, the kept ids, the running totals and the rows, coarsest level first, by pane. */
+struct agg_rows {
     int64_t latest_ms; /* of any applied event that carried the full key; 0: none yet */
+    uint32_t head_s; /* the pane of level 0 that running totals are of; no row lies later */
+    uint32_t due_s; /* no row has to move before the horizon is here */
     uint8_t source_count;
     uint8_t source_of[AGG_ATTRIBUTES]; /* 1 + index of the event that gave the attribute; 0: none */
-    uint8_t reserved[3];
+    bool is_wide; /* an integer did not fit a narrow row: counts are of 64 bits, sums of 128 */
+    bool has_no_totals; /* they would not fit, or nobody wants them: add rows up */
+    uint8_t reserved;
     uint32_t kept_count, kept_capacity; /* event ids against duplicates */
     uint32_t row_count[AGG_LEVELS];
     uint32_t reserved2;
 };
 
+struct agg_row { /* the counters' numbers follow, at narrow_at or wide_at of the feature */
+    uint32_t pane; /* fits until 2106, beyond any time that an event may have */
+};
+
 enum agg_added { AGG_ADDED, AGG_TOO_LATE, AGG_NO_MEMORY };
 
+static const int64_t agg__greatest_zero = INT64_C(1) << 62; /* more than any amount in micro-units */
+
+/* Between micro-units and what a row keeps of them; the amount of nothing is 0. */
+__int128 agg_measure__of_micro(const struct agg_feature *feature, int64_t micro);
+__int128 agg_measure__micro(const struct agg_feature *feature, __int128 amount);
+/* False: no sum of events can be this. */
+bool agg_measure__is_sound(const struct agg_feature *feature, __int128 amount);
+
+/* Before the first change. False: out of memory. */
+FR_CHECKED bool agg_rows__open(struct agg_blob *blob, const struct agg_entity *entity);
+/* The same, for rows that are built and not read: without running totals, until agg_totals__rebuild(). */
+FR_CHECKED bool agg_rows__open_scratch(struct agg_blob *blob, const struct agg_entity *entity);
 uint32_t agg_rows__used(const struct agg_rows *rows, const struct agg_entity *entity);
 uint64_t *agg_rows__sources(struct agg_rows *rows);
 uint64_t *agg_rows__kept(struct agg_rows *rows); /* pairs of ts_ms and event_id, ascending */
-/* Row `index` of a level: its pane, then the measures. */
-int64_t *agg_rows__row(struct agg_rows *rows, const struct agg_entity *entity, int level, uint32_t index);
-__int128 agg_rows__measure(const int64_t *row, const struct agg_feature *feature);
+uint8_t *agg_rows__totals(const struct agg_rows *rows); /* for those who may change them, or don't */
+struct agg_row *agg_rows__row(struct agg_rows *rows, const struct agg_entity *entity, int level, uint32_t index);
+uint32_t agg_rows__row_bytes(const struct agg_rows *rows, const struct agg_entity *entity);
+__int128 agg_rows__measure(const struct agg_rows *rows, const struct agg_row *row, const struct agg_feature *feature);
+bool agg_rows__is_filled(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_row *row);
 
 /* Makes room for `bytes` more right before the offset `at` of what is used. False: out of memory. */
 FR_CHECKED bool agg_rows__insert(struct agg_blob *blob, const struct agg_entity *entity, uint32_t at, uint32_t bytes);
 
-/* Adds to the row of the finest level that a window of the feature still needs at `horizon`. */
+/* Adds to the row of the finest level that a window of the feature still needs at `horizon`, and to the running totals. */
 enum agg_added agg_rows__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
-                             int64_t ts_ms, __int128 amount, const struct agg_moment *horizon);
-/* Adds to this level, or the next coarser one that the feature has; nothing when it has none. */
+                             const struct agg_moment *at, __int128 amount, const struct agg_moment *horizon);
+/* Adds to this level, or the next coarser one that the feature has; nothing when it has none. Running totals stay as they are. */
 enum agg_added agg_rows__put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
                              int level, int64_t pane, __int128 amount);
 /* Merges rows that no window needs at their level any more into coarser ones, or drops them. False: out of memory. */
 FR_CHECKED bool agg_rows__prune(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_moment *horizon);
 
+/* The rows of one level whose pane lies in [first, last] lie side by side: the first of them and how many. */
+struct agg_range {
+    const struct agg_row *row;
+    uint32_t count;
+};
+struct agg_range agg_rows__range(const struct agg_rows *rows, const struct agg_entity *entity, int level, int64_t first,
+                                 int64_t last);
+/* The measure over a range. */
+__int128 agg_rows__fold(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature,
+                        struct agg_range range);
+/* The value of a window row by row. */
 __int128 agg_rows__sum(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature,
-                       const struct agg_window *window, int64_t time_ms);
+                       const struct agg_window *window, const struct agg_moment *moment);
+/* Fetches the lines that an event in order will change; `rows` may be NULL. */
+void agg_rows__prefetch(const struct agg_rows *rows, const struct agg_entity *entity);
 bool agg_rows__is_present(const struct agg_rows *rows, const struct agg_entity *entity, int64_t time_ms);
 /* Nothing in it can be seen at `horizon` or later, and no id is kept. */
 bool agg_rows__is_dead(const struct agg_rows *rows, const struct agg_entity *entity, int64_t horizon_ms);
 /* `ts_ms` is so old at `time_ms` that what has no window is gone. */
 bool agg_entity__is_expired(const struct agg_entity *entity, int64_t ts_ms, int64_t time_ms);
+
+/* ---- totals.c: running totals ---- */
+
+/* Moves the moment that totals are of to `to`, if that is later: what leaves a window is taken off. */
+void agg_totals__advance(struct agg_rows *rows, const struct agg_entity *entity, const struct agg_moment *to);
+/* What was added to a row of this level, into the windows that it is in. */
+void agg_totals__add(struct agg_rows *rows, const struct agg_feature *feature, int level, const struct agg_moment *at,
+                     __int128 amount);
+/* From the rows, as of the latest event. */
+void agg_totals__rebuild(struct agg_rows *rows, const struct agg_entity *entity);
+
+/* How the windows of one entity are read at one moment: looked at once, used for each column. */
+struct agg_view {
+    const struct agg_rows *rows;
+    const struct agg_entity *entity;
+    const struct agg_moment *moment;
+    const uint8_t *totals;
+    struct agg_view_span {
+        enum agg_view_how { AGG_VIEW_TOTAL, AGG_VIEW_NOTHING, AGG_VIEW_LESS, AGG_VIEW_ROWS } how;
+        struct agg_range ranges[AGG_LEVELS]; /* what total has too much, or all that there is, by level */
+    } spans[AGG_SPANS_MAX];
+};
+
+/* `moment` must outlive it; the stripe must stay locked. */
+void agg_view__init(struct agg_view *view, const struct agg_rows *rows, const struct agg_entity *entity,
+                    const struct agg_moment *moment);
+__int128 agg_view__value(const struct agg_view *view, const struct agg_feature *feature, const struct agg_window *window);
 
 /* ---- dedupe.c ---- */
 
@@ -329,6 +425,8 @@ const uint64_t *agg_sequence__record(const struct agg_ring *rings, const struct 
 /* False: out of memory. */
 FR_CHECKED bool agg_sequence__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
                                   const uint64_t *order);
+/* Fetches the records that an event in order will compare and change; `rings` may be NULL. */
+void agg_sequence__prefetch(const struct agg_ring *rings, const struct agg_entity *entity);
 /* Drops records past the retention. True when any record is left. */
 bool agg_sequence__prune(struct agg_blob *blob, const struct agg_entity *entity, int64_t horizon_ms);
 
@@ -381,6 +479,9 @@ struct agg_column {
     const struct agg_window *window; /* NULL: none */
     int column; /* where the value goes */
     float absent; /* the value when the entity isn't there */
+    int span; /* of the window, and where its total lies, at hand for whoever reads 64 columns of 200 items */
+    uint32_t total_at;
+    enum agg_measure measure;
 };
 
 /* What is reckoned from operands once all steps are done: a ratio, or its age. */
@@ -396,6 +497,8 @@ struct agg_step { /* what one entity kind gives to a row */
     bool via_room; /* the creator is the one that the row's room remembers, not the item */
     struct agg_column *columns;
     int column_count;
+    struct agg_column *cell_columns; /* of its cells; `columns` are of its rows */
+    int cell_column_count;
     struct agg_column *operands; /* their `column` is a place among the row's operands */
     int operand_count;
     const struct agg_feature **sequences;
@@ -421,6 +524,9 @@ struct agg_plan {
     bool has_absent; /* some column of the rows isn't 0 when its entity isn't there */
     int sequence_count;
 };
+
+/* The feature's window of that length; NULL: it has none. */
+const struct agg_window *agg_feature__window(const struct agg_feature *feature, int64_t span_ms);
 
 struct agg_plans; /* the cache */
 struct agg_plans *agg_plans__new(void);

@@ -114,10 +114,8 @@ static int add_operand(struct compile *compile, const struct agg_feature *ratio,
     choice.via_room = prior == AGG_PARENT && ratio->entity == compile->catalogue->room;
     plan->needs_room = plan->needs_room || choice.via_room;
     choice.column = (struct agg_column){.feature = operand, .column = *count};
-    for (int i = 0; window && i < operand->window_count; i++) {
-        if (operand->windows[i].span_ms == window->span_ms)
-            choice.column.window = &operand->windows[i];
-    }
+    if (window)
+        choice.column.window = agg_feature__window(operand, window->span_ms);
     choice.column.absent = window ? 0 : -1; /* an age */
     choose(compile, &choice);
     return (*count)++;
@@ -162,6 +160,14 @@ static struct agg_column column_of(const struct agg_feature *feature, const stru
         made.feature = feature->n;
     if (made.feature != feature)
         made.output = AGG_OUTPUT_VALUE;
+    if (made.window)
+        made.window = agg_feature__window(made.feature, made.window->span_ms);
+    made.span = -1;
+    if (made.feature->is_counter && made.feature->aggregate != AGG_MEAN) {
+        made.span = made.window->span;
+        made.total_at = made.window->total_at;
+        made.measure = made.feature->measure;
+    }
     made.absent = absent_of(&made);
     return made;
 }
@@ -339,9 +345,10 @@ static bool step_add(struct compile *compile, const struct agg_entity *entity, b
     step->entity = entity;
     step->via_room = via_room;
     step->columns = fr_arena_take_zeroed(plan->arena, most[CHOICE_COLUMN] + 1, sizeof *step->columns);
+    step->cell_columns = fr_arena_take_zeroed(plan->arena, most[CHOICE_COLUMN] + 1, sizeof *step->cell_columns);
     step->operands = fr_arena_take_zeroed(plan->arena, most[CHOICE_OPERAND] + 1, sizeof *step->operands);
     step->sequences = fr_arena_take_zeroed(plan->arena, most[CHOICE_SEQUENCE] + 1, sizeof *step->sequences);
-    return step->columns && step->operands && step->sequences;
+    return step->columns && step->cell_columns && step->operands && step->sequences;
 }
 
 static bool is_matched(const struct agg_plan *plan, const struct agg_entity *entity)
@@ -393,7 +400,10 @@ static void fill_steps(struct compile *compile)
 
         switch (choice->what) {
         case CHOICE_COLUMN:
-            step->columns[step->column_count++] = choice->column;
+            if (choice->column.feature->type->cells)
+                step->cell_columns[step->cell_column_count++] = choice->column;
+            else
+                step->columns[step->column_count++] = choice->column;
             break;
         case CHOICE_OPERAND:
             step->operands[step->operand_count++] = choice->column;

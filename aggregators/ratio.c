@@ -99,15 +99,6 @@ static bool parse_ratio(struct agg_parse *parse)
     return ok;
 }
 
-static bool has_window(const struct agg_feature *feature, int64_t span_ms)
-{
-    for (int i = 0; i < feature->window_count; i++) {
-        if (feature->windows_ms[i] == span_ms)
-            return true;
-    }
-    return false;
-}
-
 static bool link_own(struct agg_parse *parse, int side)
 {
     struct agg_feature *feature = parse->feature;
@@ -120,7 +111,7 @@ static bool link_own(struct agg_parse *parse, int side)
     if (counter->aggregate != AGG_COUNT && counter->aggregate != AGG_SUM)
         return agg_parse__tell(parse, at, "of", "is neither a count nor a sum");
     for (int i = 0; i < feature->window_count; i++) {
-        if (!has_window(counter, feature->windows_ms[i]))
+        if (!agg_feature__window(counter, feature->windows_ms[i]))
             return fr_diagnostics_add(parse->diagnostics, at,
                                       "features.%s.of: %s has no window %s; add it there, or take it out here", feature->name,
                                       counter->name, feature->windows[i].text);

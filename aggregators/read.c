@@ -16,6 +16,7 @@ struct reading {
     const struct agg_request *request;
     struct fr_arena *arena;
     struct agg_reply *reply;
+    struct agg_moment moment; /* T */
     struct agg_remembered *remembered; /* of each row's item */
     struct agg_remembered *rooms; /* of each row's room, when the plan needs it */
     double *user_operands, *item_operands; /* rows × operands */
@@ -77,19 +78,27 @@ static bool read_parts(struct reading *reading, const struct agg_step *step, con
     const struct agg_rows *rows = parts->memory[STORE_PART_ROWS];
     int64_t time_ms = reading->request->time_ms;
     bool is_present = agg_rows__is_present(rows, step->entity, time_ms);
+    struct agg_view view;
 
     if (target->is_present)
         *target->is_present = is_present;
-    for (int i = 0; i < step->column_count; i++) {
-        const struct agg_column *column = &step->columns[i];
+    if (is_present && step->column_count + step->operand_count > 0)
+        agg_view__init(&view, rows, step->entity, &reading->moment);
+    if (is_present)
+        agg_values__columns(reading->agg, &view, step->columns, step->column_count, target->values);
+    for (int i = 0; i < step->column_count && !is_present; i++)
+        target->values[step->columns[i].column] = step->columns[i].absent;
+    for (int i = 0; i < step->cell_column_count; i++) {
+        const struct agg_column *column = &step->cell_columns[i];
 
-        target->values[column->column] = is_present ? agg_values__column(reading->agg, parts, column, time_ms) : column->absent;
+        target->values[column->column] = is_present ? agg_values__cell(parts, column, time_ms) : column->absent;
     }
     for (int i = 0; i < step->operand_count; i++) {
         const struct agg_column *column = &step->operands[i];
 
-        target->operands[column->column] =
-            is_present ? agg_values__operand(reading->agg, parts, column, time_ms) : (double)column->absent;
+        target->operands[column->column] = !is_present      ? (double)column->absent
+                                           : column->window ? agg_values__operand(reading->agg, &view, column)
+                                                            : (double)agg_values__cell(parts, column, time_ms);
     }
     for (int i = 0; i < AGG_ATTRIBUTES && target->remembered; i++)
         target->remembered->bits[i] = agg_attributes__read(rows, step->entity, i, time_ms);
@@ -166,6 +175,8 @@ static void copy_to_rows(struct reading *reading, const struct agg_step *step, c
 
         for (int i = 0; i < step->column_count; i++)
             to[step->columns[i].column] = from[step->columns[i].column];
+        for (int i = 0; i < step->cell_column_count; i++)
+            to[step->cell_columns[i].column] = from[step->cell_columns[i].column];
         for (int i = 0; i < step->operand_count; i++) {
             size_t operand = (size_t)step->operands[i].column;
 
@@ -199,6 +210,19 @@ static struct agg_remembered *remembered_of(const struct reading *reading, const
     return reading->rooms && step->entity == reading->agg->catalogue->room ? &reading->rooms[row] : NULL;
 }
 
+/* Fetches what keys further on will need, in stages: each looks at what the one before brought. */
+static void prefetch(struct store *store, const struct agg_step *step, const struct agg_keyring *ring, int index)
+{
+    int slot = index + 3 * PREFETCH_AHEAD, entry = index + 2 * PREFETCH_AHEAD, part = index + PREFETCH_AHEAD;
+
+    if (slot < ring->count)
+        store_prefetch(store, ring->hashes[slot]);
+    if (entry >= 0 && entry < ring->count)
+        store_prefetch_entry(store, ring->hashes[entry]);
+    if (part >= 0 && part < ring->count)
+        store_prefetch_part(store, ring->hashes[part], STORE_PART_ROWS, step->entity->head_lines);
+}
+
 /* One kind of entity for all rows. */
 static bool read_step(struct reading *reading, const struct agg_step *step, bool is_item)
 {
@@ -208,8 +232,8 @@ static bool read_step(struct reading *reading, const struct agg_step *step, bool
 
     if (!agg_keyring__collect(reading->agg, step->entity, reading->request, is_item ? NULL : named_by, reading->arena, &ring))
         return fail_exhausted(reading->err);
-    for (int i = 0; i < ring.count && i < PREFETCH_AHEAD; i++)
-        store_prefetch(reading->agg->store, ring.hashes[i]);
+    for (int i = -3 * PREFETCH_AHEAD; i < 0; i++)
+        prefetch(reading->agg->store, step, &ring, i);
     for (int i = 0; i < ring.count; i++) {
         int row = ring.first[i];
         struct target target = {.values = reading->reply->item_values + (size_t)row * width,
@@ -219,8 +243,7 @@ static bool read_step(struct reading *reading, const struct agg_step *step, bool
                                 .sequences = next_sequences(reading, step),
                                 .key = ring.keys[i].ids[step->entity->has_user && step->entity->key_count > 1]};
 
-        if (i + PREFETCH_AHEAD < ring.count)
-            store_prefetch(reading->agg->store, ring.hashes[i + PREFETCH_AHEAD]);
+        prefetch(reading->agg->store, step, &ring, i);
         if (!read_entity(reading, step, &ring.keys[i], ring.hashes[i], &target) ||
             !name_rows(reading, step, &ring, i, target.sequences))
             return false;
@@ -244,8 +267,8 @@ static void fill_absent(struct reading *reading)
     const struct agg_plan *plan = reading->plan;
 
     for (int i = 0; i < plan->item_step_count; i++) {
-        for (int c = 0; c < plan->item_steps[i].column_count; c++) {
-            const struct agg_column *column = &plan->item_steps[i].columns[c];
+        for (int c = 0; c < plan->item_steps[i].cell_column_count; c++) {
+            const struct agg_column *column = &plan->item_steps[i].cell_columns[c];
 
             for (int row = 0; row < reading->request->item_count; row++)
                 reading->reply->item_values[(size_t)row * (size_t)plan->item_column_count + (size_t)column->column] =
@@ -372,6 +395,7 @@ bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_req
 {
     struct reading reading = {.agg = agg, .plan = plan, .request = request, .arena = arena, .reply = reply, .err = err};
 
+    reading.moment = agg_window__moment(request->time_ms);
     if (!reply_init(&reading) || !read_user(&reading) || !read_rows(&reading) || !read_matches(&reading) ||
         !read_item_fields(&reading))
         return false;

@@ -1,7 +1,7 @@
 /*
  * Windowed measures of an entity: rows of (level, pane, one integer a measure). A measure lies in the row of the finest level that
  * some window of its feature still needs; when time has passed it moves to the next coarser one. So a window of resolution R is
- * the sum of the rows of level R and finer whose pane of level R is inside, whatever came late and whenever it was merged.
+ * what the rows of level R and finer, whose pane of level R is inside, make together, whatever came late and whenever it was merged.
  *
  * The finest level lies last in memory: in-order events then append, and what is moved about are a few kilobytes at most.
  */
@@ -9,23 +9,100 @@
 
 #include <assert.h>
 
-enum { ROW_WORDS_MAX = 1 + 2 * AGG_FEATURES_MAX };
+enum { ROW_BYTES_MAX = 8 + AGG_FEATURES_MAX * 16, STEPS_BACK = 3 };
 
-_Static_assert(sizeof(struct agg_rows) % sizeof(uint64_t) == 0, "what follows the head is words");
+_Static_assert(sizeof(struct agg_rows) == 64, "the head is a cache line");
+
+/* 2^32 events of 10^18 micro-units don't reach this; sums of what is below it stay within 128 bits. */
+#define SUM_MOST ((__int128)1 << 96)
+
+/* ---- measures ---- */
+
+__int128 agg_measure__of_micro(const struct agg_feature *feature, int64_t micro)
+{
+    if (feature->measure != AGG_MEASURE_GREATEST)
+        return micro;
+    return agg__greatest_zero + (feature->aggregate == AGG_MIN ? -micro : micro);
+}
+
+__int128 agg_measure__micro(const struct agg_feature *feature, __int128 amount)
+{
+    if (feature->measure != AGG_MEASURE_GREATEST || amount == 0)
+        return amount;
+    amount -= agg__greatest_zero;
+    return feature->aggregate == AGG_MIN ? -amount : amount;
+}
+
+bool agg_measure__is_sound(const struct agg_feature *feature, __int128 amount)
+{
+    if (feature->measure == AGG_MEASURE_SUM)
+        return amount <= SUM_MOST && amount >= -SUM_MOST;
+    return amount == (int64_t)amount && (feature->measure == AGG_MEASURE_COUNT || amount > 0);
+}
+
+__int128 agg_rows__measure(const struct agg_rows *rows, const struct agg_row *row, const struct agg_feature *feature)
+{
+    const uint8_t *narrow = (const uint8_t *)row + feature->narrow_at, *wide = (const uint8_t *)row + feature->wide_at;
+
+    if (rows->is_wide && feature->measure == AGG_MEASURE_SUM) {
+        __int128 sum;
+
+        memcpy(&sum, wide, sizeof sum);
+        return sum;
+    }
+    if (!rows->is_wide && feature->measure == AGG_MEASURE_COUNT)
+        return *(const int32_t *)(const void *)narrow;
+    return *(const int64_t *)(const void *)(rows->is_wide ? wide : narrow);
+}
+
+/* False: it does not fit, and nothing changed. Wide rows hold whatever is sound. */
+static bool measure_set(const struct agg_rows *rows, struct agg_row *row, const struct agg_feature *feature, __int128 amount)
+{
+    uint8_t *narrow = (uint8_t *)row + feature->narrow_at, *wide = (uint8_t *)row + feature->wide_at;
+
+    if (rows->is_wide && feature->measure == AGG_MEASURE_SUM) {
+        memcpy(wide, &amount, sizeof amount);
+        return true;
+    }
+    if (!rows->is_wide && feature->measure == AGG_MEASURE_COUNT) {
+        if (amount != (int32_t)amount)
+            return false;
+        *(int32_t *)(void *)narrow = (int32_t)amount;
+        return true;
+    }
+    if (amount != (int64_t)amount)
+        return false;
+    *(int64_t *)(void *)(rows->is_wide ? wide : narrow) = (int64_t)amount;
+    return true;
+}
+
+static __int128 merged(const struct agg_feature *feature, __int128 a, __int128 b)
+{
+    if (feature->measure == AGG_MEASURE_GREATEST)
+        return a > b ? a : b;
+    return a + b;
+}
+
+/* ---- where things lie ---- */
 
 static uint32_t sources_bytes(const struct agg_rows *rows)
 {
     return (uint32_t)(rows->source_count * AGG_SOURCE_WORDS * sizeof(uint64_t));
 }
 
-static uint32_t rows_offset(const struct agg_rows *rows)
+static uint32_t totals_offset(const struct agg_rows *rows)
 {
     return (uint32_t)sizeof *rows + sources_bytes(rows) + rows->kept_capacity * 2 * (uint32_t)sizeof(uint64_t);
 }
 
-static uint32_t row_bytes(const struct agg_entity *entity)
+static uint32_t rows_offset(const struct agg_rows *rows, const struct agg_entity *entity)
 {
-    return (uint32_t)entity->row_words * (uint32_t)sizeof(int64_t);
+    return totals_offset(rows) + entity->totals_bytes;
+}
+
+uint32_t agg_rows__row_bytes(const struct agg_rows *rows, const struct agg_entity *entity)
+{
+    return rows->is_wide ? entity->wide_bytes : entity->narrow_bytes;
 }
 
 /* Rows that lie before those of `level`. */
@@ -40,7 +117,7 @@ static uint32_t rows_before(const struct agg_rows *rows, int level)
 
 uint32_t agg_rows__used(const struct agg_rows *rows, const struct agg_entity *entity)
 {
-    return rows_offset(rows) + rows_before(rows, -1) * row_bytes(entity);
+    return rows_offset(rows, entity) + rows_before(rows, -1) * agg_rows__row_bytes(rows, entity);
 }
 
 uint64_t *agg_rows__sources(struct agg_rows *rows)
@@ -53,31 +130,43 @@ uint64_t *agg_rows__kept(struct agg_rows *rows)
     return (uint64_t *)(void *)((uint8_t *)(rows + 1) + sources_bytes(rows));
 }
 
-int64_t *agg_rows__row(struct agg_rows *rows, const struct agg_entity *entity, int level, uint32_t index)
+uint8_t *agg_rows__totals(const struct agg_rows *rows)
 {
-    size_t offset = rows_offset(rows) + (size_t)(rows_before(rows, level) + index) * row_bytes(entity);
-
-    return (int64_t *)(void *)((uint8_t *)rows + offset);
+    return (uint8_t *)(uintptr_t)rows + totals_offset(rows);
 }
 
-__int128 agg_rows__measure(const int64_t *row, const struct agg_feature *feature)
+struct agg_row *agg_rows__row(struct agg_rows *rows, const struct agg_entity *entity, int level, uint32_t index)
 {
-    __int128 wide;
+    size_t offset = rows_offset(rows, entity) + (size_t)(rows_before(rows, level) + index) * agg_rows__row_bytes(rows, entity);
 
-    if (feature->words == 1)
-        return row[feature->word];
-    memcpy(&wide, row + feature->word, sizeof wide);
-    return wide;
+    return (struct agg_row *)(void *)((uint8_t *)rows + offset);
 }
 
-static void measure_add(int64_t *row, const struct agg_feature *feature, __int128 amount)
+bool agg_rows__is_filled(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_row *row)
 {
-    __int128 wide = agg_rows__measure(row, feature) + amount;
+    const uint32_t *words = (const uint32_t *)row;
 
-    if (feature->words == 1)
-        row[feature->word] = (int64_t)wide; /* a count: 2^63 events won't come */
-    else
-        memcpy(row + feature->word, &wide, sizeof wide);
+    for (uint32_t i = 1; i < agg_rows__row_bytes(rows, entity) / sizeof *words; i++) {
+        if (words[i] != 0)
+            return true;
+    }
+    return false;
+}
+
+bool agg_rows__open(struct agg_blob *blob, const struct agg_entity *entity)
+{
+    return agg_blob__open(blob, (uint32_t)sizeof(struct agg_rows) + entity->totals_bytes);
+}
+
+bool agg_rows__open_scratch(struct agg_blob *blob, const struct agg_entity *entity)
+{
+    struct agg_rows *rows;
+
+    if (!agg_rows__open(blob, entity))
+        return false;
+    rows = blob->memory;
+    rows->has_no_totals = true;
+    return true;
 }
 
 bool agg_rows__insert(struct agg_blob *blob, const struct agg_entity *entity, uint32_t at, uint32_t bytes)
@@ -88,23 +177,33 @@ bool agg_rows__insert(struct agg_blob *blob, const struct agg_entity *entity, ui
     if (!agg_blob__grow(blob, (uint64_t)used + bytes))
         return false;
     memory = blob->memory;
-    memmove(memory + at + bytes, memory + at, used - at);
+    if (at < used)
+        memmove(memory + at + bytes, memory + at, used - at);
     memset(memory + at, 0, bytes);
     return true;
 }
 
-/* The first row of the level whose pane is `pane` or later; most often the last row or none. */
-static uint32_t lower_bound(struct agg_rows *rows, const struct agg_entity *entity, int level, int64_t pane)
-{
-    const int64_t *first = agg_rows__row(rows, entity, level, 0);
-    uint32_t low = 0, high = rows->row_count[level];
+/* ---- rows ---- */
 
-    if (high == 0 || first[(size_t)(high - 1) * (size_t)entity->row_words] < pane)
-        return high;
+static const struct agg_row *row_after(const struct agg_row *row, size_t bytes)
+{
+    return (const struct agg_row *)(const void *)((const uint8_t *)row + bytes);
+}
+
+/* The first row of the level whose pane is `pane` or later; most often one of the last, or none. */
+static uint32_t lower_bound(const struct agg_row *first, uint32_t count, size_t bytes, int64_t pane)
+{
+    uint32_t low = 0, high = count;
+
+    for (int step = 0; step < STEPS_BACK; step++) {
+        if (high == 0 || row_after(first, (high - 1) * bytes)->pane < pane)
+            return high;
+        high--;
+    }
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (first[(size_t)middle * (size_t)entity->row_words] < pane)
+        if (row_after(first, middle * bytes)->pane < pane)
             low = middle + 1;
         else
             high = middle;
@@ -112,76 +211,147 @@ static uint32_t lower_bound(struct agg_rows *rows, const struct agg_entity *enti
     return low;
 }
 
+/* A row of this level is due when the horizon gets here. */
+static uint32_t due_s(const struct agg_entity *entity, int level, int64_t pane)
+{
+    int64_t due = (pane + entity->panes_most[level]) * (agg__level_ms[level] / 1000);
+
+    return due < UINT32_MAX ? (uint32_t)due : UINT32_MAX;
+}
+
 /* The row of this pane, made when it isn't there; NULL: out of memory. */
-static int64_t *row_find(struct agg_blob *blob, const struct agg_entity *entity, int level, int64_t pane)
+static struct agg_row *row_find(struct agg_blob *blob, const struct agg_entity *entity, int level, int64_t pane)
 {
     struct agg_rows *rows = blob->memory;
-    uint32_t index = lower_bound(rows, entity, level, pane);
-    int64_t *row = agg_rows__row(rows, entity, level, index);
+    uint32_t bytes = agg_rows__row_bytes(rows, entity);
+    struct agg_row *first = agg_rows__row(rows, entity, level, 0), *row;
+    uint32_t index = lower_bound(first, rows->row_count[level], bytes, pane), at, due;
 
-    if (index < rows->row_count[level] && row[0] == pane)
+    at = (uint32_t)((uint8_t *)first - (uint8_t *)rows) + index * bytes;
+    row = (struct agg_row *)(void *)((uint8_t *)rows + at);
+    if (index < rows->row_count[level] && row->pane == pane)
         return row;
-    if (!agg_rows__insert(blob, entity, (uint32_t)((uint8_t *)row - (uint8_t *)rows), row_bytes(entity)))
+    if (!agg_rows__insert(blob, entity, at, bytes))
         return NULL;
     rows = blob->memory;
     rows->row_count[level]++;
-    row = agg_rows__row(rows, entity, level, index);
-    row[0] = pane;
+    row = (struct agg_row *)(void *)((uint8_t *)rows + at);
+    row->pane = (uint32_t)pane;
+    due = due_s(entity, level, pane);
+    if (due < rows->due_s)
+        rows->due_s = due;
     return row;
+}
+
+/* Every row in its wide form, from the last to the first, since each moves up. False: out of memory. */
+static bool widen(struct agg_blob *blob, const struct agg_entity *entity)
+{
+    struct agg_rows *rows = blob->memory, wide = *rows;
+    uint32_t count = rows_before(rows, -1), offset = rows_offset(rows, entity);
+    uint64_t narrow_row[ROW_BYTES_MAX / sizeof(uint64_t)];
+
+    wide.is_wide = true;
+    wide.has_no_totals = true;
+    if (!agg_blob__grow(blob, offset + (uint64_t)count * entity->wide_bytes))
+        return false;
+    rows = blob->memory;
+    for (uint32_t i = count; i-- > 0;) {
+        const struct agg_row *from = (const void *)narrow_row;
+        struct agg_row *to = (struct agg_row *)(void *)((uint8_t *)rows + offset + (size_t)i * entity->wide_bytes);
+
+        memcpy(narrow_row, (uint8_t *)rows + offset + (size_t)i * entity->narrow_bytes, entity->narrow_bytes);
+        memset(to, 0, entity->wide_bytes);
+        to->pane = from->pane;
+        for (int c = 0; c < entity->counter_count; c++)
+            (void)measure_set(&wide, to, entity->counters[c], agg_rows__measure(rows, from, entity->counters[c]));
+    }
+    *rows = wide;
+    return true;
+}
+
+/* Finds the level and adds there; *own says which it was. */
+static enum agg_added put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature, int level,
+                          int64_t pane, __int128 amount, int *own)
+{
+    struct agg_row *row;
+    bool is_set = false;
+
+    for (*own = level; *own < AGG_LEVELS && feature->panes_most[*own] == 0; ++*own)
+        continue;
+    if (*own == AGG_LEVELS)
+        return AGG_TOO_LATE;
+    if (*own != level)
+        pane /= agg__level_ms[*own] / agg__level_ms[level];
+    for (int attempt = 0; attempt < 2 && !is_set; attempt++) {
+        if (attempt > 0 && !widen(blob, entity))
+            return AGG_NO_MEMORY;
+        row = row_find(blob, entity, *own, pane);
+        if (!row)
+            return AGG_NO_MEMORY;
+        is_set =
+            measure_set(blob->memory, row, feature, merged(feature, agg_rows__measure(blob->memory, row, feature), amount));
+    }
+    assert(is_set); /* 2^63 events won't come */
+    return AGG_ADDED;
 }
 
 enum agg_added agg_rows__put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
                              int level, int64_t pane, __int128 amount)
 {
-    int64_t *row;
-    int own = level;
+    int own;
 
-    while (own < AGG_LEVELS && feature->panes_most[own] == 0)
-        own++;
-    if (own == AGG_LEVELS)
-        return AGG_TOO_LATE;
-    row = row_find(blob, entity, own, pane / (agg__level_ms[own] / agg__level_ms[level]));
-    if (!row)
-        return AGG_NO_MEMORY;
-    measure_add(row, feature, amount);
-    return AGG_ADDED;
+    return put(blob, entity, feature, level, pane, amount, &own);
+}
+
+/* The finest level that a window of the feature still needs at the horizon. */
+static int level_of(const struct agg_feature *feature, const struct agg_moment *at, const struct agg_moment *horizon)
+{
+    int level = 0;
+
+    while (level < AGG_LEVELS &&
+           (feature->panes_most[level] == 0 || at->pane[level] <= horizon->pane[level] - feature->panes_most[level]))
+        level++;
+    return level;
 }
 
 enum agg_added agg_rows__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
-                             int64_t ts_ms, __int128 amount, const struct agg_moment *horizon)
+                             const struct agg_moment *at, __int128 amount, const struct agg_moment *horizon)
 {
-    for (int level = 0; level < AGG_LEVELS; level++) {
-        int64_t pane;
+    int level = level_of(feature, at, horizon);
+    enum agg_added added;
 
-        if (feature->panes_most[level] == 0)
-            continue;
-        pane = ts_ms / agg__level_ms[level];
-        if (pane > horizon->pane[level] - feature->panes_most[level])
-            return agg_rows__put(blob, entity, feature, level, pane, amount);
-    }
-    return AGG_TOO_LATE;
+    if (level == AGG_LEVELS)
+        return AGG_TOO_LATE;
+    added = put(blob, entity, feature, level, at->pane[level], amount, &level);
+    if (added == AGG_ADDED)
+        agg_totals__add(blob->memory, feature, level, at, amount);
+    return added;
 }
 
 /* Takes the oldest row of a level out and puts what it held where it is still needed. */
 static bool row_merge(struct agg_blob *blob, const struct agg_entity *entity, int level, const struct agg_moment *horizon)
 {
-    int64_t row[ROW_WORDS_MAX];
+    uint64_t row[ROW_BYTES_MAX / sizeof(uint64_t)];
+    const struct agg_row *from = (const void *)row;
     struct agg_rows *rows = blob->memory;
     uint8_t *first = (uint8_t *)agg_rows__row(rows, entity, level, 0);
     uint8_t *end = (uint8_t *)rows + agg_rows__used(rows, entity);
-    uint32_t bytes = row_bytes(entity);
+    uint32_t bytes = agg_rows__row_bytes(rows, entity);
+    bool was_wide = rows->is_wide;
+    struct agg_moment at;
 
-    assert(entity->row_words <= ROW_WORDS_MAX);
     memcpy(row, first, bytes);
     memmove(first, first + bytes, (size_t)(end - first) - bytes);
     rows->row_count[level]--;
+    /* Any moment of the pane does: it is in one pane of each coarser level, and no finer one counts any more. */
+    at = agg_window__moment(from->pane * agg__level_ms[level]);
     for (int i = 0; i < entity->counter_count; i++) {
         const struct agg_feature *feature = entity->counters[i];
-        __int128 amount = agg_rows__measure(row, feature);
+        struct agg_rows form = {.is_wide = was_wide};
+        __int128 amount = agg_rows__measure(&form, from, feature);
+        int own = amount != 0 ? level_of(feature, &at, horizon) : AGG_LEVELS;
 
-        /* Any moment of the pane does: it is in one pane of each coarser level, and no finer one counts any more. */
-        if (amount != 0 &&
-            agg_rows__add(blob, entity, feature, row[0] * agg__level_ms[level], amount, horizon) == AGG_NO_MEMORY)
+        if (own < AGG_LEVELS && put(blob, entity, feature, own, at.pane[own], amount, &own) == AGG_NO_MEMORY)
             return false;
     }
     return true;
@@ -189,55 +359,98 @@ static bool row_merge(struct agg_blob *blob, const struct agg_entity *entity, in
 
 bool agg_rows__prune(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_moment *horizon)
 {
+    struct agg_rows *rows = blob->memory;
+    uint32_t due = UINT32_MAX;
+
+    if (horizon->pane[0] < (int64_t)rows->due_s)
+        return true;
+    agg_totals__advance(rows, entity, horizon); /* what is merged away must have left their windows */
     for (int level = 0; level < AGG_LEVELS; level++) { /* the finest first: what merges may merge again */
         int64_t oldest = horizon->pane[level] - entity->panes_most[level];
 
-        for (;;) {
-            struct agg_rows *rows = blob->memory;
-
-            if (rows->row_count[level] == 0 || agg_rows__row(rows, entity, level, 0)[0] > oldest)
-                break;
+        for (rows = blob->memory; rows->row_count[level] > 0 && agg_rows__row(rows, entity, level, 0)->pane <= oldest;
+             rows = blob->memory) {
             if (!row_merge(blob, entity, level, horizon))
                 return false;
         }
+        if (rows->row_count[level] > 0) {
+            uint32_t level_due = due_s(entity, level, agg_rows__row(rows, entity, level, 0)->pane);
+
+            due = level_due < due ? level_due : due;
+        }
     }
+    rows->due_s = due;
     return true;
 }
 
-/* The rows of one level whose pane lies in [first, last]: they lie side by side. */
-static __int128 sum_level(struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature, int level,
-                          int64_t first, int64_t last)
+void agg_rows__prefetch(const struct agg_rows *rows, const struct agg_entity *entity)
 {
-    uint32_t start = lower_bound(rows, entity, level, first);
-    const int64_t *row = agg_rows__row(rows, entity, level, start);
-    const int64_t *end = row + (size_t)(rows->row_count[level] - start) * (size_t)entity->row_words;
-    __int128 sum = 0;
-    int64_t count = 0;
+    const uint8_t *end;
+    uint32_t bytes;
 
-    if (feature->words == 1) {
-        for (; row < end && row[0] <= last; row += entity->row_words)
-            count += row[feature->word];
-        return count;
+    if (!rows)
+        return;
+    if (rows->kept_capacity > 0) {
+        const uint64_t *kept = agg_rows__kept((struct agg_rows *)(uintptr_t)rows); /* only read */
+
+        for (uint32_t i = 0; i < rows->kept_count; i += 4)
+            __builtin_prefetch(kept + (size_t)i * 2, 1);
     }
-    for (; row < end && row[0] <= last; row += entity->row_words)
-        sum += agg_rows__measure(row, feature);
-    return sum;
+    if (entity->counter_count == 0)
+        return;
+    bytes = agg_rows__row_bytes(rows, entity);
+    end = (const uint8_t *)rows + rows_offset(rows, entity);
+    for (int level = AGG_LEVELS - 1; level >= 0; level--) {
+        end += (size_t)rows->row_count[level] * bytes;
+        if (rows->row_count[level] > 0)
+            __builtin_prefetch(end - bytes, 1);
+    }
+    __builtin_prefetch(end, 1);
+}
+
+/* ---- reading ---- */
+
+struct agg_range agg_rows__range(const struct agg_rows *rows, const struct agg_entity *entity, int level, int64_t first,
+                                 int64_t last)
+{
+    uint32_t count = rows->row_count[level];
+    size_t bytes = agg_rows__row_bytes(rows, entity);
+    const struct agg_row *row;
+    uint32_t start;
+
+    if (count == 0)
+        return (struct agg_range){NULL, 0};
+    row = agg_rows__row((struct agg_rows *)(uintptr_t)rows, entity, level, 0); /* only read */
+    start = lower_bound(row, count, bytes, first);
+    return (struct agg_range){row_after(row, start * bytes),
+                              lower_bound(row_after(row, start * bytes), count - start, bytes, last + 1)};
+}
+
+__int128 agg_rows__fold(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature,
+                        struct agg_range range)
+{
+    size_t bytes = agg_rows__row_bytes(rows, entity);
+    __int128 amount = 0;
+
+    for (uint32_t i = 0; i < range.count; i++)
+        amount = merged(feature, amount, agg_rows__measure(rows, row_after(range.row, i * bytes), feature));
+    return amount;
 }
 
 __int128 agg_rows__sum(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature,
-                       const struct agg_window *window, int64_t time_ms)
+                       const struct agg_window *window, const struct agg_moment *moment)
 {
-    struct agg_rows *in = (struct agg_rows *)(uintptr_t)rows; /* only read */
-    int64_t newest = agg_window__pane(time_ms, window->level);
-    __int128 sum = 0;
+    int64_t newest = moment->pane[window->level];
+    __int128 amount = 0;
 
     for (int level = 0; level <= window->level; level++) {
         int64_t ratio = agg__level_ms[window->level] / agg__level_ms[level];
+        struct agg_range range =
+            agg_rows__range(rows, entity, level, (newest - window->panes + 1) * ratio, (newest + 1) * ratio - 1);
 
-        if (in->row_count[level] > 0 && feature->panes_most[level] > 0)
-            sum += sum_level(in, entity, feature, level, (newest - window->panes + 1) * ratio, (newest + 1) * ratio - 1);
+        amount = merged(feature, amount, agg_rows__fold(rows, entity, feature, range));
     }
-    return sum;
+    return amount;
 }
 
 bool agg_entity__is_expired(const struct agg_entity *entity, int64_t ts_ms, int64_t time_ms)

@@ -112,6 +112,16 @@ bool agg_sequence__add(struct agg_blob *blob, const struct agg_entity *entity, c
     return true;
 }
 
+void agg_sequence__prefetch(const struct agg_ring *rings, const struct agg_entity *entity)
+{
+    for (int i = 0; i < entity->sequence_count && rings; i++) {
+        const uint64_t *last = agg_sequence__record(rings, entity, i, rings[i].count > 0 ? rings[i].count - 1 : 0);
+
+        __builtin_prefetch(last, 1);
+        __builtin_prefetch(last + entity->sequences[i]->order_words, 1);
+    }
+}
+
 bool agg_sequence__prune(struct agg_blob *blob, const struct agg_entity *entity, int64_t horizon_ms)
 {
     struct agg_ring *rings = blob->memory;

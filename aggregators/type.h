@@ -33,8 +33,8 @@ struct agg_type {
     const struct agg_cell_type *cells; /* NULL: its state is in the rows, a sequence, or of other features */
 };
 
-extern const struct agg_type agg_type__age, agg_type__count, agg_type__decayed, agg_type__last, agg_type__match, agg_type__mean,
-    agg_type__ratio, agg_type__sum;
+extern const struct agg_type agg_type__age, agg_type__count, agg_type__decayed, agg_type__last, agg_type__match, agg_type__max,
+    agg_type__min, agg_type__mean, agg_type__ratio, agg_type__sum;
 extern const struct agg_type *const agg__types[AGG_AGGREGATES]; /* NULL: not in this version */
 
 /* ---- For parse and link; all return false, with the mistake told, when something is wrong ---- */

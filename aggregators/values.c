@@ -1,16 +1,38 @@
 /* State to numbers. */
 #include "values.h"
 
-float agg_values__of_micro(int64_t micro)
+/*
+ * One rounding, not two: a long double of at least 64 bits holds any int64, and the quotient of 10^6 that it rounds to lies halfway
+ * between two floats only if the exact one does (2^39 floats' halves are further apart than its error).
+ */
+static float of_micro_long(int64_t micro)
 {
-    /*
-     * One rounding, not two: a long double of at least 64 bits holds any int64, and the quotient of 10^6 that it rounds to lies
-     * halfway between two floats only if the exact one does (2^39 floats' halves are further apart than its error).
-     */
     return (float)((long double)micro / 1e6L);
 }
 
 _Static_assert(__LDBL_MANT_DIG__ >= 64, "sums need a long double that holds an int64");
+
+/*
+ * Two roundings give what one would, unless the first ends halfway between two floats: rounding keeps order, so it can't carry a
+ * number across a half, which is a double itself. Doubles of this size have 29 bits more than floats.
+ */
+static inline float of_micro(int64_t micro)
+{
+    static const int64_t exact_most = INT64_C(1) << 53;
+    static const uint64_t rest = (UINT64_C(1) << 29) - 1, half = UINT64_C(1) << 28;
+    double quotient = (double)micro / 1e6;
+    uint64_t bits;
+
+    memcpy(&bits, &quotient, sizeof bits);
+    if (micro <= exact_most && micro >= -exact_most && (bits & rest) != half)
+        return (float)quotient;
+    return of_micro_long(micro);
+}
+
+float agg_values__of_micro(int64_t micro)
+{
+    return of_micro(micro);
+}
 
 /* A sum as a reply gives it: what 64 bits can't hold is the greatest or least that they can. */
 static int64_t clamp(const struct agg *agg, __int128 sum)
@@ -23,42 +45,57 @@ static int64_t clamp(const struct agg *agg, __int128 sum)
 }
 
 /* Sums of 2^53 micro-units and more lose digits that a float never shows. */
-static float mean(__int128 sum, __int128 count)
+static float mean(const struct agg_view *view, const struct agg_feature *feature, const struct agg_window *window, __int128 sum)
 {
+    __int128 count = agg_view__value(view, feature->n, agg_feature__window(feature->n, window->span_ms));
+
     return count == 0 ? 0 : (float)((long double)sum / ((long double)count * 1e6L));
 }
 
-static float measure(const struct agg *agg, const struct agg_rows *rows, const struct agg_column *column, int64_t time_ms)
+static float column_value(const struct agg *agg, const struct agg_view *view, const struct agg_column *column)
 {
     const struct agg_feature *feature = column->feature;
-    __int128 sum = agg_rows__sum(rows, feature->entity, feature, column->window, time_ms);
+    __int128 value = agg_measure__micro(feature, agg_view__value(view, feature, column->window));
 
     if (feature->aggregate == AGG_MEAN)
-        return mean(sum, agg_rows__sum(rows, feature->entity, feature->n, column->window, time_ms));
-    return feature->aggregate == AGG_COUNT ? (float)clamp(agg, sum) : agg_values__of_micro(clamp(agg, sum));
+        return mean(view, feature, column->window, value);
+    return feature->measure == AGG_MEASURE_COUNT ? (float)clamp(agg, value) : of_micro(clamp(agg, value));
 }
 
-float agg_values__column(const struct agg *agg, const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms)
+void agg_values__columns(const struct agg *agg, const struct agg_view *view, const struct agg_column *columns, int count,
+                         float *values)
+{
+    for (int i = 0; i < count; i++) {
+        const struct agg_column *column = &columns[i];
+        enum agg_view_how how = column->span >= 0 ? view->spans[column->span].how : AGG_VIEW_ROWS;
+        const void *total = view->totals + column->total_at;
+
+        if (how == AGG_VIEW_TOTAL && column->measure == AGG_MEASURE_COUNT)
+            values[column->column] = (float)*(const int32_t *)total;
+        else if (how == AGG_VIEW_TOTAL && column->measure == AGG_MEASURE_SUM)
+            values[column->column] = of_micro(*(const int64_t *)total);
+        else if (how == AGG_VIEW_NOTHING)
+            values[column->column] = 0;
+        else
+            values[column->column] = column_value(agg, view, column);
+    }
+}
+
+float agg_values__cell(const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms)
 {
     const struct agg_feature *feature = column->feature;
     const struct agg_cell_type *cells = feature->type->cells;
 
-    if (cells)
-        return cells->value(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), column->window,
-                            column->output, time_ms);
-    return measure(agg, parts->memory[STORE_PART_ROWS], column, time_ms);
+    return cells->value(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), column->window,
+                        column->output, time_ms);
 }
 
-double agg_values__operand(const struct agg *agg, const struct agg_parts *parts, const struct agg_column *column,
-                           int64_t time_ms)
+double agg_values__operand(const struct agg *agg, const struct agg_view *view, const struct agg_column *column)
 {
     const struct agg_feature *feature = column->feature;
-    int64_t sum;
+    int64_t value = clamp(agg, agg_measure__micro(feature, agg_view__value(view, feature, column->window)));
 
-    if (!column->window)
-        return (double)agg_values__column(agg, parts, column, time_ms);
-    sum = clamp(agg, agg_rows__sum(parts->memory[STORE_PART_ROWS], feature->entity, feature, column->window, time_ms));
-    return feature->aggregate == AGG_COUNT ? (double)sum : (double)sum / 1e6;
+    return feature->measure == AGG_MEASURE_COUNT ? (double)value : (double)value / 1e6;
 }
 
 /* Which of the reply's three arrays a field goes into. */

@@ -17,6 +17,11 @@ struct agg_moment agg_window__moment(int64_t time_ms)
 {
     struct agg_moment moment = {.time_ms = time_ms};
 
+    if (time_ms >= 0 && time_ms < PROTO_TS_MS_END) { /* by constants, because a lane does this for every event */
+        uint32_t s = (uint32_t)((uint64_t)time_ms / 1000);
+
+        return (struct agg_moment){time_ms, {s, s / 10, s / 60, s / 600, s / 3600, s / 21600, s / 86400}};
+    }
     for (int level = 0; level < AGG_LEVELS; level++)
         moment.pane[level] = agg_window__pane(time_ms, level);
     return moment;

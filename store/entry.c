@@ -10,11 +10,14 @@
 
 /* ---- Blocks ---- */
 
-/* Rounded up to an allocator's size class (four classes a doubling), so that the rounding is ours to use. */
+/*
+ * Rounded up to an allocator's size class (four classes a doubling), so that the rounding is ours to use; of whole cache lines, which
+ * jemalloc then aligns to cache lines.
+ */
 static size_t size_class(size_t bytes)
 {
-    if (bytes <= 128)
-        return (bytes + 15) & ~(size_t)15;
+    if (bytes <= 512)
+        return (bytes + STORE_LINE_BYTES - 1) & ~(size_t)(STORE_LINE_BYTES - 1);
 
     int doubling = 63 - __builtin_clzll((unsigned long long)bytes - 1);
     size_t step = (size_t)1 << (doubling - 2);

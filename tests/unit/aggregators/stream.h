@@ -42,7 +42,7 @@ struct stream_entity {
 struct stream_feature {
     char name[16];
     int entity;
-    int kind; /* 0 count, 1 sum of value, 2 sum of duration_s, 3 last */
+    int kind; /* 0 count, 1 sum of value, 2 sum of duration_s, 3 last, 4 min of value, 5 max of duration_s */
     uint32_t actions;
     uint32_t scenes;
     int where;
@@ -144,6 +144,7 @@ static inline void stream_fields(struct stream_feature *feature, struct rng *rng
 
 static inline void stream_print(struct stream_catalogue *catalogue)
 {
+    static const char *const aggregates[] = {"count", "sum", "sum", "last", "min", "max"};
     char *at = catalogue->text;
     size_t room = sizeof catalogue->text;
 
@@ -166,7 +167,7 @@ static inline void stream_print(struct stream_catalogue *catalogue)
         const struct stream_feature *feature = &catalogue->features[i];
 
         PRINT("  %s: { entity: %s, aggregate: %s", feature->name, catalogue->entities[feature->entity].name,
-              feature->kind == 0 ? "count" : (feature->kind == 3 ? "last" : "sum"));
+              aggregates[feature->kind]);
         if (feature->actions != UINT32_MAX) {
             PRINT(", actions: [");
             for (uint32_t a = 1, any = 0; a < PROTO_ACTIONS; a++) {
@@ -179,7 +180,7 @@ static inline void stream_print(struct stream_catalogue *catalogue)
             PRINT(", scenes: [%s]", (feature->scenes & 2) != 0 ? "LIVE" : "feed");
         if (feature->where > 0)
             PRINT(", where: \"%s\"", stream_wheres[feature->where]);
-        if (feature->kind == 2)
+        if (feature->kind == 2 || feature->kind == 5)
             PRINT(", of: duration_s");
         if (feature->kind == 3)
             PRINT(", limit: %d", feature->limit);
@@ -203,7 +204,7 @@ static inline void stream_catalogue_make(struct stream_catalogue *catalogue, str
 
         snprintf(feature->name, sizeof feature->name, "f%d", i);
         feature->entity = (int)(i < STREAM_ENTITIES ? i : rng_below(rng, STREAM_ENTITIES));
-        feature->kind = (int)rng_below(rng, 4);
+        feature->kind = (int)rng_below(rng, 6);
         feature->actions = rng_one_in(rng, 3) ? UINT32_MAX : (uint32_t)(1u << 3 | 1u << 4 | rng_next(rng) % (1u << 12)) & ~1u;
         feature->scenes = rng_one_in(rng, 4) ? (rng_one_in(rng, 2) ? 1u << 1 : 1u << 5) : UINT32_MAX;
         feature->where = rng_one_in(rng, 2) ? (int)rng_below(rng, 6) : 0;

@@ -107,6 +107,7 @@ static float oracle_value(const struct oracle *oracle, const struct stream_featu
     const struct stream_entity *entity = &oracle->catalogue->entities[feature->entity];
     __int128 sum = 0;
     int64_t level = 0;
+    bool has_any = false;
 
     if (!oracle_is_present(oracle, entity, ids))
         return 0;
@@ -116,11 +117,16 @@ static float oracle_value(const struct oracle *oracle, const struct stream_featu
     }
     for (int i = 0; i < oracle->count; i++) {
         const struct proto_event *event = oracle->events[i];
-        int64_t age = floor_div(oracle->time_ms, level) - floor_div(event->ts_ms, level);
+        int64_t amount, age = floor_div(oracle->time_ms, level) - floor_div(event->ts_ms, level);
 
         if (age < 0 || age >= window_ms / level || !oracle_names(entity, event, ids) || !oracle_takes(feature, event))
             continue;
-        sum += feature->kind == 0 ? 1 : llround((feature->kind == 1 ? event->value : event->duration_s) * 1e6);
+        amount = llround((feature->kind == 1 || feature->kind == 4 ? event->value : event->duration_s) * 1e6);
+        if (feature->kind < 4)
+            sum += feature->kind == 0 ? 1 : amount;
+        else if (!has_any || (feature->kind == 4 ? amount < sum : amount > sum))
+            sum = amount;
+        has_any = true;
     }
     if (feature->kind == 0)
         return (float)(int64_t)sum;
@@ -372,6 +378,8 @@ static void check_stream(struct node *node, const struct stream_catalogue *catal
         uint64_t user = stream->base + (uint64_t)rng_below(rng, 5);
 
         oracle.time_ms = i == 0 ? from_ms : (i == 1 ? greatest_ms : greatest_ms + rng_below(rng, later_ms[rng_below(rng, 6)]));
+        if (i == 2 && greatest_ms > from_ms) /* events after T wait for their time */
+            oracle.time_ms = from_ms + rng_below(rng, greatest_ms - from_ms);
         if (i == READS - 1) { /* the very moment at which something is gone */
             int64_t edge_ms = stream->events[rng_below(rng, stream->count)].ts_ms - rng_below(rng, 2) +
                               catalogue->entities[rng_below(rng, STREAM_ENTITIES)].retention_ms;
@@ -404,6 +412,10 @@ static int64_t apply_stream(struct node *node, const struct stream *stream, stru
         at += count;
         if (rng_one_in(rng, 200))
             node_commit(node);
+        if (rng_one_in(rng, 400)) { /* what follows is added to state that was read back */
+            node_commit(node);
+            node_restart(node);
+        }
     }
     return horizon_ms;
 }
