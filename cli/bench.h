@@ -41,6 +41,9 @@ struct cli_bench_spread cli_bench_report__peer(const struct cli_bench_report *re
 struct cli_bench_spread cli_bench_report__ratio(const struct cli_bench_report *report,
                                                 int peer); /* of ours / theirs, pair by pair */
 
+/* "44,713", or "0.3046" when it is small. */
+const char *cli_bench_report__number(double value, char out[32]);
+
 /* One JSON object: name, unit, ours, peers, ratio, pairs, machine, then spread and the details. */
 void cli_bench_report__json(const struct cli_bench_report *report, struct fr_buffer *out);
 

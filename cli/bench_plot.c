@@ -31,16 +31,17 @@ static void bar(struct fr_buffer *svg, int row, const char *name, const char *cl
                 const char *label)
 {
     int y = BARS_TOP + row * BARS_STEP;
+    char number[32];
     double scale = most > 0 ? (BARS_RIGHT - BARS_LEFT) / most : 0;
 
     fr_buffer_append_format(svg,
                             "<text class=\"text\" x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>"
                             "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" rx=\"3\"/>"
                             "<line class=\"range\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>"
-                            "<text class=\"text\" x=\"%.1f\" y=\"%d\">%.3g%s</text>",
+                            "<text class=\"text\" x=\"%.1f\" y=\"%d\">%s%s</text>",
                             BARS_LEFT - 10, y + 17, name, class, BARS_LEFT, y, of.median * scale, BAR_HEIGHT,
                             BARS_LEFT + of.least * scale, BARS_LEFT + of.most * scale, y + BAR_HEIGHT / 2, y + BAR_HEIGHT / 2,
-                            BARS_LEFT + of.most * scale + 8, y + 17, of.median, label);
+                            BARS_LEFT + of.most * scale + 8, y + 17, cli_bench_report__number(of.median, number), label);
 }
 
 void cli_bench_plot__bars(const struct cli_bench_report *report, struct fr_buffer *svg)

@@ -170,12 +170,22 @@ void cli_bench_report__json(const struct cli_bench_report *report, struct fr_buf
 
 /* ---- For people ---- */
 
+const char *cli_bench_report__number(double value, char out[32])
+{
+    if (value >= 1000)
+        return cli_progress__grouped((uint64_t)(value + 0.5), out);
+    snprintf(out, 32, "%.4g", value);
+    return out;
+}
+
 static void add_row(struct cli_table *table, const char *name, struct cli_bench_spread spread, const char *ratio)
 {
+    char number[32];
+
     cli_table__cell(table, "%s", name);
-    cli_table__cell(table, "%.4g", spread.least);
-    cli_table__cell(table, "%.4g", spread.median);
-    cli_table__cell(table, "%.4g", spread.most);
+    cli_table__cell(table, "%s", cli_bench_report__number(spread.least, number));
+    cli_table__cell(table, "%s", cli_bench_report__number(spread.median, number));
+    cli_table__cell(table, "%s", cli_bench_report__number(spread.most, number));
     cli_table__cell(table, "%s", ratio);
 }
 

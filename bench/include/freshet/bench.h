@@ -64,7 +64,7 @@ void bench_feed_close(struct bench_feed *feed); /* NULL is fine */
 
 struct bench_feed_cost { /* CPU seconds of the process but for making the events; background threads included */
     double cpu_seconds; /* all of it */
-    double epoch_cpu_seconds; /* the part that passed in epochs */
+    double epoch_cpu_seconds; /* what passed in epochs and until RocksDB came to rest */
 };
 
 /*

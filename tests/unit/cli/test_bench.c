@@ -74,6 +74,15 @@ static void the_median_of_two_is_their_middle(void **state)
     cli_bench_report__fini(report);
 }
 
+static void great_numbers_are_grouped_and_small_ones_have_four_digits(void **state)
+{
+    char text[32];
+
+    (void)state;
+    assert_string_equal(cli_bench_report__number(44712.6, text), "44,713");
+    assert_string_equal(cli_bench_report__number(0.30461, text), "0.3046");
+}
+
 static void bars_name_the_ratios_and_both_colour_schemes(void **state)
 {
     struct cli_bench_report *report = make_report();
@@ -116,8 +125,11 @@ static void a_curve_begins_left_and_rises(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_object_is_that_of_the_contract), cmocka_unit_test(a_ratio_is_taken_pair_by_pair),
-        cmocka_unit_test(the_median_of_two_is_their_middle),  cmocka_unit_test(bars_name_the_ratios_and_both_colour_schemes),
+        cmocka_unit_test(the_object_is_that_of_the_contract),
+        cmocka_unit_test(a_ratio_is_taken_pair_by_pair),
+        cmocka_unit_test(the_median_of_two_is_their_middle),
+        cmocka_unit_test(bars_name_the_ratios_and_both_colour_schemes),
+        cmocka_unit_test(great_numbers_are_grouped_and_small_ones_have_four_digits),
         cmocka_unit_test(a_curve_begins_left_and_rises),
     };
 
