@@ -2,9 +2,11 @@
  * The learner's part of the configuration, checked although the loop that will use it is open work: a file that will be right later
  * is not refused for a key, and a typing error is told now.
  */
+#include "models.h"
+
 #include <freshet/learner.h>
 
-bool learner_config_check(struct fr_yaml *root, struct fr_diagnostics *diagnostics)
+bool learner_config_check(struct fr_yaml *root, int *model_count, struct fr_diagnostics *diagnostics)
 {
     struct fr_yaml *learner = fr_yaml_get(root, "learner");
     struct fr_yaml *models = fr_yaml_get(root, "models");
@@ -20,7 +22,7 @@ bool learner_config_check(struct fr_yaml *root, struct fr_diagnostics *diagnosti
         fr_yaml_text(learner, "examples", &examples, diagnostics);
         fr_yaml_finish(learner, "learner", NULL, 0, diagnostics);
     }
-    if (models)
-        fr_diagnostics_add(diagnostics, models, "models: this version has no online model yet; remove the section");
+    *model_count = models && models->kind == FR_YAML_MAP ? models->count : 0;
+    learner_models__check(models, diagnostics);
     return diagnostics->count == before;
 }

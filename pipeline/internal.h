@@ -54,6 +54,7 @@ struct pipeline_config {
     int64_t ready_lag_ms;
     struct server_limits limits;
 
+    int model_count; /* described; none is trained in this version */
     struct agg_catalogue *catalogue;
 };
 

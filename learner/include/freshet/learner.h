@@ -8,7 +8,10 @@
 
 #include <freshet/yaml.h>
 
-/* Reads `learner` and `models` as far as they are understood today: keys and types of `learner`; `models` must be absent. */
-bool learner_config_check(struct fr_yaml *root, struct fr_diagnostics *diagnostics);
+/*
+ * Checks the keys and types of `learner` and `models`; mistakes go to the diagnostics, the number of models to *model_count. Nothing
+ * is trained in this version: whoever starts a node with models says so.
+ */
+bool learner_config_check(struct fr_yaml *root, int *model_count, struct fr_diagnostics *diagnostics);
 
 #endif
