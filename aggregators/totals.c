@@ -183,10 +183,7 @@ void agg_totals__rebuild(struct agg_rows *rows, const struct agg_entity *entity)
 
 /* ---- reading ---- */
 
-/*
- * What left the window since the head, or, when that may be more, what is in it. A greatest can't be taken off, so its span is
- * always read by what is in it.
- */
+/* What left the window since the head, or, when that may be more, what is in it. */
 static void look_at_rows(struct agg_view *view, const struct agg_span *span, struct agg_view_span *seen, int64_t first,
                          int64_t last)
 {
@@ -203,7 +200,7 @@ static void look(struct agg_view *view, const struct agg_span *span, struct agg_
         seen->how = AGG_VIEW_NOTHING;
     } else if (left >= 0 && !view->rows->has_no_totals && (int64_t)edge > newest - span->panes) {
         seen->how = AGG_VIEW_TOTAL;
-    } else if (left < 0 || view->rows->has_no_totals || span->has_greatest || left > span->panes / 2) {
+    } else if (left < 0 || view->rows->has_no_totals || left > span->panes / 2) {
         seen->how = AGG_VIEW_ROWS;
         look_at_rows(view, span, seen, newest - span->panes + 1, newest);
     } else {
@@ -228,9 +225,9 @@ __int128 agg_view__value(const struct agg_view *view, const struct agg_feature *
     const struct agg_view_span *seen;
     __int128 amount = 0;
 
-    if (window->span < 0)
+    seen = window->span >= 0 ? &view->spans[window->span] : NULL;
+    if (!seen || (seen->how == AGG_VIEW_LESS && feature->measure == AGG_MEASURE_GREATEST)) /* nothing can be taken off it */
         return agg_rows__sum(view->rows, view->entity, feature, window, view->moment);
-    seen = &view->spans[window->span];
     if (seen->how == AGG_VIEW_NOTHING)
         return 0;
     if (seen->how == AGG_VIEW_TOTAL)

@@ -10,8 +10,8 @@ static const char *const text = "entities: { item: { key: [item_id] } }\n"
                                 "features:\n"
                                 "  counts: { entity: item, aggregate: count, windows: [1m, 5m, 1h, 24h] }\n"
                                 "  sums:   { entity: item, aggregate: sum, windows: [24s, 1m, 1h, 7d] }\n"
-                                "  least:  { entity: item, aggregate: min, windows: [1m, 5m, 24h] }\n"
-                                "  most:   { entity: item, aggregate: max, windows: [30s, 1h] }\n";
+                                "  least:  { entity: item, aggregate: min, windows: [30s, 10m, 2d] }\n"
+                                "  most:   { entity: item, aggregate: max, windows: [30s, 2h] }\n";
 
 struct addition {
     const struct agg_feature *feature;
@@ -114,6 +114,11 @@ static __int128 amount_of(const struct agg_feature *feature, struct rng *rng, in
     return feature->measure == AGG_MEASURE_COUNT ? 1 : agg_measure__of_micro(feature, micro);
 }
 
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* Random additions, late and early, with a horizon that follows; looked at before, at and after the head. */
 static void play(struct case_ *it, struct rng *rng, int64_t most)
 {
@@ -128,15 +133,17 @@ static void play(struct case_ *it, struct rng *rng, int64_t most)
         add(it, feature, now_ms - rng_below(rng, rng_one_in(rng, 2) ? spread_ms : 2), amount_of(feature, rng, most));
         if (rng_one_in(rng, 3) && it->greatest_ms - behind_ms > it->horizon_ms)
             prune(it, it->greatest_ms - behind_ms);
+        if (rng_one_in(rng, 30)) /* other entities went on */
+            prune(it, later(it->greatest_ms, it->horizon_ms) + rng_below(rng, step_ms * 8));
         if (rng_one_in(rng, 8)) {
-            check(it, it->greatest_ms);
+            check(it, later(it->greatest_ms, it->horizon_ms));
             check(it, it->horizon_ms > 0 ? it->horizon_ms : it->greatest_ms);
-            check(it, it->greatest_ms + rng_below(rng, spreads_ms[rng_below(rng, 5)]));
+            check(it, later(it->greatest_ms, it->horizon_ms) + rng_below(rng, spreads_ms[rng_below(rng, 5)]));
         }
     }
     agg_totals__rebuild(it->blob.memory, it->entity);
-    check(it, it->greatest_ms);
-    check(it, it->greatest_ms + rng_below(rng, 100000));
+    check(it, later(it->greatest_ms, it->horizon_ms));
+    check(it, later(it->greatest_ms, it->horizon_ms) + rng_below(rng, 100000));
 }
 
 static void totals_are_what_the_rows_make(void **state)
@@ -199,6 +206,21 @@ static void a_total_that_no_longer_fits_is_added_up_from_rows(void **state)
     case_fini(&it);
 }
 
+/* It goes to a row of 10 s, because at the horizon no window of 1 s panes has it; at the head, 10 s before, one would. */
+static void an_event_too_late_for_a_window_is_not_in_its_total(void **state)
+{
+    struct case_ it;
+
+    (void)state;
+    case_init(&it, text);
+    prune(&it, 1000);
+    add(&it, it.entity->counters[0], 100000, 1);
+    prune(&it, 110000);
+    add(&it, it.entity->counters[0], 45000, 1);
+    check(&it, 110000);
+    case_fini(&it);
+}
+
 static void more_spans_than_have_totals_are_read_too(void **state)
 {
     struct fr_buffer many;
@@ -229,6 +251,7 @@ int main(void)
         cmocka_unit_test(sums_beyond_64_bits_stay_exact),
         cmocka_unit_test(a_row_widens_when_its_integer_no_longer_fits),
         cmocka_unit_test(a_total_that_no_longer_fits_is_added_up_from_rows),
+        cmocka_unit_test(an_event_too_late_for_a_window_is_not_in_its_total),
         cmocka_unit_test(more_spans_than_have_totals_are_read_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
