@@ -6,8 +6,8 @@ Where the text leaves a choice, this is taken:
   is -1, a ratio is its prior. While it is present, every event whose pane or block counts does, however old beside the
   retention.
 - Columns of a feature: the values by window, then `n` by window, then `sd` by window, then `age`, in this order whatever that of `emit`;
-  `f.w` asks for one window's and the age. `n` is for what has windows: events taken in the window; those with `of` 0 are not, for
-  `distinct`; a `ratio`'s is its denominator.
+  `f.w` asks for one window's and the age. An event is taken by the filters alone: also `distinct` of 0 and a gauge without a user
+  add to `n` and `age`. `n` is the events taken in the window, for `decayed` in its four blocks; a `ratio`'s is its denominator.
 - A mean is of the exact sum, a ratio of the exact sums: only a `sum` that is read is clamped.
 - `age` of a ratio is that of the later of its operands' latest events; of a gauge that of its latest `up` or `down`.
 - A ratio whose denominator and strength add up to 0 is the next prior up, whatever its numerator.
@@ -115,11 +115,14 @@ class Decay:
         since = ts_ms % self.block_ms
         return llround(weight * 2.0 ** (since / self.half_life_ms) * DECAYED_UNIT)
 
-    def value(self, taken, time_ms):
+    def span(self, time_ms):
+        """Of the blocks that count."""
         head = time_ms // self.block_ms
+        return (head - BLOCKS + 1) * self.block_ms, (head + 1) * self.block_ms
+
+    def value(self, taken, time_ms):
         total = 0.0
-        for block in range(head - BLOCKS + 1, head + 1):
-            start = block * self.block_ms
+        for start in range(*self.span(time_ms), self.block_ms):
             total += taken.sum((start, start + self.block_ms)) / DECAYED_UNIT * 2.0 ** ((start - time_ms) / self.half_life_ms)
         return total
 
@@ -131,7 +134,7 @@ def quantile(values, q):
 
 
 def distinct(weights):
-    count = len(set(weights))
+    count = len(set(weights) - {0})
     if count <= DISTINCT_EXACT:
         return float(count)
     return Within(count, count * (1 - DISTINCT_ERROR), count * (1 + DISTINCT_ERROR))
@@ -176,11 +179,7 @@ class Feature:
     def takes(self, event):
         if self.actions and event["action"] not in self.actions or self.scenes and event["scene"] not in self.scenes:
             return False
-        if self.condition and not self.condition(event):
-            return False
-        if self.aggregate == "gauge":
-            return event["user_id"] != 0
-        return self.aggregate != "distinct" or event[self.source] != 0
+        return not self.condition or self.condition(event)
 
     def weight(self, event):
         """What is kept of an event taken."""
@@ -199,7 +198,7 @@ class Feature:
         if self.aggregate in SEQUENCES or not self.is_read:
             return ()
         if self.aggregate not in WINDOWED:
-            found = [Column(self, None, "value")] if "value" in self.emit else []
+            found = [Column(self, None, kind) for kind in ("value", "n") if kind in self.emit]
         else:
             windows = [window] if window else self.windows
             found = [Column(self, w, kind) for kind in ("value", "n", "sd") if kind in self.emit for w in windows]
@@ -212,7 +211,7 @@ class Feature:
         latest = {}
         for _, (at, event) in taken.pairs:
             user_id = event["user_id"]
-            if user_id not in latest or at > latest[user_id][0]:
+            if user_id and (user_id not in latest or at > latest[user_id][0]):
                 latest[user_id] = at, event
         start, end = self.timeout.span(time_ms)
         return sum(event["action"] in self.up and start <= event["ts_ms"] < end for _, event in latest.values())
@@ -249,6 +248,8 @@ class Column:
             return -1.0 if self.kind == "age" else 0.0
         if self.kind == "age":
             return age(taken.newest_ms(), feature.holds, time_ms)
+        if feature.aggregate == "decayed" and self.kind == "n":
+            return float32_of(taken.count(feature.decay.span(time_ms)))
         if feature.aggregate == "decayed":
             return within(feature.decay.value(taken, time_ms))
         if feature.aggregate == "gauge":

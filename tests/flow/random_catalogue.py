@@ -93,7 +93,7 @@ class Maker:
             if dice.random() < 0.2:
                 settings["scenes"] = some(dice, SCENES, 1, 3)
         if COMPANIONS in self.aggregates and aggregate not in ("last", "series", "covisit") and dice.random() < 0.5:
-            kinds = ["age"] + ["n"] * (aggregate not in ("decayed", "gauge")) + ["sd"] * (aggregate == "ratio")
+            kinds = ["age"] + ["n"] * (aggregate != "gauge") + ["sd"] * (aggregate == "ratio")
             settings["emit"] = ["value", *some(dice, kinds, 1, 3)]
             dice.shuffle(settings["emit"])
         name = self.name("match" if "match" in settings else aggregate)

@@ -32,7 +32,7 @@ features:
   most:    { entity: item, actions: [watch], aggregate: max, of: value, windows: [1h] }
   viewers: { entity: item, actions: [watch], aggregate: distinct, of: user_id, windows: [1h, 7d], emit: [value, n] }
   median:  { entity: item, actions: [watch], aggregate: quantile, q: 0.5, of: value, windows: [5m], emit: [age, n, value] }
-  heat:    { entity: item, actions: [watch, like], weights: { like: 3 }, aggregate: decayed, half_life: 10m, emit: [value, age] }
+  heat:    { entity: item, actions: [watch, like], weights: { like: 3 }, aggregate: decayed, half_life: 10m, emit: [value, n, age] }
   likes:   { entity: item, actions: [like], scenes: [live, feed], aggregate: count, windows: [1h] }
   watches: { entity: item, actions: [watch], aggregate: count, windows: [1h] }
   money:   { entity: item, actions: [watch], aggregate: sum, of: value, windows: [1h] }
@@ -89,9 +89,9 @@ def test_a_mean_is_of_the_exact_sum_also_beyond_int64():
     assert row(made, T0)["money.1h"] == number.float32(2**63 / 1e6)
 
 
-def test_distinct_counts_ids_and_n_the_events_that_have_one():
+def test_distinct_counts_ids_but_not_0_and_n_all_events():
     made = oracle_of(*[watch(T0, user_id=user) for user in (5, 6, 5, 0)], watch(T0 + 9 * MINUTE, user_id=7))
-    assert (row(made, T0 + 59 * MINUTE)["viewers.1h"], row(made, T0 + 59 * MINUTE)["viewers.1h.n"]) == (3, 4)
+    assert (row(made, T0 + 59 * MINUTE)["viewers.1h"], row(made, T0 + 59 * MINUTE)["viewers.1h.n"]) == (3, 5)
     assert row(made, T0 + 60 * MINUTE)["viewers.1h"] == 0  # panes of ten minutes: both events are in the first
     assert row(made, T0 + DAY)["viewers.7d"] == 3
 
@@ -155,8 +155,8 @@ def test_decayed_is_the_sum_over_four_blocks_of_rounded_integers():
 def test_a_block_leaves_whole():
     made = oracle_of(watch(T0 - T0 % (80 * MINUTE)))
     start = T0 - T0 % (80 * MINUTE)
-    assert row(made, start + 320 * MINUTE - 1)["heat"] > 0
-    assert row(made, start + 320 * MINUTE)["heat"] == 0
+    assert row(made, start + 320 * MINUTE - 1)["heat"] > 0 and row(made, start + 320 * MINUTE - 1)["heat.n"] == 1
+    assert row(made, start + 320 * MINUTE)["heat"] == 0 and row(made, start + 320 * MINUTE)["heat.n"] == 0
 
 
 def test_a_plain_ratio_is_zero_of_nothing():
