@@ -13,7 +13,7 @@ static const struct cli_command commands[] = {
     {"demo", "runs a node on an embedded broker with simulated or replayed traffic",
      "[--events FILE --map MAP] [--config F] [--set key=value …] [--json]", cli_demo__main},
     {"check", "validates a configuration and tells what it costs, or what it does to a node's state",
-     "--config F [--set key=value …] [--against DIR [--json]]", cli_check__main},
+     "--config F [--set key=value …] [--against DIR | --cardinality ENTITY=N … --rate N] [--json]", cli_check__main},
     {"produce", "loads events from a file into a topic", "--brokers B --topic T [--map M] FILE|-", cli_produce__main},
     {"replay", "makes a node's state anew from a file or a topic",
      "--config F --state DIR [--events FILE|--topic T] [--then-live]", cli_replay__main},

@@ -30,6 +30,20 @@ void pipeline_config_free(struct pipeline_config *config);
 /* What `freshet check` prints about a good configuration: bytes per entity. */
 void pipeline_config_estimate(const struct pipeline_config *config, struct fr_buffer *out);
 
+struct pipeline_load { /* what a node is to hold and take */
+    const char *const *cardinalities; /* "user=1000000", "item=5e4" */
+    int cardinality_count;
+    double events_per_s; /* 0: not known */
+    bool is_json;
+};
+
+/*
+ * What `freshet check --cardinality` prints: bytes of an entity (present only, at that rate, full), GiB in memory and on disk for each kind
+ * and in all, bytes an epoch. FR_BAD_CONFIG: a cardinality that makes no sense, with the nearest entity.
+ */
+FR_CHECKED bool pipeline_config_cost(const struct pipeline_config *config, const struct pipeline_load *load,
+                                     struct fr_buffer *out, struct fr_err *err);
+
 typedef void (*pipeline_progress_fn)(void *user, uint64_t done, uint64_t of); /* now and then, on the caller's thread */
 
 struct pipeline_compare_options {
