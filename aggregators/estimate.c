@@ -5,8 +5,16 @@
 #include "type.h"
 
 #include <inttypes.h>
+#include <math.h>
 
-enum { ENTRY_BYTES = 96 /* of the store's table, for each entity */, VARINT_BYTES = 2 };
+enum {
+    ENTRY_BYTES = 160, /* of the store's table, for each entity: slot, entry, heads of blocks */
+    VARINT_BYTES = 2,
+    HEAD_DISK_BYTES = 16, /* of each part: RocksDB's, format, latest time */
+    SOURCE_DISK_BYTES = 32,
+};
+
+static const double GROWTH = 1.25; /* a part that grows gets room for more */
 
 /* Rows that the feature can fill at once: panes of a level until the next coarser level takes over. */
 static int64_t rows_most(const int64_t panes_most[AGG_LEVELS])
@@ -37,6 +45,80 @@ static void estimate_feature(const struct agg_feature *feature, struct fr_buffer
     }
     fr_buffer_append_format(out, "  %-28s %-6s %10" PRId64 " B in memory, about %" PRId64 " B on disk\n", feature->name,
                             feature->type->name, memory, disk);
+}
+
+/* ---- One entity at a rate of events ---- */
+
+/* Expected rows: panes of a level between the span of the next finer one and its own, as far as an event falls into them. */
+static double expect_rows(const int64_t panes_most[AGG_LEVELS], double events_per_s)
+{
+    double rows = 0, finer_ms = 0;
+
+    for (int level = 0; level < AGG_LEVELS; level++) {
+        double pane_ms = (double)agg__level_ms[level], span_ms = (double)panes_most[level] * pane_ms;
+
+        if (span_ms <= finer_ms)
+            continue;
+        rows += ((span_ms - finer_ms) / pane_ms + 1) * -expm1(-events_per_s * pane_ms / 1000);
+        finer_ms = span_ms;
+    }
+    return rows;
+}
+
+static double expect_count(double most, double events_per_s, int64_t span_ms)
+{
+    double expected = span_ms == 0 && events_per_s > 0 ? most : events_per_s * (double)span_ms / 1000;
+
+    return expected < most ? expected : most;
+}
+
+/* How many of the entity's counters an event touches is not known; half of them is near what was measured. */
+static double row_disk_bytes(const struct agg_entity *entity)
+{
+    return VARINT_BYTES + (entity->counter_count + 7) / 8 + VARINT_BYTES * (entity->counter_count + 1) / 2;
+}
+
+static double key_bytes(const struct agg_entity *entity)
+{
+    return 4 + 8.0 * entity->key_count;
+}
+
+struct agg_bytes agg_catalogue_bytes(const struct agg_catalogue *catalogue, int entity_index, double events_per_s)
+{
+    const struct agg_entity *entity = catalogue->entities[entity_index];
+    double rows = entity->counter_count > 0 ? expect_rows(entity->panes_most, events_per_s) : 0;
+    double ids = entity->has_dedupe ? expect_count(catalogue->dedupe.ids, events_per_s, catalogue->dedupe.horizon_ms) : 0;
+    struct agg_bytes bytes = {.memory = ENTRY_BYTES + (double)sizeof(struct agg_rows) + ids * 16 +
+                                        rows * entity->row_words * (double)sizeof(int64_t) * GROWTH,
+                              .disk = key_bytes(entity) + HEAD_DISK_BYTES + entity->counter_count + ids * 10 +
+                                      rows * row_disk_bytes(entity)};
+    double records = 0;
+
+    if (entity->remembered != 0) { /* most often one event says all */
+        bytes.memory += (double)(AGG_SOURCE_WORDS * sizeof(uint64_t));
+        bytes.disk += SOURCE_DISK_BYTES;
+    }
+    for (int i = 0; i < entity->sequence_count; i++) {
+        const struct agg_feature *feature = entity->sequences[i];
+        double count = expect_count(feature->limit, events_per_s, entity->retention_ms);
+
+        records += count;
+        bytes.memory += (double)sizeof(struct agg_ring) + count * feature->order_words * (double)sizeof(uint64_t) * GROWTH;
+        bytes.disk += count * (9 + 4 * (feature->order_words - 1));
+    }
+    if (records > 0)
+        bytes.disk += key_bytes(entity) + HEAD_DISK_BYTES;
+    return bytes;
+}
+
+int agg_catalogue_entity_count(const struct agg_catalogue *catalogue)
+{
+    return catalogue->entity_count;
+}
+
+const char *agg_catalogue_entity_name(const struct agg_catalogue *catalogue, int entity_index)
+{
+    return catalogue->entities[entity_index]->name;
 }
 
 static int64_t head_bytes(const struct agg_catalogue *catalogue, const struct agg_entity *entity)

@@ -8,7 +8,8 @@
 struct check {
     const struct cli_command *command;
     const char *file, *against;
-    struct cli_texts sets;
+    struct cli_texts sets, cardinalities;
+    uint64_t rate;
     bool is_json;
 };
 
@@ -58,6 +59,22 @@ static int compare(const struct check *check, const struct pipeline_config *conf
     return result;
 }
 
+static int cost(const struct check *check, const struct pipeline_config *config)
+{
+    struct pipeline_load load = {.cardinalities = check->cardinalities.values,
+                                 .cardinality_count = check->cardinalities.count,
+                                 .events_per_s = (double)check->rate,
+                                 .is_json = check->is_json};
+    struct fr_buffer text;
+    struct fr_err err;
+    int result;
+
+    fr_buffer_init(&text);
+    result = pipeline_config_cost(config, &load, &text, &err) ? print(&text) : cli_command__fail(check->command, &err);
+    fr_buffer_fini(&text);
+    return result;
+}
+
 int cli_check__main(const struct cli_command *command, int argc, char **argv)
 {
     struct check check = {.command = command};
@@ -66,7 +83,9 @@ int cli_check__main(const struct cli_command *command, int argc, char **argv)
         {"set", CLI_OPTION_TEXTS, "key=value", "over the file; may be repeated", &check.sets},
         {"against", CLI_OPTION_TEXT, "DIR", "what it does to the state in DIR, which stays as it is; a node may run on it",
          &check.against},
-        {"json", CLI_OPTION_FLAG, NULL, "with --against: as JSON", &check.is_json},
+        {"cardinality", CLI_OPTION_TEXTS, "ENTITY=N", "what so many of it cost; may be repeated", &check.cardinalities},
+        {"rate", CLI_OPTION_NUMBER, "N", "with --cardinality: events a second", &check.rate},
+        {"json", CLI_OPTION_FLAG, NULL, "with --against or --cardinality: as JSON", &check.is_json},
         {0},
     };
     int result = cli_options__read(command, options, NULL, argc, argv);
@@ -77,11 +96,18 @@ int cli_check__main(const struct cli_command *command, int argc, char **argv)
         return result;
     if (!check.file)
         return cli_command__say(command, CLI_USAGE, "--config is missing; usage: freshet check %s", command->usage);
+    if (check.against && check.cardinalities.count > 0)
+        return cli_command__say(command, CLI_USAGE, "--against and --cardinality are two questions; ask one at a time");
+    if (check.cardinalities.count == 0 && (check.rate > 0 || (check.is_json && !check.against)))
+        return cli_command__say(command, CLI_USAGE, "%s goes with --cardinality%s", check.rate > 0 ? "--rate" : "--json",
+                                check.rate > 0 ? "" : " or --against");
     source = (struct pipeline_config_source){.file = check.file, .sets = check.sets.values, .set_count = check.sets.count};
     result = cli_node_config__load(&source, check.file, &config);
     if (result >= 0)
         return result;
-    result = check.against ? compare(&check, config) : estimate(config, check.file);
+    result = check.against                   ? compare(&check, config)
+             : check.cardinalities.count > 0 ? cost(&check, config)
+                                             : estimate(config, check.file);
     pipeline_config_free(config);
     return result;
 }

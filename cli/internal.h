@@ -33,6 +33,7 @@ int cli_produce__main(const struct cli_command *command, int argc, char **argv);
 int cli_get__main(const struct cli_command *command, int argc, char **argv);
 int cli_status__main(const struct cli_command *command, int argc, char **argv);
 int cli_digest__main(const struct cli_command *command, int argc, char **argv);
+int cli_replay__main(const struct cli_command *command, int argc, char **argv);
 int cli_simulate__main(const struct cli_command *command, int argc, char **argv);
 int cli_bench__main(const struct cli_command *command, int argc, char **argv);
 
@@ -336,6 +337,9 @@ struct pipeline_config_source;
 
 /* Loads it; `name` is what mistakes call it. −1 and *config; otherwise the exit code, with the mistakes on stderr. */
 int cli_node_config__load(const struct pipeline_config_source *source, const char *name, struct pipeline_config **config);
+
+/* Runs the node until it is asked to stop or fails; takes the configuration over. The exit code. In run.c. */
+int cli_run__node(const struct cli_command *command, struct pipeline_config *config);
 
 /* The first line of `run` and `demo --json`, flushed. */
 bool cli_node_config__first_line(const struct pipeline_node *node);

@@ -13,8 +13,10 @@ static const struct cli_command commands[] = {
     {"demo", "runs a node on an embedded broker with simulated or replayed traffic",
      "[--events FILE --map MAP] [--config F] [--set key=value …] [--json]", cli_demo__main},
     {"check", "validates a configuration and tells what it costs, or what it does to a node's state",
-     "--config F [--set key=value …] [--against DIR [--json]]", cli_check__main},
+     "--config F [--set key=value …] [--against DIR | --cardinality ENTITY=N … --rate N] [--json]", cli_check__main},
     {"produce", "loads events from a file into a topic", "--brokers B --topic T [--map M] FILE|-", cli_produce__main},
+    {"replay", "makes a node's state anew from a file or a topic",
+     "--config F --state DIR [--events FILE|--topic T] [--then-live]", cli_replay__main},
     {"get", "reads features, as a ranker would", "--user U [--items 1,2,3] [--features a,b]", cli_get__main},
     {"status", "shows lag, freshness and rates of a node", "[--watch] [--json]", cli_status__main},
     {"digest", "prints one line of hex: two nodes that print the same hold the same", "[--api HOST:PORT]", cli_digest__main},
@@ -26,7 +28,7 @@ static const struct cli_command commands[] = {
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* Planned, so that nobody takes them for a slip of the pen. */
-static const char *const later[] = {"top", "related", "explain", "replay", "backup", "restore", "fsck", "forget", "model"};
+static const char *const later[] = {"top", "related", "explain", "backup", "restore", "fsck", "forget", "model"};
 enum { LATER = sizeof later / sizeof *later };
 
 static int print_help(FILE *out, int exit_code)

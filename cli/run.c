@@ -5,7 +5,7 @@
 
 #include <freshet/pipeline.h>
 
-static int run(const struct cli_command *command, struct pipeline_config *config)
+int cli_run__node(const struct cli_command *command, struct pipeline_config *config)
 {
     struct pipeline_node *node;
     struct fr_err err, failure = {0};
@@ -45,5 +45,5 @@ int cli_run__main(const struct cli_command *command, int argc, char **argv)
         return cli_command__say(command, CLI_USAGE, "--config is missing; usage: freshet run %s", command->usage);
     source = (struct pipeline_config_source){.file = file, .sets = sets.values, .set_count = sets.count};
     result = cli_node_config__load(&source, file, &config);
-    return result >= 0 ? result : run(command, config);
+    return result >= 0 ? result : cli_run__node(command, config);
 }

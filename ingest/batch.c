@@ -86,12 +86,17 @@ static void log_trouble(struct ingest_lane *lane, const rd_kafka_message_t *mess
                    rd_kafka_message_errstr(message));
 }
 
+static int64_t until_stop(const struct ingest_part *part, int64_t offset)
+{
+    return part->stop_offset >= 0 && part->stop_offset < offset ? part->stop_offset : offset;
+}
+
 static void take_report(struct ingest_lane *lane, struct ingest_part *part, const rd_kafka_message_t *message)
 {
     switch (message->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
         if (part && part->is_consuming && message->offset > part->next_offset)
-            ingest_draft__advance(&lane->draft, part, message->offset, 0, -1);
+            ingest_draft__advance(&lane->draft, part, until_stop(part, message->offset), 0, -1);
         break;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
         if (part && part->is_consuming) {
@@ -169,6 +174,10 @@ int ingest_draft__fill(struct ingest_lane *lane, rd_kafka_message_t **messages, 
             take_report(lane, part, message);
         } else if (part && part->is_consuming &&
                    message->offset >= part->next_offset) { /* never twice, never from before a restart */
+            if (until_stop(part, message->offset + 1) <= message->offset) { /* behind what compaction took, perhaps */
+                ingest_draft__advance(&lane->draft, part, part->stop_offset, 0, -1);
+                continue;
+            }
             bytes += message->len;
             if (!take_record(lane, part, message, future_ms))
                 return -1;

@@ -32,9 +32,10 @@ static struct ingest_part *new_part(struct ingest *ingest, struct ingest_source 
     part->number = number;
     part->mail = (struct ingest_mail){.kind = INGEST_MAIL_LOST, .part = part};
     part->is_waiting = true;
+    part->stop_offset = -1;
     part->is_late = source->is_made_here || source->partition_count > 0;
     part->lane = ingest_parts__count(&ingest->parts) % ingest->options.lanes;
-    part->seen = (struct ingest_partition){.topic = source->name, .number = number, .low = -1, .end = -1};
+    part->seen = (struct ingest_partition){.topic = source->name, .number = number, .low = -1, .end = -1, .stop = -1};
     return part;
 }
 

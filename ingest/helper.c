@@ -100,10 +100,22 @@ static void hand_over(struct ingest_helper *helper, struct ingest_part *part, co
         part->is_waiting = true;
         return;
     }
-    ingest_parts__set_started(&ingest->parts, part->index, place->gap);
+    ingest_parts__set_started(&ingest->parts, part->index, part->stop_offset, place->gap);
     if (place->gap > 0) {
         fr_counter_add(gap_counter(ingest, part), (uint64_t)place->gap);
         log_gap(part, from, place->gap);
+    }
+}
+
+/* Once: what comes later is not this reader's. */
+static void set_stop(const struct ingest *ingest, struct ingest_part *part, int64_t end)
+{
+    if (ingest->options.stop_offset == 0 || part->stop_offset >= 0)
+        return;
+    part->stop_offset = ingest->options.stop_offset < end ? ingest->options.stop_offset : end;
+    if (part->next_offset > part->stop_offset) {
+        part->next_offset = part->stop_offset;
+        part->needs_telling = true;
     }
 }
 
@@ -114,6 +126,7 @@ static bool place_part(struct ingest_helper *helper, struct ingest_part *part, s
 
     if (seen.end < 0 || seen.known_ms < part->waiting_since_ms)
         return true; /* what is known is older than the question */
+    set_stop(helper->ingest, part, seen.end);
     place = ingest_place__choose(part->next_offset, seen.low, seen.end, helper->ingest->options.start, part->is_late);
     switch (place.placed) {
     case INGEST_PLACED_NOWHERE:

@@ -131,6 +131,7 @@ struct ingest_part {
 
     /* Whoever holds the part; the lane holds it while is_consuming is set, and that and `quiet_…` are always the lane's. */
     int64_t next_offset; /* to hand out next; −1: unknown */
+    int64_t stop_offset; /* is not handed out, nor what follows; −1: there is no such end */
     bool needs_telling; /* the sink does not know next_offset yet */
     bool is_consuming; /* librdkafka fetches it */
     bool is_waiting; /* the helper holds it and has to place it */
@@ -161,7 +162,7 @@ bool ingest_parts__add(struct ingest_parts *parts, struct ingest_part **part);
 struct ingest_part *ingest_parts__at(struct ingest_parts *parts, int index);
 int ingest_parts__count(struct ingest_parts *parts);
 void ingest_parts__set_marks(struct ingest_parts *parts, int index, int64_t low, int64_t end, int64_t known_ms);
-void ingest_parts__set_started(struct ingest_parts *parts, int index, int64_t gap);
+void ingest_parts__set_started(struct ingest_parts *parts, int index, int64_t stop, int64_t gap);
 void ingest_parts__set_complete(struct ingest_parts *parts);
 void ingest_parts__set_connected(struct ingest_parts *parts, bool is_connected);
 struct ingest_partition ingest_parts__seen(struct ingest_parts *parts, int index);

@@ -99,6 +99,8 @@ static bool begin(struct ingest_lane *lane, struct ingest_part *part, bool is_ag
     }
     if (is_again)
         rd_kafka_consume_stop(handle, part->number);
+    if (part->stop_offset >= 0 && part->next_offset >= part->stop_offset)
+        return true; /* nothing of it is wanted */
     if (!remember(lane, part) || rd_kafka_consume_start_queue(handle, part->number, part->next_offset, lane->queue) != 0) {
         fr_fail(&lane->err, FR_UNAVAILABLE, "kafka: cannot start %s [%" PRId32 "]: %s", part->source->name, part->number,
                 rd_kafka_err2str(rd_kafka_last_error()));
@@ -187,6 +189,19 @@ static void restart_quiet(struct ingest_lane *lane)
         }
 }
 
+/* What has reached its end is fetched no further. */
+static void stop_finished(const struct ingest_draft *draft)
+{
+    for (int i = 0; i < draft->advance_count; i++) {
+        struct ingest_part *part = draft->touched[i];
+
+        if (part->is_consuming && part->stop_offset >= 0 && part->next_offset >= part->stop_offset) {
+            part->is_consuming = false;
+            rd_kafka_consume_stop(part->source->handle, part->number);
+        }
+    }
+}
+
 static int poll_records(struct ingest_lane *lane)
 {
     ssize_t count = rd_kafka_consume_batch_queue(lane->queue, POLL_MS, lane->messages, 1);
@@ -215,6 +230,7 @@ static bool take_records(struct ingest_lane *lane)
             struct ingest_part **lost = lane->draft.lost;
             int lost_count = lane->draft.lost_count;
 
+            stop_finished(&lane->draft);
             ingest_draft__clear(&lane->draft); /* before the parts change hands */
             for (int i = 0; i < lost_count; i++)
                 send_mail(lane, &lost[i]->mail);

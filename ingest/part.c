@@ -79,10 +79,11 @@ void ingest_parts__set_marks(struct ingest_parts *parts, int index, int64_t low,
     pthread_mutex_unlock(&parts->lock);
 }
 
-void ingest_parts__set_started(struct ingest_parts *parts, int index, int64_t gap)
+void ingest_parts__set_started(struct ingest_parts *parts, int index, int64_t stop, int64_t gap)
 {
     pthread_mutex_lock(&parts->lock);
     parts->list[index]->seen.is_started = true;
+    parts->list[index]->seen.stop = stop;
     parts->list[index]->seen.gap_events += (uint64_t)gap;
     pthread_mutex_unlock(&parts->lock);
 }
@@ -103,7 +104,7 @@ void ingest_parts__set_connected(struct ingest_parts *parts, bool is_connected)
 
 struct ingest_partition ingest_parts__seen(struct ingest_parts *parts, int index)
 {
-    struct ingest_partition seen = {.topic = "", .low = -1, .end = -1};
+    struct ingest_partition seen = {.topic = "", .low = -1, .end = -1, .stop = -1};
 
     pthread_mutex_lock(&parts->lock);
     if (index >= 0 && index < parts->count)

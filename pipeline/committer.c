@@ -25,6 +25,8 @@ static void at_boundary(void *user, struct store *store)
 
     pipeline_offsets__save(committer->offsets, store);
     pipeline_stream__save(committer->stream, store);
+    if (atomic_load(&committer->is_replay_done))
+        store_meta_delete(store, pipeline_replay_meta);
     committer->boundary_time_ms = pipeline_stream__time(committer->stream);
     committer->boundary_count =
         pipeline_offsets__copy(committer->offsets, committer->boundary_offsets, PIPELINE_PARTITIONS_MAX);

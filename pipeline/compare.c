@@ -56,7 +56,7 @@ static void print_reasons(const struct agg_change *change, struct fr_buffer *out
     for (int i = 0; i < change->reason_count; i++) {
         const struct agg_reason *reason = &change->reasons[i];
 
-        fr_buffer_append_format(out, "%s %s: %s → %s", i > 0 ? ";" : "", reason->what, *reason->was ? reason->was : "(none)",
+        fr_buffer_append_format(out, "; %s: %s → %s", reason->what, *reason->was ? reason->was : "(none)",
                                 *reason->now ? reason->now : "(none)");
     }
 }
@@ -70,21 +70,21 @@ static void print_entity(const struct agg_change *change, const struct census *c
 {
     uint64_t entities = census->entities[change->kind_was], bytes = census->bytes[change->kind_was];
 
-    fr_buffer_append_format(out, "  %-28s %-18s", change->name, fate_text(change->fate));
+    fr_buffer_append_format(out, "  %-28s %s", change->name, fate_text(change->fate));
     print_reasons(change, out);
     if (change->kind_was != 0)
-        fr_buffer_append_format(out, "%s %" PRIu64 " on disk, %" PRIu64 " B%s", change->reason_count > 0 ? ";" : "", entities,
-                                bytes, goes_on(change->fate) || entities == 0 ? "" : ", read no more");
+        fr_buffer_append_format(out, "; %" PRIu64 " on disk, %" PRIu64 " B%s", entities, bytes,
+                                goes_on(change->fate) || entities == 0 ? "" : ", read no more");
     fr_buffer_append_byte(out, '\n');
 }
 
 static void print_feature(const struct agg_change *change, struct fr_buffer *out)
 {
-    fr_buffer_append_format(out, "  %-28s %-18s", change->name, fate_text(change->fate));
+    fr_buffer_append_format(out, "  %-28s %s", change->name, fate_text(change->fate));
     if (change->fate == AGG_EMPTY)
-        fr_buffer_append_format(out, " generation %" PRIu32 ";", change->generation);
+        fr_buffer_append_format(out, "; generation %" PRIu32, change->generation);
     if (change->fate == AGG_REMOVED)
-        fr_buffer_append_text(out, " its state goes as its entities change");
+        fr_buffer_append_text(out, "; its state goes as its entities change");
     print_reasons(change, out);
     fr_buffer_append_byte(out, '\n');
 }

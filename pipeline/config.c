@@ -331,6 +331,15 @@ const char *pipeline_config_topic(const struct pipeline_config *config, int *par
     return config->topics[0].name;
 }
 
+bool pipeline_config_has_topic(const struct pipeline_config *config, const char *name)
+{
+    for (int i = 0; i < config->topic_count; i++) {
+        if (strcmp(config->topics[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 const char *pipeline_config_group(const struct pipeline_config *config)
 {
     return config->group;

@@ -206,6 +206,7 @@ struct pipeline_committer {
     struct fr_queue *requests; /* struct pipeline_commit *, all of commits[] */
     struct fr_queue *idle;
     struct pipeline_commit commits[PIPELINE_COMMITS_MAX];
+    atomic_bool is_replay_done; /* the next epoch takes the mark of an unfinished replay away */
     atomic_int holds; /* while above 0 no epoch turns unless asked for */
     atomic_bool is_stopping;
     _Atomic int64_t durable_time_ms; /* S of the last durable epoch */
@@ -226,6 +227,49 @@ FR_CHECKED bool pipeline_committer__stop(struct pipeline_committer *committer, s
 
 /* After the server is closed: nobody can ask any more. */
 void pipeline_committer__fini(struct pipeline_committer *committer);
+
+/* ---- engine.c: what applies events and makes epochs, of a node and of a replay ---- */
+
+struct pipeline_engine {
+    struct fr_metrics *metrics;
+    struct store *store;
+    struct agg *agg;
+    struct pipeline_offsets offsets;
+    struct pipeline_stream stream;
+    struct pipeline_lanes lanes;
+    struct pipeline_committer committer;
+};
+
+/*
+ * Opens the store and all that stands on it; the committer is not started yet. Takes the catalogue out of `config`, and borrows the
+ * rest of it. The engine is zeroed memory; after a failure it still is to be closed.
+ */
+FR_CHECKED bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_config *config, struct fr_err *err);
+void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is stopped */
+
+extern const char pipeline_replay_meta[]; /* the record that says so */
+
+/* While a replay has not ended its store says so, and no node takes it for whole. Before the committer starts. */
+void pipeline_engine__mark_unfinished(struct pipeline_engine *engine);
+
+/* ---- feed.c: records that do not come from Kafka ---- */
+
+struct pipeline_feed;
+
+/* Starts a thread for each lane. Of the sink, `batch` (with partition −1) and `fatal` are called, from these. */
+FR_CHECKED bool pipeline_feed__open(const struct ingest_sink *sink, int lanes, int64_t max_future_ms,
+                                    struct fr_metrics *metrics, struct pipeline_feed **feed, struct fr_err *err);
+
+enum pipeline_put { PIPELINE_PUT_TAKEN, PIPELINE_PUT_LATER, PIPELINE_PUT_NO_MEMORY };
+
+/* Copies one record in wire form; the events of a user keep their order. LATER: the lanes are busy for so long. One thread. */
+enum pipeline_put pipeline_feed__put(struct pipeline_feed *feed, uint64_t user_id, struct fr_slice record, int timeout_ms);
+
+void pipeline_feed__finish(struct pipeline_feed *feed); /* returns when all that was put is applied, or the sink has failed */
+void pipeline_feed__close(struct pipeline_feed *feed); /* drops what is not applied; NULL is fine */
+
+/* ingest's counter of what records were found to be. */
+struct fr_counter *pipeline_outcome__counter(struct fr_metrics *metrics, enum proto_verdict verdict);
 
 /* ---- services ---- */
 

@@ -101,7 +101,8 @@ static int64_t advance_offsets(struct pipeline_lanes *lanes, const struct ingest
     for (int i = 0; i < batch->advance_count; i++) {
         const struct ingest_advance *advance = &batch->advances[i];
 
-        pipeline_offsets__advance(lanes->offsets, advance->partition, advance->next_offset);
+        if (advance->partition >= 0) /* what comes from a file has none */
+            pipeline_offsets__advance(lanes->offsets, advance->partition, advance->next_offset);
         *records += advance->records;
         kafka_ts_ms = advance->kafka_ts_ms > kafka_ts_ms ? advance->kafka_ts_ms : kafka_ts_ms;
     }

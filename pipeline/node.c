@@ -29,16 +29,10 @@ enum {
 
 struct pipeline_node {
     struct pipeline_config *config;
-    struct fr_metrics *metrics;
-    struct store *store;
-    struct agg *agg;
+    struct pipeline_engine engine;
     struct ingest_broker *broker;
     struct ingest *ingest;
     struct server *server;
-    struct pipeline_offsets offsets;
-    struct pipeline_stream stream;
-    struct pipeline_lanes lanes;
-    struct pipeline_committer committer;
     struct pipeline_services services;
     struct server_method methods[METHODS];
     struct server_page pages[PAGES];
@@ -56,21 +50,22 @@ static bool on_cluster(void *user, const char *cluster_id, struct fr_err *err)
 {
     struct pipeline_node *node = user;
 
-    return pipeline_offsets__cluster(&node->offsets, cluster_id, node->config->is_embedded, node->config->store_path, err);
+    return pipeline_offsets__cluster(&node->engine.offsets, cluster_id, node->config->is_embedded, node->config->store_path,
+                                     err);
 }
 
 static int64_t on_start(void *user, int partition, const char *topic, int32_t number)
 {
     struct pipeline_node *node = user;
 
-    return pipeline_offsets__start(&node->offsets, partition, topic, number);
+    return pipeline_offsets__start(&node->engine.offsets, partition, topic, number);
 }
 
 static bool on_batch(void *user, const struct ingest_batch *batch, struct fr_err *err)
 {
     struct pipeline_node *node = user;
 
-    return pipeline_lanes__batch(&node->lanes, batch, err);
+    return pipeline_lanes__batch(&node->engine.lanes, batch, err);
 }
 
 static void wake(struct pipeline_node *node)
@@ -140,47 +135,14 @@ static void fill_tables(struct pipeline_node *node)
     node->pages[4] = (struct server_page){.path = "/", .render = pipeline_pages__home, .user = services};
 }
 
-static bool open_state(struct pipeline_node *node, struct fr_err *err)
+static void fill_services(struct pipeline_node *node)
 {
-    struct pipeline_config *config = node->config;
-    struct store_options options = {.path = config->store_path,
-                                    .memory_bytes = config->memory_bytes,
-                                    .free_bytes_least = config->free_bytes_least,
-                                    .codec = agg_codec(config->catalogue),
-                                    .metrics = node->metrics};
-
-    if (!store_open(&options, &node->store, err))
-        return false;
-    node->stream.is_event_clock = config->is_event_clock;
-    node->stream.max_future_ms = config->max_future_ms;
-    node->stream.ready_lag_ms = config->ready_lag_ms;
-    node->stream.lanes = config->lanes;
-    node->stream.offsets = &node->offsets;
-    pipeline_stream__restore(&node->stream, node->store);
-    return pipeline_offsets__init(&node->offsets, node->store, err) &&
-           agg_open(&config->catalogue, node->store, node->stream.restored_time_ms, node->metrics, &node->agg, err);
-}
-
-static void fill_pieces(struct pipeline_node *node)
-{
-    uint64_t memory_bytes = node->config->memory_bytes;
-
-    node->lanes.store = node->store;
-    node->lanes.stream = &node->stream;
-    node->lanes.offsets = &node->offsets;
-    node->lanes.dirty_bytes_most = memory_bytes / 2;
-    node->committer.store = node->store;
-    node->committer.stream = &node->stream;
-    node->committer.offsets = &node->offsets;
-    node->committer.period_ms = node->config->epoch_ms;
-    node->committer.dirty_bytes_soon = memory_bytes / 4;
-    atomic_store(&node->committer.durable_time_ms, node->stream.restored_time_ms);
-    node->services.agg = node->agg;
-    node->services.store = node->store;
-    node->services.stream = &node->stream;
-    node->services.offsets = &node->offsets;
-    node->services.committer = &node->committer;
-    node->services.metrics = node->metrics;
+    node->services.agg = node->engine.agg;
+    node->services.store = node->engine.store;
+    node->services.stream = &node->engine.stream;
+    node->services.offsets = &node->engine.offsets;
+    node->services.committer = &node->engine.committer;
+    node->services.metrics = node->engine.metrics;
     node->services.brokers = node->brokers;
 }
 
@@ -227,7 +189,7 @@ static bool start_server(struct pipeline_node *node, struct fr_err *err)
                                      .method_count = METHODS,
                                      .pages = node->pages,
                                      .page_count = PAGES,
-                                     .metrics = node->metrics,
+                                     .metrics = node->engine.metrics,
                                      .is_serving = is_serving,
                                      .is_serving_user = &node->services};
 
@@ -251,27 +213,27 @@ static bool start_ingest(struct pipeline_node *node, struct fr_err *err)
         .batch_max = PIPELINE_BATCH_EVENTS,
         .queue_bytes = INGEST_QUEUE_BYTES,
         .max_future_ms = config->is_event_clock ? -1 : config->max_future_ms,
-        .metrics = node->metrics,
+        .metrics = node->engine.metrics,
         .sink = {.user = node, .cluster = on_cluster, .start = on_start, .batch = on_batch, .fatal = on_fatal}};
 
     if (!ingest_open(&options, &node->ingest, err))
         return false;
-    atomic_store_explicit(&node->stream.ingest, node->ingest, memory_order_release);
-    atomic_store_explicit(&node->committer.ingest, node->ingest, memory_order_release);
+    atomic_store_explicit(&node->engine.stream.ingest, node->ingest, memory_order_release);
+    atomic_store_explicit(&node->engine.committer.ingest, node->ingest, memory_order_release);
     return true;
 }
 
 static bool start(struct pipeline_node *node, struct fr_err *err)
 {
-    if (!node->metrics || node->wake < 0)
-        return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory or file descriptors");
-    if (!open_state(node, err))
+    if (node->wake < 0)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: out of file descriptors");
+    if (!pipeline_engine__open(&node->engine, node->config, err))
         return false;
-    fill_pieces(node);
+    fill_services(node);
     fill_tables(node);
     atomic_store(&node->services.next_request_id, draw());
-    return pipeline_lanes__init(&node->lanes, node->agg, node->config->lanes, node->metrics, err) && start_broker(node, err) &&
-           pipeline_committer__start(&node->committer, err) && start_server(node, err) && start_ingest(node, err);
+    return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) && start_server(node, err) &&
+           start_ingest(node, err);
 }
 
 bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **ret, struct fr_err *err)
@@ -287,7 +249,6 @@ bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node *
         fr_log(FR_LOG_WARN, "pipeline", "models: %d described, but this version trains none: Score and Pull are not served",
                node->config->model_count);
     node->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    node->metrics = fr_metrics_new();
     if (!start(node, err)) {
         struct fr_err first = *err;
 
@@ -323,12 +284,12 @@ bool pipeline_node_is_ready(struct pipeline_node *node)
 
 uint64_t pipeline_node_applied_events(struct pipeline_node *node)
 {
-    return pipeline_stream__records(&node->stream);
+    return pipeline_stream__records(&node->engine.stream);
 }
 
 int64_t pipeline_node_lag_events(struct pipeline_node *node)
 {
-    struct pipeline_lag lag = pipeline_stream__lag(&node->stream);
+    struct pipeline_lag lag = pipeline_stream__lag(&node->engine.stream);
 
     return lag.is_known ? lag.events : -1;
 }
@@ -414,7 +375,7 @@ static struct watchdog *start_watchdog(void)
 static bool commit_last(struct pipeline_node *node)
 {
     struct fr_err err = {0};
-    bool is_durable = pipeline_committer__stop(&node->committer, &err);
+    bool is_durable = pipeline_committer__stop(&node->engine.committer, &err);
 
     if (!is_durable)
         fr_log(FR_LOG_WARN, "pipeline", "the last epoch is not durable, the next start reads Kafka from the one before: %s",
@@ -425,7 +386,7 @@ static bool commit_last(struct pipeline_node *node)
 /* What librdkafka still holds after its deadline is left to the end of the process. */
 static void close_ingest(struct pipeline_node *node)
 {
-    atomic_store_explicit(&node->stream.ingest, NULL, memory_order_release);
+    atomic_store_explicit(&node->engine.stream.ingest, NULL, memory_order_release);
     if (!ingest_close(node->ingest, INGEST_CLOSE_MS))
         fr_log(FR_LOG_WARN, "pipeline", "the Kafka client did not close in %d s and is abandoned", INGEST_CLOSE_MS / 1000);
     else if (node->broker)
@@ -448,13 +409,8 @@ void pipeline_node_close(struct pipeline_node *node)
         atomic_store(&dog->is_durable, true);
     server_close(node->server);
     close_ingest(node);
-    pipeline_committer__fini(&node->committer);
-    pipeline_lanes__fini(&node->lanes);
-    agg_close(node->agg);
-    store_close(node->store);
-    pipeline_offsets__fini(&node->offsets);
+    pipeline_engine__close(&node->engine);
     pipeline_config_free(node->config);
-    fr_metrics_free(node->metrics);
     if (node->wake >= 0)
         close(node->wake);
     free(node);

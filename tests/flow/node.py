@@ -104,6 +104,7 @@ class Node:
     def __init__(self, binary, configuration, directory, name="node"):
         self.binary, self.directory, self.name = binary, directory, name
         self.process = None
+        self.command = ("run",)
         self.api = self.operations = self.brokers = None
         self.runs = 0
         self.configuration = json.loads(json.dumps(configuration))
@@ -120,7 +121,7 @@ class Node:
         """Starts it without waiting for anything."""
         assert self.process is None
         self.runs += 1
-        arguments = [str(self.binary), "run", "--config", str(self.file)]
+        arguments = [str(self.binary), *self.command, "--config", str(self.file)]
         for one in sets:
             arguments += ["--set", one]
         with open(self.log_file(), "wb") as log:

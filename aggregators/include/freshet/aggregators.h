@@ -39,6 +39,18 @@ void agg_catalogue_free(struct agg_catalogue *catalogue);
 /* For `freshet check`: per entity kind and feature the bytes that one full entity takes in memory and on disk, as text lines. */
 void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buffer *out);
 
+struct agg_bytes { /* of one entity */
+    double memory, disk;
+};
+
+/*
+ * What one entity of the kind takes, expected, when so many events a second come to it, evenly, and each counts in every feature;
+ * uneven ones take less on average. 0: one that is only present. HUGE_VAL: one that is full. The kinds: 0 … entity_count − 1.
+ */
+struct agg_bytes agg_catalogue_bytes(const struct agg_catalogue *catalogue, int entity_index, double events_per_s);
+int agg_catalogue_entity_count(const struct agg_catalogue *catalogue); /* the node's own kinds come last */
+const char *agg_catalogue_entity_name(const struct agg_catalogue *catalogue, int entity_index);
+
 /* ---- What a changed catalogue does to the state of a store ---- */
 
 enum agg_fate {

@@ -75,6 +75,11 @@ struct ingest_options {
     int lanes;
     int batch_max; /* events per batch: 512 */
     uint64_t queue_bytes; /* bound on fetched and unread records of all partitions */
+    /*
+     * 0: reads on for ever. Otherwise each partition is read up to this offset, and no further than its end was when it was found
+     * (INT64_MAX: up to that); where the sink knows a later offset, that end is where it begins.
+     */
+    int64_t stop_offset;
     int64_t max_future_ms; /* later than the wall clock by more: `future`; −1: never (clock: event) */
     struct fr_metrics *metrics;
     struct ingest_sink sink;
@@ -105,6 +110,7 @@ struct ingest_partition {
     int32_t number;
     int64_t low, end; /* watermarks; −1: not known yet */
     int64_t known_ms; /* monotonic time of asking for them */
+    int64_t stop; /* where it ends by options.stop_offset; −1: nowhere, or not known yet */
     uint64_t gap_events; /* offsets that retention took before they were read */
     bool is_started;
 };

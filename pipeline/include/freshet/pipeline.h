@@ -30,6 +30,20 @@ void pipeline_config_free(struct pipeline_config *config);
 /* What `freshet check` prints about a good configuration: bytes per entity. */
 void pipeline_config_estimate(const struct pipeline_config *config, struct fr_buffer *out);
 
+struct pipeline_load { /* what a node is to hold and take */
+    const char *const *cardinalities; /* "user=1000000", "item=5e4" */
+    int cardinality_count;
+    double events_per_s; /* 0: not known */
+    bool is_json;
+};
+
+/*
+ * What `freshet check --cardinality` prints: bytes of an entity (present only, at that rate, full), GiB in memory and on disk for each kind
+ * and in all, bytes an epoch. FR_BAD_CONFIG: a cardinality that makes no sense, with the nearest entity.
+ */
+FR_CHECKED bool pipeline_config_cost(const struct pipeline_config *config, const struct pipeline_load *load,
+                                     struct fr_buffer *out, struct fr_err *err);
+
 typedef void (*pipeline_progress_fn)(void *user, uint64_t done, uint64_t of); /* now and then, on the caller's thread */
 
 struct pipeline_compare_options {
@@ -49,6 +63,7 @@ FR_CHECKED bool pipeline_config_compare(const struct pipeline_config *config, co
 
 /* The first topic of the configuration, its partitions, and whether its format is JSON: where demo and simulate produce to. */
 const char *pipeline_config_topic(const struct pipeline_config *config, int *partitions, bool *is_json);
+bool pipeline_config_has_topic(const struct pipeline_config *config, const char *name);
 const char *pipeline_config_group(const struct pipeline_config *config);
 bool pipeline_config_is_embedded(const struct pipeline_config *config);
 
@@ -81,5 +96,57 @@ bool pipeline_node_wait(struct pipeline_node *node, int timeout_ms, struct fr_er
  * longer than 20 s (after the last epoch is durable the exit code is still the caller's). Takes NULL.
  */
 void pipeline_node_close(struct pipeline_node *node);
+
+/* ---- A replay: state from a file or from a topic's offsets, without a server. One thread. ---- */
+
+struct pipeline_replay;
+
+struct pipeline_replay_options {
+    bool is_file; /* records come by pipeline_replay_put(); otherwise from kafka.brokers of the configuration */
+    const char *topic; /* instead of the configuration's; NULL: all of them. Outlives the replay */
+    int64_t from; /* the offset at which each partition begins; −1: the earliest */
+    int64_t to; /* where each ends, at most where it ended when it was found; −1: just there */
+    int64_t until_ms; /* later events are passed over; INT64_MAX: none */
+};
+
+/*
+ * Opens an empty store.path, starts lanes and committer. Takes over *config, unless the directory is refused. With clock: wall what lies
+ * further ahead than max_future is refused as a node would; with clock: event nothing is. FR_BAD_CONFIG, FR_CORRUPT as a node.
+ */
+FR_CHECKED bool pipeline_replay_open(struct pipeline_config **config, const struct pipeline_replay_options *options,
+                                     struct pipeline_replay **replay, struct fr_err *err);
+
+/*
+ * From a file: one event in wire form, copied. FR_EXHAUSTED: the lanes are busy, put it again; anything else ends the replay.
+ */
+FR_CHECKED bool pipeline_replay_put(struct pipeline_replay *replay, uint64_t user_id, struct fr_slice record,
+                                    struct fr_err *err);
+
+struct pipeline_replay_progress {
+    uint64_t at, of; /* offsets */
+    uint64_t records; /* finished */
+    bool is_done;
+};
+
+/* From a topic: how far it is. False when it has failed for good. */
+FR_CHECKED bool pipeline_replay_look(struct pipeline_replay *replay, struct pipeline_replay_progress *progress,
+                                     struct fr_err *err);
+
+/* Waits until all is applied and durable; only now a node takes the store for whole. */
+FR_CHECKED bool pipeline_replay_finish(struct pipeline_replay *replay, struct fr_err *err);
+
+struct pipeline_replay_report {
+    uint64_t records, applied, duplicates, passed_over;
+    uint64_t rejected; /* unknown actions, and what would be a dead letter */
+    int64_t stream_time_ms;
+    uint64_t epoch, entities;
+};
+
+/* After it: what was applied, the same and more as members of a JSON object, appended, and the digest of the state. */
+struct pipeline_replay_report pipeline_replay_report(struct pipeline_replay *replay);
+void pipeline_replay_print(struct pipeline_replay *replay, struct fr_buffer *out);
+FR_CHECKED bool pipeline_replay_digest(struct pipeline_replay *replay, char out[33], struct fr_err *err);
+
+void pipeline_replay_close(struct pipeline_replay *replay); /* NULL is fine */
 
 #endif
