@@ -88,8 +88,8 @@ struct agg_bytes agg_catalogue_bytes(const struct agg_catalogue *catalogue, int 
     const struct agg_entity *entity = catalogue->entities[entity_index];
     double rows = entity->counter_count > 0 ? expect_rows(entity->panes_most, events_per_s) : 0;
     double ids = entity->has_dedupe ? expect_count(catalogue->dedupe.ids, events_per_s, catalogue->dedupe.horizon_ms) : 0;
-    struct agg_bytes bytes = {.memory = ENTRY_BYTES + (double)sizeof(struct agg_rows) + ids * 16 +
-                                        rows * entity->row_words * (double)sizeof(int64_t) * GROWTH,
+    struct agg_bytes bytes = {.memory = ENTRY_BYTES + (double)sizeof(struct agg_rows) + ids * 16 + entity->totals_bytes +
+                                        rows * entity->narrow_bytes * GROWTH,
                               .disk = key_bytes(entity) + HEAD_DISK_BYTES + entity->counter_count + ids * 10 +
                                       rows * row_disk_bytes(entity)};
     double records = 0;

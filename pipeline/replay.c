@@ -344,7 +344,7 @@ bool pipeline_replay_digest(struct pipeline_replay *replay, char out[33], struct
 {
     struct agg_digest digest;
 
-    if (!agg_digest(replay->engine.agg, pipeline_stream__time(&replay->engine.stream), &digest, err))
+    if (!agg_digest(replay->engine.agg, pipeline_stream__time(&replay->engine.stream), false, &digest, err))
         return false;
     snprintf(out, 33, "%016" PRIx64 "%016" PRIx64, digest.hash[0], digest.hash[1]);
     return true;

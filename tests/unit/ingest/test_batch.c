@@ -27,7 +27,7 @@ static int set_up(void **state)
     bench->handle = rd_kafka_topic_new(bench->client, "t", conf);
     bench->source = (struct ingest_source){.name = (char *)"t", .format = PROTO_FORMAT_PROTOBUF, .is_read = true};
     bench->part = (struct ingest_part){
-        .index = INDEX, .number = NUMBER, .source = &bench->source, .next_offset = 10, .is_consuming = true};
+        .index = INDEX, .number = NUMBER, .source = &bench->source, .next_offset = 10, .stop_offset = -1, .is_consuming = true};
     bench->parts[NUMBER] = &bench->part;
     bench->parts_of_topic[0] = bench->parts;
     bench->part_counts[0] = NUMBER + 1;
