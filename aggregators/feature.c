@@ -163,6 +163,8 @@ static bool define(const struct agg_catalogue *catalogue, struct agg_feature *fe
         fr_buffer_append_format(&text, " %s", proto_field_name(feature->entity->key[i]));
     fr_buffer_append_format(&text, " in %s; actions %" PRIx32 "; scenes %" PRIx32, feature->entity->name, feature->actions,
                             feature->scenes);
+    if (feature->needs != 0)
+        fr_buffer_append_format(&text, "; of %s", proto_field_name(feature->needs));
     if (feature->type->define)
         feature->type->define(feature, &text);
     if (where.length > 0) {
@@ -245,6 +247,7 @@ struct agg_feature *agg_feature__hidden(struct agg_catalogue *catalogue, const s
     feature->where = of->where;
     feature->where_text = of->where_text;
     feature->of = of->of;
+    feature->needs = of->needs;
     catalogue->features[catalogue->feature_count++] = feature;
     return feature->name ? feature : NULL;
 }

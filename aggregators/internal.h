@@ -128,6 +128,8 @@ struct agg_feature {
 
     /* what has windows */
     int of; /* field that a sum adds up, a sketch takes in */
+    int needs; /* an id field without which it takes no event; 0: none */
+    double q; /* quantile */
     struct agg_window windows[AGG_WINDOWS_MAX];
     int window_count;
     int64_t panes_most[AGG_LEVELS]; /* of its windows with that resolution; 0: none */

@@ -39,13 +39,13 @@ static void place_in_rows(struct agg_entity *entity)
     entity->wide_bytes = wide;
 }
 
-/* The span of a window, a new one when no other window is as long; −1: there are too many. */
+/* The span of a window, a new one when no other window is as long and has the same panes; −1: there are too many. */
 static int span_of(struct agg_entity *entity, const struct agg_window *window)
 {
     struct agg_span *span;
 
     for (int i = 0; i < entity->span_count; i++) {
-        if (entity->spans[i].span_ms == window->span_ms)
+        if (entity->spans[i].span_ms == window->span_ms && entity->spans[i].level == window->level)
             return i;
     }
     if (entity->span_count == AGG_SPANS_MAX)

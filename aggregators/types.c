@@ -2,16 +2,18 @@
 #include "type.h"
 
 const struct agg_type *const agg__types[AGG_AGGREGATES] = {
-    [AGG_COUNT] = &agg_type__count, [AGG_SUM] = &agg_type__sum,     [AGG_MEAN] = &agg_type__mean,
-    [AGG_MIN] = &agg_type__min,     [AGG_MAX] = &agg_type__max,     [AGG_DECAYED] = &agg_type__decayed,
-    [AGG_LAST] = &agg_type__last,   [AGG_MATCH] = &agg_type__match, [AGG_RATIO] = &agg_type__ratio,
-    [AGG_AGE] = &agg_type__age,
+    [AGG_COUNT] = &agg_type__count, [AGG_SUM] = &agg_type__sum,           [AGG_MEAN] = &agg_type__mean,
+    [AGG_MIN] = &agg_type__min,     [AGG_MAX] = &agg_type__max,           [AGG_DECAYED] = &agg_type__decayed,
+    [AGG_LAST] = &agg_type__last,   [AGG_MATCH] = &agg_type__match,       [AGG_RATIO] = &agg_type__ratio,
+    [AGG_AGE] = &agg_type__age,     [AGG_DISTINCT] = &agg_type__distinct, [AGG_QUANTILE] = &agg_type__quantile,
 };
 
 bool agg_feature__takes(const struct agg_feature *feature, const struct proto_event *event)
 {
     return event->action < PROTO_ACTIONS && event->scene < PROTO_SCENES && (feature->actions >> event->action & 1) != 0 &&
-           (feature->scenes >> event->scene & 1) != 0 && (!feature->where || agg_where__holds(feature->where, event));
+           (feature->scenes >> event->scene & 1) != 0 &&
+           (feature->needs == 0 || proto_event_id_field(event, feature->needs) != 0) &&
+           (!feature->where || agg_where__holds(feature->where, event));
 }
 
 const struct agg_window *agg_feature__window(const struct agg_feature *feature, int64_t span_ms)
