@@ -64,9 +64,9 @@ struct agg_cell_type {
     /* The value or a companion at time_ms; NULL for what is read as a sequence. */
     float (*value)(const struct agg_feature *feature, struct fr_slice memory, const struct agg_window *window,
                    enum agg_output output, int64_t time_ms);
-    /* Its fields in the arena; NULL for what has columns. False: the arena is exhausted. */
-    bool (*sequence)(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct fr_arena *arena,
-                     struct agg_sequence *sequence);
+    /* Its fields in the arena, empty ones of an absent entity; NULL for what has columns. False: the arena is exhausted. */
+    bool (*sequence)(const struct agg_feature *feature, struct fr_slice memory, bool is_present, int64_t time_ms,
+                     struct fr_arena *arena, struct agg_sequence *sequence);
     /* Bytes in memory of a full cell, for estimates. */
     int64_t (*bytes_most)(const struct agg_feature *feature);
 };

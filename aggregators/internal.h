@@ -160,6 +160,11 @@ struct agg_feature {
     int cell; /* its place among the entity's cells of the part */
     int64_t half_life_ms; /* decayed */
     double weights[PROTO_ACTIONS]; /* decayed; of each action */
+    int64_t bin_ms, bins; /* series */
+    uint8_t series[PROTO_ACTIONS]; /* its actions as listed */
+    int series_count;
+    uint32_t ups; /* gauge; a bit for each action that turns a user on */
+    struct agg_window timeout;
 
     const struct agg_output_column *outputs; /* of each column */
 

@@ -49,24 +49,24 @@ struct target {
 };
 
 static bool read_sequence(const struct reading *reading, const struct agg_feature *feature, const struct agg_parts *parts,
-                          struct agg_sequence *sequence)
+                          bool is_present, struct agg_sequence *sequence)
 {
     const struct agg_cell_type *cells = feature->type->cells;
     int64_t time_ms = reading->request->time_ms;
 
     if (!cells)
         return agg_values__sequence(parts->memory[STORE_PART_SEQUENCES], feature, time_ms, reading->arena, sequence);
-    return cells->sequence(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), time_ms,
+    return cells->sequence(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), is_present, time_ms,
                            reading->arena, sequence);
 }
 
-static bool read_sequences(struct reading *reading, const struct agg_step *step, const struct agg_parts *parts,
+static bool read_sequences(struct reading *reading, const struct agg_step *step, const struct agg_parts *parts, bool is_present,
                            const struct target *target)
 {
     for (int i = 0; i < step->sequence_count; i++) {
         target->sequences[i].name = step->sequences[i]->name;
         target->sequences[i].key = target->key;
-        if (!read_sequence(reading, step->sequences[i], parts, &target->sequences[i]))
+        if (!read_sequence(reading, step->sequences[i], parts, is_present, &target->sequences[i]))
             return fail_exhausted(reading->err);
     }
     return true;
@@ -102,7 +102,7 @@ static bool read_parts(struct reading *reading, const struct agg_step *step, con
     }
     for (int i = 0; i < AGG_ATTRIBUTES && target->remembered; i++)
         target->remembered->bits[i] = agg_attributes__read(rows, step->entity, i, time_ms);
-    return read_sequences(reading, step, parts, target);
+    return read_sequences(reading, step, parts, is_present, target);
 }
 
 static bool read_entity(struct reading *reading, const struct agg_step *step, const struct store_key *key, uint64_t hash,

@@ -34,8 +34,9 @@ struct agg_type {
     const struct agg_pane_type *panes; /* of cells that keep panes */
 };
 
-extern const struct agg_type agg_type__age, agg_type__count, agg_type__decayed, agg_type__distinct, agg_type__last,
-    agg_type__match, agg_type__max, agg_type__min, agg_type__mean, agg_type__quantile, agg_type__ratio, agg_type__sum;
+extern const struct agg_type agg_type__age, agg_type__count, agg_type__decayed, agg_type__distinct, agg_type__gauge,
+    agg_type__last, agg_type__match, agg_type__max, agg_type__min, agg_type__mean, agg_type__quantile, agg_type__ratio,
+    agg_type__series, agg_type__sum;
 extern const struct agg_type *const agg__types[AGG_AGGREGATES]; /* NULL: not in this version */
 
 /* ---- For parse and link; all return false, with the mistake told, when something is wrong ---- */

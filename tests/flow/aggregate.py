@@ -6,8 +6,8 @@ Where the text leaves a choice, this is taken:
   is -1, a ratio is its prior. While it is present, every event whose pane or block counts does, however old beside the
   retention.
 - Columns of a feature: the values by window, then `n` by window, then `sd` by window, then `age`, in this order whatever that of `emit`;
-  `f.w` asks for one window's and the age. An event is taken by the filters alone: also `distinct` of 0 and a gauge without a user
-  add to `n` and `age`. `n` is the events taken in the window, for `decayed` in its four blocks; a `ratio`'s is its denominator.
+  `f.w` asks for one window's and the age. `distinct` takes no event whose `of` is 0, a gauge none without a user: they are neither in
+  `n` nor in `age`. `n` is the events taken in the window, for `decayed` in its four blocks; a `ratio`'s is its denominator.
 - A mean is of the exact sum, a ratio of the exact sums: only a `sum` that is read is clamped.
 - `age` of a ratio is that of the later of its operands' latest events; of a gauge that of its latest `up` or `down`.
 - A ratio whose denominator and strength add up to 0 is the next prior up, whatever its numerator.
@@ -178,6 +178,8 @@ class Feature:
 
     def takes(self, event):
         if self.actions and event["action"] not in self.actions or self.scenes and event["scene"] not in self.scenes:
+            return False
+        if self.aggregate == "distinct" and not event[self.source] or self.aggregate == "gauge" and not event["user_id"]:
             return False
         return not self.condition or self.condition(event)
 

@@ -23,7 +23,7 @@ from freshet.v1 import event_pb2
 from node import CallError, run_cli
 
 KNOWN = (
-    *("count", "sum", "min", "max", "last", "mean", "decayed", "ratio", "match"),
+    *("count", "sum", "min", "max", "last", "mean", "decayed", "ratio", "match", "distinct", "quantile", "gauge", "series"),
     random_catalogue.COMPANIONS,
 )  # what the node knows of ALL
 WAYS = ("protobuf", "json", "produce")
