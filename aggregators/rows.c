@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-enum { ROW_BYTES_MAX = 8 + AGG_FEATURES_MAX * 16, STEPS_BACK = 3 };
+enum { ROW_BYTES_MAX = 8 + AGG_FEATURES_MAX * 16 };
 
 _Static_assert(sizeof(struct agg_rows) == 64, "the head is a cache line");
 
@@ -190,15 +190,24 @@ static const struct agg_row *row_after(const struct agg_row *row, size_t bytes)
     return (const struct agg_row *)(const void *)((const uint8_t *)row + bytes);
 }
 
-/* The first row of the level whose pane is `pane` or later; most often one of the last, or none. */
+/*
+ * The first row of the level whose pane is `pane` or later; most often one of the last, or none. Panes ascend, so a row lies at most
+ * as far from the last as their panes do: where every pane has its row, that is the place.
+ */
 static uint32_t lower_bound(const struct agg_row *first, uint32_t count, size_t bytes, int64_t pane)
 {
     uint32_t low = 0, high = count;
+    int64_t last;
 
-    for (int step = 0; step < STEPS_BACK; step++) {
-        if (high == 0 || row_after(first, (high - 1) * bytes)->pane < pane)
-            return high;
-        high--;
+    if (count == 0)
+        return 0;
+    last = row_after(first, (count - 1) * bytes)->pane;
+    if (last < pane)
+        return count;
+    if (last - pane < (int64_t)count) {
+        low = count - 1 - (uint32_t)(last - pane);
+        if (row_after(first, low * bytes)->pane == pane)
+            return low;
     }
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
