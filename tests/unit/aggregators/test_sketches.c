@@ -5,13 +5,15 @@
 #include "stream.h"
 
 #include "cells.h"
+#include "hyperloglog.h"
 #include "panes.h"
 
 #include <math.h>
 
-enum { CATALOGUES = 60, STREAMS = 20, EVENTS = 700, READS = 5, WINDOWS = 4, SETS = 1000, EXACT = 128 };
+enum { CATALOGUES = 60, STREAMS = 20, EVENTS = 1200, READS = 5, WINDOWS = 4, SETS = 1000, EXACT = 128 };
 
 static const struct agg_dedupe dedupe = {.ids = 32, .horizon_ms = 600000};
+static const int64_t hour = 3600000, noon = INT64_C(1699999200000);
 static const int64_t windows_s[] = {6, 24, 60, 90, 300, 3600, 3601, 7200, 86400, 604800, 2592000};
 
 /* ---- catalogues ---- */
@@ -71,26 +73,40 @@ static void trial_make(struct trial *trial, struct rng *rng)
 
 static double skewed(struct rng *rng)
 {
-    return exp((double)rng_below(rng, 1 << 20) / (1 << 20) * 40 - 12); /* 10^-5 to 10^12 */
+    return exp((double)rng_below(rng, 1 << 20) / (1 << 20) * 39 - 12); /* 10^-5 to 10^11 */
+}
+
+struct shape {
+    int64_t id_end, spread_ms, step_ms, gap_one_in;
+};
+
+static struct shape shape_make(struct rng *rng)
+{
+    static const int64_t ids[] = {2, 40, 126, 130, 300, 100000, INT64_C(1) << 60};
+    static const int64_t spreads_ms[] = {20000, 120000, 7200000, INT64_C(9) * 86400000};
+    static const int64_t steps_ms[] = {20, 300, 6000, 400000};
+    struct shape crowded = {INT64_C(1) << 60, 20000, 20, 5000}; /* many ids in few panes */
+
+    if (rng_one_in(rng, 5))
+        return crowded;
+    return (struct shape){ids[rng_below(rng, 7)], spreads_ms[rng_below(rng, 4)], steps_ms[rng_below(rng, 4)], 300};
 }
 
 /* All of one item; event ids differ, so none is a duplicate. */
 static int64_t events_make(struct proto_event *events, int count, uint64_t item, struct rng *rng)
 {
-    static const int64_t ids[] = {2, 40, 126, 130, 300, 100000, INT64_C(1) << 60};
-    static const int64_t spreads_ms[] = {20000, 120000, 7200000, INT64_C(9) * 86400000};
-    static const int64_t steps_ms[] = {20, 300, 6000, 400000};
-    int64_t id_end = ids[rng_below(rng, 7)], spread_ms = spreads_ms[rng_below(rng, 4)], step_ms = steps_ms[rng_below(rng, 4)];
+    struct shape shape = shape_make(rng);
     int64_t now_ms = INT64_C(1700000000000) + rng_below(rng, INT64_C(86400000) * 300), greatest_ms = 0;
     bool is_narrow = rng_one_in(rng, 2);
 
     for (int i = 0; i < count; i++) {
-        now_ms += rng_below(rng, step_ms) + (rng_one_in(rng, 300) ? rng_below(rng, INT64_C(8) * 86400000) : 0);
-        events[i] = stream_event(rng, 0, now_ms, spread_ms);
+        now_ms +=
+            rng_below(rng, shape.step_ms) + (rng_one_in(rng, shape.gap_one_in) ? rng_below(rng, INT64_C(8) * 86400000) : 0);
+        events[i] = stream_event(rng, 0, now_ms, shape.spread_ms);
         events[i].item_id = item;
         events[i].event_id = rng_one_in(rng, 9) ? 0 : rng_next(rng);
-        events[i].user_id = rng_one_in(rng, 9) ? 0 : 1 + (uint64_t)rng_below(rng, id_end);
-        events[i].request_id = (uint64_t)rng_below(rng, id_end);
+        events[i].user_id = rng_one_in(rng, 9) ? 0 : 1 + (uint64_t)rng_below(rng, shape.id_end);
+        events[i].request_id = (uint64_t)rng_below(rng, shape.id_end);
         events[i].value = rng_one_in(rng, 8) ? -events[i].value : is_narrow ? (double)rng_below(rng, 30) : skewed(rng);
         greatest_ms = events[i].ts_ms > greatest_ms ? events[i].ts_ms : greatest_ms;
     }
@@ -271,7 +287,7 @@ static void values_are_what_their_definition_says(void **state)
         trial_make(&trial, &rng);
         node = node_new(trial.text, dedupe);
         for (uint64_t i = 0; i < STREAMS; i++) {
-            streams[i].count = 20 + (int)rng_below(&rng, rng_one_in(&rng, 3) ? EVENTS - 20 : 150);
+            streams[i].count = 20 + (int)rng_below(&rng, rng_one_in(&rng, 3) ? 700 : 150);
             streams[i].greatest_ms = events_make(streams[i].events, streams[i].count, i + 1, &rng);
             stream_apply(&node, &streams[i], &rng);
             check_stream(&node, &trial, &streams[i], i + 1, &rng);
@@ -306,11 +322,11 @@ struct made {
     struct agg_facts facts, facts_unpruned;
 };
 
-/* All of them into one part, pruned now and then, at last at the moment. */
+/* All of them into one part, pruned now and then unless `rng` is NULL, at last at the moment. */
 static void made_init(struct made *made, const struct agg_entity *entity, const struct proto_event *events, int count,
-                      int64_t time_ms, struct rng *rng)
+                      int64_t from_ms, int64_t time_ms, struct rng *rng)
 {
-    struct agg_moment last = agg_window__moment(time_ms), horizon = agg_window__moment(0);
+    struct agg_moment last = agg_window__moment(time_ms), horizon = agg_window__moment(from_ms);
     struct agg_blob blob;
     uint64_t too_late = 0;
 
@@ -324,7 +340,7 @@ static void made_init(struct made *made, const struct agg_entity *entity, const 
 
         agg_order__take(&events[i], order);
         assert_true(agg_cells__add(&blob, entity, STORE_PART_SKETCHES, &input, &too_late));
-        if (blob.memory && rng_one_in(rng, 20)) {
+        if (blob.memory && rng && rng_one_in(rng, 20)) {
             horizon = agg_window__moment(time_ms - rng_below(rng, 90000000));
             agg_cells__prune(&blob, entity, STORE_PART_SKETCHES, &horizon);
         }
@@ -377,10 +393,10 @@ static void see_forms(const struct agg_entity *entity, const struct made *made, 
 {
     for (int i = 0; i < entity->cell_count[STORE_PART_SKETCHES] && made->memory.length > 0; i++) {
         const struct agg_feature *feature = entity->cells[STORE_PART_SKETCHES][i];
+        struct fr_slice cell = agg_cells__read(made->memory.bytes, entity, feature);
 
-        if (feature->type->panes)
-            agg_panes__each(agg_cells__read(made->memory.bytes, entity, feature), &feature->windows[0], time_ms, see_form,
-                            NULL);
+        for (int w = 0; w < feature->window_count && feature->type->panes; w++)
+            agg_panes__each(cell, &feature->windows[w], time_ms, see_form, NULL);
     }
 }
 
@@ -398,11 +414,11 @@ static void bytes_and_digest_are_of_the_set_and_not_of_its_arrival(void **state)
 
         trial_make(&trial, &rng);
         catalogue = catalogue_good(trial.text, &dedupe);
-        stream->count = 20 + (int)rng_below(&rng, EVENTS - 20);
+        stream->count = 20 + (int)rng_below(&rng, seed % 2 == 0 ? EVENTS - 20 : 180);
         stream->greatest_ms = events_make(stream->events, stream->count, 1, &rng);
-        made_init(&first, catalogue->item, stream->events, stream->count, stream->greatest_ms, &rng);
+        made_init(&first, catalogue->item, stream->events, stream->count, 0, stream->greatest_ms, &rng);
         shuffle(stream->events, stream->count, &rng);
-        made_init(&second, catalogue->item, stream->events, stream->count, stream->greatest_ms, &rng);
+        made_init(&second, catalogue->item, stream->events, stream->count, 0, stream->greatest_ms, &rng);
         assert_true(fr_slice_equal(fr_buffer_slice(&first.disk), fr_buffer_slice(&second.disk)));
         assert_memory_equal(&first.facts, &second.facts, sizeof first.facts);
         assert_memory_equal(&first.facts, &first.facts_unpruned, sizeof first.facts);
@@ -413,9 +429,43 @@ static void bytes_and_digest_are_of_the_set_and_not_of_its_arrival(void **state)
         made_fini(&second);
         agg_catalogue_free(catalogue);
     }
-    print_message("bodies: %d words, %d entries, %d registers\n", forms_seen[0], forms_seen[1], forms_seen[2]);
-    assert_true(forms_seen[AGG_FORM_WORDS] > 20 && forms_seen[AGG_FORM_ENTRIES] > 20 && forms_seen[AGG_FORM_REGISTERS] > 20);
+    print_message("bodies: %d words, %d entries, %d registers\n", forms_seen[AGG_FORM_WORDS], forms_seen[AGG_FORM_ENTRIES],
+                  forms_seen[AGG_FORM_REGISTERS]);
+    assert_true(forms_seen[AGG_FORM_WORDS] > 20 && forms_seen[AGG_FORM_ENTRIES] > 20 && forms_seen[AGG_FORM_REGISTERS] >= 10);
     free(stream);
+}
+
+/* Around the size at which a list of registers becomes all of them: event by event, and by merging panes. */
+static void the_form_of_registers_is_of_the_set(void **state)
+{
+    static const char text[] = "entities: { item: { key: [item_id] } }\n"
+                               "features: { d: { entity: item, aggregate: distinct, windows: [1h, 24h] } }\n";
+    struct agg_catalogue *catalogue = catalogue_good(text, &dedupe);
+    struct proto_event *events = calloc(EVENTS, sizeof *events);
+    uint64_t registers[AGG_HLL_WORDS] = {0};
+    int tried = 0, lists = 0;
+
+    (void)state;
+    assert_non_null(events);
+    for (int count = 0; agg_hll__filled(registers) < 515;) {
+        struct made one_by_one, merged;
+
+        events[count] =
+            (struct proto_event){.ts_ms = noon + count % 6 * 600000, .user_id = (uint64_t)count + 1, .item_id = 7, .action = 3};
+        agg_hll__raise(registers, agg_hll__entry(events[count++].user_id));
+        if (agg_hll__filled(registers) < 510)
+            continue;
+        made_init(&one_by_one, catalogue->item, events, count, noon + 8 * hour, noon + 8 * hour, NULL);
+        made_init(&merged, catalogue->item, events, count, noon, noon + 8 * hour, NULL);
+        assert_true(fr_slice_equal(fr_buffer_slice(&one_by_one.disk), fr_buffer_slice(&merged.disk)));
+        lists += merged.disk.length < sizeof registers;
+        tried++;
+        made_fini(&one_by_one);
+        made_fini(&merged);
+    }
+    assert_true(lists > 0 && lists < tried);
+    free(events);
+    agg_catalogue_free(catalogue);
 }
 
 /* ---- digests of nodes ---- */
@@ -450,8 +500,8 @@ static struct agg_digest digest_of(const char *text, const struct proto_event *e
 
 static void order_batches_pruning_and_restarts_do_not_show(void **state)
 {
-    enum { ITEMS = 3 };
-    struct proto_event *events = calloc((size_t)ITEMS * EVENTS, sizeof *events);
+    enum { ITEMS = 3, EACH = EVENTS / 2 };
+    struct proto_event *events = calloc((size_t)ITEMS * EACH, sizeof *events);
 
     (void)state;
     assert_non_null(events);
@@ -463,24 +513,21 @@ static void order_batches_pruning_and_restarts_do_not_show(void **state)
 
         trial_make(&trial, &rng);
         for (int i = 0; i < ITEMS; i++) {
-            int64_t last_ms = events_make(events + i * EVENTS, EVENTS, (uint64_t)i + 1, &rng);
+            int64_t last_ms = events_make(events + i * EACH, EACH, (uint64_t)i + 1, &rng);
 
             greatest_ms = last_ms > greatest_ms ? last_ms : greatest_ms;
         }
-        first = digest_of(trial.text, events, ITEMS * EVENTS, greatest_ms, 1, 1, 0, &rng);
-        shuffle(events, ITEMS * EVENTS, &rng);
-        assert_true(digest_equal(first, digest_of(trial.text, events, ITEMS * EVENTS, greatest_ms, 64, 3, 0, &rng)));
-        assert_true(
-            digest_equal(first, digest_of(trial.text, events, ITEMS * EVENTS, greatest_ms, NODE_BATCH_MAX, 0, 0, &rng)));
-        shuffle(events, ITEMS * EVENTS, &rng);
-        assert_true(digest_equal(first, digest_of(trial.text, events, ITEMS * EVENTS, greatest_ms, 40, 2, 10, &rng)));
+        first = digest_of(trial.text, events, ITEMS * EACH, greatest_ms, 1, 1, 0, &rng);
+        shuffle(events, ITEMS * EACH, &rng);
+        assert_true(digest_equal(first, digest_of(trial.text, events, ITEMS * EACH, greatest_ms, 64, 3, 0, &rng)));
+        assert_true(digest_equal(first, digest_of(trial.text, events, ITEMS * EACH, greatest_ms, NODE_BATCH_MAX, 0, 0, &rng)));
+        shuffle(events, ITEMS * EACH, &rng);
+        assert_true(digest_equal(first, digest_of(trial.text, events, ITEMS * EACH, greatest_ms, 40, 2, 10, &rng)));
     }
     free(events);
 }
 
 /* ---- examples ---- */
-
-static const int64_t hour = 3600000, noon = INT64_C(1699999200000);
 
 static struct proto_event watch(uint64_t user, int64_t ts_ms, double value)
 {
@@ -615,6 +662,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_what_their_definition_says),
         cmocka_unit_test(bytes_and_digest_are_of_the_set_and_not_of_its_arrival),
+        cmocka_unit_test(the_form_of_registers_is_of_the_set),
         cmocka_unit_test(order_batches_pruning_and_restarts_do_not_show),
         cmocka_unit_test(with_fewer_windows_the_others_go_on),
         cmocka_unit_test(a_window_of_128_ids_is_exact_and_of_129_an_estimate),
