@@ -10,6 +10,9 @@
 enum {
     ENTRY_BYTES = 160, /* of the store's table, for each entity: slot, entry, heads of blocks */
     VARINT_BYTES = 2,
+    COUNT_BYTES = 1,
+    SUM_BYTES = 5, /* micro-units of a few dozens to thousands */
+    CELL_EVENT_BYTES = 16,
     HEAD_DISK_BYTES = 16, /* of each part: RocksDB's, format, latest time */
     SOURCE_DISK_BYTES = 32,
 };
@@ -72,10 +75,28 @@ static double expect_count(double most, double events_per_s, int64_t span_ms)
     return expected < most ? expected : most;
 }
 
-/* How many of the entity's counters an event touches is not known; half of them is near what was measured. */
+/* As if an event touched every counter of the entity: the rows of a busy one say something of each. */
 static double row_disk_bytes(const struct agg_entity *entity)
 {
-    return VARINT_BYTES + (entity->counter_count + 7) / 8 + VARINT_BYTES * (entity->counter_count + 1) / 2;
+    double bytes = VARINT_BYTES + (entity->counter_count + 7) / 8;
+
+    for (int i = 0; i < entity->counter_count; i++)
+        bytes += entity->counters[i]->measure == AGG_MEASURE_COUNT ? COUNT_BYTES : SUM_BYTES;
+    return bytes;
+}
+
+/* A sketch grows by so much an event until it is full; what an event is worth to it is not known here. */
+static double expect_cells(const struct agg_entity *entity, int part, double events_per_s)
+{
+    double bytes = 0;
+
+    for (int i = 0; i < entity->cell_count[part]; i++) {
+        const struct agg_feature *feature = entity->cells[part][i];
+
+        bytes += expect_count((double)(sizeof(uint32_t)) + (double)feature->type->cells->bytes_most(feature),
+                              events_per_s * CELL_EVENT_BYTES, entity->retention_ms);
+    }
+    return bytes;
 }
 
 static double key_bytes(const struct agg_entity *entity)
@@ -105,6 +126,12 @@ struct agg_bytes agg_catalogue_bytes(const struct agg_catalogue *catalogue, int 
         records += count;
         bytes.memory += (double)sizeof(struct agg_ring) + count * feature->order_words * (double)sizeof(uint64_t) * GROWTH;
         bytes.disk += count * (9 + 4 * (feature->order_words - 1));
+    }
+    for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
+        double cells = expect_cells(entity, part, events_per_s);
+
+        bytes.memory += cells;
+        bytes.disk += cells > 0 ? key_bytes(entity) + HEAD_DISK_BYTES + cells / 2 : 0;
     }
     if (records > 0)
         bytes.disk += key_bytes(entity) + HEAD_DISK_BYTES;

@@ -311,6 +311,7 @@ struct pipeline_replay_report pipeline_replay_report(struct pipeline_replay *rep
     store_stats_read(engine->store, &stats);
     report.epoch = stats.epoch;
     report.entities = stats.entities;
+    report.memory_bytes = stats.memory_bytes;
     for (int verdict = PROTO_UNKNOWN_ACTION; verdict < PROTO_VERDICTS; verdict++)
         report.rejected += verdicts(replay, verdict);
     return report;
@@ -333,9 +334,10 @@ void pipeline_replay_print(struct pipeline_replay *replay, struct fr_buffer *out
                                 verdicts(replay, verdict));
         between = ",";
     }
-    fr_buffer_append_format(
-        out, "},\"streamTimeMs\":\"%" PRId64 "\",\"epoch\":\"%" PRIu64 "\",\"entities\":\"%" PRIu64 "\",\"offsets\":[",
-        report.stream_time_ms, report.epoch, report.entities);
+    fr_buffer_append_format(out,
+                            "},\"streamTimeMs\":\"%" PRId64 "\",\"epoch\":\"%" PRIu64 "\",\"entities\":\"%" PRIu64
+                            "\",\"memoryBytes\":\"%" PRIu64 "\",\"offsets\":[",
+                            report.stream_time_ms, report.epoch, report.entities, report.memory_bytes);
     print_offsets(replay, out);
     fr_buffer_append_byte(out, ']');
 }

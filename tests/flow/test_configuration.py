@@ -1,5 +1,6 @@
 """`freshet check`: every mistake by file, line and column, with what would be right."""
 
+import json
 import re
 
 import pytest
@@ -55,6 +56,44 @@ def test_a_good_configuration_is_accepted_with_an_estimate(binary, tmp_path):
     done = run_cli(binary, "check", "--config", file)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^user: \d+ B in memory", done.stdout, re.MULTILINE)
+
+
+def cost(binary, tmp_path, *arguments):
+    file = tmp_path / "node.yaml"
+    file.write_text(yaml.safe_dump(settings.configuration("embedded"), sort_keys=False))
+    return run_cli(binary, "check", "--config", file, *arguments)
+
+
+def test_cardinalities_give_what_the_state_costs(binary, tmp_path):
+    told = cost(binary, tmp_path, "--cardinality", "user=1000000", "--cardinality", "item=5e4", "--rate", 20_000, "--json")
+    assert (told.returncode, told.stderr) == (0, "")
+    answer = json.loads(told.stdout)
+    kinds = {one["name"]: one for one in answer["entities"]}
+    assert {name: one["entities"] for name, one in kinds.items()} == {"user": 1_000_000, "item": 50_000}
+    for store in ("memory", "disk"):
+        for one in kinds.values():
+            assert 0 < one["leastBytes"][store] <= one["typicalBytes"][store] <= one["fullBytes"][store]
+        whole = sum(one["entities"] * one["typicalBytes"][store] for one in kinds.values())
+        assert answer["typicalBytes"][store] == pytest.approx(whole, rel=0.01)
+    assert answer["epochSeconds"] == 0.5  # at most 10,000 users and as many items change in one
+    assert 0 < kinds["user"]["epochBytes"] <= 10_000 * kinds["user"]["typicalBytes"]["disk"] * 1.01
+    text = cost(binary, tmp_path, "--cardinality", "user=1000000", "--rate", 100)
+    assert text.returncode == 0 and "GiB in memory" in text.stdout and "--cardinality item=N" in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--cardinality", "usre=5"), "user"),
+        (("--cardinality", "user"), "entity=number"),
+        (("--cardinality", "user=-1"), "entity=number"),
+        (("--rate", 5), "--cardinality"),
+        (("--cardinality", "user=5", "--against", "/nowhere"), "one at a time"),
+    ],
+)
+def test_a_cardinality_that_makes_no_sense_is_usage(binary, tmp_path, arguments, word):
+    done = cost(binary, tmp_path, *arguments)
+    assert done.returncode == 2 and done.stdout == "" and word in done.stderr
 
 
 def test_a_missing_file_says_so(binary, tmp_path):

@@ -139,7 +139,7 @@ struct pipeline_replay_report {
     uint64_t records, applied, duplicates, passed_over;
     uint64_t rejected; /* unknown actions, and what would be a dead letter */
     int64_t stream_time_ms;
-    uint64_t epoch, entities;
+    uint64_t epoch, entities, memory_bytes;
 };
 
 /* After it: what was applied, the same and more as members of a JSON object, appended, and the digest of the state. */
