@@ -26,7 +26,7 @@ static int print_digest(const struct cli_command *command, const struct fr_buffe
     if (is_json)
         printf("%.*s\n", (int)reply->length, (const char *)reply->bytes);
     else
-        printf("%s\n", response->digest);
+        printf("%s%s%s\n", response->digest, *response->lists_digest ? " " : "", response->lists_digest);
     fr_arena_free(arena);
     return fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
 }
