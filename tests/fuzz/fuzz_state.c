@@ -20,7 +20,9 @@ static const char configuration[] =
     "  gifts: { entity: room, actions: [gift], aggregate: sum, windows: [1h] }\n"
     "  recent: { entity: user, aggregate: last, limit: 8, fields: [item_id, action, ts_ms, value] }\n"
     "  seen: { entity: user, aggregate: last, limit: 4, fields: [item_id, propensity] }\n"
-    "  liked: { entity: user_category, actions: [like], aggregate: count, windows: [1h] }\n";
+    "  liked: { entity: user_category, actions: [like], aggregate: count, windows: [1h] }\n"
+    "  viewers: { entity: item, aggregate: distinct, windows: [5m, 24h] }\n"
+    "  middle: { entity: item, aggregate: quantile, q: 0.5, windows: [1m, 1h] }\n";
 
 static struct agg_catalogue *open_catalogue(void)
 {
@@ -66,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     key.kind = (uint8_t)(1 + data[0] % 4);
-    part = (data[0] & 4) != 0 ? STORE_PART_SEQUENCES : STORE_PART_ROWS;
+    part = (enum store_part)((data[0] >> 2) % STORE_PARTS);
     fr_buffer_init(&memory);
     fr_buffer_init(&first);
     fr_buffer_init(&second);

@@ -65,6 +65,13 @@ static void mistakes_name_their_place_and_the_mend(void **state)
         {ODD("{ entity: item, actions: [like], aggregate: decayed, half_life: 1m, weights: { gift: 2 } }"),
          "features.odd.weights: 'gift' is none of its actions"},
         {ODD("{ entity: item, aggregate: decayed, half_life: 1m, weights: { gift: 0 } }"), "out of range"},
+        {ODD("{ entity: item, aggregate: quantile, windows: [1h] }"), "features.odd.q: missing"},
+        {ODD("{ entity: item, aggregate: quantile, q: 1.5, windows: [1h] }"), "out of range; use 0 to 1"},
+        {ODD("{ entity: item, aggregate: quantile, q: nan, windows: [1h] }"), "q: 'nan'"},
+        {ODD("{ entity: item, aggregate: quantile, q: 0.5, of: user_id, windows: [1h] }"), "unknown name 'user_id'"},
+        {ODD("{ entity: item, aggregate: distinct, of: value, windows: [1h] }"), "features.odd.of: unknown name 'value'"},
+        {ODD("{ entity: item, aggregate: distinct, windows: [5s] }"), "use whole seconds, at least 6s"},
+        {ODD("{ entity: item, aggregate: distinct, q: 0.5, windows: [1h] }"), "features.odd.q: distinct has none"},
         {ODD("{ entity: item, aggregate: sum, of: user_id, windows: [1h] }"), "features.odd.of: unknown name 'user_id'"},
         {ODD("{ entity: item, actions: [wach], aggregate: count, windows: [1h] }"),
          "f.yaml:7:34: features.odd.actions: unknown name 'wach'; "

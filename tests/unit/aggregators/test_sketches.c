@@ -363,19 +363,20 @@ static void made_fini(struct made *made)
 static void decode_gives_the_same_bytes(const struct agg_catalogue *catalogue, const struct agg_entity *entity,
                                         const struct made *made)
 {
-    struct fr_reader reader = fr_reader(fr_buffer_slice(&made->disk));
     struct fr_buffer memory, disk;
+    struct fr_reader reader;
     struct agg_blob blob;
 
+    if (made->disk.length == 0)
+        return;
     fr_buffer_init(&memory);
     fr_buffer_init(&disk);
     blob = agg_blob__of_buffer(&memory);
-    if (made->disk.length > 0) {
-        agg_cells__decode(&reader, catalogue, entity, STORE_PART_SKETCHES, &blob);
-        assert_true(!reader.is_failed && reader.at == reader.end);
-        agg_cells__encode(entity, STORE_PART_SKETCHES, blob.memory, &disk);
-        assert_true(fr_slice_equal(fr_buffer_slice(&disk), fr_buffer_slice(&made->disk)));
-    }
+    reader = fr_reader(fr_buffer_slice(&made->disk));
+    agg_cells__decode(&reader, catalogue, entity, STORE_PART_SKETCHES, &blob);
+    assert_true(!reader.is_failed && reader.at == reader.end);
+    agg_cells__encode(entity, STORE_PART_SKETCHES, blob.memory, &disk);
+    assert_true(fr_slice_equal(fr_buffer_slice(&disk), fr_buffer_slice(&made->disk)));
     fr_buffer_fini(&memory);
     fr_buffer_fini(&disk);
 }
