@@ -2,10 +2,11 @@
 #include "type.h"
 
 const struct agg_type *const agg__types[AGG_AGGREGATES] = {
-    [AGG_COUNT] = &agg_type__count, [AGG_SUM] = &agg_type__sum,     [AGG_MEAN] = &agg_type__mean,
-    [AGG_MIN] = &agg_type__min,     [AGG_MAX] = &agg_type__max,     [AGG_DECAYED] = &agg_type__decayed,
-    [AGG_LAST] = &agg_type__last,   [AGG_MATCH] = &agg_type__match, [AGG_RATIO] = &agg_type__ratio,
-    [AGG_AGE] = &agg_type__age,
+    [AGG_COUNT] = &agg_type__count, [AGG_SUM] = &agg_type__sum,         [AGG_MEAN] = &agg_type__mean,
+    [AGG_MIN] = &agg_type__min,     [AGG_MAX] = &agg_type__max,         [AGG_DECAYED] = &agg_type__decayed,
+    [AGG_LAST] = &agg_type__last,   [AGG_MATCH] = &agg_type__match,     [AGG_RATIO] = &agg_type__ratio,
+    [AGG_AGE] = &agg_type__age,     [AGG_TOP] = &agg_type__top,         [AGG_LIFE] = &agg_type__life,
+    [AGG_FIRST] = &agg_type__first, [AGG_COVISIT] = &agg_type__covisit,
 };
 
 bool agg_feature__takes(const struct agg_feature *feature, const struct proto_event *event)
