@@ -269,6 +269,7 @@ static bool compare_entities(const struct agg_catalogue *catalogue, const struct
             .name = fr_arena_copy(arena, kind->name), .fate = AGG_REMOVED, .kind_was = (uint8_t)kind->number};
         if (!make_room(change, arena))
             return false;
+        change->is_hidden = is_hidden(change->name);
         comparison->entity_count++;
     }
     return true;

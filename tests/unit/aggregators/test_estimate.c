@@ -85,6 +85,8 @@ static void check_rate(double rate)
         uint8_t kind = catalogue->entities[i]->kind;
         struct agg_bytes bytes = agg_catalogue_bytes(catalogue, i, rate / measured.entities[kind]);
 
+        if (catalogue->entities[i]->is_hidden || measured.entities[kind] == 0)
+            continue; /* what is recent: one entity, whose lists this load leaves nearly empty */
         memory += measured.entities[kind] * bytes.memory;
         assert_near(agg_catalogue_entity_name(catalogue, i), measured.disk[kind] / measured.entities[kind], bytes.disk);
     }

@@ -336,7 +336,7 @@ static void made_init(struct made *made, const struct agg_entity *entity, const 
     blob = agg_blob__of_buffer(&made->memory);
     for (int i = 0; i < count; i++) {
         uint64_t order[AGG_ORDER_WORDS];
-        struct agg_input input = {&events[i], order, &horizon};
+        struct agg_input input = {.event = &events[i], .order = order, .horizon = &horizon};
 
         agg_order__take(&events[i], order);
         assert_true(agg_cells__add(&blob, entity, STORE_PART_SKETCHES, &input, &too_late));
@@ -639,7 +639,7 @@ static void every_value_in_range_is_within_one_in_a_hundred(void **state)
     (void)state;
     for (double value = 1e-3; value <= 1e9; value *= 1.0001) {
         struct proto_event event = watch(1, noon, value);
-        struct agg_input input = {&event, NULL, &horizon};
+        struct agg_input input = {.event = &event, .horizon = &horizon};
         struct fr_buffer memory;
         struct agg_blob blob;
         uint64_t too_late = 0;
