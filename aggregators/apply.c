@@ -1,8 +1,11 @@
 /*
- * A batch is applied in two phases: users first, who tell which events are duplicates, then every other entity. What an event does
- * to one entity never depends on another, nor on what came before it in the batch.
+ * A batch is applied in three phases: users first, who tell which events are duplicates and which items they pair, then every other
+ * entity, then the lists of those that changed. But for lists and pairs, what an event does to one entity never depends on
+ * another, nor on what came before it in the batch.
  */
-#include "cells.h"
+#include "covisit.h"
+#include "feeds.h"
+#include "type.h"
 
 #include <math.h>
 
@@ -22,7 +25,7 @@ struct batch {
 struct held {
     const struct agg_entity *entity;
     struct agg_blob rows, sequences, cells[STORE_PARTS];
-    bool is_sequence_touched;
+    bool is_sequence_touched, is_new; /* it was not present before the event */
 };
 
 static bool fail_spoiled(struct fr_err *err)
@@ -71,10 +74,15 @@ static bool apply_sequences(struct held *held, const struct proto_event *event, 
 {
     const struct agg_entity *entity = held->entity;
 
-    if (agg_entity__is_expired(entity, event->ts_ms, batch->horizon.time_ms))
-        return true;
+    bool is_expired = agg_entity__is_expired(entity, event->ts_ms, batch->horizon.time_ms);
+
     for (int i = 0; i < entity->sequence_count; i++) {
-        if (!agg_feature__takes(entity->sequences[i], event))
+        if ((is_expired && !entity->sequences[i]->covisit) || !agg_feature__takes(entity->sequences[i], event))
+            continue;
+        if (entity->sequences[i]->covisit &&
+            !agg_covisit__pair(batch->lane, entity->sequences[i], held->sequences.memory, event))
+            return false;
+        if (is_expired)
             continue;
         if (!held->is_sequence_touched) {
             if (!agg_blob__open(&held->sequences, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
@@ -89,7 +97,7 @@ static bool apply_sequences(struct held *held, const struct proto_event *event, 
 
 static bool apply_cells(struct held *held, const struct proto_event *event, const uint64_t *order, const struct batch *batch)
 {
-    struct agg_input input = {.event = event, .order = order, .horizon = &batch->horizon};
+    struct agg_input input = {.event = event, .order = order, .horizon = &batch->horizon, .is_new = held->is_new};
 
     for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
         if (held->entity->cell_count[part] > 0 &&
@@ -105,6 +113,7 @@ static bool apply_event(struct held *held, const struct proto_event *event, cons
     struct agg_rows *rows = held->rows.memory;
     uint64_t order[AGG_ORDER_WORDS];
 
+    held->is_new = !agg_rows__is_present(rows, held->entity, batch->horizon.time_ms);
     if (rows->latest_ms < event->ts_ms)
         rows->latest_ms = event->ts_ms;
     if (!apply_counters(held, event, batch))
@@ -142,6 +151,8 @@ static bool apply_shares(struct held *held, const struct agg_group *group, const
     const struct agg_share *shares = batch->lane->shares;
     bool is_out_of_memory = false;
 
+    if (group->first == UINT32_MAX)
+        return true;
     if (!agg_rows__open(&held->rows, held->entity) || !agg_rows__prune(&held->rows, held->entity, &batch->horizon))
         return false;
     for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
@@ -155,14 +166,66 @@ static bool apply_shares(struct held *held, const struct agg_group *group, const
     return true;
 }
 
+/* What other entities of the batch brought. */
+static bool take_brought(struct held *held, const struct agg_group *group, const struct batch *batch)
+{
+    const struct agg_brought *brought = batch->lane->brought;
+
+    for (uint32_t at = group->brought_first; at != 0; at = brought[at - 1].next) {
+        enum store_part part = brought[at - 1].feature->type->cells->part;
+
+        if (!agg_cells__take(&held->cells[part], held->entity, &brought[at - 1], &batch->horizon, &batch->tally->too_late))
+            return false;
+    }
+    return true;
+}
+
+/* The times of the events that the source takes (NULL: all): the latest, of first events the earliest; 0: none. */
+static int64_t taken_ms(const struct agg_feature *source, const struct agg_group *group, const struct batch *batch)
+{
+    const struct agg_share *shares = batch->lane->shares;
+    bool is_first = source && source->aggregate == AGG_FIRST;
+    int64_t found_ms = 0;
+
+    for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
+        const struct proto_event *event = &batch->events[shares[at - 1].event];
+
+        if (batch->outcomes[shares[at - 1].event] == AGG_DUPLICATE || (source && !agg_feature__takes(source, event)))
+            continue;
+        if (found_ms == 0 || (event->ts_ms < found_ms) == is_first)
+            found_ms = event->ts_ms;
+    }
+    return found_ms;
+}
+
+/* Tells the lists what became of the entity. */
+static bool feed(const struct held *held, const struct agg_group *group, const struct store_key *key, const struct batch *batch)
+{
+    for (int i = 0; i < held->entity->feed_count; i++) {
+        const struct agg_feed *to = &held->entity->feeds[i];
+        const struct agg_rows *rows = held->rows.memory;
+        struct fr_slice cell = fr_slice(NULL, 0);
+        int64_t ts_ms = taken_ms(to->source, group, batch);
+
+        if (to->source)
+            cell = agg_cells__read(held->cells[to->source->type->cells->part].memory, held->entity, to->source);
+        if (ts_ms > 0 && !agg_feeds__bring(batch->lane, to, key, ts_ms, rows->latest_ms, cell))
+            return false;
+    }
+    return true;
+}
+
 /* Gives back what nobody can see any more. */
 static void tidy(struct held *held, const struct batch *batch)
 {
     const struct agg_entity *entity = held->entity;
     const struct agg_rows *rows = held->rows.memory;
-    bool is_dead = agg_rows__is_dead(rows, entity, batch->horizon.time_ms);
 
-    agg_blob__trim(&held->rows, is_dead ? 0 : agg_rows__used(rows, entity));
+    if (held->rows.is_writable) {
+        bool is_dead = agg_rows__is_dead(rows, entity, batch->horizon.time_ms);
+
+        agg_blob__trim(&held->rows, is_dead ? 0 : agg_rows__used(rows, entity));
+    }
     if (held->is_sequence_touched) {
         bool is_any = agg_sequence__prune(&held->sequences, entity, batch->horizon.time_ms);
 
@@ -190,7 +253,7 @@ static bool is_all_duplicates(const struct agg_group *group, const struct batch 
 {
     const struct agg_share *shares = batch->lane->shares;
 
-    if (group->entity->has_dedupe)
+    if (group->entity->has_dedupe || group->brought_first != 0)
         return false;
     for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
         if (batch->outcomes[shares[at - 1].event] != AGG_DUPLICATE)
@@ -220,7 +283,8 @@ static bool apply_group(const struct batch *batch, int index)
         held.sequences = agg_blob__of_entry(store, entry, STORE_PART_SEQUENCES);
         for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++)
             held.cells[part] = agg_blob__of_entry(store, entry, (enum store_part)part);
-        ok = apply_shares(&held, group, batch);
+        ok = apply_shares(&held, group, batch) && take_brought(&held, group, batch) &&
+             feed(&held, group, &lane->keys[index], batch);
         if (ok)
             tidy(&held, batch);
     }
@@ -272,6 +336,8 @@ bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, in
 
     if (!agg_lane__group(lane, events, count, err))
         return false;
+    if (!lane->has_partners && !agg_covisit__want(lane))
+        return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for a batch");
     lane->events = NULL; /* these groups are used up: the array will hold other events */
     batch.horizon = agg_window__moment(horizon_ms);
     for (int i = 0; i < count; i++)

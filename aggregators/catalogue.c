@@ -169,23 +169,34 @@ static bool layout(struct agg_catalogue *catalogue)
     return true;
 }
 
-struct agg_entity *agg_catalogue__global(struct agg_catalogue *catalogue)
+struct agg_entity *agg_catalogue__hidden(struct agg_catalogue *catalogue, const char *name, const uint8_t *key, int key_count)
 {
-    struct agg_entity *entity = catalogue->global;
+    struct agg_entity *entity = agg_catalogue__entity(catalogue, fr_slice_of(name));
 
     if (entity || catalogue->entity_count == AGG_KEEPERS_MAX)
         return entity;
     entity = fr_arena_take_zeroed(catalogue->arena, 1, sizeof *entity);
     if (!entity)
         return NULL;
-    entity->name = "(global)";
-    entity->key[0] = AGG_KEY_ALL;
-    entity->key_names[0] = "(all)";
-    entity->key_count = 1;
+    entity->name = fr_arena_copy(catalogue->arena, fr_slice_of(name));
+    for (int i = 0; i < key_count; i++) {
+        entity->key[i] = key[i];
+        entity->key_names[i] = key[i] == AGG_KEY_ALL ? "(all)" : proto_field_name(key[i]);
+        entity->has_user = entity->has_user || key[i] == PROTO_FIELD_USER_ID;
+    }
+    entity->key_count = key_count;
     entity->is_hidden = true;
     catalogue->entities[catalogue->entity_count++] = entity;
-    catalogue->global = entity;
-    return entity;
+    return entity->name ? entity : NULL;
+}
+
+struct agg_entity *agg_catalogue__global(struct agg_catalogue *catalogue)
+{
+    static const uint8_t key[] = {AGG_KEY_ALL};
+
+    if (!catalogue->global)
+        catalogue->global = agg_catalogue__hidden(catalogue, "(global)", key, 1);
+    return catalogue->global;
 }
 
 static bool has_key(const struct agg_entity *entity, int field)
@@ -201,6 +212,8 @@ static bool find_special(struct agg_catalogue *catalogue)
     for (int i = catalogue->entity_count - 1; i >= 0; i--) {
         struct agg_entity *entity = catalogue->entities[i];
 
+        if (entity->is_hidden)
+            continue;
         if (has_key(entity, PROTO_FIELD_USER_ID))
             catalogue->user = entity;
         if (has_key(entity, PROTO_FIELD_ITEM_ID))
@@ -229,19 +242,16 @@ static bool find_special(struct agg_catalogue *catalogue)
 static bool parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics)
 {
     int before = diagnostics->count;
-    struct fr_yaml *lists;
     bool ok = agg_entities__parse(catalogue, root, diagnostics);
 
     ok = agg_features__parse(catalogue, root, diagnostics) && ok;
-    lists = fr_yaml_get(root, "lists");
-    if (lists && !(lists->kind == FR_YAML_MAP && lists->count == 0))
-        fr_diagnostics_add(diagnostics, lists, "lists: not in this version; take the key out");
+    ok = agg_lists__parse(catalogue, fr_yaml_get(root, "lists"), diagnostics) && ok;
     ok = agg_sets__parse(catalogue, fr_yaml_get(root, "feature_sets"), diagnostics) && ok;
     if (!ok && diagnostics->count == before)
         fr_diagnostics_add(diagnostics, NULL, "out of memory, or a catalogue of more than %d MiB", CATALOGUE_BYTES_MAX >> 20);
     if (diagnostics->count > before)
         return false;
-    if (find_special(catalogue) && layout(catalogue))
+    if (find_special(catalogue) && agg_life__add(catalogue) && agg_features__define(catalogue) && layout(catalogue))
         return true;
     return fr_diagnostics_add(diagnostics, NULL, "out of memory");
 }

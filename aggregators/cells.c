@@ -66,7 +66,10 @@ bool agg_cells__add(struct agg_blob *blob, const struct agg_entity *entity, enum
         struct agg_cell cell = {.blob = blob, .entity = entity, .feature = entity->cells[part][i]};
         enum agg_added added;
 
-        if (!agg_feature__takes(cell.feature, input->event))
+        if (!cell.feature->type->cells->add || !agg_feature__takes(cell.feature, input->event))
+            continue;
+        if (cell.feature->type->cells->wants &&
+            !cell.feature->type->cells->wants(agg_cells__read(blob->memory, entity, cell.feature), input))
             continue;
         if (!agg_blob__open(blob, head_bytes(entity->cell_count[part])))
             return false;
@@ -76,6 +79,20 @@ bool agg_cells__add(struct agg_blob *blob, const struct agg_entity *entity, enum
         *too_late += added == AGG_TOO_LATE;
     }
     return true;
+}
+
+bool agg_cells__take(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_brought *brought,
+                     const struct agg_moment *horizon, uint64_t *too_late)
+{
+    struct agg_cell cell = {.blob = blob, .entity = entity, .feature = brought->feature};
+    const struct agg_cell_type *type = brought->feature->type->cells;
+    enum agg_added added;
+
+    if (!agg_blob__open(blob, head_bytes(entity->cell_count[type->part])))
+        return false;
+    added = type->take(&cell, brought, horizon);
+    *too_late += added == AGG_TOO_LATE;
+    return added != AGG_NO_MEMORY;
 }
 
 uint32_t agg_cells__used(const void *memory, const struct agg_entity *entity, enum store_part part)

@@ -27,6 +27,7 @@ struct agg_input {
     const struct proto_event *event;
     const uint64_t *order; /* AGG_ORDER_WORDS */
     const struct agg_moment *horizon;
+    bool is_new; /* the entity was not present before */
 };
 
 /* The facts of an entity's canonical state, added up so that no order can show. */
@@ -50,8 +51,12 @@ void agg_facts__add_cell(struct agg_facts *facts, const struct agg_feature *feat
 /* What an aggregate does with its cells. `memory` is the cell's bytes, empty for an empty cell or an absent entity. */
 struct agg_cell_type {
     enum store_part part;
-    /* One event that the feature takes. */
+    /* One event that the feature takes. NULL: it goes by what is brought. */
     enum agg_added (*add)(struct agg_cell *cell, const struct agg_input *input);
+    /* Whether the event changes the cell at all; NULL: each does. So what seldom changes is seldom written. */
+    bool (*wants)(struct fr_slice memory, const struct agg_input *input);
+    /* What another entity's change brings; NULL: nothing does. */
+    enum agg_added (*take)(struct agg_cell *cell, const struct agg_brought *brought, const struct agg_moment *horizon);
     /* Drops what no read at the horizon or later can see; 0 bytes when nothing is left. */
     void (*prune)(struct agg_cell *cell, const struct agg_moment *horizon);
     /* The form on disk, which is a function of the state alone; nothing appended: the cell is empty. */
@@ -77,6 +82,9 @@ struct fr_slice agg_cells__read(const void *part, const struct agg_entity *entit
 /* All cells of the part that take the event. False: out of memory. */
 FR_CHECKED bool agg_cells__add(struct agg_blob *blob, const struct agg_entity *entity, enum store_part part,
                                const struct agg_input *input, uint64_t *too_late);
+/* What is brought to the feature's cell. False: out of memory. */
+FR_CHECKED bool agg_cells__take(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_brought *brought,
+                                const struct agg_moment *horizon, uint64_t *too_late);
 /* Prunes every cell; what is left of the part in bytes, 0 when all are empty. */
 uint32_t agg_cells__prune(struct agg_blob *blob, const struct agg_entity *entity, enum store_part part,
                           const struct agg_moment *horizon);

@@ -166,6 +166,52 @@ double agg_decayed__value(const struct agg_feature *feature, struct fr_slice mem
     return sum;
 }
 
+/* Blocks are 8 half-lives apart: 2^8 between one and the next. */
+double agg_decayed__score(struct fr_slice memory)
+{
+    const struct block *blocks = memory.bytes;
+    size_t count = memory.length / sizeof *blocks;
+    int64_t newest = blocks[count - 1].number;
+    double sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        int64_t before = blocks[i].number - newest < -100 ? -100 : blocks[i].number - newest;
+
+        sum += ldexp((double)sum_of(&blocks[i]), (int)(HALF_LIVES * before));
+    }
+    return log2(sum) + (double)(HALF_LIVES * newest);
+}
+
+double agg_decayed__bound(const struct agg_feature *feature, double score, int64_t time_ms)
+{
+    return exp2(score - SCALE_BITS - (double)time_ms / (double)feature->half_life_ms) * (1 + 1e-5);
+}
+
+bool agg_decayed__is_past(int64_t half_life_ms, int64_t number, int64_t horizon_ms)
+{
+    return number <= horizon_ms / (HALF_LIVES * half_life_ms) - BLOCKS_READ;
+}
+
+bool agg_decayed__is_gone(const struct agg_feature *feature, int64_t latest_ms, int64_t time_ms)
+{
+    return agg_decayed__is_past(feature->half_life_ms, latest_ms / block_ms(feature), time_ms);
+}
+
+int64_t agg_decayed__unit(int64_t half_life_ms, int64_t ts_ms, int64_t *number)
+{
+    *number = ts_ms / (HALF_LIVES * half_life_ms);
+    return llround(exp2((double)(ts_ms % (HALF_LIVES * half_life_ms)) / (double)half_life_ms) * (1 << SCALE_BITS));
+}
+
+double agg_decayed__left(int64_t half_life_ms, int64_t number, double sum, int64_t time_ms)
+{
+    int64_t start_ms = number * HALF_LIVES * half_life_ms;
+
+    if (agg_decayed__is_past(half_life_ms, number, time_ms) || start_ms > time_ms)
+        return 0;
+    return sum * exp2((double)(start_ms - time_ms) / (double)half_life_ms - SCALE_BITS);
+}
+
 static float value(const struct agg_feature *feature, struct fr_slice memory, const struct agg_window *window,
                    enum agg_output output, int64_t time_ms)
 {

@@ -52,3 +52,20 @@ struct agg_set_info agg_set_at(const struct agg *agg, int index)
 
     return (struct agg_set_info){.name = set->name, .features = set->names, .feature_count = set->count};
 }
+
+int agg_list_count(const struct agg *agg)
+{
+    return agg->catalogue->list_count;
+}
+
+struct agg_list_info agg_list_at(const struct agg *agg, int index)
+{
+    const struct agg_list *list = &agg->catalogue->lists[index];
+
+    return (struct agg_list_info){.name = list->name,
+                                  .entity = list->entity->name,
+                                  .rank = list->rank->name,
+                                  .scopes = list->scope_names,
+                                  .scope_count = list->scope_count,
+                                  .limit = list->limit};
+}

@@ -224,14 +224,12 @@ static bool parse_feature(struct agg_catalogue *catalogue, struct fr_slice name,
 
 /* ---- hidden features ---- */
 
-struct agg_feature *agg_feature__hidden(struct agg_catalogue *catalogue, const struct agg_feature *of,
-                                        struct agg_entity *entity, const char *suffix, enum agg_aggregate aggregate)
+/* The feature of that name, made of all events when it isn't there; NULL: out of memory or of room. */
+static struct agg_feature *keep(struct agg_catalogue *catalogue, struct agg_entity *entity, const char *name,
+                                enum agg_aggregate aggregate)
 {
-    char name[2 * AGG_NAME_MAX + 2];
-    struct agg_feature *feature;
+    struct agg_feature *feature = agg_catalogue__feature(catalogue, fr_slice_of(name));
 
-    snprintf(name, sizeof name, "%s.%s", of->name, suffix);
-    feature = agg_catalogue__feature(catalogue, fr_slice_of(name));
     if (feature || catalogue->feature_count == AGG_STATES_MAX)
         return feature;
     feature = fr_arena_take_zeroed(catalogue->arena, 1, sizeof *feature);
@@ -242,14 +240,37 @@ struct agg_feature *agg_feature__hidden(struct agg_catalogue *catalogue, const s
     feature->aggregate = aggregate;
     feature->type = agg__types[aggregate];
     feature->is_hidden = true;
+    feature->actions = feature->scenes = UINT32_MAX;
+    catalogue->features[catalogue->feature_count++] = feature;
+    return feature->name ? feature : NULL;
+}
+
+struct agg_feature *agg_feature__hidden(struct agg_catalogue *catalogue, const struct agg_feature *of,
+                                        struct agg_entity *entity, const char *suffix, enum agg_aggregate aggregate)
+{
+    char name[2 * AGG_NAME_MAX + 2];
+    struct agg_feature *feature;
+
+    snprintf(name, sizeof name, "%s.%s", of->name, suffix);
+    feature = keep(catalogue, entity, name, aggregate);
+    if (!feature)
+        return NULL;
     feature->actions = of->actions;
     feature->scenes = of->scenes;
     feature->where = of->where;
     feature->where_text = of->where_text;
     feature->of = of->of;
     feature->needs = of->needs;
-    catalogue->features[catalogue->feature_count++] = feature;
-    return feature->name ? feature : NULL;
+    return feature;
+}
+
+struct agg_feature *agg_feature__kept(struct agg_catalogue *catalogue, struct agg_entity *entity, const char *suffix,
+                                      enum agg_aggregate aggregate)
+{
+    char name[2 * AGG_NAME_MAX + 2];
+
+    snprintf(name, sizeof name, "%s.%s", entity->name, suffix);
+    return keep(catalogue, entity, name, aggregate);
 }
 
 bool agg_feature__add_window(struct agg_feature *feature, const struct agg_window *window)
@@ -351,9 +372,22 @@ static bool link_features(struct agg_catalogue *catalogue, struct fr_yaml *map, 
     }
     for (int i = 0; i < map->count && ok; i++)
         ok = add_companions(catalogue, catalogue->features[i]) && name_columns(catalogue, catalogue->features[i]);
-    for (int i = 0; i < catalogue->feature_count && ok; i++)
-        ok = define(catalogue, catalogue->features[i], catalogue->features[i]->where_text);
-    return ok;
+    return ok && agg_features__define(catalogue);
+}
+
+/* Those that go by another one after it: its definition is part of theirs. */
+bool agg_features__define(struct agg_catalogue *catalogue)
+{
+    for (int has_source = 0; has_source <= 1; has_source++) {
+        for (int i = 0; i < catalogue->feature_count; i++) {
+            struct agg_feature *feature = catalogue->features[i];
+
+            if (!feature->definition && (feature->source != NULL) == has_source &&
+                !define(catalogue, feature, feature->where_text))
+                return false;
+        }
+    }
+    return true;
 }
 
 bool agg_features__parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics)

@@ -24,6 +24,12 @@ enum {
     AGG_KEEPERS_MAX = 4 * AGG_ENTITIES_MAX, /* entities and the hidden ones */
     AGG_KEY_ALL = 0, /* in the place of an event's field in a key: its id is 1 in every event */
     AGG_STATES_MAX = 4 * AGG_FEATURES_MAX, /* features and the hidden ones that are kept for them */
+    AGG_LISTS_MAX = 32,
+    AGG_LIST_LIMIT_MAX = 1000,
+    AGG_SPARE = 4, /* a list and a covisitation keep so many times their limit */
+    AGG_SCOPES_MAX = 6,
+    AGG_SHARDS = 16, /* what is recent lies in so many entities, by id */
+    AGG_SHARD_KEPT = 256,
     AGG_SPANS_MAX = 32, /* different windows of one entity that get running totals */
 };
 
@@ -90,6 +96,9 @@ enum agg_aggregate { /* agg__types says what each is */
                      AGG_SERIES,
                      AGG_COVISIT,
                      AGG_AGE, /* hidden: the latest event of a feature that emits its age */
+                     AGG_TOP, /* hidden: candidates by their score (top.c) */
+                     AGG_LIFE, /* hidden: whether an item is on, a room started (life.c) */
+                     AGG_FIRST, /* hidden: the first event of an item (life.c) */
                      AGG_AGGREGATES
 };
 
@@ -152,7 +161,7 @@ struct agg_feature {
     double strength; /* of the prior, in events */
 
     /* match */
-    struct agg_feature *source; /* the sequence that is searched */
+    struct agg_feature *source; /* the sequence that is searched; of a covisit the one it pairs; of a list what ranks it */
     struct agg_entity *matched; /* no entity: the field as a key, for keyrings */
     int match_word; /* of the source's records */
 
@@ -165,6 +174,10 @@ struct agg_feature {
     int series_count;
     uint32_t ups; /* gauge; a bit for each action that turns a user on */
     struct agg_window timeout;
+    int64_t within_ms; /* covisit */
+    struct agg_feature *covisit; /* of a sequence: the first covisit that pairs its records */
+    struct agg_feature *next_covisit; /* of a covisit: the next of the same sequence */
+    struct agg_entity *ranked; /* top: what its ids are of */
 
     const struct agg_output_column *outputs; /* of each column */
 
@@ -218,6 +231,36 @@ struct agg_entity {
     struct agg_feature **cells[STORE_PARTS]; /* of the parts STORE_PART_SKETCHES and STORE_PART_LISTS */
     int cell_count[STORE_PARTS];
     bool needs_order; /* some of its state goes by the total order of events */
+
+    struct agg_feed *feeds; /* the lists that hear of its changes */
+    int feed_count;
+    bool is_fed; /* hidden, a list: no event touches it, only what feeds bring */
+};
+
+enum { AGG_SCOPE_ALL = -1, AGG_SCOPE_SHARD = -2 };
+
+/* What a change of an entity brings to a list, once its events are applied. */
+struct agg_feed {
+    struct agg_feature *top; /* the list's cells */
+    const struct agg_feature *source; /* the entity's: what ranks it; NULL: its latest event */
+    int id, scope; /* places in the entity's key: the candidate, and the list's own key, or one of enum above */
+};
+
+struct agg_scope {
+    const char *name; /* of a field, or "global" */
+    int field; /* AGG_KEY_ALL: global */
+    struct agg_feature *source; /* the decayed sums: `rank` itself, or a hidden one per (entity, scope value) */
+    struct agg_feature *top;
+};
+
+struct agg_list {
+    const char *name;
+    struct agg_entity *entity;
+    struct agg_feature *rank;
+    uint32_t limit;
+    struct agg_scope scopes[AGG_SCOPES_MAX];
+    const char *scope_names[AGG_SCOPES_MAX];
+    int scope_count;
 };
 
 enum agg_set_list { AGG_SET_USER, AGG_SET_ITEM, AGG_SET_CROSS, AGG_SET_LISTS };
@@ -241,6 +284,10 @@ struct agg_catalogue {
     struct agg_entity *item; /* NULL when none has the key [item_id] */
     struct agg_entity *room; /* NULL when none has the key [room_id] */
     struct agg_entity *global; /* hidden, the one entity of all events; NULL when nothing needs it */
+    struct agg_list *lists;
+    int list_count;
+    struct agg_feature *item_life, *room_life, *item_first; /* hidden; NULL without such an entity */
+    struct agg_feature *recent_rooms, *recent_items; /* hidden lists; NULL without such an entity */
     struct agg_entity *kinds[AGG_KINDS_MAX + 1];
     struct agg_feature **slots; /* by number; NULL: retired */
     uint32_t slot_count;
@@ -248,6 +295,8 @@ struct agg_catalogue {
 
 /* The hidden entity of all events, made when it isn't there; NULL: out of memory or of room. */
 struct agg_entity *agg_catalogue__global(struct agg_catalogue *catalogue);
+/* A hidden entity with that key, or the one that is there already; NULL: out of memory or of room. */
+struct agg_entity *agg_catalogue__hidden(struct agg_catalogue *catalogue, const char *name, const uint8_t *key, int key_count);
 struct agg_entity *agg_catalogue__entity(const struct agg_catalogue *catalogue, struct fr_slice name);
 struct agg_feature *agg_catalogue__feature(const struct agg_catalogue *catalogue, struct fr_slice name);
 /* "f" or one of its columns: the feature, and the column or −1 for all. FR_BAD_INPUT with the nearest name. */
@@ -259,6 +308,13 @@ FR_CHECKED bool agg_catalogue__slots_reset(struct agg_catalogue *catalogue, uint
 bool agg_entities__parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics);
 bool agg_features__parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics);
 bool agg_sets__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, struct fr_diagnostics *diagnostics);
+bool agg_lists__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, struct fr_diagnostics *diagnostics);
+/* Definitions of hidden features that have none yet. False: out of memory. */
+bool agg_features__define(struct agg_catalogue *catalogue);
+/* The feature tells its entity's feeds. False: out of memory. */
+FR_CHECKED bool agg_feed__add(struct agg_catalogue *catalogue, struct agg_entity *entity, const struct agg_feed *feed);
+/* What the life of items and rooms and what is recent need. False: out of memory. */
+FR_CHECKED bool agg_life__add(struct agg_catalogue *catalogue);
 bool agg_name__check(struct fr_yaml *key, const char *where, struct fr_diagnostics *diagnostics);
 
 /* ---- types.c ---- */
@@ -445,7 +501,17 @@ struct agg_share { /* one event's share of one entity */
 
 struct agg_group { /* the shares of one entity, in the order of the batch */
     const struct agg_entity *entity;
-    uint32_t first, last; /* index of a share */
+    uint32_t first, last; /* index of a share; UINT32_MAX: no event touches it */
+    uint32_t brought_first, brought_last; /* index of what is brought to it + 1; 0: nothing */
+};
+
+/* What one entity's change brings to another's cell: feeds to lists, users to partners. */
+struct agg_brought {
+    const struct agg_feature *feature; /* whose cell */
+    uint64_t id; /* the candidate or partner */
+    int64_t ts_ms; /* of the event */
+    double score;
+    uint32_t next; /* to the same entity; index + 1, 0: the last */
 };
 
 struct agg_lane {
@@ -456,7 +522,10 @@ struct agg_lane {
     struct agg_group *groups; /* users first */
     struct store_key *keys; /* of each group */
     uint64_t *hashes;
-    int group_count, user_group_count;
+    int group_count, user_group_count, group_capacity;
+    bool has_partners; /* of what its events may be paired with */
+    struct agg_brought *brought;
+    uint32_t brought_count, brought_capacity;
     struct agg_share *shares;
     uint32_t share_count;
     uint32_t *table; /* hash → group + 1, open addressing */
@@ -465,6 +534,15 @@ struct agg_lane {
 
 /* Groups events[0..count) unless that is done already. False: more than the lane was made for. */
 FR_CHECKED bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, int count, struct fr_err *err);
+/* The group of the key, made when it isn't there; NULL: out of memory. */
+struct agg_group *agg_lane__want(struct agg_lane *lane, const struct agg_entity *entity, const struct store_key *key);
+/* To be taken by the entity's group when its turn comes; nothing when the batch has no such group. False: out of memory. */
+FR_CHECKED bool agg_lane__bring(struct agg_lane *lane, const struct store_key *key, const struct agg_brought *brought);
+
+/* ---- feeds.c ---- */
+
+/* Makes the groups of the lists that the groups' entities feed. False: out of memory. */
+FR_CHECKED bool agg_feeds__want(struct agg_lane *lane);
 
 /* ---- codec.c ---- */
 

@@ -15,12 +15,19 @@ bool agg_key__make(const struct agg_entity *entity, const uint64_t ids[STORE_KEY
     return true;
 }
 
+static uint64_t id_of(int field, const struct proto_event *event)
+{
+    if (field == AGG_KEY_ALL)
+        return 1;
+    return field == PROTO_FIELD_SCENE ? event->scene : proto_event_id_field(event, field); /* scenes in keys of lists only */
+}
+
 bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event *event, struct store_key *key)
 {
     uint64_t ids[STORE_KEY_IDS_MAX] = {0};
 
     for (int i = 0; i < entity->key_count; i++)
-        ids[i] = entity->key[i] == AGG_KEY_ALL ? 1 : proto_event_id_field(event, entity->key[i]);
+        ids[i] = id_of(entity->key[i], event);
     return agg_key__make(entity, ids, key);
 }
 

@@ -2,7 +2,7 @@
  * One lane's scratch: the events of a batch grouped by the entity they touch, so that each entity is found and locked once. Taken
  * once for the greatest batch; nothing is allocated per event.
  */
-#include "internal.h"
+#include "covisit.h"
 
 #include <stdlib.h>
 
@@ -16,6 +16,7 @@ struct agg_lane *agg_lane_new(struct agg *agg, int batch_max)
         return NULL;
     while (slots < shares * 2)
         slots *= 2;
+    lane->group_capacity = (int)shares;
     lane->agg = agg;
     lane->batch_max = batch_max;
     lane->groups = calloc(shares, sizeof *lane->groups);
@@ -40,6 +41,7 @@ void agg_lane_free(struct agg_lane *lane)
     free(lane->hashes);
     free(lane->shares);
     free(lane->table);
+    free(lane->brought);
     free(lane);
 }
 
@@ -48,26 +50,93 @@ static bool is_same(const struct store_key *a, const struct store_key *b)
     return a->kind == b->kind && memcmp(a->ids, b->ids, sizeof a->ids) == 0;
 }
 
-/* The group of the key, made when it isn't there. */
-static struct agg_group *group_find(struct agg_lane *lane, const struct agg_entity *entity, const struct store_key *key)
+/* Where the key's group is in the table, or the free place for it. */
+static uint32_t slot_of(const struct agg_lane *lane, const struct store_key *key, uint64_t hash)
 {
-    uint64_t hash = store_key_hash(lane->agg->store, key);
     uint32_t slot = (uint32_t)hash & lane->table_mask;
-    struct agg_group *group;
 
     while (lane->table[slot] != 0) {
         uint32_t found = lane->table[slot] - 1;
 
         if (lane->hashes[found] == hash && is_same(&lane->keys[found], key))
-            return &lane->groups[found];
+            break;
         slot = (slot + 1) & lane->table_mask;
     }
+    return slot;
+}
+
+static bool grow(void **array, size_t count, size_t bytes)
+{
+    void *more = reallocarray(*array, count, bytes);
+
+    *array = more ? more : *array;
+    return more != NULL;
+}
+
+/* Events alone never need it; the partners of what they pair may. */
+static bool groups_grow(struct agg_lane *lane)
+{
+    size_t capacity = (size_t)lane->group_capacity * 2, slots = ((size_t)lane->table_mask + 1) * 2;
+    uint32_t *table = calloc(slots, sizeof *table);
+
+    if (!table)
+        return false;
+    free(lane->table);
+    lane->table = table;
+    lane->table_mask = (uint32_t)(slots - 1);
+    for (int i = 0; i < lane->group_count; i++)
+        table[slot_of(lane, &lane->keys[i], lane->hashes[i])] = (uint32_t)i + 1;
+    if (!grow((void **)&lane->groups, capacity, sizeof *lane->groups) ||
+        !grow((void **)&lane->keys, capacity, sizeof *lane->keys) ||
+        !grow((void **)&lane->hashes, capacity, sizeof *lane->hashes))
+        return false;
+    lane->group_capacity = (int)capacity;
+    return true;
+}
+
+struct agg_group *agg_lane__want(struct agg_lane *lane, const struct agg_entity *entity, const struct store_key *key)
+{
+    uint64_t hash = store_key_hash(lane->agg->store, key);
+    uint32_t slot = slot_of(lane, key, hash);
+
+    if (lane->table[slot] != 0)
+        return &lane->groups[lane->table[slot] - 1];
+    if (lane->group_count == lane->group_capacity) {
+        if (!groups_grow(lane))
+            return NULL;
+        slot = slot_of(lane, key, hash);
+    }
     lane->table[slot] = (uint32_t)lane->group_count + 1;
-    group = &lane->groups[lane->group_count];
-    *group = (struct agg_group){.entity = entity, .first = UINT32_MAX};
+    lane->groups[lane->group_count] = (struct agg_group){.entity = entity, .first = UINT32_MAX};
     lane->keys[lane->group_count] = *key;
-    lane->hashes[lane->group_count++] = hash;
-    return group;
+    lane->hashes[lane->group_count] = hash;
+    return &lane->groups[lane->group_count++];
+}
+
+bool agg_lane__bring(struct agg_lane *lane, const struct store_key *key, const struct agg_brought *brought)
+{
+    uint32_t slot = slot_of(lane, key, store_key_hash(lane->agg->store, key)), at = lane->brought_count;
+    struct agg_group *group;
+
+    if (lane->table[slot] == 0)
+        return true;
+    if (at == lane->brought_capacity) {
+        uint32_t capacity = at < 1024 ? 1024 : at * 2;
+
+        if (!grow((void **)&lane->brought, capacity, sizeof *lane->brought))
+            return false;
+        lane->brought_capacity = capacity;
+    }
+    group = &lane->groups[lane->table[slot] - 1];
+    if (group->brought_first == 0)
+        group->brought_first = at + 1;
+    else
+        lane->brought[group->brought_last - 1].next = at + 1;
+    group->brought_last = at + 1;
+    lane->brought[at] = *brought;
+    lane->brought[at].next = 0;
+    lane->brought_count++;
+    return true;
 }
 
 static void share_add(struct agg_lane *lane, const struct agg_entity *entity, const struct proto_event *event, uint32_t index)
@@ -78,7 +147,7 @@ static void share_add(struct agg_lane *lane, const struct agg_entity *entity, co
 
     if (!agg_key__of_event(entity, event, &key))
         return;
-    group = group_find(lane, entity, &key);
+    group = agg_lane__want(lane, entity, &key); /* there is room for every share's */
     if (group->first == UINT32_MAX)
         group->first = share;
     else
@@ -98,15 +167,19 @@ bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, in
     memset(lane->table, 0, ((size_t)lane->table_mask + 1) * sizeof *lane->table);
     lane->group_count = 0;
     lane->share_count = 0;
+    lane->brought_count = 0;
+    lane->has_partners = false;
     for (int i = 0; i < count; i++)
         share_add(lane, catalogue->user, &events[i], (uint32_t)i);
     lane->user_group_count = lane->group_count;
     for (int e = 0; e < catalogue->entity_count; e++) {
-        if (catalogue->entities[e] == catalogue->user)
+        if (catalogue->entities[e] == catalogue->user || catalogue->entities[e]->is_fed)
             continue;
         for (int i = 0; i < count; i++)
             share_add(lane, catalogue->entities[e], &events[i], (uint32_t)i);
     }
+    if (!agg_feeds__want(lane))
+        return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for a batch");
     lane->events = events;
     lane->event_count = count;
     return true;
@@ -114,8 +187,17 @@ bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, in
 
 bool agg_batch_load(struct agg_lane *lane, const struct proto_event *events, int count, struct fr_err *err)
 {
+    int known;
+
     lane->events = NULL; /* the same array may hold new events */
     if (!agg_lane__group(lane, events, count, err))
         return false;
-    return store_load(lane->agg->store, lane->keys, lane->hashes, lane->group_count, err);
+    if (!store_load(lane->agg->store, lane->keys, lane->hashes, lane->group_count, err))
+        return false;
+    known = lane->group_count;
+    if (!agg_covisit__want(lane))
+        return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for a batch");
+    lane->has_partners = true;
+    return lane->group_count == known ||
+           store_load(lane->agg->store, lane->keys + known, lane->hashes + known, lane->group_count - known, err);
 }

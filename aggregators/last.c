@@ -39,6 +39,8 @@ static bool parse_last(struct agg_parse *parse)
     parse->feature->limit = (uint32_t)limit;
     ok = fr_yaml_bool(parse->map, "seen", &parse->feature->is_seen, parse->diagnostics) && ok;
     parse->feature->order_words = 2; /* time and id at least: most events differ there already */
+    if (parse->feature->is_seen)
+        parse->feature->order_words = agg_order__word(PROTO_FIELD_ITEM_ID) + 1; /* whatever it shows */
     if (!list)
         return agg_parse__tell(parse, parse->at, "fields", "missing; use a list of event fields, [item_id, ts_ms]");
     if (list->kind != FR_YAML_LIST || list->count == 0)

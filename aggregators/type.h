@@ -34,9 +34,9 @@ struct agg_type {
     const struct agg_pane_type *panes; /* of cells that keep panes */
 };
 
-extern const struct agg_type agg_type__age, agg_type__count, agg_type__decayed, agg_type__distinct, agg_type__gauge,
-    agg_type__last, agg_type__match, agg_type__max, agg_type__min, agg_type__mean, agg_type__quantile, agg_type__ratio,
-    agg_type__series, agg_type__sum;
+extern const struct agg_type agg_type__age, agg_type__count, agg_type__covisit, agg_type__decayed, agg_type__distinct,
+    agg_type__first, agg_type__gauge, agg_type__last, agg_type__life, agg_type__match, agg_type__max, agg_type__min,
+    agg_type__mean, agg_type__quantile, agg_type__ratio, agg_type__series, agg_type__sum, agg_type__top;
 extern const struct agg_type *const agg__types[AGG_AGGREGATES]; /* NULL: not in this version */
 
 /* ---- For parse and link; all return false, with the mistake told, when something is wrong ---- */
@@ -62,6 +62,9 @@ struct agg_feature *agg_parse__feature(struct agg_parse *parse, const struct fr_
  */
 struct agg_feature *agg_feature__hidden(struct agg_catalogue *catalogue, const struct agg_feature *of,
                                         struct agg_entity *entity, const char *suffix, enum agg_aggregate aggregate);
+/* The same without one to follow: "<entity>.<suffix>", of all events. */
+struct agg_feature *agg_feature__kept(struct agg_catalogue *catalogue, struct agg_entity *entity, const char *suffix,
+                                      enum agg_aggregate aggregate);
 /* Gives the hidden feature the window too, unless it has it. False: it has AGG_WINDOWS_MAX others. */
 bool agg_feature__add_window(struct agg_feature *feature, const struct agg_window *window);
 

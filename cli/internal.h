@@ -31,6 +31,8 @@ int cli_demo__main(const struct cli_command *command, int argc, char **argv);
 int cli_check__main(const struct cli_command *command, int argc, char **argv);
 int cli_produce__main(const struct cli_command *command, int argc, char **argv);
 int cli_get__main(const struct cli_command *command, int argc, char **argv);
+int cli_top__main(const struct cli_command *command, int argc, char **argv);
+int cli_related__main(const struct cli_command *command, int argc, char **argv);
 int cli_status__main(const struct cli_command *command, int argc, char **argv);
 int cli_digest__main(const struct cli_command *command, int argc, char **argv);
 int cli_replay__main(const struct cli_command *command, int argc, char **argv);

@@ -18,6 +18,8 @@ static const struct cli_command commands[] = {
     {"replay", "makes a node's state anew from a file or a topic",
      "--config F --state DIR [--events FILE|--topic T] [--then-live]", cli_replay__main},
     {"get", "reads features, as a ranker would", "--user U [--items 1,2,3] [--features a,b]", cli_get__main},
+    {"top", "reads the best of a list", "LIST [--scope category_id --id 7] [--limit N]", cli_top__main},
+    {"related", "reads what went with an item", "ITEM [--feature F] [--limit N]", cli_related__main},
     {"status", "shows lag, freshness and rates of a node", "[--watch] [--json]", cli_status__main},
     {"digest", "prints one line of hex: two nodes that print the same hold the same", "[--api HOST:PORT]", cli_digest__main},
     {"simulate", "makes the events of a realistic livestream and shop", "--rate N --seconds S [--brokers B --topic T]",
@@ -28,7 +30,7 @@ static const struct cli_command commands[] = {
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* Planned, so that nobody takes them for a slip of the pen. */
-static const char *const later[] = {"top", "related", "explain", "backup", "restore", "fsck", "forget", "model"};
+static const char *const later[] = {"explain", "backup", "restore", "fsck", "forget", "model"};
 enum { LATER = sizeof later / sizeof *later };
 
 static int print_help(FILE *out, int exit_code)

@@ -325,6 +325,30 @@ static bool describe_sets(struct agg *agg, struct fr_arena *arena, Freshet__V1__
     return true;
 }
 
+static bool describe_lists(struct agg *agg, struct fr_arena *arena, Freshet__V1__DescribeResponse *response)
+{
+    size_t count = (size_t)agg_list_count(agg);
+    Freshet__V1__ListDescription *lists = fr_arena_take(arena, (count + 1) * sizeof *lists);
+
+    response->lists = fr_arena_take(arena, (count + 1) * sizeof *response->lists);
+    if (!lists || !response->lists)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct agg_list_info info = agg_list_at(agg, (int)i);
+
+        freshet__v1__list_description__init(&lists[i]);
+        lists[i].name = (char *)info.name;
+        lists[i].entity = (char *)info.entity;
+        lists[i].rank = (char *)info.rank;
+        lists[i].scopes = (char **)(uintptr_t)info.scopes; /* only read */
+        lists[i].n_scopes = (size_t)info.scope_count;
+        lists[i].limit = info.limit;
+        response->lists[i] = &lists[i];
+    }
+    response->n_lists = count;
+    return true;
+}
+
 bool pipeline_features__describe(void *user, struct server_call *call, const ProtobufCMessage *message,
                                  ProtobufCMessage **answer, struct fr_err *err)
 {
@@ -335,7 +359,8 @@ bool pipeline_features__describe(void *user, struct server_call *call, const Pro
     if (!response)
         return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
     freshet__v1__describe_response__init(response);
-    if (!describe_entities(services->agg, call->arena, response) || !describe_features(services->agg, call->arena, response))
+    if (!describe_entities(services->agg, call->arena, response) || !describe_features(services->agg, call->arena, response) ||
+        !describe_lists(services->agg, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
     if (!describe_sets(services->agg, call->arena, response, err))
         return false;

@@ -289,6 +289,12 @@ bool pipeline_features__get(void *services, struct server_call *call, const Prot
                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_features__describe(void *services, struct server_call *call, const ProtobufCMessage *request,
                                  ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_recall__trending(void *services, struct server_call *call, const ProtobufCMessage *request,
+                               ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_recall__related(void *services, struct server_call *call, const ProtobufCMessage *request,
+                              ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_recall__recent(void *services, struct server_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__status(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__checkpoint(void *services, struct server_call *call, const ProtobufCMessage *request,

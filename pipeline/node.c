@@ -8,6 +8,7 @@
 #include <freshet/log.h>
 #include <freshet/v1/admin.pb-c.h>
 #include <freshet/v1/feature.pb-c.h>
+#include <freshet/v1/recall.pb-c.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -23,7 +24,7 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 5,
+    METHODS = 8,
     PAGES = 5,
 };
 
@@ -87,47 +88,33 @@ static void on_fatal(void *user, const struct fr_err *err)
 
 /* ---- start ---- */
 
+#define METHOD(of, called, request_type, response_type, group_of, slow, handles)                                               \
+    {                                                                                                                          \
+        .service = "freshet.v1." of, .name = called, .request = &freshet__v1__##request_type##__descriptor,                    \
+        .response = &freshet__v1__##response_type##__descriptor, .is_slow = slow, .group = group_of, .handler = handles        \
+    }
+
+static const struct server_method methods[METHODS] = {
+    METHOD("FeatureService", "GetFeatures", get_features_request, get_features_response, SERVER_READ, false,
+           pipeline_features__get),
+    METHOD("FeatureService", "Describe", describe_request, describe_response, SERVER_READ, false, pipeline_features__describe),
+    METHOD("RecallService", "Trending", trending_request, candidates, SERVER_READ, false, pipeline_recall__trending),
+    METHOD("RecallService", "Related", related_request, candidates, SERVER_READ, false, pipeline_recall__related),
+    METHOD("RecallService", "Recent", recent_request, candidates, SERVER_READ, false, pipeline_recall__recent),
+    METHOD("AdminService", "Status", status_request, status_response, SERVER_ADMIN, false, pipeline_admin__status),
+    METHOD("AdminService", "Checkpoint", checkpoint_request, checkpoint_response, SERVER_ADMIN, true,
+           pipeline_admin__checkpoint),
+    METHOD("AdminService", "Digest", digest_request, digest_response, SERVER_ADMIN, true, pipeline_admin__digest),
+};
+#undef METHOD
+
 static void fill_tables(struct pipeline_node *node)
 {
     struct pipeline_services *services = &node->services;
 
-    node->methods[0] = (struct server_method){.service = "freshet.v1.FeatureService",
-                                              .name = "GetFeatures",
-                                              .request = &freshet__v1__get_features_request__descriptor,
-                                              .response = &freshet__v1__get_features_response__descriptor,
-                                              .group = SERVER_READ,
-                                              .handler = pipeline_features__get,
-                                              .user = services};
-    node->methods[1] = (struct server_method){.service = "freshet.v1.FeatureService",
-                                              .name = "Describe",
-                                              .request = &freshet__v1__describe_request__descriptor,
-                                              .response = &freshet__v1__describe_response__descriptor,
-                                              .group = SERVER_READ,
-                                              .handler = pipeline_features__describe,
-                                              .user = services};
-    node->methods[2] = (struct server_method){.service = "freshet.v1.AdminService",
-                                              .name = "Status",
-                                              .request = &freshet__v1__status_request__descriptor,
-                                              .response = &freshet__v1__status_response__descriptor,
-                                              .group = SERVER_ADMIN,
-                                              .handler = pipeline_admin__status,
-                                              .user = services};
-    node->methods[3] = (struct server_method){.service = "freshet.v1.AdminService",
-                                              .name = "Checkpoint",
-                                              .request = &freshet__v1__checkpoint_request__descriptor,
-                                              .response = &freshet__v1__checkpoint_response__descriptor,
-                                              .is_slow = true,
-                                              .group = SERVER_ADMIN,
-                                              .handler = pipeline_admin__checkpoint,
-                                              .user = services};
-    node->methods[4] = (struct server_method){.service = "freshet.v1.AdminService",
-                                              .name = "Digest",
-                                              .request = &freshet__v1__digest_request__descriptor,
-                                              .response = &freshet__v1__digest_response__descriptor,
-                                              .is_slow = true,
-                                              .group = SERVER_ADMIN,
-                                              .handler = pipeline_admin__digest,
-                                              .user = services};
+    memcpy(node->methods, methods, sizeof methods);
+    for (int i = 0; i < METHODS; i++)
+        node->methods[i].user = services;
     node->pages[0] = (struct server_page){.path = "/status", .render = pipeline_pages__status, .user = services};
     node->pages[1] = (struct server_page){.path = "/metrics", .render = pipeline_pages__metrics, .user = services};
     node->pages[2] = (struct server_page){.path = "/healthz", .render = pipeline_pages__health, .user = services};

@@ -210,6 +210,35 @@ FR_CHECKED bool agg_read_load(struct agg *agg, const struct agg_plan *plan, cons
 FR_CHECKED bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
                          struct fr_arena *arena, struct agg_reply *reply, struct fr_err *err);
 
+/* ---- Recall: candidates ---- */
+
+struct agg_recall {
+    const char *name; /* of the list, of the covisit feature ("": the only one), or the kind */
+    const char *scope; /* of a list; "" and "global": all events */
+    uint64_t id; /* the scope's value, or the item whose partners are asked for */
+    uint32_t limit; /* 0, or more than the most: the most, which is the declared one, of recent ones 1,000 (0: 100) */
+    uint64_t user_id; /* what he has seen is left out; 0: nobody */
+    int64_t time_ms; /* T */
+};
+
+struct agg_candidates { /* best first, in the arena of the read */
+    uint64_t *ids;
+    float *scores;
+    uint32_t count;
+};
+
+/*
+ * Candidates of a list; items that went with another; live rooms ("rooms_live"), their creators ("creators_live") and new items
+ * ("new_items"). Off items and ended rooms are left out. Loads what the table lacks: blocks on the disk. FR_BAD_INPUT: a name that
+ * is not there, with the nearest; FR_CORRUPT: the list is quarantined; FR_EXHAUSTED: the arena's limit. Any thread.
+ */
+FR_CHECKED bool agg_recall_trending(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
+                                    struct agg_candidates *candidates, struct fr_err *err);
+FR_CHECKED bool agg_recall_related(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
+                                   struct agg_candidates *candidates, struct fr_err *err);
+FR_CHECKED bool agg_recall_recent(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
+                                  struct agg_candidates *candidates, struct fr_err *err);
+
 /* ---- Describing ---- */
 
 struct agg_entity_info {
@@ -235,6 +264,14 @@ struct agg_set_info {
     const char *const *features; /* as listed: user, item, cross */
     int feature_count;
 };
+struct agg_list_info {
+    const char *name, *entity, *rank;
+    const char *const *scopes;
+    int scope_count;
+    uint32_t limit;
+};
+int agg_list_count(const struct agg *agg);
+struct agg_list_info agg_list_at(const struct agg *agg, int index);
 int agg_entity_count(const struct agg *agg);
 int agg_feature_count(const struct agg *agg);
 int agg_set_count(const struct agg *agg);

@@ -208,7 +208,7 @@ static inline struct agg_digest node_digest(struct node *node, int64_t time_ms)
     struct agg_digest digest = {0};
     struct fr_err err;
 
-    if (!agg_digest(node->agg, time_ms, true, &digest, &err))
+    if (!agg_digest(node->agg, time_ms, false, &digest, &err))
         fail_msg("%s", err.message);
     return digest;
 }
