@@ -169,7 +169,7 @@ class Recall:
     def seen_by(self, user_id, time_ms):
         seen = set()
         for feature in self.oracle.features.values():
-            if user_id and feature.is_seen:
+            if user_id and feature.is_seen and feature.is_of_user:
                 seen |= {event["item_id"] for event in self.oracle.records_of(feature, (user_id,), time_ms)}
         return seen
 
