@@ -613,7 +613,12 @@ struct agg_plan {
 /* The feature's window of that length; NULL: it has none. */
 const struct agg_window *agg_feature__window(const struct agg_feature *feature, int64_t span_ms);
 
-struct agg_plans; /* the cache */
+/* What was asked, compiled; NULL with the mistake in err. `asked` spells it for the cache. */
+struct agg_plan *agg_plan__compile(const struct agg *agg, const char *feature_set, char *const *names, int count,
+                                   struct fr_slice asked, struct fr_err *err);
+void agg_plan__free(struct agg_plan *plan); /* NULL is fine */
+
+struct agg_plans; /* plans.c: the cache */
 struct agg_plans *agg_plans__new(void);
 void agg_plans__free(struct agg_plans *plans);
 
