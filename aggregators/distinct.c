@@ -62,13 +62,20 @@ static uint32_t unite(uint64_t *into, const uint64_t *a, uint32_t a_count, const
 
 static void raise_all(uint64_t registers[AGG_HLL_WORDS], const struct agg_body *body)
 {
-    if (body->form == AGG_FORM_REGISTERS) {
+    const uint64_t *ids = body->bytes;
+
+    switch (body->form) {
+    case AGG_FORM_REGISTERS:
         agg_hll__merge(registers, body->bytes);
-        return;
+        break;
+    case AGG_FORM_ENTRIES:
+        agg_hll__merge_list(registers, body->bytes, body->count);
+        break;
+    default:
+        for (uint32_t i = 0; i < body->count; i++)
+            agg_hll__raise(registers, agg_hll__entry(ids[i]));
+        break;
     }
-    for (uint32_t i = 0; i < body->count; i++)
-        agg_hll__raise(registers, body->form == AGG_FORM_WORDS ? agg_hll__entry(((const uint64_t *)body->bytes)[i])
-                                                               : ((const uint32_t *)body->bytes)[i]);
 }
 
 static void list_entries(struct agg_sketch *sketch, const uint64_t registers[AGG_HLL_WORDS])

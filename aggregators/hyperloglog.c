@@ -62,6 +62,20 @@ void agg_hll__merge(uint64_t into[AGG_HLL_WORDS], const uint64_t from[AGG_HLL_WO
     }
 }
 
+void agg_hll__merge_list(uint64_t into[AGG_HLL_WORDS], const uint32_t *entries, uint32_t count)
+{
+    uint64_t listed[AGG_HLL_WORDS] = {0};
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = entries[i] >> AGG_HLL_RANK_BITS;
+        uint64_t *slice = listed + (size_t)(index / SLICE) * AGG_HLL_RANK_BITS;
+
+        for (int k = 0; k < AGG_HLL_RANK_BITS; k++)
+            slice[k] |= (uint64_t)(entries[i] >> k & 1) << index % SLICE;
+    }
+    agg_hll__merge(into, listed);
+}
+
 uint32_t agg_hll__filled(const uint64_t registers[AGG_HLL_WORDS])
 {
     uint32_t filled = 0;

@@ -24,6 +24,8 @@ void agg_hll__raise(uint64_t registers[AGG_HLL_WORDS], uint32_t entry);
 uint32_t agg_hll__rank(const uint64_t registers[AGG_HLL_WORDS], uint32_t index);
 /* The union of both sets. */
 void agg_hll__merge(uint64_t into[AGG_HLL_WORDS], const uint64_t from[AGG_HLL_WORDS]);
+/* The same with a list of registers above 0, each once; faster than raising one by one. */
+void agg_hll__merge_list(uint64_t into[AGG_HLL_WORDS], const uint32_t *entries, uint32_t count);
 /* How many registers are above 0. */
 uint32_t agg_hll__filled(const uint64_t registers[AGG_HLL_WORDS]);
 /* How many ids; the same on every machine, for it takes only additions, products and square roots. */

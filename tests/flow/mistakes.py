@@ -60,7 +60,7 @@ MISTAKES = {
     "unknown parent": ("entities:\n  user: { key: [user_id] }\n  item: { key: [item_id], parent: @@usr }\n" + FEATURES, "user"),
     "unknown key field": ("entities:\n  item: { key: [@@itm_id] }\n" + FEATURES, "item_id"),
     "unknown aggregate": (feature("{ entity: item, aggregate: @@cuont, windows: [1h] }"), "count"),
-    "aggregate of a later version": (feature("{ entity: item, aggregate: @@quantile, windows: [1h] }"), "count, sum, last"),
+    "quantile beyond the last": (feature("{ entity: item, aggregate: quantile, q: @@90, windows: [1h] }"), "0 to 1"),
     "unknown action": (feature("{ entity: item, actions: [like, @@wach], aggregate: count, windows: [1h] }"), "watch"),
     "unknown field of a sequence": (
         feature("{ entity: user, aggregate: last, limit: 3, fields: [item_id, @@acton] }"),

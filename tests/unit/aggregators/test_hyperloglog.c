@@ -47,8 +47,8 @@ static void a_union_is_what_adding_all_would_be(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 200; seed++) {
         struct rng rng = {seed};
-        uint64_t one[AGG_HLL_WORDS] = {0}, other[AGG_HLL_WORDS] = {0}, both[AGG_HLL_WORDS] = {0};
-        uint32_t filled = 0;
+        uint64_t one[AGG_HLL_WORDS] = {0}, other[AGG_HLL_WORDS] = {0}, both[AGG_HLL_WORDS] = {0}, listed[AGG_HLL_WORDS];
+        uint32_t entries[AGG_HLL_REGISTERS], count = 0, filled = 0;
 
         for (int64_t i = rng_below(&rng, 20000); i > 0; i--) {
             uint32_t entry = agg_hll__entry(rng_next(&rng));
@@ -56,6 +56,13 @@ static void a_union_is_what_adding_all_would_be(void **state)
             agg_hll__raise(rng_one_in(&rng, 2) ? one : other, entry);
             agg_hll__raise(both, entry);
         }
+        for (uint32_t i = 0; i < AGG_HLL_REGISTERS; i++) {
+            if (agg_hll__rank(other, i) > 0)
+                entries[count++] = i << AGG_HLL_RANK_BITS | agg_hll__rank(other, i);
+        }
+        memcpy(listed, one, sizeof one);
+        agg_hll__merge_list(listed, entries, count);
+        assert_memory_equal(listed, both, sizeof both);
         agg_hll__merge(one, other);
         assert_memory_equal(one, both, sizeof both);
         for (uint32_t i = 0; i < AGG_HLL_REGISTERS; i++)
