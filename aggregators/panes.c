@@ -377,22 +377,12 @@ static uint8_t read_byte(struct fr_reader *reader)
     return reader->is_failed ? 0 : *(const uint8_t *)byte.bytes;
 }
 
-/* To its level, or, with fewer windows than there were, to the next coarser one that there is. */
-static bool restore(struct agg_cell *cell, struct key key, const struct agg_sketch *sketch)
-{
-    struct agg_body body = agg_sketch__body(sketch);
-    int level = key.level;
-
-    while (level < AGG_LEVELS && cell->feature->panes_most[level] == 0)
-        level++;
-    return level == AGG_LEVELS || put(cell, key_of(level, key.number * agg__level_ms[key.level]), &body);
-}
-
 void agg_panes__decode(struct agg_cell *cell, struct fr_reader *reader)
 {
     uint64_t count = fr_reader_varint(reader);
     struct key before = {AGG_LEVELS, 0};
     struct agg_sketch sketch;
+    struct agg_body body;
 
     reader->is_failed = reader->is_failed || count == 0;
     for (uint64_t i = 0; i < count && !reader->is_failed; i++) {
@@ -410,7 +400,10 @@ void agg_panes__decode(struct agg_cell *cell, struct fr_reader *reader)
         if (before.number > PROTO_TS_MS_END / agg__level_ms[level])
             reader->is_failed = true;
         cell->feature->type->panes->decode(&sketch, (enum agg_form)form, reader);
-        if (!reader->is_failed && !restore(cell, before, &sketch))
+        if (reader->is_failed)
+            return;
+        body = agg_sketch__body(&sketch);
+        if (!put(cell, before, &body)) /* also to a level that no window needs any more: prune merges it */
             reader->is_failed = true;
     }
 }

@@ -43,7 +43,9 @@ static const char text[] = "entities: { user: { key: [user_id] }, item: { key: [
                            "count, windows: [1m, 1h] }\n"
                            "  s: { entity: creator, aggregate: sum, windows: [1h] }\n"
                            "  r: { entity: user, aggregate: last, limit: 9, fields: [item_id, value] }\n"
-                           "feature_sets: { all: { user: [r], item: [w, s] } }\n";
+                           "  d: { entity: item, aggregate: distinct, of: event_id, windows: [6s, 1m], emit: [value, n] }\n"
+                           "  q: { entity: item, aggregate: quantile, q: 0.5, windows: [6s, 1m] }\n"
+                           "feature_sets: { all: { user: [r], item: [w, s, d, q] } }\n";
 static const struct agg_dedupe dedupe = {.ids = 8, .horizon_ms = 600000};
 static const int64_t noon = INT64_C(1700000000000);
 
