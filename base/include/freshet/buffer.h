@@ -49,7 +49,7 @@ struct fr_reader {
 static inline struct fr_reader fr_reader(struct fr_slice slice)
 {
     const uint8_t *at = slice.bytes;
-    return (struct fr_reader){.at = at, .end = at + slice.length};
+    return (struct fr_reader){.at = at, .end = slice.length > 0 ? at + slice.length : at};
 }
 
 uint64_t fr_reader_varint(struct fr_reader *reader); /* 0 on failure */
