@@ -44,6 +44,7 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->lanes.stream = &engine->stream;
     engine->lanes.offsets = &engine->offsets;
     engine->lanes.dirty_bytes_most = config->memory_bytes / 2;
+    engine->keeper.store = engine->store;
     engine->committer.store = engine->store;
     engine->committer.stream = &engine->stream;
     engine->committer.offsets = &engine->offsets;

@@ -61,7 +61,7 @@ struct store_block {
     alignas(16) uint8_t memory[];
 };
 
-enum { STORE_ON_DISK = 0x0F, STORE_CORRUPT = 0x10, STORE_IN_EPOCH = 0x20 }; /* of `flags` */
+enum { STORE_ON_DISK = 0x0F, STORE_CORRUPT = 0x10, STORE_IN_EPOCH = 0x20, STORE_NOTHING = 0x40 }; /* of `flags` */
 
 struct store_entry {
     uint64_t ids[STORE_KEY_IDS_MAX];
@@ -71,7 +71,8 @@ struct store_entry {
     uint8_t stripe;
     uint8_t dirty; /* a bit per part: low half, changed in an even turn; high half, in an odd one */
     uint8_t copied; /* a bit per part: `before` of its block is the state at the boundary; no block before: it was empty */
-    uint8_t flags; /* a bit per part that has, or may have, a record on disk; STORE_CORRUPT; STORE_IN_EPOCH: not durable yet */
+    uint8_t
+        flags; /* a bit per part that has, or may have, a record on disk; STORE_CORRUPT; STORE_IN_EPOCH: not durable yet; STORE_NOTHING: it is nowhere */
     struct store_block *parts[STORE_PARTS];
 };
 static_assert(sizeof(struct store_entry) == 64, "an entity is one cache line");
@@ -187,6 +188,7 @@ struct store_stripe {
     _Atomic uint64_t dirty_bytes;
     _Atomic uint64_t dirty_entities;
     _Atomic uint64_t corrupt;
+    _Atomic uint64_t nothings; /* entities that only say that they are nowhere */
     struct store_filter filter; /* of what is on disk and not here; none: nothing is known */
     struct store_filter filter_next; /* being built: what leaves goes into both */
     uint64_t hand; /* of the clock: a slot */

@@ -4,7 +4,8 @@
  * table during a visit does not leave before its end (visit.c), so a key that is not there at the insert has not changed
  * since it was read.
  *
- * What is neither in the table nor in the filter is nowhere: most keys that are new are known to be so without the disk.
+ * What is neither in the table nor in the filter is nowhere: most keys that are new are known to be so without the disk. One that
+ * the disk was asked for in vain gets an empty entity that says so, lest it be asked for again.
  */
 #include "internal.h"
 
@@ -198,12 +199,13 @@ static void quarantine(const struct store *store, const struct missing *missing,
 static bool insert(struct store *store, const struct missing *missing, struct store_entry *entry)
 {
     struct store_stripe *stripe = &store->stripes[entry->stripe];
+    bool is_nothing = (entry->flags & STORE_NOTHING) != 0;
 
     pthread_mutex_lock(&stripe->lock);
     bool is_here = store_stripe__find(stripe, missing->key, missing->hash, &store->eras) != NULL;
     bool is_inserted = !is_here && store_stripe__insert(stripe, entry, missing->hash, &store->eras);
     pthread_mutex_unlock(&stripe->lock);
-    if (is_inserted)
+    if (is_inserted && !is_nothing)
         store__count_loaded(store);
     if (!is_inserted)
         store_entry__free(entry);
@@ -219,12 +221,14 @@ static bool load_entity(struct store *store, const struct missing *missing, rock
         is_absent = is_absent && values[part] == NULL && messages[part] == NULL;
     if (store->has_metrics)
         fr_counter_add(is_absent ? store->metrics.loads_absent : store->metrics.loads_found, 1);
-    if (is_absent)
-        return true;
 
     struct store_entry *entry = store_entry__new(missing->key, (uint8_t)(missing->hash >> 56));
     if (entry == NULL)
         return false;
+    if (is_absent) {
+        entry->flags = STORE_NOTHING;
+        return insert(store, missing, entry);
+    }
     enum outcome outcome = decode_entity(store, missing, values, messages, entry);
     if (outcome == NO_MEMORY) {
         store_entry__free(entry);

@@ -100,7 +100,7 @@ void store_stats_read(struct store *store, struct store_stats *stats)
     for (int i = 0; i < STORE_STRIPES; i++) {
         struct store_stripe *stripe = &store->stripes[i];
 
-        stats->table_entities += store_stripe__read(&stripe->entities);
+        stats->table_entities += store_stripe__read(&stripe->entities) - store_stripe__read(&stripe->nothings);
         stats->memory_bytes += store_stripe__read(&stripe->memory_bytes);
         stats->table_bytes += store_stripe__slot_bytes(stripe);
         stats->dirty_bytes += store_stripe__read(&stripe->dirty_bytes);

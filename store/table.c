@@ -115,6 +115,8 @@ bool store_stripe__insert(struct store_stripe *stripe, struct store_entry *entry
     store_stripe__count(&stripe->memory_bytes, store_entry__memory_bytes(entry));
     if (store_entry_is_corrupt(entry))
         store_stripe__count(&stripe->corrupt, 1);
+    if ((entry->flags & STORE_NOTHING) != 0)
+        store_stripe__count(&stripe->nothings, 1);
     return true;
 }
 
@@ -134,6 +136,8 @@ void store_stripe__remove(struct store_stripe *stripe, const struct store_entry 
     slots[gap] = (struct store_slot){0};
     store_stripe__count(&stripe->entities, (uint64_t)-1);
     store_stripe__count(&stripe->memory_bytes, 0 - store_entry__memory_bytes(entry));
+    if ((entry->flags & STORE_NOTHING) != 0)
+        store_stripe__count(&stripe->nothings, (uint64_t)-1);
 }
 
 uint64_t store_stripe__slot_bytes(const struct store_stripe *stripe)
@@ -189,25 +193,32 @@ void store_prefetch_part(struct store *store, uint64_t hash, enum store_part par
         __builtin_prefetch(block + i * STORE_LINE_BYTES, 1);
 }
 
+static struct store_entry *create_entry(struct store *store, struct store_stripe *stripe, const struct store_key *key,
+                                        uint64_t hash)
+{
+    /* Without a visit it could have left since it was loaded, and would now begin anew beside what the disk has. */
+    assert(store_stripe__read(&store->evicted) == 0 || store_visit__is_any(store));
+    struct store_entry *entry = store_entry__new(key, (uint8_t)(hash >> 56));
+
+    if (entry != NULL && store_stripe__insert(stripe, entry, hash, &store->eras))
+        return entry;
+    free(entry);
+    return NULL;
+}
+
 struct store_entry *store_entry_lock(struct store *store, const struct store_key *key, uint64_t hash, bool create)
 {
     struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
 
     pthread_mutex_lock(&stripe->lock);
     struct store_entry *entry = store_stripe__find(stripe, key, hash, &store->eras);
-    if (entry != NULL)
-        return entry;
-
-    if (create) {
-        /* Without a visit it could have left since it was loaded, and would now begin anew beside what the disk has. */
-        assert(store_stripe__read(&store->evicted) == 0 || store_visit__is_any(store));
-        entry = store_entry__new(key, (uint8_t)(hash >> 56));
-    }
-    if (entry != NULL && store_stripe__insert(stripe, entry, hash, &store->eras))
-        return entry;
-    free(entry);
-    pthread_mutex_unlock(&stripe->lock);
-    return NULL;
+    if (entry == NULL && create)
+        entry = create_entry(store, stripe, key, hash);
+    else if (entry != NULL && !create && (entry->flags & STORE_NOTHING) != 0)
+        entry = NULL;
+    if (entry == NULL)
+        pthread_mutex_unlock(&stripe->lock);
+    return entry;
 }
 
 void store_entry_unlock(struct store *store, struct store_entry *entry)

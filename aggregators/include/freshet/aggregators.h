@@ -195,13 +195,19 @@ struct agg_reply { /* all of it in the arena of the read */
     int item_field_count;
     struct agg_sequence *sequences;
     int sequence_count;
+    bool is_incomplete; /* an item's creator, room or category became another one that is not loaded: load and read again */
 };
 
 /*
  * Loads what the request needs and the table lacks: items first, then what their remembered attributes name. Blocks on the disk.
+ * On a visit of the store that lasts until the read.
  */
 FR_CHECKED bool agg_read_load(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
                               struct fr_arena *arena, struct fr_err *err);
+
+/* The same for a thread that must not block: *is_missing tells that agg_read_load() would ask the disk, and nothing is loaded. */
+FR_CHECKED bool agg_read_is_loaded(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
+                                   struct fr_arena *arena, bool *is_missing, struct fr_err *err);
 
 /*
  * Answers from the table alone. Each entity's columns are of one instant. FR_EXHAUSTED: the arena's limit; FR_CORRUPT: names the

@@ -88,6 +88,26 @@ static void after_a_restart_keys_that_are_nowhere_are_known_once_it_is_built(voi
     assert_int_equal(asked(fixture->store, 999, 1000), 0);
 }
 
+static void what_was_looked_for_in_vain_is_not_looked_for_again(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_stats stats;
+
+    fixture_set(fixture->store, 1, 1);
+    fixture_commit(fixture->store);
+    fixture_reopen(fixture); /* and no filter is built */
+    assert_int_equal(asked(fixture->store, 0, 10), 10);
+    for (uint64_t id = 0; id < 10; id++)
+        assert_int_equal(fixture_get(fixture->store, id), id == 1);
+    assert_int_equal(asked(fixture->store, 0, 10), 0);
+    store_stats_read(fixture->store, &stats);
+    assert_int_equal(stats.entities, 1);
+    fixture_set(fixture->store, 5, 50);
+    store_stats_read(fixture->store, &stats);
+    assert_int_equal(stats.entities, 2);
+    assert_int_equal(fixture_get(fixture->store, 5), 50);
+}
+
 static void it_is_built_in_slices_while_entities_come(void **state)
 {
     struct fixture *fixture = *state;
@@ -167,6 +187,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_new_store_asks_the_disk_for_nothing, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(after_a_restart_keys_that_are_nowhere_are_known_once_it_is_built, fixture_setup,
                                         fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_was_looked_for_in_vain_is_not_looked_for_again, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(it_is_built_in_slices_while_entities_come, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_full_one_is_built_anew_and_greater, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(the_parts_that_no_entity_has_are_not_asked_for, fixture_setup, fixture_teardown),
