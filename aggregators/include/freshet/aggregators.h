@@ -245,6 +245,24 @@ FR_CHECKED bool agg_recall_related(struct agg *agg, const struct agg_recall *ask
 FR_CHECKED bool agg_recall_recent(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                                   struct agg_candidates *candidates, struct fr_err *err);
 
+/* ---- Forgetting ---- */
+
+/* Goes round the durable entities for ever, a piece at a time. All zero: at the first. One thread. */
+struct agg_sweep {
+    struct store_cursor cursor;
+    uint64_t passes; /* completed ones */
+    uint64_t forgotten; /* entities of which nothing was left */
+    uint64_t pruned; /* entities of which something was, and less than before */
+};
+
+/*
+ * Looks at the next entities[0..most) of the last epoch, 1,024 at most, and takes away what nobody can see any more at
+ * `horizon_ms` (as in agg_batch_apply()) although no event touches it; an entity of which nothing is left leaves the disk with
+ * the next epoch and memory soon after. Outside the gate, which it enters; blocks on the disk. FR_UNAVAILABLE, FR_CORRUPT: the
+ * disk cannot be read; FR_EXHAUSTED: out of memory, try later.
+ */
+FR_CHECKED bool agg_sweep(struct agg *agg, struct agg_sweep *sweep, int64_t horizon_ms, int most, struct fr_err *err);
+
 /* ---- Describing ---- */
 
 struct agg_entity_info {

@@ -224,6 +224,19 @@ FR_CHECKED bool store_scan(struct store *store,
                            void *user, struct fr_err *err);
 
 /*
+ * The same for the next `most` entities from where `cursor` stands, which goes on behind them, and is zero again when all are
+ * through or the disk fails, so that the next call begins anew. Each call sees the epoch that is then the last; `each` that
+ * returns false ends the call, and the cursor stays.
+ */
+struct store_cursor {
+    uint8_t bytes[31];
+    uint8_t length; /* 0: at the first */
+};
+FR_CHECKED bool store_scan_some(struct store *store, struct store_cursor *cursor, uint64_t most,
+                                bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]),
+                                void *user, struct fr_err *err);
+
+/*
  * The durable meta record `name` appended to `value`; false when there is none. Called from `each`: as the scan's own snapshot
  * sees it, so that state and offsets are of one epoch.
  */
