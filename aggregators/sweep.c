@@ -4,6 +4,7 @@
  * past their retention, it does inside the gate what an event would have done. The state in memory may be newer than the epoch, so
  * it is judged again there, on a copy: looking at an entity must not make it dirty.
  */
+#include "cells.h"
 #include "internal.h"
 
 enum { SWEEP_MOST = 1024 };
@@ -105,7 +106,8 @@ static enum left judge_sequences(const struct sweeping *sweeping, const struct a
 static enum left judge_cells(const struct sweeping *sweeping, const struct agg_entity *entity, enum store_part part,
                              struct agg_blob *blob)
 {
-    uint32_t before = blob->bytes, used = agg_cells__prune(blob, entity, part, &sweeping->horizon);
+    uint32_t before = agg_cells__used(blob->memory, entity, part),
+             used = agg_cells__prune(blob, entity, part, &sweeping->horizon);
 
     return used == 0 ? NONE : used < before ? LESS : ALL;
 }

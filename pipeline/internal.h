@@ -232,13 +232,18 @@ void pipeline_committer__fini(struct pipeline_committer *committer);
 
 struct pipeline_keeper {
     struct store *store;
+    struct agg *agg;
+    struct pipeline_stream *stream;
+    struct agg_sweep sweep;
+    int64_t pass_ms; /* when the sweep's pass began */
+    struct fr_counter *forgotten, *passes;
     struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
     atomic_bool is_stopping;
     pthread_t thread;
     bool is_started;
 };
 
-FR_CHECKED bool pipeline_keeper__start(struct pipeline_keeper *keeper, struct fr_err *err);
+FR_CHECKED bool pipeline_keeper__start(struct pipeline_keeper *keeper, struct fr_metrics *metrics, struct fr_err *err);
 void pipeline_keeper__stop(struct pipeline_keeper *keeper); /* joins; before the last epoch */
 
 /* ---- engine.c: what applies events and makes epochs, of a node and of a replay ---- */

@@ -220,7 +220,8 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     fill_tables(node);
     atomic_store(&node->services.next_request_id, draw());
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
-           pipeline_keeper__start(&node->engine.keeper, err) && start_server(node, err) && start_ingest(node, err);
+           pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) && start_server(node, err) &&
+           start_ingest(node, err);
 }
 
 bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **ret, struct fr_err *err)
