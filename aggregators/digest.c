@@ -20,15 +20,19 @@ struct digesting {
     char corrupt[160]; /* the first entity that could not be read */
 };
 
-static void add_head(struct agg_rows *rows, const struct agg_entity *entity, int64_t time_ms, struct agg_facts *facts)
+static void add_head(const struct agg_catalogue *catalogue, struct agg_rows *rows, const struct agg_entity *entity,
+                     int64_t time_ms, struct agg_facts *facts)
 {
     const uint64_t *kept = agg_rows__kept(rows);
     uint64_t present[2] = {AGG_FACT_PRESENT, (uint64_t)rows->latest_ms};
 
     if (!agg_rows__is_present(rows, entity, time_ms))
         return; /* with the entity gone, nothing else of it is left but rows that longer windows count */
+    uint32_t kept_count = rows->kept_count;
     agg_facts__add(facts, present, sizeof present);
-    for (uint32_t i = 0; i < rows->kept_count; i++) {
+    if (kept_count > 0 && agg_sweep__is_past(catalogue, (int64_t)kept[(size_t)(kept_count - 1) * 2], time_ms))
+        kept_count = 0; /* a sweep may have been here or not */
+    for (uint32_t i = 0; i < kept_count; i++) {
         uint64_t fact[3] = {AGG_FACT_KEPT, kept[(size_t)i * 2], kept[(size_t)i * 2 + 1]};
 
         agg_facts__add(facts, fact, sizeof fact);
@@ -136,7 +140,7 @@ static bool digest_parts(struct digesting *digesting, const struct agg_entity *e
     if (digesting->parts[STORE_PART_ROWS].length > 0) {
         struct agg_rows *rows = (void *)digesting->parts[STORE_PART_ROWS].bytes;
 
-        add_head(rows, entity, time_ms, &facts);
+        add_head(digesting->agg->catalogue, rows, entity, time_ms, &facts);
         if (!add_rows(digesting, rows, entity, &facts)) {
             digesting->is_out_of_memory = true;
             return false;

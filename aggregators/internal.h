@@ -551,6 +551,14 @@ void agg_codec__encode(void *user, const struct store_key *key, enum store_part 
 bool agg_codec__decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
                        struct fr_buffer *memory);
 
+/* ---- sweep.c ---- */
+
+/*
+ * No event of this age can change anything that can be seen at `horizon_ms`: its time is before every window, and past
+ * the retention of every kind. Then its duplicate may as well be applied, and ids kept against that go.
+ */
+bool agg_sweep__is_past(const struct agg_catalogue *catalogue, int64_t ts_ms, int64_t horizon_ms);
+
 /* ---- registry.c ---- */
 
 FR_CHECKED bool agg_registry__open(struct agg_catalogue *catalogue, struct store *store, int64_t stream_time_ms,

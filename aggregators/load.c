@@ -7,12 +7,28 @@ struct loading {
     const struct agg_request *request;
     struct fr_arena *arena;
     struct agg_remembered *remembered, *rooms; /* by row: what its item, its room remembers */
+    bool *is_missing; /* NULL: may ask the disk */
     struct fr_err *err;
 };
 
 static bool fail_exhausted(struct fr_err *err)
 {
     return fr_fail(err, FR_EXHAUSTED, "the request grows beyond its limit; ask for fewer items");
+}
+
+static bool load_keys(const struct loading *loading, const struct store_key *keys, const uint64_t *hashes, int count)
+{
+    struct store *store = loading->agg->store;
+
+    if (!loading->is_missing)
+        return store_load(store, keys, hashes, count, loading->err);
+    *loading->is_missing = !store_is_loaded(store, keys, hashes, count);
+    return true;
+}
+
+static bool is_over(const struct loading *loading)
+{
+    return loading->is_missing && *loading->is_missing;
 }
 
 static bool load_users(const struct loading *loading, const struct agg_plan *plan)
@@ -30,7 +46,7 @@ static bool load_users(const struct loading *loading, const struct agg_plan *pla
         hashes[count] = store_key_hash(loading->agg->store, &keys[count]);
         count++;
     }
-    return count == 0 || store_load(loading->agg->store, keys, hashes, count, loading->err);
+    return count == 0 || load_keys(loading, keys, hashes, count);
 }
 
 static void remember(const struct loading *loading, const struct agg_entity *entity, const struct agg_keyring *ring, int index,
@@ -59,10 +75,40 @@ static bool load_step(const struct loading *loading, const struct agg_entity *en
 
     if (!agg_keyring__collect(loading->agg, entity, loading->request, named_by, loading->arena, &ring))
         return fail_exhausted(loading->err);
-    if (ring.count > 0 && !store_load(loading->agg->store, ring.keys, ring.hashes, ring.count, loading->err))
+    if (ring.count > 0 && !load_keys(loading, ring.keys, ring.hashes, ring.count))
         return false;
-    for (int i = 0; i < ring.count && remembered; i++)
+    for (int i = 0; i < ring.count && remembered && !is_over(loading); i++)
         remember(loading, entity, &ring, i, remembered);
+    return true;
+}
+
+static bool load(struct loading *loading, const struct agg_plan *plan)
+{
+    const struct agg_request *request = loading->request;
+    const struct agg_catalogue *catalogue = loading->agg->catalogue;
+    size_t rows = (size_t)request->item_count + 1;
+    bool has_item = catalogue->item != NULL;
+    int room = agg_attribute__index(PROTO_FIELD_ROOM_ID);
+
+    loading->remembered = fr_arena_take_zeroed(loading->arena, rows, sizeof *loading->remembered);
+    loading->rooms = plan->needs_room ? fr_arena_take_zeroed(loading->arena, rows, sizeof *loading->rooms) : NULL;
+    if (!loading->remembered || (plan->needs_room && !loading->rooms))
+        return fail_exhausted(loading->err);
+    if (!load_users(loading, plan))
+        return false;
+    if (has_item && !is_over(loading) &&
+        !load_step(loading, catalogue->item, NULL, plan->item_step_count > 1 ? loading->remembered : NULL))
+        return false;
+    for (int row = 0; row < request->item_count && request->room_id != 0; row++)
+        loading->remembered[row].bits[room] = request->room_id;
+    for (int i = has_item; i < plan->item_step_count && !is_over(loading); i++) {
+        const struct agg_step *step = &plan->item_steps[i];
+        bool is_room = step->entity == catalogue->room && !step->via_room;
+
+        if (!load_step(loading, step->entity, step->via_room ? loading->rooms : loading->remembered,
+                       is_room ? loading->rooms : NULL))
+            return false;
+    }
     return true;
 }
 
@@ -70,29 +116,15 @@ bool agg_read_load(struct agg *agg, const struct agg_plan *plan, const struct ag
                    struct fr_err *err)
 {
     struct loading loading = {.agg = agg, .request = request, .arena = arena, .err = err};
-    bool has_item = agg->catalogue->item != NULL;
-    int room = agg_attribute__index(PROTO_FIELD_ROOM_ID);
 
-    if (store_is_whole(agg->store))
-        return true;
-    loading.remembered = fr_arena_take_zeroed(arena, (size_t)request->item_count + 1, sizeof *loading.remembered);
-    loading.rooms =
-        plan->needs_room ? fr_arena_take_zeroed(arena, (size_t)request->item_count + 1, sizeof *loading.rooms) : NULL;
-    if (!loading.remembered || (plan->needs_room && !loading.rooms))
-        return fail_exhausted(err);
-    if (!load_users(&loading, plan))
-        return false;
-    if (has_item && !load_step(&loading, agg->catalogue->item, NULL, plan->item_step_count > 1 ? loading.remembered : NULL))
-        return false;
-    for (int row = 0; row < request->item_count && request->room_id != 0; row++)
-        loading.remembered[row].bits[room] = request->room_id;
-    for (int i = has_item; i < plan->item_step_count; i++) {
-        const struct agg_step *step = &plan->item_steps[i];
-        bool is_room = step->entity == agg->catalogue->room && !step->via_room;
+    return store_is_whole(agg->store) || load(&loading, plan);
+}
 
-        if (!load_step(&loading, step->entity, step->via_room ? loading.rooms : loading.remembered,
-                       is_room ? loading.rooms : NULL))
-            return false;
-    }
-    return true;
+bool agg_read_is_loaded(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request, struct fr_arena *arena,
+                        bool *is_missing, struct fr_err *err)
+{
+    struct loading loading = {.agg = agg, .request = request, .arena = arena, .is_missing = is_missing, .err = err};
+
+    *is_missing = false;
+    return store_is_whole(agg->store) || load(&loading, plan);
 }

@@ -114,8 +114,10 @@ static bool read_entity(struct reading *reading, const struct agg_step *step, co
     uint32_t bytes;
     bool ok;
 
-    if (!entry)
+    if (!entry) {
+        reading->reply->is_incomplete |= !store_is_loaded(store, key, &hash, 1);
         return read_parts(reading, step, &parts, target);
+    }
     for (int part = 0; part < STORE_PARTS; part++)
         parts.memory[part] = store_entry_read(entry, (enum store_part)part, &bytes);
     ok = store_entry_is_corrupt(entry) ? fail_corrupt(step->entity, key, reading->err)

@@ -105,13 +105,14 @@ void bench_feed_close(struct bench_feed *feed)
 static bool apply(struct bench_feed *feed, int count, struct fr_err *err)
 {
     struct agg_tally tally = {0};
-    bool is_applied;
+    struct store_visit visit = store_visit_enter(feed->store);
+    bool is_applied = agg_batch_load(feed->lane, feed->events, count, err);
 
-    if (!agg_batch_load(feed->lane, feed->events, count, err))
-        return false;
     store_gate_enter(feed->store);
-    is_applied = agg_batch_apply(feed->lane, feed->events, count, feed->stream_ms, feed->outcomes, &tally, err);
+    if (is_applied)
+        is_applied = agg_batch_apply(feed->lane, feed->events, count, feed->stream_ms, feed->outcomes, &tally, err);
     store_gate_leave(feed->store);
+    store_visit_leave(feed->store, visit);
     for (int i = 0; i < count; i++)
         feed->stream_ms = feed->events[i].ts_ms > feed->stream_ms ? feed->events[i].ts_ms : feed->stream_ms;
     return is_applied;

@@ -137,7 +137,7 @@ static void put_numbers(struct pipeline_services *services, Freshet__V1__StatusR
     response->stale_ms = lag.stale_ms;
     response->applied_events = pipeline_stream__records(services->stream);
     response->entities = stats.entities;
-    response->memory_bytes = stats.memory_bytes;
+    response->memory_bytes = stats.total_bytes;
     response->epoch = stats.epoch;
     response->version = PIPELINE_VERSION;
     response->clock = services->stream->is_event_clock ? "event" : "wall";

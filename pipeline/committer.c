@@ -94,7 +94,7 @@ static bool is_due(struct pipeline_committer *committer, int64_t last_ms, int64_
     if (now_ms - last_ms >= period(committer))
         return true;
     store_stats_read(committer->store, &stats);
-    return stats.dirty_bytes > committer->dirty_bytes_soon;
+    return stats.unwritten_bytes > committer->dirty_bytes_soon;
 }
 
 static void *run(void *user)

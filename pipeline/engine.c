@@ -44,6 +44,9 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->lanes.stream = &engine->stream;
     engine->lanes.offsets = &engine->offsets;
     engine->lanes.dirty_bytes_most = config->memory_bytes / 2;
+    engine->keeper.store = engine->store;
+    engine->keeper.agg = engine->agg;
+    engine->keeper.stream = &engine->stream;
     engine->committer.store = engine->store;
     engine->committer.stream = &engine->stream;
     engine->committer.offsets = &engine->offsets;

@@ -148,10 +148,34 @@ static bool choose_time(const Freshet__V1__GetFeaturesRequest *request, const st
     return true;
 }
 
-/* Reads at T. A read that took so long that state may have been pruned past its T meanwhile is done again at the new T. */
-static bool read_reply(struct pipeline_services *services, const Freshet__V1__GetFeaturesRequest *request,
-                       const struct agg_plan *plan, struct fr_arena *arena, struct agg_reply *reply, struct pipeline_now *now,
-                       struct fr_err *err)
+/*
+ * One attempt, on a visit. On a loop nothing may wait for the disk: what only the disk has is left to the pool, where all is done
+ * again.
+ */
+static bool read_once(struct pipeline_services *services, struct server_call *call,
+                      const Freshet__V1__GetFeaturesRequest *request, const struct agg_plan *plan, struct agg_request *read,
+                      struct agg_reply *reply, struct pipeline_now *now, struct fr_err *err)
+{
+    *now = pipeline_stream__now(services->stream);
+    if (!choose_time(request, now, &read->time_ms, err))
+        return false;
+    if (call->may_block ? !agg_read_load(services->agg, plan, read, call->arena, err)
+                        : !agg_read_is_loaded(services->agg, plan, read, call->arena, &call->is_postponed, err))
+        return false;
+    if (call->is_postponed)
+        return false;
+    /* Loading may have waited for the disk: T is taken again, at no cost. */
+    *now = pipeline_stream__now(services->stream);
+    return choose_time(request, now, &read->time_ms, err) && agg_read(services->agg, plan, read, call->arena, reply, err);
+}
+
+/*
+ * Reads at T. A read that took so long that state may have been pruned past its T meanwhile is done again at the new T, and so is
+ * one that an event made look at an entity which was not loaded.
+ */
+static bool read_reply(struct pipeline_services *services, struct server_call *call,
+                       const Freshet__V1__GetFeaturesRequest *request, const struct agg_plan *plan, struct agg_reply *reply,
+                       struct pipeline_now *now, struct fr_err *err)
 {
     struct agg_request read = {.user_id = request->user_id,
                                .item_ids = request->item_ids,
@@ -159,17 +183,16 @@ static bool read_reply(struct pipeline_services *services, const Freshet__V1__Ge
                                .room_id = request->room_id};
 
     for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
-        *now = pipeline_stream__now(services->stream);
-        if (!choose_time(request, now, &read.time_ms, err) || !agg_read_load(services->agg, plan, &read, arena, err))
+        struct store_visit visit = store_visit_enter(services->store);
+        bool is_read = read_once(services, call, request, plan, &read, reply, now, err);
+
+        store_visit_leave(services->store, visit);
+        if (!is_read)
             return false;
-        /* Loading may have waited for the disk: T is taken again, at no cost. */
-        *now = pipeline_stream__now(services->stream);
-        if (!choose_time(request, now, &read.time_ms, err) || !agg_read(services->agg, plan, &read, arena, reply, err))
-            return false;
-        if (pipeline_stream__horizon(services->stream) <= read.time_ms)
+        if (pipeline_stream__horizon(services->stream) <= read.time_ms && !reply->is_incomplete)
             return true;
     }
-    return fr_fail(err, FR_UNAVAILABLE, "the stream's time ran ahead of %d attempts to read; retry", READ_ATTEMPTS);
+    return fr_fail(err, FR_UNAVAILABLE, "the stream ran ahead of %d attempts to read; retry", READ_ATTEMPTS);
 }
 
 bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
@@ -184,7 +207,7 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
 
     if (!check(request, services, err) || !check_after(request, services, err) ||
         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
-        !read_reply(services, request, plan, call->arena, &reply, &now, err))
+        !read_reply(services, call, request, plan, &reply, &now, err))
         return false;
     if (response)
         freshet__v1__get_features_response__init(response);

@@ -228,6 +228,24 @@ FR_CHECKED bool pipeline_committer__stop(struct pipeline_committer *committer, s
 /* After the server is closed: nobody can ask any more. */
 void pipeline_committer__fini(struct pipeline_committer *committer);
 
+/* ---- keeper.c: what is done a little at a time ---- */
+
+struct pipeline_keeper {
+    struct store *store;
+    struct agg *agg;
+    struct pipeline_stream *stream;
+    struct agg_sweep sweep;
+    int64_t pass_ms; /* when the sweep's pass began */
+    struct fr_counter *forgotten, *passes;
+    struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
+    atomic_bool is_stopping;
+    pthread_t thread;
+    bool is_started;
+};
+
+FR_CHECKED bool pipeline_keeper__start(struct pipeline_keeper *keeper, struct fr_metrics *metrics, struct fr_err *err);
+void pipeline_keeper__stop(struct pipeline_keeper *keeper); /* joins; before the last epoch */
+
 /* ---- engine.c: what applies events and makes epochs, of a node and of a replay ---- */
 
 struct pipeline_engine {
@@ -238,6 +256,7 @@ struct pipeline_engine {
     struct pipeline_stream stream;
     struct pipeline_lanes lanes;
     struct pipeline_committer committer;
+    struct pipeline_keeper keeper;
 };
 
 /*

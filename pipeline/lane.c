@@ -1,6 +1,6 @@
 /*
  * What a batch does: load what only the disk has, then, inside the gate, apply the events and move the offsets and the stream's
- * time, so that an epoch has all of a batch or nothing of it.
+ * time, so that an epoch has all of a batch or nothing of it. Both on one visit of the store: what was loaded stays.
  */
 #include "internal.h"
 
@@ -67,8 +67,9 @@ static bool has_room(struct pipeline_lanes *lanes, struct fr_err *err)
     if (store_is_failed(lanes->store))
         return fr_fail(err, FR_EXHAUSTED, "pipeline: the store has failed; batches wait");
     store_stats_read(lanes->store, &stats);
-    if (stats.dirty_bytes > lanes->dirty_bytes_most)
-        return fr_fail(err, FR_EXHAUSTED, "pipeline: %llu bytes wait for an epoch", (unsigned long long)stats.dirty_bytes);
+    uint64_t unwritten_bytes = stats.unwritten_bytes + stats.pending_bytes;
+    if (unwritten_bytes > lanes->dirty_bytes_most)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: %llu bytes wait for an epoch", (unsigned long long)unwritten_bytes);
     return true;
 }
 
@@ -109,30 +110,43 @@ static int64_t advance_offsets(struct pipeline_lanes *lanes, const struct ingest
     return kafka_ts_ms;
 }
 
+/* On a visit. */
+static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct agg_tally *tally, int64_t *kafka_ts_ms,
+                  struct fr_err *err)
+{
+    struct pipeline_lane *lane = &lanes->lanes[batch->lane];
+    uint64_t records = 0;
+    bool is_applied = true;
+
+    if (batch->event_count > 0 && !agg_batch_load(lane->scratch, batch->events, batch->event_count, err))
+        return false;
+    store_gate_enter(lanes->store);
+    if (batch->event_count > 0)
+        is_applied = agg_batch_apply(lane->scratch, batch->events, batch->event_count, pipeline_stream__horizon(lanes->stream),
+                                     lane->outcomes, tally, err);
+    if (is_applied) {
+        *kafka_ts_ms = advance_offsets(lanes, batch, &records);
+        pipeline_stream__advance(lanes->stream, batch->lane, greatest_time(batch), records, *kafka_ts_ms);
+    }
+    store_gate_leave(lanes->store);
+    return is_applied;
+}
+
 bool pipeline_lanes__batch(void *user, const struct ingest_batch *batch, struct fr_err *err)
 {
     struct pipeline_lanes *lanes = user;
     struct pipeline_lane *lane = &lanes->lanes[batch->lane];
     struct agg_tally tally = {0};
-    int64_t start_us = fr_clock_monotonic_us(), kafka_ts_ms;
-    uint64_t records = 0;
-    bool is_applied = true;
+    int64_t start_us = fr_clock_monotonic_us(), kafka_ts_ms = -1;
+    struct store_visit visit;
+    bool is_applied;
 
     assert(batch->lane < lanes->count && batch->event_count <= PIPELINE_BATCH_EVENTS);
     if (!has_room(lanes, err))
         return false;
-    if (batch->event_count > 0 && !agg_batch_load(lane->scratch, batch->events, batch->event_count, err))
-        return false;
-
-    store_gate_enter(lanes->store);
-    if (batch->event_count > 0)
-        is_applied = agg_batch_apply(lane->scratch, batch->events, batch->event_count, pipeline_stream__horizon(lanes->stream),
-                                     lane->outcomes, &tally, err);
-    if (is_applied) {
-        kafka_ts_ms = advance_offsets(lanes, batch, &records);
-        pipeline_stream__advance(lanes->stream, batch->lane, greatest_time(batch), records, kafka_ts_ms);
-    }
-    store_gate_leave(lanes->store);
+    visit = store_visit_enter(lanes->store);
+    is_applied = apply(lanes, batch, &tally, &kafka_ts_ms, err);
+    store_visit_leave(lanes->store, visit);
     if (!is_applied)
         return false;
 

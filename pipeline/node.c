@@ -219,7 +219,8 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     fill_services(node);
     fill_tables(node);
     atomic_store(&node->services.next_request_id, draw());
-    return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) && start_server(node, err) &&
+    return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
+           pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) && start_server(node, err) &&
            start_ingest(node, err);
 }
 
@@ -392,6 +393,7 @@ void pipeline_node_close(struct pipeline_node *node)
         ingest_stop(node->ingest);
     if (node->server)
         server_drain(node->server, DRAIN_MS);
+    pipeline_keeper__stop(&node->engine.keeper);
     if (commit_last(node) && dog)
         atomic_store(&dog->is_durable, true);
     server_close(node->server);

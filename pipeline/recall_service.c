@@ -11,15 +11,32 @@ enum { READ_ATTEMPTS = 5 };
 typedef bool (*recall_fn)(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                           struct agg_candidates *candidates, struct fr_err *err);
 
+/*
+ * One attempt, on a visit. What a list names is known only as it is followed: where any entity may have to come from disk, a loop
+ * leaves all of it to the pool.
+ */
+static bool read_once(struct pipeline_services *services, struct server_call *call, recall_fn recall,
+                      const struct agg_recall *ask, struct agg_candidates *candidates, struct fr_err *err)
+{
+    struct store_visit visit = store_visit_enter(services->store);
+    bool is_read = false;
+
+    call->is_postponed = !call->may_block && !store_is_whole(services->store);
+    if (!call->is_postponed)
+        is_read = recall(services->agg, ask, call->arena, candidates, err);
+    store_visit_leave(services->store, visit);
+    return is_read;
+}
+
 /* A read that took so long that state may have been pruned past its T meanwhile is done again at the new T. */
-static bool read_candidates(struct pipeline_services *services, recall_fn recall, struct agg_recall *ask,
-                            struct fr_arena *arena, struct agg_candidates *candidates, struct pipeline_now *now,
+static bool read_candidates(struct pipeline_services *services, struct server_call *call, recall_fn recall,
+                            struct agg_recall *ask, struct agg_candidates *candidates, struct pipeline_now *now,
                             struct fr_err *err)
 {
     for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
         *now = pipeline_stream__now(services->stream);
         ask->time_ms = now->read_time_ms;
-        if (!recall(services->agg, ask, arena, candidates, err))
+        if (!read_once(services, call, recall, ask, candidates, err))
             return false;
         if (pipeline_stream__horizon(services->stream) <= ask->time_ms)
             return true;
@@ -38,7 +55,7 @@ static bool answer_with(struct pipeline_services *services, struct server_call *
         return fr_fail(err, FR_UNAVAILABLE, "the node is shutting down; ask another one or retry");
     if (!response)
         return fr_fail(err, FR_EXHAUSTED, "the reply grows beyond its limit; ask for fewer candidates");
-    if (!read_candidates(services, recall, &ask, call->arena, &candidates, &now, err))
+    if (!read_candidates(services, call, recall, &ask, &candidates, &now, err))
         return false;
     freshet__v1__candidates__init(response);
     response->ids = candidates.ids;

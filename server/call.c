@@ -2,8 +2,8 @@
  * A call: one method, asked once. It knows its codec, its deadline and how it ended, and nothing of the protocol that carried
  * it; the protocol gives it an owner to answer to and takes that away when its client has gone.
  *
- * A call on its loop uses the loop's arena and buffer, one call after the other; a slow one has its own, because it outlives
- * the moment, and perhaps its connection.
+ * A call on its loop uses the loop's arena and buffer, one call after the other; one that goes to a pool has its own, because it
+ * outlives the moment, and perhaps its connection. When it is postponed it takes the loop's arena along, with all that is in it.
  */
 #include "internal.h"
 
@@ -92,6 +92,7 @@ static bool decode(struct server__call *call, struct fr_slice body)
     call->seen.method = call->method->path + 1;
     call->seen.peer = call->peer;
     call->seen.arena = method->is_slow ? call->own_arena : call->loop->arena;
+    call->seen.may_block = method->is_slow;
     call->request = call->codec == SERVER_CODEC_JSON ? proto_json_parse(method->request, body, call->seen.arena, &err)
                                                      : proto_unpack(method->request, body, call->seen.arena, &err);
     if (!call->request)
@@ -99,23 +100,50 @@ static bool decode(struct server__call *call, struct fr_slice body)
     return call->request != NULL;
 }
 
+static bool postpone(struct server__call *call)
+{
+    struct server__loop *loop = call->loop;
+    struct fr_arena *arena = fr_arena_new((size_t)loop->server->options.limits.arena_bytes);
+
+    if (!arena) {
+        server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the call");
+        return false;
+    }
+    call->own_arena = loop->arena;
+    loop->arena = arena;
+    call->body = &call->own_body;
+    call->seen.may_block = true;
+    call->seen.is_postponed = false;
+    return true;
+}
+
+/* False: the call stays the caller's, refused. */
+static bool submit(struct server__pool *pool, struct server__call **call)
+{
+    if (server__pool_submit(pool, call))
+        return true;
+    if (atomic_load(&pool->is_stopping))
+        server__call_refuse(*call, SERVER_STATUS_UNAVAILABLE, "the server is stopping");
+    else
+        server__call_refuse(*call, SERVER_STATUS_RESOURCE_EXHAUSTED, "%d calls of this kind wait or run already; retry later",
+                            pool->call_max);
+    return false;
+}
+
 void server__call_run(struct server__call **call_in, struct fr_slice body)
 {
     struct server__call *call = *call_in;
-    struct server__pool *pool = &call->loop->server->pool;
+    struct server *server = call->loop->server;
 
     *call_in = NULL;
     call->whole_us = fr_clock_monotonic_us();
     if (call->status == SERVER_STATUS_OK && !is_late(call) && decode(call, body)) {
         if (!call->method->method->is_slow)
             server__call_handle(call);
-        else if (server__pool_submit(pool, &call))
+        else if (submit(&server->pool, &call))
             return;
-        else if (atomic_load(&pool->is_stopping))
-            server__call_refuse(call, SERVER_STATUS_UNAVAILABLE, "the server is stopping");
-        else
-            server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED,
-                                "%d calls of this kind wait or run already; retry later", pool->call_max);
+        if (call->seen.is_postponed && postpone(call) && submit(&server->postponed, &call))
+            return;
     }
     server__call_finish(&call);
 }
@@ -134,7 +162,9 @@ void server__call_handle(struct server__call *call)
     if (is_late(call))
         return;
     if (!method->handler(method->user, &call->seen, call->request, &response, &err)) {
-        fail(call, &err);
+        assert(!call->seen.is_postponed || !call->seen.may_block);
+        if (!call->seen.is_postponed)
+            fail(call, &err);
         return;
     }
     assert(response && response->descriptor == method->response);

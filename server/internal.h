@@ -254,13 +254,14 @@ struct server__call {
     enum server__codec codec;
     enum server__refusal refusal;
     int64_t whole_us; /* when the request was whole */
+    struct server__pool *pool; /* that it was handed to */
     atomic_bool is_cancelled; /* nobody waits for it any more: not to be begun */
 
     enum server__status status;
     char message[FR_MESSAGE_BYTES]; /* unless OK */
     ProtobufCMessage *request;
     struct fr_buffer *body; /* the encoded response */
-    struct fr_arena *own_arena; /* of a slow call; the others use their loop's */
+    struct fr_arena *own_arena; /* of a call that runs in a pool; the others use their loop's */
     struct fr_buffer own_body;
 
     /* Set by the protocol. `answer` runs on the loop once, unless the owner went away and set `owner` to NULL. */
@@ -364,7 +365,7 @@ void server__grpc_escape(const char *text, struct fr_buffer *out);
 void server__health_methods(struct server *server, struct server_method methods[2]);
 void server__reflection_methods(struct server *server, struct server_method methods[2]);
 
-/* ---- pool.c: slow calls ---- */
+/* ---- pool.c: calls that block ---- */
 
 struct server__pool {
     struct fr_queue *calls;
@@ -375,7 +376,7 @@ struct server__pool {
     atomic_bool is_stopping; /* what still waits is cancelled */
 };
 
-FR_CHECKED bool server__pool_start(struct server__pool *pool, const struct server_limits *limits, struct fr_err *err);
+FR_CHECKED bool server__pool_start(struct server__pool *pool, int call_max, int threads, struct fr_err *err);
 void server__pool_stop(struct server__pool *pool); /* joins; every call is in the mailbox of its loop, and no other is taken */
 void server__pool_close(struct server__pool *pool);
 
@@ -513,7 +514,7 @@ struct server__loop {
     struct event_base *base;
     struct server__wake wake;
     struct fr_queue *arrivals; /* connections from the acceptor */
-    struct fr_queue *answers; /* slow calls that have run; has room for all of them */
+    struct fr_queue *answers; /* calls that have run in a pool; has room for all of them */
     atomic_int connection_count; /* the acceptor adds, the loop subtracts: it chooses by this */
 
     /* The loop's own. */
@@ -582,7 +583,8 @@ struct server {
     struct server__acceptor acceptor;
     struct server__loop *loops; /* options.loops of them, and behind them the one of the operations port */
     int loop_count; /* without that one */
-    struct server__pool pool;
+    struct server__pool pool; /* of slow calls */
+    struct server__pool postponed;
     struct fr_queue *drained; /* who has drained says so here; borrowed pointers */
     struct fr_counter *faults[SERVER_FAULTS];
     struct fr_counter *refused_limit, *refused_busy, *accept_pauses, *slow_readers, *not_http;

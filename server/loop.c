@@ -1,6 +1,6 @@
 /*
  * A loop: a thread that owns connections. What comes from other threads comes through two mailboxes, new connections and the
- * answers of slow calls, and a phase; the doorbell says to look.
+ * answers of calls that ran in a pool, and a phase; the doorbell says to look.
  */
 #include "internal.h"
 
@@ -20,7 +20,7 @@ static void receive(struct server__loop *loop)
     while (fr_queue_receive(loop->answers, &message, 0)) {
         struct server__call *call = message;
 
-        server__pool_release(&loop->server->pool);
+        server__pool_release(call->pool);
         server__call_finish(&call);
     }
 }
@@ -115,7 +115,7 @@ bool server__loop_open(struct server__loop *loop, struct server *server, const c
     fr_buffer_init(&loop->body);
     loop->base = base_new();
     loop->arrivals = fr_queue_new(ARRIVALS);
-    loop->answers = fr_queue_new(limits->slow_calls);
+    loop->answers = fr_queue_new(limits->slow_calls + limits->postponed_calls);
     loop->arena = fr_arena_new((size_t)limits->arena_bytes);
     loop->scratch = malloc(SERVER_READ_BYTES);
     loop->request_counters = calloc(counters, sizeof(struct fr_counter *));

@@ -1,5 +1,6 @@
 /*
- * Slow calls: a few threads that may block, fed by a bounded queue. How many may wait or run is counted from the moment a loop
+ * Calls that block: a few threads that may, fed by a bounded queue. There are two, so that calls which wait for a disk a moment
+ * are not behind those that take seconds. How many may wait or run is counted from the moment a loop
  * hands a call over until it has the answer, so the mailboxes of the loops never need more room than that.
  */
 #include "internal.h"
@@ -28,14 +29,14 @@ static void *run(void *user)
     return NULL;
 }
 
-bool server__pool_start(struct server__pool *pool, const struct server_limits *limits, struct fr_err *err)
+bool server__pool_start(struct server__pool *pool, int call_max, int threads, struct fr_err *err)
 {
-    pool->call_max = limits->slow_calls;
-    pool->calls = fr_queue_new(limits->slow_calls);
-    pool->threads = calloc((size_t)limits->slow_threads, sizeof *pool->threads);
+    pool->call_max = call_max;
+    pool->calls = fr_queue_new(call_max);
+    pool->threads = calloc((size_t)threads, sizeof *pool->threads);
     if (!pool->calls || !pool->threads)
-        return fr_fail(err, FR_EXHAUSTED, "server: out of memory for %d slow calls", limits->slow_calls);
-    for (; pool->thread_count < limits->slow_threads; pool->thread_count++)
+        return fr_fail(err, FR_EXHAUSTED, "server: out of memory for %d slow calls", call_max);
+    for (; pool->thread_count < threads; pool->thread_count++)
         if (!server__thread_start(&pool->threads[pool->thread_count], run, pool, err))
             return false;
     return true;
@@ -64,6 +65,7 @@ bool server__pool_submit(struct server__pool *pool, struct server__call **call)
 {
     void *message = *call;
 
+    (*call)->pool = pool;
     if (atomic_fetch_add(&pool->taken, 1) >= pool->call_max || !fr_queue_send(pool->calls, &message, 0)) {
         atomic_fetch_sub(&pool->taken, 1);
         return false;

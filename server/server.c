@@ -2,7 +2,7 @@
  * The server as a whole: what is opened, started and closed in which order.
  *
  * Threads: one acceptor, the loops, one more loop for the operations port (so that a busy API cannot hide how the node is), and
- * the pool of slow calls. Closing stops them in the order acceptor, pool, loops, and frees their mailboxes only when all have
+ * the pools of calls that block. Closing stops them in the order acceptor, pool, loops, and frees their mailboxes only when all have
  * stopped.
  */
 #include "internal.h"
@@ -28,6 +28,8 @@ void server_limits_default(struct server_limits *limits)
         .pong_ms = 20 * 1000,
         .slow_calls = 64,
         .slow_threads = 2,
+        .postponed_calls = 1024,
+        .postponed_threads = 2,
     };
 }
 
@@ -51,7 +53,8 @@ static bool check(const struct server_options *options, struct fr_err *err)
         return fr_fail(err, FR_BAD_CONFIG, "server: %d loops asked for; set server.loops to 1 to 256", options->loops);
     if (limits->connections < 1 || limits->header_bytes < 256 || limits->header_count < 1 || limits->message_bytes < 1 ||
         limits->arena_bytes < 1 || limits->header_ms < 1 || limits->body_ms < 1 || limits->idle_ms < 1 ||
-        limits->quiet_ms < 1 || limits->pong_ms < 1 || limits->slow_calls < 1 || limits->slow_threads < 1)
+        limits->quiet_ms < 1 || limits->pong_ms < 1 || limits->slow_calls < 1 || limits->slow_threads < 1 ||
+        limits->postponed_calls < 1 || limits->postponed_threads < 1)
         return fr_fail(err, FR_BAD_CONFIG,
                        "server: every limit must be above 0, header_bytes 256 at least; change server.limits");
     return true;
@@ -127,7 +130,10 @@ const char *server_operations_address(const struct server *server)
 
 bool server_start(struct server *server, struct fr_err *err)
 {
-    if (!server__pool_start(&server->pool, &server->options.limits, err))
+    const struct server_limits *limits = &server->options.limits;
+
+    if (!server__pool_start(&server->pool, limits->slow_calls, limits->slow_threads, err) ||
+        !server__pool_start(&server->postponed, limits->postponed_calls, limits->postponed_threads, err))
         return false;
     for (int i = 0; i <= server->loop_count; i++)
         if (!server__loop_start(&server->loops[i], err))
@@ -171,12 +177,14 @@ void server_close(struct server *server)
         return;
     server__acceptor_stop(&server->acceptor);
     server__pool_stop(&server->pool);
+    server__pool_stop(&server->postponed);
     for (int i = 0; server->loops && i <= server->loop_count; i++)
         server__loop_stop(&server->loops[i]);
     for (int i = 0; server->loops && i <= server->loop_count; i++)
         server__loop_close(&server->loops[i]);
     free(server->loops);
     server__pool_close(&server->pool);
+    server__pool_close(&server->postponed);
     server__acceptor_close(&server->acceptor);
     server__methods_fini(&server->methods);
     if (server->drained) {

@@ -9,7 +9,8 @@
 
 enum {
     CACHE_SHARE = 8, /* of the memory budget is block cache: 1/8 */
-    CACHE_BYTES_LEAST = 8 << 20,
+    CACHE_BYTES_LEAST = 8 << 20, /* unless that is more than 1/4 of the budget */
+    CACHE_SHARE_MOST = 4,
     BLOCK_BYTES = 8 << 10,
     LEVELS = 7,
     LOOK_ATTEMPTS = 10,
@@ -113,12 +114,21 @@ static void look_at_db(const char *path, struct store_disk *disk, char **message
     }
 }
 
+static uint64_t cache_bytes_of(uint64_t memory_bytes)
+{
+    uint64_t bytes = memory_bytes / CACHE_SHARE, most = memory_bytes / CACHE_SHARE_MOST;
+
+    if (bytes >= CACHE_BYTES_LEAST || memory_bytes == 0)
+        return bytes;
+    return most < CACHE_BYTES_LEAST ? most : CACHE_BYTES_LEAST;
+}
+
 bool store_disk__open(const char *path, uint64_t memory_bytes, bool is_read_only, struct store_disk *disk, struct fr_err *err)
 {
-    uint64_t cache_bytes = memory_bytes / CACHE_SHARE;
     char *message = NULL;
 
-    disk->cache = rocksdb_cache_create_lru(cache_bytes > CACHE_BYTES_LEAST ? cache_bytes : CACHE_BYTES_LEAST);
+    disk->cache_bytes = cache_bytes_of(memory_bytes);
+    disk->cache = rocksdb_cache_create_lru(disk->cache_bytes);
     disk->options = open_options(disk->cache);
     disk->sst_options = base_options(disk->cache);
     disk->env = rocksdb_envoptions_create();

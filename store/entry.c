@@ -198,8 +198,14 @@ void *store_entry_write(struct store *store, struct store_entry *entry, enum sto
     if (must_copy ? !copy_part(stripe, entry, part, bytes) : !resize_part(stripe, block, bytes))
         return NULL;
 
-    if (dirty == 0)
+    if ((entry->flags & STORE_NOTHING) != 0) {
+        entry->flags = (uint8_t)(entry->flags & ~STORE_NOTHING);
+        store_stripe__count(&stripe->nothings, (uint64_t)-1);
+    }
+    if (dirty == 0) {
         store_dirty__add(&stripe->dirty, entry);
+        store_stripe__count(&stripe->dirty_entities, 1);
+    }
     store_stripe__count(&stripe->dirty_bytes, (dirty & bit) != 0 ? (uint64_t)bytes - bytes_before : bytes);
     store_entry__set_dirty(entry, store->turn, bit);
     return bytes > 0 ? (*block)->memory : NULL;

@@ -19,6 +19,7 @@ enum {
     SST_SPARE_BYTES = 1 << 20, /* what an SST has beside its values, at the least */
     KEEP_SHARE = 32, /* of the memory budget stays with the committer between two epochs */
     FETCH_AHEAD = 8,
+    BUFFERS_FADE = 4,
 };
 
 void store_gate_enter(struct store *store)
@@ -55,6 +56,8 @@ static bool check_room(struct store *store, struct fr_err *err)
 
 void store_epoch__turn(struct store *store, const struct store_epoch *epoch)
 {
+    uint64_t pending_bytes = 0;
+
     pthread_rwlock_wrlock(&store->gate);
     if (epoch->boundary != NULL)
         epoch->boundary(epoch->user, store);
@@ -64,8 +67,11 @@ void store_epoch__turn(struct store *store, const struct store_epoch *epoch)
         assert(stripe->pending == NULL);
         stripe->pending = stripe->dirty;
         stripe->dirty = NULL;
+        pending_bytes += store_stripe__unwritten_bytes(stripe);
         atomic_store_explicit(&stripe->dirty_bytes, 0, memory_order_relaxed);
+        atomic_store_explicit(&stripe->dirty_entities, 0, memory_order_relaxed);
     }
+    atomic_store_explicit(&store->pending_bytes, pending_bytes, memory_order_relaxed);
     store->turn++;
     pthread_rwlock_unlock(&store->gate);
 }
@@ -88,6 +94,8 @@ static bool encode_part(struct store *store, struct store_entry *entry, const st
     if (!store_sst__add(&store->sst, key, part, fr_buffer_slice(&store->scratch)))
         return false;
     entry->flags = (uint8_t)(store->scratch.length > 0 ? entry->flags | bit : entry->flags & ~bit);
+    if (store->scratch.length > 0)
+        store__note_part(store, key->kind, part);
     return true;
 }
 
@@ -99,6 +107,7 @@ static bool encode_entry(struct store *store, struct store_stripe *stripe, struc
     bool is_encoded = true;
 
     store_entry__clear_dirty(entry, store->turn - 1, parts);
+    entry->flags |= STORE_IN_EPOCH; /* not dirty any more, but it must not leave before it is durable */
     *done = parts;
     for (enum store_part part = 0; part < STORE_PARTS; part++) {
         struct store_block *copy;
@@ -130,6 +139,15 @@ static bool encode_chunk(struct store *store, struct store_stripe *stripe, struc
     return is_encoded;
 }
 
+/* What an epoch took it is left to the next one, so that the table's share does not go up and down with each. */
+static void note_buffers(struct store *store)
+{
+    uint64_t bytes = store_sst__bytes(&store->sst), before = store_stripe__read(&store->buffer_bytes);
+
+    atomic_store_explicit(&store->buffer_bytes, bytes > before ? bytes : before - (before - bytes) / BUFFERS_FADE,
+                          memory_order_relaxed);
+}
+
 bool store_epoch__encode(struct store *store, struct fr_err *err)
 {
     bool is_encoded = true;
@@ -137,6 +155,7 @@ bool store_epoch__encode(struct store *store, struct fr_err *err)
     for (int i = 0; i < STORE_STRIPES; i++)
         for (struct store_dirty *chunk = store->stripes[i].pending; is_encoded && chunk != NULL; chunk = chunk->next)
             is_encoded = encode_chunk(store, &store->stripes[i], chunk);
+    note_buffers(store);
     return (is_encoded && store_sst__sort(&store->sst)) ||
            fr_fail(err, FR_EXHAUSTED, "store: out of memory while encoding an epoch; it is tried again");
 }
@@ -170,10 +189,34 @@ bool store_epoch__write(struct store *store, struct fr_err *err)
     return true;
 }
 
+/* Durable: from now on it may leave. What has nothing on disk any more, and was not changed again, is to leave soon. */
+static void settle_chunk(struct store *store, struct store_stripe *stripe, const struct store_dirty *chunk)
+{
+    pthread_mutex_lock(&stripe->lock);
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        struct store_entry *entry = chunk->entries[i];
+        struct store_key key = store_entry__key(entry);
+
+        if (i + FETCH_AHEAD < chunk->count)
+            __builtin_prefetch(chunk->entries[i + FETCH_AHEAD]);
+        entry->flags = (uint8_t)(entry->flags & ~STORE_IN_EPOCH);
+        if (entry->dirty != 0 || (entry->flags & (STORE_ON_DISK | STORE_CORRUPT)) != 0)
+            continue;
+        store_leaving__note(store, store_key_hash(store, &key));
+        atomic_fetch_add_explicit(&store->gone, 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&stripe->lock);
+}
+
 void store_epoch__settle(struct store *store)
 {
-    for (int i = 0; i < STORE_STRIPES; i++)
+    store_leaving__let_go(store);
+    for (int i = 0; i < STORE_STRIPES; i++) {
+        for (const struct store_dirty *chunk = store->stripes[i].pending; chunk != NULL; chunk = chunk->next)
+            settle_chunk(store, &store->stripes[i], chunk);
         store_dirty__free(&store->stripes[i].pending);
+    }
+    atomic_store_explicit(&store->pending_bytes, 0, memory_order_relaxed);
     store_sst__clear(&store->sst, store->memory_bytes / KEEP_SHARE);
 }
 
@@ -204,7 +247,9 @@ static bool take_back_entry(struct store *store, struct store_stripe *stripe, st
     }
     store_entry__clear_dirty(entry, turn - 1, pending);
     store_entry__set_dirty(entry, turn, parts);
-    entry->flags |= parts;
+    entry->flags = (uint8_t)((entry->flags | parts) & ~STORE_IN_EPOCH);
+    if (dirty == 0)
+        store_stripe__count(&stripe->dirty_entities, 1);
     return dirty == 0;
 }
 
@@ -233,6 +278,7 @@ void store_epoch__take_back(struct store *store)
         take_back_stripe(store, stripe);
         pthread_mutex_unlock(&stripe->lock);
     }
+    atomic_store_explicit(&store->pending_bytes, 0, memory_order_relaxed);
     store_sst__clear(&store->sst, store->memory_bytes / KEEP_SHARE);
 }
 

@@ -61,7 +61,7 @@ struct store_block {
     alignas(16) uint8_t memory[];
 };
 
-enum { STORE_ON_DISK = 0x0F, STORE_CORRUPT = 0x10 }; /* of `flags` */
+enum { STORE_ON_DISK = 0x0F, STORE_CORRUPT = 0x10, STORE_IN_EPOCH = 0x20, STORE_NOTHING = 0x40 }; /* of `flags` */
 
 struct store_entry {
     uint64_t ids[STORE_KEY_IDS_MAX];
@@ -71,13 +71,15 @@ struct store_entry {
     uint8_t stripe;
     uint8_t dirty; /* a bit per part: low half, changed in an even turn; high half, in an odd one */
     uint8_t copied; /* a bit per part: `before` of its block is the state at the boundary; no block before: it was empty */
-    uint8_t flags; /* a bit per part that has, or may have, a record on disk; and STORE_CORRUPT */
+    uint8_t
+        flags; /* a bit per part that has, or may have, a record on disk; STORE_CORRUPT; STORE_IN_EPOCH: not durable yet; STORE_NOTHING: it is nowhere */
     struct store_block *parts[STORE_PARTS];
 };
 static_assert(sizeof(struct store_entry) == 64, "an entity is one cache line");
 static_assert(STORE_PARTS == 4, "the bits of an entry count on four parts");
 
 struct store_stripe;
+struct store_eras;
 
 struct store_entry *store_entry__new(const struct store_key *key, uint8_t stripe); /* NULL when out of memory */
 void store_entry__free(struct store_entry *entry); /* with its parts */
@@ -127,12 +129,53 @@ void store_dirty__add(struct store_dirty **list, struct store_entry *entry);
 void store_dirty__splice(struct store_dirty **list, struct store_dirty **others); /* others is then NULL; cannot fail */
 void store_dirty__free(struct store_dirty **list);
 
+/* ---- What the disk may have (filter.c) ---- */
+
+enum { STORE_FILTER_KEY_BITS = 12 };
+
+struct store_filter { /* all but the two that a prefetch looks at: with the stripe locked */
+    _Atomic(uint64_t *) blocks; /* NULL: none */
+    _Atomic uint64_t block_count;
+    uint64_t capacity; /* keys it is good for */
+    uint64_t keys; /* added so far */
+};
+
+uint64_t store_filter__bytes_for(uint64_t keys);
+void store_filter__set(struct store_filter *filter, uint64_t *blocks,
+                       uint64_t bytes); /* zeroed blocks, not owned; NULL: none */
+bool store_filter__is_none(const struct store_filter *filter);
+void store_filter__prefetch(const struct store_filter *filter, uint64_t hash);
+void store_filter__add(struct store_filter *filter, uint64_t hash);
+bool store_filter__has(const struct store_filter *filter, uint64_t hash);
+
+/* ---- Visits (visit.c) ---- */
+
+enum { STORE_VISIT_ERAS = 4, STORE_AGE_SAFE = 2 }; /* eras since an entity was touched, until it may leave */
+
+struct store_eras {
+    alignas(64) _Atomic uint64_t now; /* begins above STORE_AGE_SAFE */
+    struct {
+        alignas(64) _Atomic uint64_t count;
+    } visits[STORE_VISIT_ERAS]; /* running ones, by the era they began in */
+};
+
+bool store_visit__is_any(const struct store *store);
+void store_visit__advance(struct store *store); /* the era goes up unless a visit of the last one still runs */
+
 /* ---- The table (table.c) ---- */
 
+/*
+ * A slot's tag is the hash, whole but for its top byte, which all of a stripe share: growing the table touches no entity. In the
+ * top byte are the era of the last touch (seven bits of it) and a bit that says: touched again since the clock hand passed.
+ */
 struct store_slot {
-    uint64_t hash; /* whole, so that growing the table touches no entity */
-    struct store_entry *entry;
+    uint64_t tag;
+    struct store_entry *entry; /* NULL: free */
 };
+
+enum { STORE_TAG_ERA_SHIFT = 57, STORE_TAG_ERAS = 128 };
+#define STORE_TAG_HASH ((UINT64_C(1) << 56) - 1)
+#define STORE_TAG_USED (UINT64_C(1) << 56)
 
 struct store_stripe {
     alignas(64) pthread_mutex_t lock;
@@ -143,7 +186,12 @@ struct store_stripe {
     _Atomic uint64_t entities; /* these are written with the stripe locked, read by anyone */
     _Atomic uint64_t memory_bytes;
     _Atomic uint64_t dirty_bytes;
+    _Atomic uint64_t dirty_entities;
     _Atomic uint64_t corrupt;
+    _Atomic uint64_t nothings; /* entities that only say that they are nowhere */
+    struct store_filter filter; /* of what is on disk and not here; none: nothing is known */
+    struct store_filter filter_next; /* being built: what leaves goes into both */
+    uint64_t hand; /* of the clock: a slot */
 };
 
 static inline void store_stripe__count(_Atomic uint64_t *counter, uint64_t added)
@@ -151,15 +199,48 @@ static inline void store_stripe__count(_Atomic uint64_t *counter, uint64_t added
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + added, memory_order_relaxed);
 }
 
+static inline uint64_t store_stripe__read(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 static inline struct store_stripe *store_stripe__of(struct store_stripe *stripes, uint64_t hash)
 {
     return &stripes[hash >> 56];
 }
 
+enum { STORE_ENTITY_BYTES = 128 }; /* of an entity beside its parts' bytes: itself, its slots, the heads of its blocks */
+
+/* Memory of what was changed since the boundary and so cannot leave. */
+static inline uint64_t store_stripe__unwritten_bytes(const struct store_stripe *stripe)
+{
+    return store_stripe__read(&stripe->dirty_bytes) + STORE_ENTITY_BYTES * store_stripe__read(&stripe->dirty_entities);
+}
+
 struct store_stripe *store_table__new(void); /* STORE_STRIPES of them; NULL when out of memory */
 void store_table__free(struct store_stripe *stripes);
-struct store_entry *store_stripe__find(struct store_stripe *stripe, const struct store_key *key, uint64_t hash); /* locked */
-bool store_stripe__insert(struct store_stripe *stripe, struct store_entry *entry, uint64_t hash); /* locked; false: no memory */
+
+/* All of these with the stripe locked. Finding touches: the entity cannot leave before the visits that run now are over. */
+struct store_entry *store_stripe__find(struct store_stripe *stripe, const struct store_key *key, uint64_t hash,
+                                       const struct store_eras *eras);
+bool store_stripe__insert(struct store_stripe *stripe, struct store_entry *entry, uint64_t hash,
+                          const struct store_eras *eras); /* false: no memory */
+void store_stripe__remove(struct store_stripe *stripe, const struct store_entry *entry, uint64_t hash);
+uint64_t store_stripe__slot_bytes(const struct store_stripe *stripe);
+
+/* ---- Who leaves the table (evict.c) ---- */
+
+/* Lets cold entities go until the budget is kept, `slices` stripes' shares at most. Any thread, also on a visit. */
+void store_evict__to_budget(struct store *store, int slices);
+
+/* What has become empty on disk and in memory leaves by the next epochs; noted and let go by the committer. */
+struct store_leaving {
+    uint64_t *hashes;
+    size_t count, settled, capacity; /* the first `settled` became empty in an epoch before this one */
+};
+
+void store_leaving__note(struct store *store, uint64_t hash);
+void store_leaving__let_go(struct store *store);
 
 /* ---- The directory (directory.c) ---- */
 
@@ -183,6 +264,7 @@ struct store_disk {
     rocksdb_options_t *sst_options;
     rocksdb_envoptions_t *env;
     rocksdb_cache_t *cache;
+    uint64_t cache_bytes; /* its capacity */
     rocksdb_readoptions_t *read;
     rocksdb_ingestexternalfileoptions_t *ingest;
 };
@@ -226,6 +308,7 @@ bool store_sst__reserve(struct store_sst *sst, size_t records); /* false when ou
 /* Adds a record, `value` copied; empty: a delete. Room must be reserved. False when out of memory. */
 bool store_sst__add(struct store_sst *sst, const struct store_key *key, enum store_part part, struct fr_slice value);
 
+size_t store_sst__bytes(const struct store_sst *sst); /* memory it takes, with the sorted order */
 bool store_sst__sort(struct store_sst *sst); /* by key; false when out of memory (order.c) */
 
 struct store_meta;
@@ -258,18 +341,46 @@ void store_meta__settle(struct store_meta *meta); /* what was dirty is durable *
 void store_meta__put(struct store_meta *meta, const char *name, struct fr_slice value);
 struct fr_slice store_meta__get(const struct store_meta *meta, const char *name);
 
+/* ---- The memory budget (memory.c) ---- */
+
+uint64_t store_memory__table(const struct store *store); /* of table, parts and copies, now */
+uint64_t store_memory__table_most(const struct store *store); /* what the budget leaves for them */
+
+/* ---- Building the filters (build.c) ---- */
+
+struct store_build { /* of the thread that tends the store */
+    uint64_t *blocks, *blocks_next; /* of all stripes' filters */
+    uint64_t stripe_bytes_next; /* of one stripe's */
+    bool is_running;
+    bool has_failed; /* a block on disk cannot be read: no more of it until the next open */
+    uint8_t at[STORE_KEY_BYTES_MAX]; /* the last key seen */
+    size_t at_bytes;
+};
+
+FR_CHECKED bool store_build__begin_empty(struct store *store); /* nothing is on disk; false when out of memory */
+void store_build__fini(struct store *store);
+
 /* ---- The store ---- */
 
 struct store_metrics {
     struct fr_histogram *epoch_seconds;
     struct fr_gauge *epoch_bytes;
     struct fr_gauge *entities;
-    struct fr_gauge *memory_bytes;
+    struct fr_gauge *table_entities;
+    struct fr_gauge *table_bytes;
+    struct fr_gauge *parts_bytes;
+    struct fr_gauge *cache_bytes;
+    struct fr_gauge *filter_bytes;
+    struct fr_gauge *buffer_bytes;
+    struct fr_gauge *budget_bytes;
     struct fr_gauge *dirty_bytes;
     struct fr_gauge *level0_files;
     struct fr_counter *corrupt;
+    struct fr_counter *looks_here;
+    struct fr_counter *looks_filtered;
     struct fr_counter *loads_found;
     struct fr_counter *loads_absent;
+    struct fr_counter *evicted;
 };
 
 struct store {
@@ -281,6 +392,7 @@ struct store {
 
     struct store_stripe *stripes;
     pthread_rwlock_t gate;
+    struct store_eras eras;
     uint64_t turn; /* counts boundaries; read inside the gate, changed with the gate held alone */
 
     int lock_fd;
@@ -288,8 +400,20 @@ struct store {
     struct store_meta meta;
     struct store_sst sst; /* the committer's */
     struct fr_buffer scratch; /* the committer's */
+    struct store_leaving leaving; /* the committer's */
+    struct store_build build;
+    _Atomic uint8_t kind_parts[256]; /* a bit per part that any entity of the kind has on disk */
+    _Atomic bool are_kinds_known; /* false: it may have any */
+    _Atomic bool is_filter_built;
     _Atomic bool has_unloaded; /* false: nothing is on disk that is not in the table, and loads need not ask */
+    _Atomic uint64_t unloaded_since; /* the era in which entities were first to leave; 0: none yet */
     _Atomic uint64_t unloaded; /* entities of the disk that are not in the table */
+    _Atomic uint64_t gone; /* entities that left the disk since the filters were built */
+    _Atomic uint64_t evicted;
+    _Atomic uint64_t hand; /* of the clock: a stripe */
+    _Atomic uint64_t filter_bytes;
+    _Atomic uint64_t buffer_bytes; /* of an epoch's records: now or in the last one, whichever is more */
+    _Atomic uint64_t pending_bytes; /* memory of what the epoch in flight holds */
     _Atomic bool is_failed; /* RocksDB failed once; a second write may abort the process */
 
     _Atomic uint64_t epoch;
@@ -307,13 +431,19 @@ FR_CHECKED bool store_epoch__write(struct store *store, struct fr_err *err);
 void store_epoch__take_back(struct store *store);
 void store_epoch__settle(struct store *store);
 
-/* Tells stats and metrics about an epoch that took so long (store.c). */
-/* One more entity of the disk is in the table. Any thread. */
+void store__register_metrics(struct store_metrics *metrics, struct fr_metrics *registry);
+
+/* One more entity of the disk is in the table, or `count` left it. Any thread. */
 void store__count_loaded(struct store *store);
+void store__count_evicted(struct store *store, uint64_t count);
+
+/* Entities of this kind may have this part on disk. Any thread. */
+void store__note_part(struct store *store, uint8_t kind, enum store_part part);
 
 /* Puts how many entities there are, so that a restart knows it without looking through the disk. By the committer. */
 void store__put_entities(struct store *store);
 
+/* Tells stats and metrics about an epoch that took so long. */
 void store__measure_epoch(struct store *store, int64_t took_us);
 
 #endif

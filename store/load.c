@@ -1,11 +1,11 @@
 /*
  * Bringing entities from disk into the table. Lanes ask for a batch's keys before they take the gate, readers for a request's
- * misses; both may ask for the same key at once. The first to insert wins, and the other drops what it read: nothing leaves the
- * table, so a key that is not in it has not changed since it was read.
+ * misses; both may ask for the same key at once. The first to insert wins, and the other drops what it read: what came into the
+ * table during a visit does not leave before its end (visit.c), so a key that is not there at the insert has not changed
+ * since it was read.
  *
- * When clean entities are to leave the table, that argument needs one thing more: between one thread's read and its insert the
- * entity could have come, changed, become durable and left, and the insert would bring the old state back. Then a stripe counts
- * what leaves it, and a read that straddles such a departure is read again.
+ * What is neither in the table nor in the filter is nowhere: most keys that are new are known to be so without the disk. One that
+ * the disk was asked for in vain gets an empty entity that says so, lest it be asked for again.
  */
 #include "internal.h"
 
@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { SLICE_ENTITIES = 64, SLICE_KEYS = SLICE_ENTITIES * STORE_PARTS, PREFETCH_AHEAD = 8 };
+enum { SLICE_ENTITIES = 64, SLICE_KEYS = SLICE_ENTITIES * STORE_PARTS, LOOK_AHEAD = 8, EVICT_SLICES = 128 };
 
 struct missing {
     struct store_disk_key disk_key; /* of part 0 */
@@ -35,27 +35,56 @@ static int compare_missing(const void *a, const void *b)
     return store_disk_key__compare(&((const struct missing *)a)->disk_key, &((const struct missing *)b)->disk_key);
 }
 
-/* Those not in the table, in the order of the disk and each once: MultiGet of 7.8 is not to be trusted with duplicates. */
+enum where { HERE, NOWHERE, MAYBE_ON_DISK };
+
+/* Where the key is; from now to the end of the visit, unless it may be on disk. */
+static enum where look(struct store *store, const struct store_key *key, uint64_t hash)
+{
+    struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
+    enum where where = MAYBE_ON_DISK;
+
+    pthread_mutex_lock(&stripe->lock);
+    if (store_stripe__find(stripe, key, hash, &store->eras) != NULL)
+        where = HERE;
+    else if (!store_filter__is_none(&stripe->filter) && !store_filter__has(&stripe->filter, hash))
+        where = NOWHERE;
+    pthread_mutex_unlock(&stripe->lock);
+    return where;
+}
+
+static void look_ahead(const struct store *store, const uint64_t *hashes, int at, int count)
+{
+    for (int i = at == 0 ? 0 : at + LOOK_AHEAD - 1; i < count && i < at + LOOK_AHEAD; i++) {
+        store_prefetch(store, hashes[i]);
+        store_filter__prefetch(&store->stripes[hashes[i] >> 56].filter, hashes[i]);
+    }
+}
+
+static void count_looks(const struct store *store, const uint64_t counts[3])
+{
+    if (!store->has_metrics)
+        return;
+    fr_counter_add(store->metrics.looks_here, counts[HERE]);
+    fr_counter_add(store->metrics.looks_filtered, counts[NOWHERE]);
+}
+
+/* Those that may be on disk, in its order and each once: MultiGet of 7.8 is not to be trusted with duplicates. */
 static int collect_missing(struct store *store, const struct store_key *keys, const uint64_t *hashes, int count,
                            struct missing *missing)
 {
+    uint64_t counts[3] = {0};
     int found = 0, kept = 0;
 
     for (int i = 0; i < count; i++) {
-        struct store_stripe *stripe = store_stripe__of(store->stripes, hashes[i]);
-
-        if (i + 2 * PREFETCH_AHEAD < count)
-            store_prefetch(store, hashes[i + 2 * PREFETCH_AHEAD]);
-        if (i + PREFETCH_AHEAD < count)
-            store_prefetch_entry(store, hashes[i + PREFETCH_AHEAD]);
-        pthread_mutex_lock(&stripe->lock);
-        bool is_here = store_stripe__find(stripe, &keys[i], hashes[i]) != NULL;
-        pthread_mutex_unlock(&stripe->lock);
-        if (is_here)
+        look_ahead(store, hashes, i, count);
+        enum where where = look(store, &keys[i], hashes[i]);
+        counts[where]++;
+        if (where != MAYBE_ON_DISK)
             continue;
         missing[found] = (struct missing){.hash = hashes[i], .key = &keys[i]};
         store_key__encode(&keys[i], STORE_PART_ROWS, &missing[found++].disk_key);
     }
+    count_looks(store, counts);
     qsort(missing, (size_t)found, sizeof(*missing), compare_missing);
     for (int i = 0; i < found; i++)
         if (kept == 0 || compare_missing(&missing[kept - 1], &missing[i]) != 0)
@@ -63,21 +92,41 @@ static int collect_missing(struct store *store, const struct store_key *keys, co
     return kept;
 }
 
+/* The parts that any entity of the kind has on disk: the others need not be asked for. */
+static unsigned parts_of(struct store *store, uint8_t kind)
+{
+    return atomic_load(&store->are_kinds_known) ? atomic_load(&store->kind_parts[kind]) : STORE_ON_DISK;
+}
+
 static void read_slice(struct store *store, const struct missing *missing, int count, struct slice *slice)
 {
-    size_t key_count = (size_t)count * STORE_PARTS;
+    rocksdb_pinnableslice_t *values[SLICE_KEYS];
+    char *messages[SLICE_KEYS];
+    int places[SLICE_KEYS];
+    size_t asked = 0;
     bool is_sorted = true; /* unless a kind mixes numbers of ids; RocksDB asserts what it is told */
 
-    for (size_t i = 0; i < key_count; i++) {
-        struct store_disk_key *key = &slice->keys[i];
+    for (int i = 0; i < count * STORE_PARTS; i++) {
+        struct store_disk_key *key = &slice->keys[asked];
 
-        store_key__encode(missing[i / STORE_PARTS].key, i % STORE_PARTS, key);
-        slice->key_bytes[i] = (const char *)key->bytes;
-        slice->key_lengths[i] = store_disk_key__length(key);
-        is_sorted = is_sorted && (i == 0 || store_disk_key__compare(&slice->keys[i - 1], key) < 0);
+        slice->values[i] = NULL;
+        slice->messages[i] = NULL;
+        if ((parts_of(store, missing[i / STORE_PARTS].key->kind) & 1U << i % STORE_PARTS) == 0)
+            continue;
+        store_key__encode(missing[i / STORE_PARTS].key, (enum store_part)(i % STORE_PARTS), key);
+        slice->key_bytes[asked] = (const char *)key->bytes;
+        slice->key_lengths[asked] = store_disk_key__length(key);
+        is_sorted = is_sorted && (asked == 0 || store_disk_key__compare(key - 1, key) < 0);
+        places[asked++] = i;
     }
-    rocksdb_batched_multi_get_cf(store->disk.db, store->disk.read, store->disk.family, key_count, slice->key_bytes,
-                                 slice->key_lengths, slice->values, slice->messages, is_sorted);
+    if (asked == 0)
+        return;
+    rocksdb_batched_multi_get_cf(store->disk.db, store->disk.read, store->disk.family, asked, slice->key_bytes,
+                                 slice->key_lengths, values, messages, is_sorted);
+    for (size_t i = 0; i < asked; i++) {
+        slice->values[places[i]] = values[i];
+        slice->messages[places[i]] = messages[i];
+    }
 }
 
 static void free_slice(struct slice *slice, int count)
@@ -150,12 +199,13 @@ static void quarantine(const struct store *store, const struct missing *missing,
 static bool insert(struct store *store, const struct missing *missing, struct store_entry *entry)
 {
     struct store_stripe *stripe = &store->stripes[entry->stripe];
+    bool is_nothing = (entry->flags & STORE_NOTHING) != 0;
 
     pthread_mutex_lock(&stripe->lock);
-    bool is_here = store_stripe__find(stripe, missing->key, missing->hash) != NULL;
-    bool is_inserted = !is_here && store_stripe__insert(stripe, entry, missing->hash);
+    bool is_here = store_stripe__find(stripe, missing->key, missing->hash, &store->eras) != NULL;
+    bool is_inserted = !is_here && store_stripe__insert(stripe, entry, missing->hash, &store->eras);
     pthread_mutex_unlock(&stripe->lock);
-    if (is_inserted)
+    if (is_inserted && !is_nothing)
         store__count_loaded(store);
     if (!is_inserted)
         store_entry__free(entry);
@@ -171,12 +221,14 @@ static bool load_entity(struct store *store, const struct missing *missing, rock
         is_absent = is_absent && values[part] == NULL && messages[part] == NULL;
     if (store->has_metrics)
         fr_counter_add(is_absent ? store->metrics.loads_absent : store->metrics.loads_found, 1);
-    if (is_absent)
-        return true;
 
     struct store_entry *entry = store_entry__new(missing->key, (uint8_t)(missing->hash >> 56));
     if (entry == NULL)
         return false;
+    if (is_absent) {
+        entry->flags = STORE_NOTHING;
+        return insert(store, missing, entry);
+    }
     enum outcome outcome = decode_entity(store, missing, values, messages, entry);
     if (outcome == NO_MEMORY) {
         store_entry__free(entry);
@@ -216,21 +268,45 @@ static bool load_slice(struct store *store, const struct missing *missing, int c
     return is_loaded;
 }
 
+static bool load_missing(struct store *store, const struct missing *missing, int count, struct fr_err *err)
+{
+    bool is_loaded = true;
+
+    for (int at = 0; is_loaded && at < count; at += SLICE_ENTITIES)
+        is_loaded = load_slice(store, missing + at, count - at < SLICE_ENTITIES ? count - at : SLICE_ENTITIES, err);
+    return is_loaded;
+}
+
 bool store_load(struct store *store, const struct store_key *keys, const uint64_t *hashes, int count, struct fr_err *err)
 {
-    if (count <= 0 || store_is_whole(store))
+    if (count <= 0)
+        return true;
+    store_evict__to_budget(store, EVICT_SLICES); /* whoever brings more makes room */
+    if (store_is_whole(store))
         return true;
 
     struct missing *missing = reallocarray(NULL, (size_t)count, sizeof(*missing));
     if (missing == NULL)
         return fr_fail(err, FR_EXHAUSTED, "store: out of memory while loading %d entities", count);
+    struct store_visit visit = store_visit_enter(store);
     int missing_count = collect_missing(store, keys, hashes, count, missing);
-    bool is_loaded = true;
-    for (int at = 0; is_loaded && at < missing_count; at += SLICE_ENTITIES) {
-        int rest = missing_count - at;
-
-        is_loaded = load_slice(store, missing + at, rest < SLICE_ENTITIES ? rest : SLICE_ENTITIES, err);
-    }
+    bool is_loaded = load_missing(store, missing, missing_count, err);
+    store_visit_leave(store, visit);
     free(missing);
     return is_loaded;
+}
+
+bool store_is_loaded(struct store *store, const struct store_key *keys, const uint64_t *hashes, int count)
+{
+    uint64_t counts[3] = {0};
+
+    if (store_is_whole(store))
+        return true;
+    for (int i = 0; i < count && counts[MAYBE_ON_DISK] == 0; i++) {
+        look_ahead(store, hashes, i, count);
+        counts[look(store, &keys[i], hashes[i])]++;
+    }
+    if (counts[MAYBE_ON_DISK] == 0)
+        count_looks(store, counts);
+    return counts[MAYBE_ON_DISK] == 0;
 }

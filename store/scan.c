@@ -1,9 +1,10 @@
 /*
- * Reading a whole durable epoch from a snapshot, entity by entity, without the table: for digests, backups and checks.
+ * Reading a durable epoch from a snapshot, entity by entity, without the table: all of it, for digests, backups and checks, or a
+ * piece at a time, for what goes round and round.
  */
 #include "internal.h"
 
-enum { READAHEAD_BYTES = 2 << 20 };
+enum { READAHEAD_BYTES = 2 << 20, READAHEAD_SOME_BYTES = 128 << 10 };
 
 /* The parts of the entity the iterator is at, gathered until the next one begins. */
 struct gathered {
@@ -40,12 +41,38 @@ static bool deliver(struct gathered *gathered,
     return goes_on;
 }
 
-/* Walks all records; `last` is the key met last, for the message when the disk fails behind it. */
-static bool walk(rocksdb_iterator_t *iterator, struct gathered *gathered, struct store_key_text *last,
+static_assert(sizeof(((struct store_cursor *)0)->bytes) >= STORE_KEY_BYTES_MAX, "a cursor holds any key");
+
+/* Where a walk begins, how far it goes, and where the next one is to begin. */
+struct range {
+    struct store_cursor *cursor; /* NULL: all */
+    uint64_t left; /* entities */
+};
+
+static void seek(rocksdb_iterator_t *iterator, const struct range *range)
+{
+    if (range->cursor == NULL || range->cursor->length == 0)
+        rocksdb_iter_seek(iterator, "\1", 1);
+    else
+        rocksdb_iter_seek(iterator, (const char *)range->cursor->bytes, range->cursor->length);
+}
+
+/* True when the entity that begins at this key is for the next walk. */
+static bool is_far_enough(struct range *range, const char *key, size_t key_bytes)
+{
+    if (range->cursor == NULL || range->left-- > 0)
+        return false;
+    memcpy(range->cursor->bytes, key, key_bytes);
+    range->cursor->length = (uint8_t)key_bytes;
+    return true;
+}
+
+/* Walks the records; `last` is the key met last, for the message when the disk fails behind it. */
+static bool walk(rocksdb_iterator_t *iterator, struct range *range, struct gathered *gathered, struct store_key_text *last,
                  bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]), void *user,
                  struct fr_err *err)
 {
-    for (rocksdb_iter_seek(iterator, "\1", 1); rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
+    for (seek(iterator, range); rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
         size_t key_bytes, value_bytes;
         const char *key_at = rocksdb_iter_key(iterator, &key_bytes);
         const char *value = rocksdb_iter_value(iterator, &value_bytes);
@@ -55,7 +82,10 @@ static bool walk(rocksdb_iterator_t *iterator, struct gathered *gathered, struct
         *last = store_key__print(fr_slice(key_at, key_bytes));
         if (!store_key__decode(fr_slice(key_at, key_bytes), &key, &part))
             return fr_fail(err, FR_CORRUPT, "store: a key that makes no sense: %s", last->text);
-        if (gathered->is_any && !is_same(&gathered->key, &key) && !deliver(gathered, each, user))
+        bool is_new = !gathered->is_any || !is_same(&gathered->key, &key);
+        if (gathered->is_any && is_new && !deliver(gathered, each, user))
+            return true;
+        if (is_new && is_far_enough(range, key_at, key_bytes))
             return true;
         gathered->key = key;
         gathered->is_any = true;
@@ -63,10 +93,12 @@ static bool walk(rocksdb_iterator_t *iterator, struct gathered *gathered, struct
         if (gathered->parts[part].is_failed)
             return fr_fail(err, FR_EXHAUSTED, "store: out of memory while reading entity %s", last->text);
     }
+    if (range->cursor != NULL)
+        *range->cursor = (struct store_cursor){0}; /* through: the next walk begins anew */
     return true;
 }
 
-static bool scan_snapshot(struct store *store, rocksdb_readoptions_t *read,
+static bool scan_snapshot(struct store *store, rocksdb_readoptions_t *read, struct range *range,
                           bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]),
                           void *user, struct fr_err *err)
 {
@@ -75,7 +107,7 @@ static bool scan_snapshot(struct store *store, rocksdb_readoptions_t *read,
     struct gathered gathered = {0};
     char *message = NULL;
 
-    bool is_done = walk(iterator, &gathered, &last, each, user, err);
+    bool is_done = walk(iterator, range, &gathered, &last, each, user, err);
     rocksdb_iter_get_error(iterator, &message);
     if (is_done && message != NULL)
         is_done = fr_fail(err, store_disk__is_corruption(message) ? FR_CORRUPT : FR_UNAVAILABLE,
@@ -89,9 +121,9 @@ static bool scan_snapshot(struct store *store, rocksdb_readoptions_t *read,
     return is_done;
 }
 
-bool store_scan(struct store *store,
-                bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]), void *user,
-                struct fr_err *err)
+static bool scan_range(struct store *store, struct range *range, size_t readahead_bytes,
+                       bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]),
+                       void *user, struct fr_err *err)
 {
     const rocksdb_snapshot_t *snapshot = rocksdb_create_snapshot(store->disk.db);
     rocksdb_readoptions_t *read = rocksdb_readoptions_create();
@@ -100,14 +132,28 @@ bool store_scan(struct store *store,
     rocksdb_readoptions_set_snapshot(read, snapshot);
     rocksdb_readoptions_set_verify_checksums(read, 1);
     rocksdb_readoptions_set_fill_cache(read, 0); /* a scan must not push the hot blocks out */
-    rocksdb_readoptions_set_readahead_size(read, READAHEAD_BYTES);
+    rocksdb_readoptions_set_readahead_size(read, readahead_bytes);
     running.store = store;
     running.snapshot = snapshot;
-    bool is_done = scan_snapshot(store, read, each, user, err);
+    bool is_done = scan_snapshot(store, read, range, each, user, err);
     running = outer;
     rocksdb_readoptions_destroy(read);
     rocksdb_release_snapshot(store->disk.db, snapshot);
     return is_done;
+}
+
+bool store_scan(struct store *store,
+                bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]), void *user,
+                struct fr_err *err)
+{
+    return scan_range(store, &(struct range){0}, READAHEAD_BYTES, each, user, err);
+}
+
+bool store_scan_some(struct store *store, struct store_cursor *cursor, uint64_t most,
+                     bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]), void *user,
+                     struct fr_err *err)
+{
+    return scan_range(store, &(struct range){.cursor = cursor, .left = most}, READAHEAD_SOME_BYTES, each, user, err);
 }
 
 bool store_scan_meta(struct store *store, const char *name, struct fr_buffer *value)

@@ -39,6 +39,11 @@ void store_sst__clear(struct store_sst *sst, size_t keep_bytes)
     }
 }
 
+size_t store_sst__bytes(const struct store_sst *sst)
+{
+    return fr_arena_used(sst->values) + sst->capacity * sizeof(sst->records[0]) + 2 * sst->count * sizeof(sst->order[0]);
+}
+
 bool store_sst__reserve(struct store_sst *sst, size_t records)
 {
     if (sst->count + records <= sst->capacity)

@@ -1,6 +1,4 @@
-/*
- * A store: opened, closed, measured.
- */
+/* A store: opened and closed. */
 #include "internal.h"
 
 #include <freshet/text.h>
@@ -10,24 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-
-static void register_metrics(struct store_metrics *metrics, struct fr_metrics *registry)
-{
-    *metrics = (struct store_metrics){
-        .epoch_seconds = fr_metrics_histogram(registry, "freshet_epoch_seconds", NULL, "From the boundary to durable."),
-        .epoch_bytes = fr_metrics_gauge(registry, "freshet_epoch_bytes", NULL, "Size of the last epoch's file."),
-        .entities = fr_metrics_gauge(registry, "freshet_state_entities", NULL, "Entities, in memory or on disk only."),
-        .memory_bytes = fr_metrics_gauge(registry, "freshet_state_bytes", NULL, "Memory of table, parts and copies."),
-        .dirty_bytes =
-            fr_metrics_gauge(registry, "freshet_state_dirty_bytes", NULL, "In parts changed since the last boundary."),
-        .level0_files = fr_metrics_gauge(registry, "freshet_level0_files", NULL, "Epoch files not compacted yet."),
-        .corrupt = fr_metrics_counter(registry, "freshet_state_corrupt_total", NULL, "Quarantined entities."),
-        .loads_found =
-            fr_metrics_counter(registry, "freshet_state_loads_total", "result=\"hit\"", "Entities asked of the disk."),
-        .loads_absent =
-            fr_metrics_counter(registry, "freshet_state_loads_total", "result=\"miss\"", "Entities asked of the disk."),
-    };
-}
 
 static bool init_gate(pthread_rwlock_t *gate)
 {
@@ -44,8 +24,10 @@ static bool init_gate(pthread_rwlock_t *gate)
 
 static struct store *store_new(const struct store_options *options, struct fr_err *err)
 {
-    struct store *store = calloc(1, sizeof(*store));
+    struct store *store = aligned_alloc(alignof(struct store), sizeof(*store)); /* a multiple of it */
 
+    if (store != NULL)
+        memset(store, 0, sizeof(*store));
     if (store == NULL || !init_gate(&store->gate)) {
         free(store);
         (void)fr_fail(err, FR_EXHAUSTED, "store: out of memory");
@@ -53,12 +35,13 @@ static struct store *store_new(const struct store_options *options, struct fr_er
     }
     store->lock_fd = -1;
     store->turn = 1;
+    atomic_init(&store->eras.now, STORE_AGE_SAFE);
     store->memory_bytes = options->memory_bytes;
     store->free_bytes_least = options->free_bytes_least;
     store->codec = options->codec;
     store->has_metrics = options->metrics != NULL;
     if (store->has_metrics)
-        register_metrics(&store->metrics, options->metrics);
+        store__register_metrics(&store->metrics, options->metrics);
     fr_buffer_init(&store->scratch);
     store->path = options->path != NULL ? strdup(options->path) : NULL;
     store->stripes = store_table__new();
@@ -116,7 +99,10 @@ static bool find_entities(struct store *store, struct fr_err *err)
     atomic_store(&store->has_unloaded, rocksdb_iter_valid(iterator) != 0);
     rocksdb_iter_get_error(iterator, &message);
     rocksdb_iter_destroy(iterator);
-    return message == NULL || store_disk__fail(message, err, store->path, "find the first entity");
+    if (message != NULL)
+        return store_disk__fail(message, err, store->path, "find the first entity");
+    return atomic_load(&store->has_unloaded) || store_build__begin_empty(store) ||
+           fr_fail(err, FR_EXHAUSTED, "store: out of memory");
 }
 
 bool store_open(const struct store_options *options, struct store **store, struct fr_err *err)
@@ -147,68 +133,10 @@ void store_close(struct store *store)
     store_meta__fini(&store->meta);
     store_sst__fini(&store->sst);
     fr_buffer_fini(&store->scratch);
+    free(store->leaving.hashes);
+    store_build__fini(store);
     store_table__free(store->stripes);
     pthread_rwlock_destroy(&store->gate);
     free(store->path);
     free(store);
-}
-
-bool store_is_failed(const struct store *store)
-{
-    return atomic_load(&store->is_failed);
-}
-
-void store__count_loaded(struct store *store)
-{
-    uint64_t unloaded = atomic_load_explicit(&store->unloaded, memory_order_relaxed);
-
-    while (unloaded > 0 && !atomic_compare_exchange_weak_explicit(&store->unloaded, &unloaded, unloaded - 1,
-                                                                  memory_order_relaxed, memory_order_relaxed))
-        continue;
-}
-
-void store__put_entities(struct store *store)
-{
-    struct store_stats stats;
-    char text[24];
-
-    store_stats_read(store, &stats);
-    (void)snprintf(text, sizeof(text), "%" PRIu64, stats.entities);
-    store_meta__put(&store->meta, "entities", fr_slice_of(text));
-}
-
-void store_stats_read(struct store *store, struct store_stats *stats)
-{
-    *stats = (struct store_stats){
-        .epoch = atomic_load_explicit(&store->epoch, memory_order_relaxed),
-        .epoch_bytes = atomic_load_explicit(&store->epoch_bytes, memory_order_relaxed),
-        .epoch_ms = atomic_load_explicit(&store->epoch_ms, memory_order_relaxed),
-        .level0_files = atomic_load_explicit(&store->level0_files, memory_order_relaxed),
-        .entities = atomic_load_explicit(&store->unloaded, memory_order_relaxed),
-    };
-    for (int i = 0; i < STORE_STRIPES; i++) {
-        struct store_stripe *stripe = &store->stripes[i];
-
-        stats->entities += atomic_load_explicit(&stripe->entities, memory_order_relaxed);
-        stats->memory_bytes += atomic_load_explicit(&stripe->memory_bytes, memory_order_relaxed);
-        stats->dirty_bytes += atomic_load_explicit(&stripe->dirty_bytes, memory_order_relaxed);
-        stats->corrupt += atomic_load_explicit(&stripe->corrupt, memory_order_relaxed);
-    }
-}
-
-void store__measure_epoch(struct store *store, int64_t took_us)
-{
-    struct store_stats stats;
-
-    atomic_store_explicit(&store->epoch_ms, took_us / 1000, memory_order_relaxed);
-    atomic_store_explicit(&store->level0_files, store_disk__level0_files(&store->disk), memory_order_relaxed);
-    if (!store->has_metrics)
-        return;
-    store_stats_read(store, &stats);
-    fr_histogram_add_us(store->metrics.epoch_seconds, took_us);
-    fr_gauge_set(store->metrics.epoch_bytes, (double)stats.epoch_bytes);
-    fr_gauge_set(store->metrics.entities, (double)stats.entities);
-    fr_gauge_set(store->metrics.memory_bytes, (double)stats.memory_bytes);
-    fr_gauge_set(store->metrics.dirty_bytes, (double)stats.dirty_bytes);
-    fr_gauge_set(store->metrics.level0_files, stats.level0_files);
 }

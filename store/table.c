@@ -1,7 +1,7 @@
 /*
  * The state table: 256 stripes by the high bits of the hash, each an open-addressing table by the low bits, probed line by line.
  * A stripe doubles under its lock: at ten million entities it has 64 Ki slots, and moving them takes a fraction of a millisecond
- * because a slot holds the whole hash. Nothing leaves the table yet; see load.c for what leaving will have to take care of.
+ * because a slot holds the hash. Who leaves, and when, is decided in evict.c.
  */
 #include "internal.h"
 
@@ -42,7 +42,7 @@ void store_table__free(struct store_stripe *stripes)
 
 static void put(struct store_slot *slots, uint64_t mask, struct store_slot slot)
 {
-    uint64_t at = slot.hash & mask;
+    uint64_t at = slot.tag & mask;
 
     while (slots[at].entry != NULL)
         at = (at + 1) & mask;
@@ -68,37 +68,86 @@ static bool grow(struct store_stripe *stripe)
     return true;
 }
 
-struct store_entry *store_stripe__find(struct store_stripe *stripe, const struct store_key *key, uint64_t hash)
+/* The tag of an entity touched now; `used` when it was here in an era before, and is wanted again. */
+static uint64_t tag_of(uint64_t hash, const struct store_eras *eras, uint64_t used)
 {
-    const struct store_slot *slots = atomic_load_explicit(&stripe->slots, memory_order_relaxed);
+    uint64_t era = atomic_load_explicit(&eras->now, memory_order_relaxed); /* the lock orders it */
+
+    return (hash & STORE_TAG_HASH) | used | era << STORE_TAG_ERA_SHIFT;
+}
+
+/* Several looks in one era are one use: what a batch brings and changes once is not yet what will be wanted again. */
+static void touch(struct store_slot *slot, const struct store_eras *eras)
+{
+    uint64_t tag = tag_of(slot->tag, eras, slot->tag & STORE_TAG_USED);
+
+    if (tag != slot->tag)
+        slot->tag = tag | STORE_TAG_USED;
+}
+
+struct store_entry *store_stripe__find(struct store_stripe *stripe, const struct store_key *key, uint64_t hash,
+                                       const struct store_eras *eras)
+{
+    struct store_slot *slots = atomic_load_explicit(&stripe->slots, memory_order_relaxed);
     uint64_t mask = atomic_load_explicit(&stripe->slot_mask, memory_order_relaxed);
 
     if (slots == NULL)
         return NULL;
     for (uint64_t at = hash & mask; slots[at].entry != NULL; at = (at + 1) & mask)
-        if (slots[at].hash == hash && store_entry__is(slots[at].entry, key))
+        if (((slots[at].tag ^ hash) & STORE_TAG_HASH) == 0 && store_entry__is(slots[at].entry, key)) {
+            touch(&slots[at], eras);
             return slots[at].entry;
+        }
     return NULL;
 }
 
-bool store_stripe__insert(struct store_stripe *stripe, struct store_entry *entry, uint64_t hash)
+bool store_stripe__insert(struct store_stripe *stripe, struct store_entry *entry, uint64_t hash, const struct store_eras *eras)
 {
-    uint64_t entities = atomic_load_explicit(&stripe->entities, memory_order_relaxed) + 1;
-    uint64_t slots = atomic_load_explicit(&stripe->slot_mask, memory_order_relaxed) + 1;
+    uint64_t entities = store_stripe__read(&stripe->entities) + 1;
+    uint64_t slots = store_stripe__read(&stripe->slot_mask) + 1;
 
     if (entities * 4 > slots * 3 || atomic_load_explicit(&stripe->slots, memory_order_relaxed) == NULL)
         if (!grow(stripe))
             return false;
-    put(atomic_load_explicit(&stripe->slots, memory_order_relaxed),
-        atomic_load_explicit(&stripe->slot_mask, memory_order_relaxed), (struct store_slot){.hash = hash, .entry = entry});
+    put(atomic_load_explicit(&stripe->slots, memory_order_relaxed), store_stripe__read(&stripe->slot_mask),
+        (struct store_slot){.tag = tag_of(hash, eras, 0), .entry = entry});
     store_stripe__count(&stripe->entities, 1);
     store_stripe__count(&stripe->memory_bytes, store_entry__memory_bytes(entry));
     if (store_entry_is_corrupt(entry))
         store_stripe__count(&stripe->corrupt, 1);
+    if ((entry->flags & STORE_NOTHING) != 0)
+        store_stripe__count(&stripe->nothings, 1);
     return true;
 }
 
-void store_prefetch(struct store *store, uint64_t hash)
+/* Those behind it that it had pushed away from their place move up, so that every probe still ends at a free slot. */
+void store_stripe__remove(struct store_stripe *stripe, const struct store_entry *entry, uint64_t hash)
+{
+    struct store_slot *slots = atomic_load_explicit(&stripe->slots, memory_order_relaxed);
+    uint64_t mask = store_stripe__read(&stripe->slot_mask), gap = hash & mask;
+
+    while (slots[gap].entry != entry)
+        gap = (gap + 1) & mask;
+    for (uint64_t at = (gap + 1) & mask; slots[at].entry != NULL; at = (at + 1) & mask)
+        if (((at - slots[at].tag) & mask) >= ((at - gap) & mask)) {
+            slots[gap] = slots[at];
+            gap = at;
+        }
+    slots[gap] = (struct store_slot){0};
+    store_stripe__count(&stripe->entities, (uint64_t)-1);
+    store_stripe__count(&stripe->memory_bytes, 0 - store_entry__memory_bytes(entry));
+    if ((entry->flags & STORE_NOTHING) != 0)
+        store_stripe__count(&stripe->nothings, (uint64_t)-1);
+}
+
+uint64_t store_stripe__slot_bytes(const struct store_stripe *stripe)
+{
+    uint64_t mask = store_stripe__read(&stripe->slot_mask);
+
+    return mask > 0 ? (mask + 1) * sizeof(struct store_slot) : 0;
+}
+
+void store_prefetch(const struct store *store, uint64_t hash)
 {
     struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
     uintptr_t slots = (uintptr_t)atomic_load_explicit(&stripe->slots, memory_order_relaxed);
@@ -118,7 +167,7 @@ static const struct store_entry *find_hash(struct store_stripe *stripe, uint64_t
     if (slots == NULL)
         return NULL;
     for (uint64_t at = hash & mask; slots[at].entry != NULL; at = (at + 1) & mask)
-        if (slots[at].hash == hash)
+        if (((slots[at].tag ^ hash) & STORE_TAG_HASH) == 0)
             return slots[at].entry;
     return NULL;
 }
@@ -144,22 +193,32 @@ void store_prefetch_part(struct store *store, uint64_t hash, enum store_part par
         __builtin_prefetch(block + i * STORE_LINE_BYTES, 1);
 }
 
+static struct store_entry *create_entry(struct store *store, struct store_stripe *stripe, const struct store_key *key,
+                                        uint64_t hash)
+{
+    /* Without a visit it could have left since it was loaded, and would now begin anew beside what the disk has. */
+    assert(store_stripe__read(&store->evicted) == 0 || store_visit__is_any(store));
+    struct store_entry *entry = store_entry__new(key, (uint8_t)(hash >> 56));
+
+    if (entry != NULL && store_stripe__insert(stripe, entry, hash, &store->eras))
+        return entry;
+    free(entry);
+    return NULL;
+}
+
 struct store_entry *store_entry_lock(struct store *store, const struct store_key *key, uint64_t hash, bool create)
 {
     struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
 
     pthread_mutex_lock(&stripe->lock);
-    struct store_entry *entry = store_stripe__find(stripe, key, hash);
-    if (entry != NULL)
-        return entry;
-
-    if (create)
-        entry = store_entry__new(key, (uint8_t)(hash >> 56));
-    if (entry != NULL && store_stripe__insert(stripe, entry, hash))
-        return entry;
-    free(entry);
-    pthread_mutex_unlock(&stripe->lock);
-    return NULL;
+    struct store_entry *entry = store_stripe__find(stripe, key, hash, &store->eras);
+    if (entry == NULL && create)
+        entry = create_entry(store, stripe, key, hash);
+    else if (entry != NULL && !create && (entry->flags & STORE_NOTHING) != 0)
+        entry = NULL;
+    if (entry == NULL)
+        pthread_mutex_unlock(&stripe->lock);
+    return entry;
 }
 
 void store_entry_unlock(struct store *store, struct store_entry *entry)

@@ -195,13 +195,19 @@ struct agg_reply { /* all of it in the arena of the read */
     int item_field_count;
     struct agg_sequence *sequences;
     int sequence_count;
+    bool is_incomplete; /* an item's creator, room or category became another one that is not loaded: load and read again */
 };
 
 /*
  * Loads what the request needs and the table lacks: items first, then what their remembered attributes name. Blocks on the disk.
+ * On a visit of the store that lasts until the read.
  */
 FR_CHECKED bool agg_read_load(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
                               struct fr_arena *arena, struct fr_err *err);
+
+/* The same for a thread that must not block: *is_missing tells that agg_read_load() would ask the disk, and nothing is loaded. */
+FR_CHECKED bool agg_read_is_loaded(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
+                                   struct fr_arena *arena, bool *is_missing, struct fr_err *err);
 
 /*
  * Answers from the table alone. Each entity's columns are of one instant. FR_EXHAUSTED: the arena's limit; FR_CORRUPT: names the
@@ -238,6 +244,24 @@ FR_CHECKED bool agg_recall_related(struct agg *agg, const struct agg_recall *ask
                                    struct agg_candidates *candidates, struct fr_err *err);
 FR_CHECKED bool agg_recall_recent(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                                   struct agg_candidates *candidates, struct fr_err *err);
+
+/* ---- Forgetting ---- */
+
+/* Goes round the durable entities for ever, a piece at a time. All zero: at the first. One thread. */
+struct agg_sweep {
+    struct store_cursor cursor;
+    uint64_t passes; /* completed ones */
+    uint64_t forgotten; /* entities of which nothing was left */
+    uint64_t pruned; /* entities of which something was, and less than before */
+};
+
+/*
+ * Looks at the next entities[0..most) of the last epoch, 1,024 at most, and takes away what nobody can see any more at
+ * `horizon_ms` (as in agg_batch_apply()) although no event touches it; an entity of which nothing is left leaves the disk with
+ * the next epoch and memory soon after. Outside the gate, which it enters; blocks on the disk. FR_UNAVAILABLE, FR_CORRUPT: the
+ * disk cannot be read; FR_EXHAUSTED: out of memory, try later.
+ */
+FR_CHECKED bool agg_sweep(struct agg *agg, struct agg_sweep *sweep, int64_t horizon_ms, int most, struct fr_err *err);
 
 /* ---- Describing ---- */
 

@@ -5,8 +5,8 @@
  *
  * Beside the methods it is given it serves gRPC's health checking and reflection, the latter from proto_descriptor_set().
  *
- * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead. On the
- * operations port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not this
+ * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead, and one that
+ * finds that it has to wait may postpone itself to another. On the operations port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not this
  * machine's.
  *
  * What a client does is bounded by `struct server_limits`. A connection above the limit is answered 503 and closed (and so is
@@ -26,6 +26,12 @@ struct server_call {
     const char *peer; /* "127.0.0.1:51234" */
     struct fr_arena *arena; /* gone after the reply */
     int64_t deadline_us; /* on the monotonic clock; INT64_MAX: none */
+    bool may_block; /* the handler runs on a pool, not on a loop */
+    /*
+     * Set by a handler that finds it must block and may not; it then returns false without an error, and is called again with
+     * the same request and arena on a pool of its own, where it may. What it took from the arena stays.
+     */
+    bool is_postponed;
 };
 
 /*
@@ -91,6 +97,8 @@ struct server_limits {
     int64_t pong_ms; /* … and cut off, without a word, unless it says anything within 20 s */
     int slow_calls; /* waiting or running; more are resource_exhausted: 64 */
     int slow_threads; /* 2 */
+    int postponed_calls; /* likewise of calls that postponed themselves: 1024 */
+    int postponed_threads; /* 2 */
 };
 void server_limits_default(struct server_limits *limits);
 

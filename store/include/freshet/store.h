@@ -8,6 +8,11 @@
  * sorted SST that RocksDB ingests atomically. A restart opens the last epoch. What a part was at the boundary is copied before a
  * lane changes it again, so lanes never wait for the disk. Nothing is written through the memtable; there is no WAL.
  *
+ * The table holds what the memory budget allows. When there is more, entities that are durable and not wanted leave it, and
+ * come back by store_load(). Who loads keys and then relies on them does both on one visit: from the load to the end of the
+ * visit, each of its keys is in the table or is nowhere, whoever else brings, changes, writes or evicts what meanwhile. Somebody
+ * calls store_tend() every now and then.
+ *
  * Key on disk: kind u8 | partition u16 | ids u64 … | part u8, all big endian. Kind 0 is meta: kind u8 | name bytes.
  */
 #ifndef FRESHET_STORE_H
@@ -52,7 +57,7 @@ struct store_codec {
 
 struct store_options {
     const char *path; /* made when missing; a directory with other things in it is refused */
-    uint64_t memory_bytes; /* budget of table, copies and block cache */
+    uint64_t memory_bytes; /* budget of table, parts, copies, filter, block cache and an epoch's buffers; 0: none */
     uint64_t free_bytes_least; /* an epoch is refused (FR_EXHAUSTED) when the disk has less */
     struct store_codec codec;
     struct fr_metrics *metrics; /* may be NULL */
@@ -91,14 +96,34 @@ void store_meta_each(struct store *store, const char *prefix, void (*each)(void 
 uint64_t store_key_hash(const struct store *store, const struct store_key *key);
 
 /*
- * Brings the entities of keys[0..count) that are on disk and not in the table into it, by one MultiGet. Blocks on the disk: never
- * on a server loop, never inside the gate. Duplicate keys are fine. FR_UNAVAILABLE when the disk fails, FR_EXHAUSTED when out of
- * memory; a quarantined entity is no failure here, but is logged and counted. Any thread; two may load the same key.
+ * What is loaded or found on a visit stays in the table until it ends. Any thread, also several at once; as short as a batch or a
+ * request, because nothing that was touched since the oldest one began can leave.
+ */
+struct store_visit {
+    uint64_t era;
+};
+struct store_visit store_visit_enter(struct store *store);
+void store_visit_leave(struct store *store, struct store_visit visit);
+
+/*
+ * Brings the entities of keys[0..count) that are on disk and not in the table into it, by one MultiGet of those that a filter
+ * in memory does not know to be nowhere. On a visit that lasts until the keys are used. Blocks on the disk: never on a server
+ * loop, never inside the gate. Duplicate keys are fine. FR_UNAVAILABLE when the disk fails, FR_EXHAUSTED when out of memory; a
+ * quarantined entity is no failure here, but is logged and counted. Any thread; two may load the same key.
  */
 FR_CHECKED bool store_load(struct store *store, const struct store_key *keys, const uint64_t *hashes, int count,
                            struct fr_err *err);
 
-/* True when the table holds all that the disk does, so that store_load() has nothing to do. Any thread. */
+/*
+ * True when store_load() of these keys would not ask the disk, and then they are as good as loaded, to the end of the visit. Never
+ * blocks on the disk.
+ */
+bool store_is_loaded(struct store *store, const struct store_key *keys, const uint64_t *hashes, int count);
+
+/*
+ * True when the table holds all that the disk does, so that store_load() has nothing to do, until the end of the visit on which it
+ * is asked. Any thread.
+ */
 bool store_is_whole(const struct store *store);
 
 /*
@@ -106,7 +131,7 @@ bool store_is_whole(const struct store *store);
  * because it looks at what that brought: the lock and the slot of the table; the entry; the first `lines` of 64 bytes of a part.
  * The last two lock the stripe for a moment. Any thread, holding no entity.
  */
-void store_prefetch(struct store *store, uint64_t hash);
+void store_prefetch(const struct store *store, uint64_t hash);
 void store_prefetch_entry(struct store *store, uint64_t hash);
 void store_prefetch_part(struct store *store, uint64_t hash, enum store_part part, int lines);
 
@@ -116,7 +141,8 @@ void store_gate_leave(struct store *store);
 
 /*
  * The entity with its stripe locked, until store_entry_unlock(); NULL when it isn't in the table and `create` is false (or when
- * out of memory), and then nothing is locked. Never hold two. With `create` only inside the gate, after store_load() of its key.
+ * out of memory), and then nothing is locked. Never hold two. With `create` only inside the gate, after store_load() of its key
+ * on the same visit.
  */
 struct store_entry *store_entry_lock(struct store *store, const struct store_key *key, uint64_t hash, bool create);
 void store_entry_unlock(struct store *store, struct store_entry *entry);
@@ -160,11 +186,28 @@ FR_CHECKED bool store_epoch_commit(struct store *store, const struct store_epoch
 
 bool store_is_failed(const struct store *store);
 
+/*
+ * Keeps house for about `work_us`: entities leave until the budget is kept, and the filter is built where it is missing or full. Call
+ * it every 50 ms or so, on one thread that may block on the disk. FR_CORRUPT, FR_UNAVAILABLE: the filter cannot be built; the
+ * store goes on without it, slower, and this is told once.
+ */
+FR_CHECKED bool store_tend(struct store *store, int64_t work_us, struct fr_err *err);
+
 struct store_stats {
     uint64_t epoch; /* number of the last durable one */
     uint64_t entities; /* in the table, or on disk only */
+    uint64_t table_entities; /* in the table */
+    uint64_t total_bytes; /* all that the budget covers: the next four together */
     uint64_t memory_bytes; /* table, parts and copies */
+    uint64_t filter_bytes;
+    uint64_t buffer_bytes; /* an epoch's records, as many as it took lately */
+    uint64_t cache_bytes; /* RocksDB's blocks */
+    uint64_t table_bytes; /* of memory_bytes, without entities and parts */
     uint64_t dirty_bytes; /* in parts changed since the last boundary */
+    uint64_t unwritten_bytes; /* the same with the entities around them: about what cannot leave before an epoch */
+    uint64_t pending_bytes; /* likewise, of the epoch in flight */
+    uint64_t evicted; /* entities that left the table so far */
+    bool is_filter_built;
     uint64_t corrupt; /* quarantined entities met */
     uint64_t epoch_bytes; /* of the last SST */
     int64_t epoch_ms; /* the last epoch took */
@@ -179,6 +222,19 @@ void store_stats_read(struct store *store, struct store_stats *stats);
 FR_CHECKED bool store_scan(struct store *store,
                            bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]),
                            void *user, struct fr_err *err);
+
+/*
+ * The same for the next `most` entities from where `cursor` stands, which goes on behind them, and is zero again when all are
+ * through or the disk fails, so that the next call begins anew. Each call sees the epoch that is then the last; `each` that
+ * returns false ends the call, and the cursor stays.
+ */
+struct store_cursor {
+    uint8_t bytes[31];
+    uint8_t length; /* 0: at the first */
+};
+FR_CHECKED bool store_scan_some(struct store *store, struct store_cursor *cursor, uint64_t most,
+                                bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]),
+                                void *user, struct fr_err *err);
 
 /*
  * The durable meta record `name` appended to `value`; false when there is none. Called from `each`: as the scan's own snapshot

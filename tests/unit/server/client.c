@@ -18,6 +18,19 @@ enum { PATIENCE_MS = 10000 };
 
 /* ---- The server ---- */
 
+/* As one that finds on its loop that it has to wait: says so, is called again, and waits for a token. False: not yet. */
+static bool wait_postponed(struct toy *toy, struct server_call *call)
+{
+    void *token = toy;
+
+    if (!call->may_block) {
+        call->is_postponed = true;
+        return false;
+    }
+    fr_queue_send(toy->entered, &token, 0);
+    return fr_queue_receive(toy->gate, &token, PATIENCE_MS);
+}
+
 static bool get_features(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **response,
                          struct fr_err *err)
 {
@@ -25,7 +38,8 @@ static bool get_features(void *user, struct server_call *call, const ProtobufCMe
     Freshet__V1__GetFeaturesResponse *reply = fr_arena_take(call->arena, sizeof *reply);
     float *values = fr_arena_take(call->arena, (request->n_item_ids + 1) * sizeof *values);
 
-    (void)user;
+    if (strcmp(request->feature_set, "postponed") == 0 && !wait_postponed(user, call))
+        return call->is_postponed ? false : fr_fail(err, FR_UNAVAILABLE, "nobody opened the gate");
     if (!reply || !values)
         return fr_fail(err, FR_EXHAUSTED, "out of memory for the reply");
     for (int code = FR_BAD_INPUT; code <= FR_CANCELLED; code++)
@@ -165,6 +179,7 @@ void toy_start(struct toy *toy, const struct server_limits *limits)
         .request = &freshet__v1__get_features_request__descriptor,
         .response = &freshet__v1__get_features_response__descriptor,
         .handler = get_features,
+        .user = toy,
     };
     toy->methods[1] = (struct server_method){
         .service = "freshet.v1.FeatureService",

@@ -326,6 +326,51 @@ static void a_slow_method_answers_from_the_pool(void **state)
     client_close(other);
 }
 
+#define POSTPONED "{\"featureSet\":\"postponed\",\"userId\":\"7\",\"itemIds\":[\"1\",\"2\"]}"
+
+static void a_call_that_postpones_itself_is_answered_from_a_pool_of_its_own(void **state)
+{
+    (void)state;
+    struct client *others[2] = {client_open(server_api_address(toy.server)), client_open(server_api_address(toy.server))};
+
+    for (int i = 0; i < 2; i++) { /* both threads for slow calls are taken */
+        client_send(others[i], JSON_HEAD("/freshet.v1.FeatureService/Describe") "Content-Length: 2\r\n\r\n{}");
+        toy_await_entered(&toy);
+    }
+    client_send(client, JSON_HEAD(GET_FEATURES) "Content-Length: 59\r\n\r\n" POSTPONED);
+    toy_await_entered(&toy);
+    struct client *last = client_open(server_api_address(toy.server));
+    for (int i = 0; i < 4; i++) { /* the loop goes on, with an arena of its own */
+        client_call(last, "GetFeatures", "{\"userId\":\"99\",\"itemIds\":[\"8\",\"9\",\"10\"]}", &response);
+        assert_contains(response.body, "\"requestId\":\"99\"");
+    }
+    for (int i = 0; i < 3; i++)
+        toy_open_gate(&toy);
+    client_receive(client, &response);
+    assert_int_equal(response.status, 200);
+    assert_contains(response.body, "\"requestId\":\"7\"");
+    assert_contains(response.body, "\"itemValues\":[1,2]");
+    for (int i = 0; i < 2; i++) {
+        client_receive(others[i], &response);
+        assert_int_equal(response.status, 200);
+        client_close(others[i]);
+    }
+    client_close(last);
+}
+
+static void a_client_that_goes_leaves_its_postponed_call_to_run_out(void **state)
+{
+    (void)state;
+    struct client *other = client_open(server_api_address(toy.server));
+
+    client_send(other, JSON_HEAD(GET_FEATURES) "Content-Length: 59\r\n\r\n" POSTPONED);
+    toy_await_entered(&toy);
+    client_close(other);
+    toy_open_gate(&toy);
+    client_call(client, "GetFeatures", "{}", &response);
+    assert_int_equal(response.status, 200);
+}
+
 static void requests_behind_a_slow_one_are_answered_after_it(void **state)
 {
     (void)state;
@@ -404,6 +449,8 @@ int main(void)
         WITH_SERVER(a_chunked_body_above_the_limit_closes_while_it_is_sent),
         WITH_SERVER(the_largest_body_that_fits_is_read),
         WITH_SERVER(a_slow_method_answers_from_the_pool),
+        WITH_SERVER(a_call_that_postpones_itself_is_answered_from_a_pool_of_its_own),
+        WITH_SERVER(a_client_that_goes_leaves_its_postponed_call_to_run_out),
         WITH_SERVER(requests_behind_a_slow_one_are_answered_after_it),
         WITH_SERVER(a_slow_calls_deadline_is_checked_when_its_turn_comes),
         WITH_SERVER(a_client_that_goes_leaves_its_slow_call_to_run_out),

@@ -123,6 +123,7 @@ static inline void fixture_set_part(struct store *store, uint64_t id, enum store
 {
     struct store_key key = fixture_key(id);
     uint64_t hash = store_key_hash(store, &key);
+    struct store_visit visit = store_visit_enter(store);
     struct fr_err err;
 
     assert_true(store_load(store, &key, &hash, 1, &err));
@@ -132,6 +133,7 @@ static inline void fixture_set_part(struct store *store, uint64_t id, enum store
     numbers[0] = number;
     store_entry_unlock(store, entry);
     store_gate_leave(store);
+    store_visit_leave(store, visit);
 }
 
 static inline void fixture_set(struct store *store, uint64_t id, uint64_t number)
@@ -144,18 +146,20 @@ static inline uint64_t fixture_get_part(struct store *store, uint64_t id, enum s
 {
     struct store_key key = fixture_key(id);
     uint64_t hash = store_key_hash(store, &key), number = 0;
+    struct store_visit visit = store_visit_enter(store);
     struct fr_err err;
     uint32_t bytes;
 
     assert_true(store_load(store, &key, &hash, 1, &err));
     struct store_entry *entry = store_entry_lock(store, &key, hash, false);
-    if (entry == NULL)
-        return 0;
-    assert_false(store_entry_is_corrupt(entry));
-    const uint64_t *numbers = store_entry_read(entry, part, &bytes);
-    if (bytes > 0)
-        number = numbers[0];
-    store_entry_unlock(store, entry);
+    if (entry != NULL) {
+        assert_false(store_entry_is_corrupt(entry));
+        const uint64_t *numbers = store_entry_read(entry, part, &bytes);
+        if (bytes > 0)
+            number = numbers[0];
+        store_entry_unlock(store, entry);
+    }
+    store_visit_leave(store, visit);
     return number;
 }
 
@@ -183,8 +187,36 @@ static inline void fixture_commit(struct store *store)
 {
     struct fr_err err = {0};
 
-    if (!store_epoch_commit(store, &(struct store_epoch){0}, &err))
-        fail_msg("%s", err.message);
+    for (int i = 0; !store_epoch_commit(store, &(struct store_epoch){0}, &err); i++) {
+        if (err.code != FR_EXHAUSTED || i == 10000)
+            fail_msg("%s", err.message);
+        usleep(1000); /* level 0 is deep: compaction comes */
+    }
+}
+
+/* Until the filter is there and the budget kept. */
+static inline void fixture_tend(struct store *store)
+{
+    struct store_stats stats;
+    struct fr_err err = {0};
+
+    do {
+        if (!store_tend(store, 100000, &err))
+            fail_msg("%s", err.message);
+        store_stats_read(store, &stats);
+    } while (!stats.is_filter_built);
+    for (int i = 0; i < 4; i++) /* the eras have to go by */
+        assert_true(store_tend(store, 1000, &err));
+}
+
+static inline bool fixture_is_in_table(struct store *store, uint64_t id)
+{
+    struct store_key key = fixture_key(id);
+    struct store_entry *entry = store_entry_lock(store, &key, store_key_hash(store, &key), false);
+
+    if (entry != NULL)
+        store_entry_unlock(store, entry);
+    return entry != NULL;
 }
 
 static inline uint64_t fixture_epoch(struct store *store)

@@ -20,6 +20,7 @@ static void change(struct store *store)
     uint32_t count = (uint32_t)(random() % (NUMBERS + 1));
     struct store_key key = fixture_key(id);
     uint64_t hash = store_key_hash(store, &key);
+    struct store_visit visit = store_visit_enter(store);
     struct fr_err err;
 
     assert_true(store_load(store, &key, &hash, 1, &err));
@@ -37,6 +38,7 @@ static void change(struct store *store)
     }
     store_entry_unlock(store, entry);
     store_gate_leave(store);
+    store_visit_leave(store, visit);
 }
 
 static void boundary(void *user, struct store *store)
@@ -72,27 +74,32 @@ static void turn(struct store *store)
 }
 
 /* Zeros at the end are the same as nothing: that is what the codec keeps on disk. */
+static void check_entity(struct store *store, uint64_t id)
+{
+    struct store_key key = fixture_key(id);
+    uint64_t hash = store_key_hash(store, &key);
+    struct store_visit visit = store_visit_enter(store);
+    struct fr_err err;
+    uint32_t bytes;
+
+    assert_true(store_load(store, &key, &hash, 1, &err));
+    struct store_entry *entry = store_entry_lock(store, &key, hash, false);
+    for (enum store_part part = 0; part < STORE_PARTS; part++) {
+        const uint64_t *numbers = entry != NULL ? store_entry_read(entry, part, &bytes) : NULL;
+        uint32_t count = numbers != NULL ? bytes / 8 : 0;
+
+        for (uint32_t i = 0; i < NUMBERS; i++)
+            assert_int_equal(i < count ? numbers[i] : 0, i < now.counts[id][part] ? now.numbers[id][part][i] : 0);
+    }
+    if (entry != NULL)
+        store_entry_unlock(store, entry);
+    store_visit_leave(store, visit);
+}
+
 static void check(struct store *store)
 {
-    uint32_t bytes;
-    struct fr_err err;
-
-    for (uint64_t id = 0; id < ENTITIES; id++) {
-        struct store_key key = fixture_key(id);
-        uint64_t hash = store_key_hash(store, &key);
-
-        assert_true(store_load(store, &key, &hash, 1, &err));
-        struct store_entry *entry = store_entry_lock(store, &key, hash, false);
-        for (enum store_part part = 0; part < STORE_PARTS; part++) {
-            const uint64_t *numbers = entry != NULL ? store_entry_read(entry, part, &bytes) : NULL;
-            uint32_t count = numbers != NULL ? bytes / 8 : 0;
-
-            for (uint32_t i = 0; i < NUMBERS; i++)
-                assert_int_equal(i < count ? numbers[i] : 0, i < now.counts[id][part] ? now.numbers[id][part][i] : 0);
-        }
-        if (entry != NULL)
-            store_entry_unlock(store, entry);
-    }
+    for (uint64_t id = 0; id < ENTITIES; id++)
+        check_entity(store, id);
     assert_int_equal(fixture_meta_get(store, "offset"), now.offset);
 }
 
@@ -108,10 +115,12 @@ static void restart(struct fixture *fixture)
     check(fixture->store);
 }
 
-static void the_store_is_the_model(void **state)
+static void run(struct fixture *fixture)
 {
-    struct fixture *fixture = *state;
+    struct fr_err err;
 
+    memset(&now, 0, sizeof(now));
+    memset(&durable, 0, sizeof(durable));
     srandom(20260214);
     for (int step = 0; step < STEPS; step++) {
         long dice = random() % 1000;
@@ -120,6 +129,10 @@ static void the_store_is_the_model(void **state)
             restart(fixture);
         else if (dice < 30)
             turn(fixture->store);
+        else if (dice < 60)
+            assert_true(store_tend(fixture->store, random() % 200, &err)); /* seldom long enough for a whole filter */
+        else if (dice < 300)
+            check_entity(fixture->store, (uint64_t)(random() % ENTITIES));
         else
             change(fixture->store);
     }
@@ -128,10 +141,30 @@ static void the_store_is_the_model(void **state)
     check(fixture->store);
 }
 
+static void the_store_is_the_model(void **state)
+{
+    run(*state);
+}
+
+static void so_it_is_when_memory_holds_next_to_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_stats stats;
+
+    fixture->options.memory_bytes = 64 << 10; /* the table's slots alone take more */
+    fixture_reopen(fixture);
+    run(fixture);
+    fixture_tend(fixture->store);
+    store_stats_read(fixture->store, &stats);
+    assert_int_equal(stats.table_entities, 0);
+    assert_true(stats.evicted > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_store_is_the_model, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(so_it_is_when_memory_holds_next_to_nothing, fixture_setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@ static void apply_batch(struct lane *lane, unsigned *seed)
 {
     struct store_key keys[BATCH];
     uint64_t hashes[BATCH];
+    struct store_visit visit = store_visit_enter(lane->store);
     struct fr_err err;
 
     for (int i = 0; i < BATCH; i++) {
@@ -44,6 +45,7 @@ static void apply_batch(struct lane *lane, unsigned *seed)
         add_one(lane->store, &keys[i], hashes[i]);
     lane->applied += BATCH;
     store_gate_leave(lane->store);
+    store_visit_leave(lane->store, visit);
 }
 
 static void *run_lane(void *user)
@@ -98,6 +100,17 @@ static void *run_reader(void *user)
     return NULL;
 }
 
+static void *run_keeper(void *user)
+{
+    struct fr_err err;
+
+    while (atomic_load(&running) > 0) {
+        assert_true(store_tend(user, 1000, &err));
+        usleep(500); /* a pace, nothing is waited for */
+    }
+    return NULL;
+}
+
 static void put_applied(void *user, struct store *store)
 {
     uint64_t applied = 0;
@@ -121,7 +134,7 @@ static uint64_t sum_of_all(struct store *store)
 static void run_all(struct fixture *fixture, uint64_t *applied_before)
 {
     struct store_epoch epoch = {.boundary = put_applied, .user = applied_before};
-    pthread_t reader;
+    pthread_t reader, keeper;
     struct fr_err err;
 
     atomic_store(&running, LANES);
@@ -130,17 +143,18 @@ static void run_all(struct fixture *fixture, uint64_t *applied_before)
         assert_int_equal(pthread_create(&lanes[i].thread, NULL, run_lane, &lanes[i]), 0);
     }
     assert_int_equal(pthread_create(&reader, NULL, run_reader, fixture->store), 0);
+    assert_int_equal(pthread_create(&keeper, NULL, run_keeper, fixture->store), 0);
     while (atomic_load(&running) > 0)
         if (!store_epoch_commit(fixture->store, &epoch, &err))
             assert_int_equal(err.code, FR_EXHAUSTED);
     for (int i = 0; i < LANES; i++)
         pthread_join(lanes[i].thread, NULL);
     pthread_join(reader, NULL);
+    pthread_join(keeper, NULL);
 }
 
-static void no_event_is_lost_or_counted_twice(void **state)
+static void run_rounds(struct fixture *fixture)
 {
-    struct fixture *fixture = *state;
     uint64_t applied = 0;
 
     for (int round = 0; round < 3; round++) {
@@ -153,10 +167,29 @@ static void no_event_is_lost_or_counted_twice(void **state)
     }
 }
 
+static void no_event_is_lost_or_counted_twice(void **state)
+{
+    run_rounds(*state);
+}
+
+/* Entities come and go all the time, under lanes that count on them, the reader, and the committer. */
+static void nor_when_memory_holds_a_few_entities_only(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_stats stats;
+
+    fixture->options.memory_bytes = 1 << 20;
+    fixture_reopen(fixture);
+    run_rounds(fixture);
+    store_stats_read(fixture->store, &stats);
+    assert_true(stats.evicted > ENTITIES / 2); /* in the last check alone */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_event_is_lost_or_counted_twice, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(nor_when_memory_holds_a_few_entities_only, fixture_setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
