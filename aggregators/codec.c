@@ -249,8 +249,10 @@ static void decode_level(struct fr_reader *reader, const struct agg_entity *enti
     for (uint64_t i = 0; i < rows && !reader->is_failed; i++) {
         uint64_t more = fr_reader_varint(reader);
 
-        if (more >= (uint64_t)PROTO_TS_MS_END || (i > 0 && more == 0))
+        if (more >= (uint64_t)PROTO_TS_MS_END || (i > 0 && more == 0)) {
             reader->is_failed = true;
+            return;
+        }
         pane = (i == 0 ? 0 : pane) + (int64_t)more;
         if (pane > PROTO_TS_MS_END / agg__level_ms[level])
             reader->is_failed = true;

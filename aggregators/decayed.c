@@ -28,7 +28,7 @@ static int64_t block_ms(const struct agg_feature *feature)
 
 static __int128 sum_of(const struct block *block)
 {
-    return (__int128)block->high << 64 | block->low;
+    return (__int128)((unsigned __int128)block->high << 64 | block->low);
 }
 
 static void sum_set(struct block *block, __int128 sum)

@@ -7,8 +7,6 @@
  */
 #include "internal.h"
 
-#include <assert.h>
-
 enum { ROW_BYTES_MAX = 8 + AGG_FEATURES_MAX * 16 };
 
 _Static_assert(sizeof(struct agg_rows) == 64, "the head is a cache line");
@@ -300,8 +298,7 @@ static enum agg_added put(struct agg_blob *blob, const struct agg_entity *entity
         is_set =
             measure_set(blob->memory, row, feature, merged(feature, agg_rows__measure(blob->memory, row, feature), amount));
     }
-    assert(is_set); /* 2^63 events won't come */
-    return AGG_ADDED;
+    return is_set ? AGG_ADDED : AGG_NO_MEMORY; /* 2^63 events won't come, but bytes from disk may say so */
 }
 
 enum agg_added agg_rows__put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,

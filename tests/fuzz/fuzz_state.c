@@ -22,7 +22,13 @@ static const char configuration[] =
     "  seen: { entity: user, aggregate: last, limit: 4, fields: [item_id, propensity] }\n"
     "  liked: { entity: user_category, actions: [like], aggregate: count, windows: [1h] }\n"
     "  viewers: { entity: item, aggregate: distinct, windows: [5m, 24h] }\n"
-    "  middle: { entity: item, aggregate: quantile, q: 0.5, windows: [1m, 1h] }\n";
+    "  middle: { entity: item, aggregate: quantile, q: 0.5, windows: [1m, 1h] }\n"
+    "  online: { entity: room, aggregate: gauge, up: [enter_room, watch], down: [leave_room], timeout: 10m }\n"
+    "  pulse: { entity: room, actions: [like, watch, gift], aggregate: series, bin: 10s, bins: 60, emit: [value, age] }\n"
+    "  heat: { entity: item, actions: [watch, like], weights: { like: 3 }, aggregate: decayed, half_life: 10m }\n"
+    "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
+    "lists:\n"
+    "  trending: { of: item, rank: heat, scopes: [global, category_id], limit: 3 }\n";
 
 static struct agg_catalogue *open_catalogue(void)
 {
@@ -67,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size == 0)
         return 0;
-    key.kind = (uint8_t)(1 + data[0] % 4);
+    key.kind = (uint8_t)(1 + data[0] % 4 + (data[0] >> 4) % 4 * 4); /* from 5 on hidden entities */
     part = (enum store_part)((data[0] >> 2) % STORE_PARTS);
     fr_buffer_init(&memory);
     fr_buffer_init(&first);

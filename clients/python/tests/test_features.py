@@ -86,10 +86,10 @@ def test_sequences_keep_their_types():
 
 
 def test_empty_fields_have_the_type_of_their_name():
-    names = ["item_id", "item.room_id", "ts_ms", "scene", "value", "item.duration_s"]
+    names = ["item_id", "item.room_id", "ts_ms", "scene", "value", "item.duration_s", "add_to_cart"]
     fields = [feature_pb2.Field(name=name) for name in names]
     features = freshet.Features.decode(feature_pb2.GetFeaturesResponse(item_fields=fields).SerializeToString())
-    kinds = [np.uint64, np.uint64, np.int64, np.int64, np.float64, np.float64]
+    kinds = [np.uint64, np.uint64, np.int64, np.int64, np.float64, np.float64, np.int64]
     assert [features.item_fields[name].dtype for name in names] == kinds
 
 

@@ -45,7 +45,10 @@ static const char text[] = "entities: { user: { key: [user_id] }, item: { key: [
                            "  r: { entity: user, aggregate: last, limit: 9, fields: [item_id, value] }\n"
                            "  d: { entity: item, aggregate: distinct, of: event_id, windows: [6s, 1m], emit: [value, n] }\n"
                            "  q: { entity: item, aggregate: quantile, q: 0.5, windows: [6s, 1m] }\n"
-                           "feature_sets: { all: { user: [r], item: [w, s, d, q] } }\n";
+                           "  g: { entity: item, aggregate: gauge, up: [watch], timeout: 24s }\n"
+                           "  p: { entity: item, aggregate: series, actions: [watch], bin: 2s, bins: 9, emit: [value, age] }\n"
+                           "  h: { entity: item, aggregate: decayed, half_life: 1m, emit: [value, n, age] }\n"
+                           "feature_sets: { all: { user: [r], item: [w, s, d, q, g, p, h] } }\n";
 static const struct agg_dedupe dedupe = {.ids = 8, .horizon_ms = 600000};
 static const int64_t noon = INT64_C(1700000000000);
 
@@ -80,7 +83,7 @@ static bool apply(struct agg *agg, struct store *store, struct agg_lane *lane)
     for (int i = 0; i < EVENTS; i++)
         events[i] = (struct proto_event){.event_id = (uint64_t)i + 1,
                                          .ts_ms = noon + i * 700,
-                                         .user_id = 5,
+                                         .user_id = i % 2 == 1 ? 5 : 6 + (uint64_t)i / 6, /* a gauge's table grows */
                                          .item_id = 6 + (uint64_t)i % 3,
                                          .creator_id = 4,
                                          .action = 3,

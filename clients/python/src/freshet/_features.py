@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from . import _packed
 from ._errors import Error
-from .v1 import feature_pb2
+from .v1 import event_pb2, feature_pb2
 
 FloatArray = npt.NDArray[np.float32]
 ValueArray = Union[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
@@ -24,7 +24,7 @@ _ITEM_PRESENT = feature_pb2.GetFeaturesResponse.ITEM_PRESENT_FIELD_NUMBER
 _LARGE = {_USER_VALUES: "<f4", _ITEM_VALUES: "<f4", _ITEM_PRESENT: "u1"}
 
 # An empty field does not show its type; the catalogue fixes it by name.
-_INTS = {"action", "scene", "ts_ms", "position"}
+_INTS = {"action", "scene", "ts_ms", "position", *map(str.lower, event_pb2.Action.keys())}  # a series is a field per action
 _NUMBERS = {"value", "duration_s"}
 
 
@@ -32,8 +32,8 @@ _NUMBERS = {"value", "duration_s"}
 class Sequence:
     """A sequence: parallel arrays, newest first. Ids are uint64, actions, times and counts int64, other numbers float64.
 
-    A sequence of the user serves the whole reply: `key` is 0 and `rows` empty. A match sequence has the `key` it was matched by
-    and the item `rows` that have it.
+    A series has a field per action, its counts oldest first. A sequence of the user serves the whole reply: `rows` is empty. Any
+    other has the `key` it belongs to, or was matched by, and the item `rows` that have it.
     """
 
     name: str
