@@ -5,17 +5,16 @@
 
 static const char text[] = "entities:\n"
                            "  user: { key: [user_id], retention: 3d }\n"
-                           "  creator: { key: [creator_id], retention: 2d }\n"
+                           "  item: { key: [user_id, item_id], retention: 2d }\n"
                            "features:\n"
-                           "  watches: { entity: creator, actions: [watch], aggregate: count, windows: [1h, 7d] }\n"
-                           "  recent: { entity: user, aggregate: last, limit: 5, fields: [creator_id, ts_ms] }\n";
+                           "  watches: { entity: item, actions: [watch], aggregate: count, windows: [1h, 7d] }\n"
+                           "  recent: { entity: user, aggregate: last, limit: 5, fields: [item_id, ts_ms] }\n";
 static const struct agg_dedupe dedupe = {.ids = 2, .horizon_ms = 10000};
 static const int64_t noon = INT64_C(1700000000000) / 86400000 * 86400000;
 
-static struct proto_event watch(uint64_t event_id, uint64_t user_id, uint64_t creator_id, int64_t ts_ms)
+static struct proto_event watch(uint64_t event_id, uint64_t user_id, uint64_t item_id, int64_t ts_ms)
 {
-    return (struct proto_event){
-        .event_id = event_id, .ts_ms = ts_ms, .user_id = user_id, .creator_id = creator_id, .action = 3};
+    return (struct proto_event){.event_id = event_id, .ts_ms = ts_ms, .user_id = user_id, .item_id = item_id, .action = 3};
 }
 
 /* One whole pass, `most` entities at a time. */
@@ -73,7 +72,7 @@ static void what_is_dead_leaves_disk_and_memory(void **state)
     node_commit(&node);
     assert_int_equal(entities_on_disk(&node), 100);
 
-    struct agg_sweep pass = sweep(&node, noon + 6 * DAY, 7); /* creators are past their retention, and still counted for 7 d */
+    struct agg_sweep pass = sweep(&node, noon + 6 * DAY, 7); /* items are past their retention, and still counted for 7 d */
     assert_int_equal(pass.forgotten, 0);
     assert_int_equal(pass.pruned, 50); /* the users' records */
     pass = sweep(&node, noon + 9 * DAY, 7);
@@ -97,8 +96,8 @@ static void so_it_does_after_a_restart(void **state)
     commit_some(&node);
     assert_int_equal(entities_on_disk(&node), 50);
     assert_int_equal(entities(&node), 50);
-    assert_float_equal(node_value(&node, "watches.7d", 0, 1001, noon + 9 * DAY), 0, 0);
-    assert_float_equal(node_value(&node, "watches.7d", 0, 1050, noon + 9 * DAY), 1, 0);
+    assert_float_equal(node_value(&node, "watches.7d", 1, 1001, noon + 9 * DAY), 0, 0);
+    assert_float_equal(node_value(&node, "watches.7d", 50, 1050, noon + 9 * DAY), 1, 0);
     node_free(&node);
 }
 
@@ -168,9 +167,9 @@ static void two_nodes_are_equal_swept_or_not(void **state)
 static void what_is_for_ever_is_never_swept(void **state)
 {
     static const char for_ever[] = "entities:\n"
-                                   "  creator: { key: [creator_id], retention: 0 }\n"
+                                   "  item: { key: [user_id, item_id], retention: 0 }\n"
                                    "features:\n"
-                                   "  watches: { entity: creator, actions: [watch], aggregate: count, windows: [1h] }\n";
+                                   "  watches: { entity: item, actions: [watch], aggregate: count, windows: [1h] }\n";
     struct node node = node_new(for_ever, dedupe);
 
     (void)state;
