@@ -34,6 +34,10 @@ static bool has_end(const struct agg_feature *feature)
     case AGG_RATIO:
     case AGG_DISTINCT:
     case AGG_QUANTILE:
+    case AGG_AGE: /* of these and the next the event's own time counts, and is past its retention */
+    case AGG_LIFE:
+    case AGG_FIRST:
+    case AGG_TOP: /* scores what another feature holds */
         return true;
     default:
         return false;
@@ -44,9 +48,12 @@ bool agg_sweep__is_past(const struct agg_catalogue *catalogue, int64_t ts_ms, in
 {
     int64_t age_ms = horizon_ms - ts_ms;
 
-    for (int i = 0; i < catalogue->entity_count; i++)
+    /* The hidden ones behind recall rank what these hold. */
+    for (int i = 0; i < catalogue->visible_count; i++)
         if (catalogue->entities[i]->retention_ms == 0 || age_ms < catalogue->entities[i]->retention_ms)
             return false;
+    if (catalogue->user->retention_ms == 0 || age_ms < catalogue->user->retention_ms)
+        return false;
     for (int i = 0; i < catalogue->feature_count; i++) {
         const struct agg_feature *feature = catalogue->features[i];
 
