@@ -277,6 +277,18 @@ static inline void property_read(const struct property_trial *trial, struct prop
     property_add(stream, &step);
 }
 
+/* An id that is one user's twice would have to mean equal bytes. */
+static inline bool property_has_id(const struct property_stream *stream, const struct proto_event *event)
+{
+    for (int i = 0; i < stream->count; i++) {
+        const struct proto_event *other = &stream->steps[i].event;
+
+        if (stream->steps[i].kind == PROPERTY_APPLY && other->event_id == event->event_id && other->user_id == event->user_id)
+            return true;
+    }
+    return false;
+}
+
 /* Another event as it was, or the same moment with something else. */
 static inline void property_repeat(const struct property_stream *stream, struct proto_event *event, struct rng *rng)
 {
@@ -295,7 +307,9 @@ static inline void property_repeat(const struct property_stream *stream, struct 
     if (rng_one_in(rng, 2))
         event->user_id = some->event.user_id;
     if (rng_one_in(rng, 3))
-        event->event_id = event->user_id == some->event.user_id ? 0 : some->event.event_id;
+        event->event_id = some->event.event_id;
+    if (property_has_id(stream, event))
+        event->event_id = 0;
 }
 
 static inline void property_stream_make(const struct property *property, const struct property_trial *trial,
