@@ -102,14 +102,14 @@ static void drop(struct top *top, uint32_t at)
     memmove(top->scores + at, top->scores + at + 1, after * sizeof *top->scores);
 }
 
-/* Of equal ones the greatest id goes: replies break ties by the lesser. */
-static void drop_least(struct top *top)
+/* Of equal ones that with the greatest id: replies break ties by the lesser. */
+static uint32_t find_last(const struct top *top)
 {
     uint32_t at = 0;
 
     for (uint32_t i = 1; i < top->head->count; i++)
         at = top->scores[i] <= top->scores[at] ? i : at;
-    drop(top, at);
+    return at;
 }
 
 static bool insert(struct agg_cell *cell, uint64_t id, int64_t latest_ms, double score)
@@ -127,7 +127,7 @@ static bool insert(struct agg_cell *cell, uint64_t id, int64_t latest_ms, double
     }
     top = top_of(head);
     while (head->count >= most)
-        drop_least(&top);
+        drop(&top, find_last(&top));
     at = lower_bound(&top, id);
     after = head->count - at;
     memmove(top.ids + at + 1, top.ids + at, after * sizeof *top.ids);
@@ -154,9 +154,15 @@ static double further(const struct agg_feature *feature, double was, double now)
 static bool offer(struct agg_cell *cell, uint64_t id, int64_t latest_ms, double score)
 {
     uint32_t bytes;
-    const struct head *head = agg_cell__memory(cell, &bytes);
+    struct head *head = agg_cell__memory(cell, &bytes);
 
-    return (head && head->count >= kept_most(cell->feature) && score <= head->least) || insert(cell, id, latest_ms, score);
+    if (head && head->count >= kept_most(cell->feature) && score <= head->least) {
+        struct top top = top_of(head);
+
+        if (score < head->least || id > top.ids[find_last(&top)])
+            return true;
+    }
+    return insert(cell, id, latest_ms, score);
 }
 
 static enum agg_added take(struct agg_cell *cell, const struct agg_brought *brought, const struct agg_moment *horizon)
