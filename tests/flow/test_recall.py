@@ -59,14 +59,20 @@ def judged(node):
     return judge, events
 
 
+def digest_of(node):
+    reply = node.call("AdminService/Digest", admin_pb2.DigestRequest(all=True), admin_pb2.DigestResponse)
+    return reply.digest, reply.lists_digest
+
+
 def test_candidates_are_the_oracles_and_outlive_the_process(node, judged):
     judge, events = judged
     asked = compare.check_recall(node, judge, events)
     assert asked > 500
-    digest = node.call("AdminService/Digest", admin_pb2.DigestRequest(all=True), admin_pb2.DigestResponse).digest
+    digest = digest_of(node)
+    assert len(digest[1]) == 32 and digest[0] == node.digest() != digest[1]
     assert node.stop() == 0
     node.start()
-    assert node.call("AdminService/Digest", admin_pb2.DigestRequest(all=True), admin_pb2.DigestResponse).digest == digest
+    assert digest_of(node) == digest
     assert compare.check_recall(node, judge, events) == asked
 
 
