@@ -205,10 +205,16 @@ static bool feed(const struct held *held, const struct agg_group *group, const s
         const struct agg_feed *to = &held->entity->feeds[i];
         const struct agg_rows *rows = held->rows.memory;
         struct fr_slice cell = fr_slice(NULL, 0);
-        int64_t ts_ms = taken_ms(to->source, group, batch);
+        int64_t ts_ms;
 
-        if (to->source)
-            cell = agg_cells__read(held->cells[to->source->type->cells->part].memory, held->entity, to->source);
+        if (to->source) {
+            const struct agg_blob *part = &held->cells[to->source->type->cells->part];
+
+            if (!part->is_writable)
+                continue; /* nothing of it changed */
+            cell = agg_cells__read(part->memory, held->entity, to->source);
+        }
+        ts_ms = taken_ms(to->source, group, batch);
         if (ts_ms > 0 && !agg_feeds__bring(batch->lane, to, key, ts_ms, rows->latest_ms, cell))
             return false;
     }

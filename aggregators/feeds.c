@@ -33,20 +33,36 @@ static void key_of(const struct agg_feed *feed, const struct store_key *from, st
     agg_feeds__key(feed->top, from->ids[feed->id], scope, key);
 }
 
+/* Few and shared by all: cheaper to have each than to tell which. */
+static bool want_shards(struct agg_lane *lane, const struct agg_feature *top)
+{
+    for (uint64_t shard = 1; top && shard <= AGG_SHARDS; shard++) {
+        struct store_key key = {.kind = top->entity->kind, .id_count = 1, .ids = {shard}};
+
+        if (!agg_lane__want(lane, top->entity, &key))
+            return false;
+    }
+    return true;
+}
+
 bool agg_feeds__want(struct agg_lane *lane)
 {
+    const struct agg_catalogue *catalogue = lane->agg->catalogue;
+
     for (int i = 0, count = lane->group_count; i < count; i++) {
         const struct agg_entity *entity = lane->groups[i].entity;
 
         for (int f = 0; f < entity->feed_count; f++) {
             struct store_key key;
 
+            if (entity->feeds[f].scope == AGG_SCOPE_SHARD)
+                continue;
             key_of(&entity->feeds[f], &lane->keys[i], &key);
             if (!agg_lane__want(lane, entity->feeds[f].top->entity, &key))
                 return false;
         }
     }
-    return true;
+    return want_shards(lane, catalogue->recent_items ? catalogue->recent_items : catalogue->recent_rooms);
 }
 
 bool agg_feeds__bring(struct agg_lane *lane, const struct agg_feed *feed, const struct store_key *key, int64_t taken_ms,
