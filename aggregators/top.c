@@ -145,9 +145,7 @@ static bool insert(struct agg_cell *cell, uint64_t id, int64_t latest_ms, double
 /* First events only become earlier, sums and latest events only greater: of two lanes' news the one that is further on holds. */
 static double further(const struct agg_feature *feature, double was, double now)
 {
-    bool is_first = feature->source && feature->source->aggregate == AGG_FIRST;
-
-    return is_first == (now < was) ? now : was;
+    return feature->is_first == (now < was) ? now : was;
 }
 
 /* One that isn't there, unless as many greater ones are. */
@@ -193,7 +191,7 @@ static bool is_gone(const struct agg_feature *feature, int64_t latest_ms, double
 {
     const struct agg_feature *source = feature->source;
 
-    if (source && source->aggregate == AGG_FIRST)
+    if (feature->is_first)
         return (double)horizon_ms - score >= AGG_NEW_MS;
     return agg_entity__is_expired(feature->ranked, latest_ms, horizon_ms) ||
            (source && agg_decayed__is_gone(source, latest_ms, horizon_ms));
@@ -269,11 +267,6 @@ static void decode(struct agg_cell *cell, struct fr_reader *reader)
     }
 }
 
-static bool is_of_sums(const struct agg_feature *feature)
-{
-    return feature->source && feature->source->aggregate == AGG_DECAYED;
-}
-
 /* Without the scores of sums: their last bits depend on the moment at which blocks were pruned. */
 static void digest(const struct agg_feature *feature, struct fr_slice memory, const struct agg_moment *moment,
                    struct agg_facts *facts)
@@ -281,7 +274,7 @@ static void digest(const struct agg_feature *feature, struct fr_slice memory, co
     struct top top = read_only(memory);
 
     for (uint32_t i = 0; i < top.head->count; i++) {
-        uint64_t words[2] = {top.ids[i], is_of_sums(feature) ? (uint64_t)top.latest_ms[i] : (uint64_t)top.scores[i]};
+        uint64_t words[2] = {top.ids[i], feature->source ? (uint64_t)top.latest_ms[i] : (uint64_t)top.scores[i]};
 
         if (!is_gone(feature, top.latest_ms[i], top.scores[i], moment->time_ms))
             agg_facts__add_cell(facts, feature, words, 2);
