@@ -25,7 +25,7 @@ struct batch {
 struct held {
     const struct agg_entity *entity;
     struct agg_blob rows, sequences, cells[STORE_PARTS];
-    bool is_sequence_touched, is_new; /* it was not present before the event */
+    bool is_sequence_touched;
 };
 
 static bool fail_spoiled(struct fr_err *err)
@@ -97,7 +97,7 @@ static bool apply_sequences(struct held *held, const struct proto_event *event, 
 
 static bool apply_cells(struct held *held, const struct proto_event *event, const uint64_t *order, const struct batch *batch)
 {
-    struct agg_input input = {.event = event, .order = order, .horizon = &batch->horizon, .is_new = held->is_new};
+    struct agg_input input = {.event = event, .order = order, .horizon = &batch->horizon};
 
     for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
         if (held->entity->cell_count[part] > 0 &&
@@ -113,9 +113,7 @@ static bool apply_event(struct held *held, const struct proto_event *event, cons
     struct agg_rows *rows = held->rows.memory;
     uint64_t order[AGG_ORDER_WORDS];
 
-    held->is_new = !agg_rows__is_present(rows, held->entity, batch->horizon.time_ms);
-    if (rows->latest_ms < event->ts_ms)
-        rows->latest_ms = event->ts_ms;
+    agg_rows__see(rows, event->ts_ms);
     if (!apply_counters(held, event, batch))
         return false;
     if (!held->entity->needs_order)
@@ -180,19 +178,18 @@ static bool take_brought(struct held *held, const struct agg_group *group, const
     return true;
 }
 
-/* The times of the events that the source takes (NULL: all): the latest, of first events the earliest; 0: none. */
-static int64_t taken_ms(const struct agg_feature *source, const struct agg_group *group, const struct batch *batch)
+/* The time of the latest event that the feed's source takes, of first events the earliest; 0: none. */
+static int64_t taken_ms(const struct agg_feed *to, const struct agg_group *group, const struct batch *batch)
 {
     const struct agg_share *shares = batch->lane->shares;
-    bool is_first = source && source->aggregate == AGG_FIRST;
     int64_t found_ms = 0;
 
     for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
         const struct proto_event *event = &batch->events[shares[at - 1].event];
 
-        if (batch->outcomes[shares[at - 1].event] == AGG_DUPLICATE || (source && !agg_feature__takes(source, event)))
+        if (batch->outcomes[shares[at - 1].event] == AGG_DUPLICATE || (to->source && !agg_feature__takes(to->source, event)))
             continue;
-        if (found_ms == 0 || (event->ts_ms < found_ms) == is_first)
+        if (found_ms == 0 || (event->ts_ms < found_ms) == to->top->is_first)
             found_ms = event->ts_ms;
     }
     return found_ms;
@@ -205,11 +202,17 @@ static bool feed(const struct held *held, const struct agg_group *group, const s
         const struct agg_feed *to = &held->entity->feeds[i];
         const struct agg_rows *rows = held->rows.memory;
         struct fr_slice cell = fr_slice(NULL, 0);
-        int64_t ts_ms = taken_ms(to->source, group, batch);
+        int64_t ts_ms;
 
-        if (to->source)
-            cell = agg_cells__read(held->cells[to->source->type->cells->part].memory, held->entity, to->source);
-        if (ts_ms > 0 && !agg_feeds__bring(batch->lane, to, key, ts_ms, rows->latest_ms, cell))
+        if (to->source) {
+            const struct agg_blob *part = &held->cells[to->source->type->cells->part];
+
+            if (!part->is_writable)
+                continue; /* nothing of it changed */
+            cell = agg_cells__read(part->memory, held->entity, to->source);
+        }
+        ts_ms = taken_ms(to, group, batch);
+        if (ts_ms > 0 && !agg_feeds__bring(batch->lane, to, key, ts_ms, rows, cell))
             return false;
     }
     return true;

@@ -27,7 +27,6 @@ struct agg_input {
     const struct proto_event *event;
     const uint64_t *order; /* AGG_ORDER_WORDS */
     const struct agg_moment *horizon;
-    bool is_new; /* the entity was not present before */
 };
 
 /* The facts of an entity's canonical state, added up so that no order can show. */

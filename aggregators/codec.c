@@ -2,7 +2,7 @@
  * The form on disk of an entity's parts. It names measures and sequences by slot, never by place, so that a configuration that
  * changed finds what it still knows and drops the rest on reading. Varints; a first byte tells the format.
  *
- * Rows: format | latest_ms | sources: count, for each the attributes it gave (bits) and its order | kept ids: count, for each
+ * Rows: format | latest_ms | in FORMAT_FIRST: by how much the first event is older | sources: count, for each the attributes it gave (bits) and its order | kept ids: count, for each
  * ts_ms (less the one before) and id | slots: count, numbers | levels: count, for each its number, rows, for each the pane
  * (less the one before), a bit for each slot, and the integers whose bit is set.
  * Sequences: format | rings: count, for each slot, words, records, for each the order (ts_ms less the one before).
@@ -12,7 +12,13 @@
 
 #include <stdlib.h>
 
-enum { FORMAT = 1, KEPT_MAX = 1 << 20, SLOTS_MAX = AGG_STATES_MAX, MASK_BYTES_MAX = AGG_STATES_MAX / 8 };
+enum {
+    FORMAT = 1,
+    FORMAT_FIRST = 2 /* rows that tell the first event */,
+    KEPT_MAX = 1 << 20,
+    SLOTS_MAX = AGG_STATES_MAX,
+    MASK_BYTES_MAX = AGG_STATES_MAX / 8
+};
 
 /* ---- integers of 128 bits ---- */
 
@@ -261,19 +267,21 @@ static void decode_level(struct fr_reader *reader, const struct agg_entity *enti
     }
 }
 
-static void decode_rows(struct fr_reader *reader, const struct agg_catalogue *catalogue, const struct agg_entity *entity,
-                        struct agg_blob *blob)
+static void decode_rows(struct fr_reader *reader, int format, const struct agg_catalogue *catalogue,
+                        const struct agg_entity *entity, struct agg_blob *blob)
 {
     const struct agg_feature *features[SLOTS_MAX];
     struct agg_rows *rows = blob->memory;
     uint64_t latest_ms = fr_reader_varint(reader);
+    uint64_t back_ms = format == FORMAT_FIRST ? fr_reader_varint(reader) : UINT32_MAX;
     uint64_t levels;
     int64_t before = -1;
     int count;
 
-    if (latest_ms >= (uint64_t)PROTO_TS_MS_END)
+    if (latest_ms >= (uint64_t)PROTO_TS_MS_END || back_ms > UINT32_MAX || (back_ms < UINT32_MAX && back_ms > latest_ms))
         reader->is_failed = true;
     rows->latest_ms = (int64_t)latest_ms;
+    rows->first_back_ms = (uint32_t)back_ms;
     decode_sources(reader, entity, blob);
     decode_kept(reader, entity, blob);
     count = decode_slots(reader, catalogue, entity, features);
@@ -382,23 +390,25 @@ void agg_codec__encode(void *user, const struct store_key *key, enum store_part 
         encode_cells(entity, part, memory, disk);
         return;
     }
-    fr_buffer_append_byte(disk, FORMAT);
+    fr_buffer_append_byte(disk, entity->has_first ? FORMAT_FIRST : FORMAT);
     fr_buffer_append_varint(disk, (uint64_t)rows->latest_ms);
+    if (entity->has_first)
+        fr_buffer_append_varint(disk, rows->first_back_ms);
     encode_sources(rows, disk);
     encode_kept(rows, disk);
     encode_rows(entity, rows, disk);
 }
 
 /* Into `blob`; the bytes that are used of it. */
-static uint32_t decode_part(struct fr_reader *reader, const struct agg_catalogue *catalogue, const struct agg_entity *entity,
-                            enum store_part part, struct agg_blob *blob)
+static uint32_t decode_part(struct fr_reader *reader, int format, const struct agg_catalogue *catalogue,
+                            const struct agg_entity *entity, enum store_part part, struct agg_blob *blob)
 {
     switch (part) {
     case STORE_PART_ROWS:
         if (!agg_rows__open_scratch(blob, entity))
             reader->is_failed = true;
         else
-            decode_rows(reader, catalogue, entity, blob);
+            decode_rows(reader, format, catalogue, entity, blob);
         if (reader->is_failed)
             return 0;
         agg_totals__rebuild(blob->memory, entity);
@@ -421,18 +431,19 @@ bool agg_codec__decode(void *user, const struct store_key *key, enum store_part 
     const struct agg_catalogue *catalogue = user;
     const struct agg_entity *entity = catalogue->kinds[key->kind];
     struct fr_reader reader = fr_reader(disk);
-    struct fr_slice format = fr_reader_bytes(&reader, 1);
+    struct fr_slice first = fr_reader_bytes(&reader, 1);
+    int format = reader.is_failed ? 0 : *(const uint8_t *)first.bytes;
     struct fr_buffer scratch; /* of our own: `memory` need not begin aligned */
     struct agg_blob blob;
     uint32_t used;
 
-    if (reader.is_failed || *(const uint8_t *)format.bytes != FORMAT || part >= STORE_PARTS)
+    if (part >= STORE_PARTS || (format != FORMAT && !(format == FORMAT_FIRST && part == STORE_PART_ROWS)))
         return false;
     if (!entity)
         return true; /* a kind that the configuration no longer has */
     fr_buffer_init(&scratch);
     blob = agg_blob__of_buffer(&scratch);
-    used = decode_part(&reader, catalogue, entity, part, &blob);
+    used = decode_part(&reader, format, catalogue, entity, part, &blob);
     if (used > 0)
         fr_buffer_append(memory, blob.memory, used);
     memory->is_failed = memory->is_failed || scratch.is_failed; /* out of memory is not the bytes' fault */

@@ -179,16 +179,23 @@ static uint32_t end_of(const struct record *records, uint32_t count, uint32_t at
     return end;
 }
 
-/* What the partner of records[at … end) weighs beside others, at whatever moment: blocks are 2^8 apart. */
+/* 2^8 a block; of blocks that far back nothing is left. */
+static double scale_of(int64_t blocks_back)
+{
+    uint64_t bits = (uint64_t)(1023 - 8 * (blocks_back < 100 ? blocks_back : 100)) << 52; /* an exponent alone */
+    double scale;
+
+    memcpy(&scale, &bits, sizeof scale);
+    return scale;
+}
+
+/* What the partner of records[at … end) weighs beside others, at whatever moment. */
 static double weight_of(const struct record *records, uint32_t at, uint32_t end, int64_t newest)
 {
     double weight = 0;
 
-    for (uint32_t i = at; i < end; i++) {
-        int64_t before = records[i].number - newest < -100 ? -100 : records[i].number - newest;
-
-        weight += ldexp((double)records[i].sum, (int)(8 * before));
-    }
+    for (uint32_t i = at; i < end; i++)
+        weight += (double)records[i].sum * scale_of(newest - records[i].number);
     return weight;
 }
 
@@ -258,7 +265,8 @@ static enum agg_added take(struct agg_cell *cell, const struct agg_brought *brou
         return AGG_TOO_LATE;
     count = bytes / (uint32_t)sizeof *records;
     at = lower_bound(records, count, record.id, 0);
-    if ((at == count || records[at].id != record.id) && partners(records, count) >= AGG_SPARE * feature->limit)
+    if ((at == count || records[at].id != record.id) && count >= AGG_SPARE * feature->limit &&
+        partners(records, count) >= AGG_SPARE * feature->limit)
         rename_lightest(records, count, record.id);
     at = lower_bound(records, count, record.id, record.number);
     if (at == count || records[at].id != record.id || records[at].number != record.number)

@@ -12,8 +12,8 @@
 struct digesting {
     struct agg *agg;
     struct agg_moment moment;
-    struct agg_facts all; /* of the entities */
-    bool is_all; /* bounded lists too */
+    struct agg_facts all, lists; /* of the entities; of what they have in lists, apart */
+    bool is_all; /* lists too */
     struct fr_buffer parts[STORE_PARTS], canonical; /* scratch of one entity */
     bool is_out_of_memory;
     bool is_corrupt;
@@ -120,7 +120,7 @@ static void add_sequences(const struct agg_ring *rings, const struct agg_entity 
     }
 }
 
-static void add_entity(struct digesting *digesting, const struct agg_entity *entity, const struct store_key *key,
+static void add_entity(struct agg_facts *all, const struct agg_entity *entity, const struct store_key *key,
                        const struct agg_facts *facts)
 {
     uint64_t fact[3 + STORE_KEY_IDS_MAX + 3] = {AGG_FACT_ENTITY, fr_text_hash(entity->name, strlen(entity->name), 0),
@@ -129,12 +129,13 @@ static void add_entity(struct digesting *digesting, const struct agg_entity *ent
     memcpy(fact + 3, key->ids, sizeof key->ids);
     memcpy(fact + 3 + STORE_KEY_IDS_MAX, facts->hash, sizeof facts->hash);
     fact[3 + STORE_KEY_IDS_MAX + 2] = facts->count;
-    agg_facts__add(&digesting->all, fact, sizeof fact);
+    if (facts->count > 0)
+        agg_facts__add(all, fact, sizeof fact);
 }
 
 static bool digest_parts(struct digesting *digesting, const struct agg_entity *entity, const struct store_key *key)
 {
-    struct agg_facts facts = {0};
+    struct agg_facts facts = {0}, lists = {0};
     int64_t time_ms = digesting->moment.time_ms;
 
     if (digesting->parts[STORE_PART_ROWS].length > 0) {
@@ -151,9 +152,9 @@ static bool digest_parts(struct digesting *digesting, const struct agg_entity *e
     if (digesting->parts[STORE_PART_SKETCHES].length > 0)
         agg_cells__digest(digesting->parts[STORE_PART_SKETCHES].bytes, entity, STORE_PART_SKETCHES, &digesting->moment, &facts);
     if (digesting->parts[STORE_PART_LISTS].length > 0 && digesting->is_all)
-        agg_cells__digest(digesting->parts[STORE_PART_LISTS].bytes, entity, STORE_PART_LISTS, &digesting->moment, &facts);
-    if (facts.count > 0)
-        add_entity(digesting, entity, key, &facts);
+        agg_cells__digest(digesting->parts[STORE_PART_LISTS].bytes, entity, STORE_PART_LISTS, &digesting->moment, &lists);
+    add_entity(&digesting->all, entity, key, &facts);
+    add_entity(&digesting->lists, entity, key, &lists);
     return true;
 }
 
@@ -192,7 +193,9 @@ bool agg_digest(struct agg *agg, int64_t time_ms, bool is_all, struct agg_digest
         fr_buffer_init(&digesting.parts[part]);
     fr_buffer_init(&digesting.canonical);
     ok = store_scan(agg->store, digest_one, &digesting, err);
-    *digest = (struct agg_digest){.hash = {digesting.all.hash[0], digesting.all.hash[1]}, .entities = digesting.all.count};
+    *digest = (struct agg_digest){.hash = {digesting.all.hash[0], digesting.all.hash[1]},
+                                  .lists = {digesting.lists.hash[0], digesting.lists.hash[1]},
+                                  .entities = digesting.all.count};
     for (int part = 0; part < STORE_PARTS; part++)
         fr_buffer_fini(&digesting.parts[part]);
     fr_buffer_fini(&digesting.canonical);

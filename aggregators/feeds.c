@@ -4,7 +4,6 @@
  */
 #include "feeds.h"
 #include "decayed.h"
-#include "life.h"
 
 bool agg_feed__add(struct agg_catalogue *catalogue, struct agg_entity *entity, const struct agg_feed *feed)
 {
@@ -33,37 +32,49 @@ static void key_of(const struct agg_feed *feed, const struct store_key *from, st
     agg_feeds__key(feed->top, from->ids[feed->id], scope, key);
 }
 
+/* Few and shared by all: cheaper to have each than to tell which. */
+static bool want_shards(struct agg_lane *lane, const struct agg_feature *top)
+{
+    for (uint64_t shard = 1; top && shard <= AGG_SHARDS; shard++) {
+        struct store_key key = {.kind = top->entity->kind, .id_count = 1, .ids = {shard}};
+
+        if (!agg_lane__want(lane, top->entity, &key))
+            return false;
+    }
+    return true;
+}
+
 bool agg_feeds__want(struct agg_lane *lane)
 {
+    const struct agg_catalogue *catalogue = lane->agg->catalogue;
+
     for (int i = 0, count = lane->group_count; i < count; i++) {
         const struct agg_entity *entity = lane->groups[i].entity;
 
         for (int f = 0; f < entity->feed_count; f++) {
             struct store_key key;
 
+            if (entity->feeds[f].scope == AGG_SCOPE_SHARD)
+                continue;
             key_of(&entity->feeds[f], &lane->keys[i], &key);
             if (!agg_lane__want(lane, entity->feeds[f].top->entity, &key))
                 return false;
         }
     }
-    return true;
+    return want_shards(lane, catalogue->recent_items ? catalogue->recent_items : catalogue->recent_rooms);
 }
 
 bool agg_feeds__bring(struct agg_lane *lane, const struct agg_feed *feed, const struct store_key *key, int64_t taken_ms,
-                      int64_t latest_ms, struct fr_slice cell)
+                      const struct agg_rows *rows, struct fr_slice cell)
 {
     struct agg_brought brought = {.feature = feed->top, .id = key->ids[feed->id], .ts_ms = taken_ms};
-    bool is_first = feed->source && feed->source->aggregate == AGG_FIRST;
     struct store_key list;
 
     if (feed->source && cell.length == 0)
-        return true; /* too late, or no longer new */
-    if (is_first && agg_first__read(cell) < taken_ms)
+        return true; /* too late for its blocks */
+    if (feed->top->is_first && agg_rows__first_ms(rows) != taken_ms)
         return true; /* known since an earlier batch */
-    if (!feed->source)
-        brought.score = (double)latest_ms;
-    else
-        brought.score = is_first ? (double)agg_first__read(cell) : agg_decayed__score(cell);
+    brought.score = feed->source ? agg_decayed__score(cell) : (double)(feed->top->is_first ? taken_ms : rows->latest_ms);
     key_of(feed, key, &list);
     return agg_lane__bring(lane, &list, &brought);
 }

@@ -6,10 +6,10 @@
 
 /*
  * The entity of the key changed by events of which `taken_ms` is the latest (of first events the earliest) that the feed's source
- * takes; `latest_ms` is the entity's latest of all, `cell` the source's. False: out of memory.
+ * takes; `rows` are the entity's, `cell` is the source's. False: out of memory.
  */
 FR_CHECKED bool agg_feeds__bring(struct agg_lane *lane, const struct agg_feed *feed, const struct store_key *key,
-                                 int64_t taken_ms, int64_t latest_ms, struct fr_slice cell);
+                                 int64_t taken_ms, const struct agg_rows *rows, struct fr_slice cell);
 
 /* The key of the list that the candidate is on: `scope` is its scope value, or 0. */
 void agg_feeds__key(const struct agg_feature *top, uint64_t candidate, uint64_t scope, struct store_key *key);

@@ -98,7 +98,6 @@ enum agg_aggregate { /* agg__types says what each is */
                      AGG_AGE, /* hidden: the latest event of a feature that emits its age */
                      AGG_TOP, /* hidden: candidates by their score (top.c) */
                      AGG_LIFE, /* hidden: whether an item is on, a room started (life.c) */
-                     AGG_FIRST, /* hidden: the first event of an item (life.c) */
                      AGG_AGGREGATES
 };
 
@@ -178,6 +177,7 @@ struct agg_feature {
     struct agg_feature *covisit; /* of a sequence: the first covisit that pairs its records */
     struct agg_feature *next_covisit; /* of a covisit: the next of the same sequence */
     struct agg_entity *ranked; /* top: what its ids are of */
+    bool is_first; /* top: by first events, not the latest */
 
     const struct agg_output_column *outputs; /* of each column */
 
@@ -234,6 +234,7 @@ struct agg_entity {
 
     struct agg_feed *feeds; /* the lists that hear of its changes */
     int feed_count;
+    bool has_first; /* its first event is kept on disk too */
     bool is_fed; /* hidden, a list: no event touches it, only what feeds bring */
 };
 
@@ -242,7 +243,7 @@ enum { AGG_SCOPE_ALL = -1, AGG_SCOPE_SHARD = -2 };
 /* What a change of an entity brings to a list, once its events are applied. */
 struct agg_feed {
     struct agg_feature *top; /* the list's cells */
-    const struct agg_feature *source; /* the entity's: what ranks it; NULL: its latest event */
+    const struct agg_feature *source; /* the entity's: what ranks it; NULL: its latest event, or its first */
     int id, scope; /* places in the entity's key: the candidate, and the list's own key, or one of enum above */
 };
 
@@ -286,7 +287,7 @@ struct agg_catalogue {
     struct agg_entity *global; /* hidden, the one entity of all events; NULL when nothing needs it */
     struct agg_list *lists;
     int list_count;
-    struct agg_feature *item_life, *room_life, *item_first; /* hidden; NULL without such an entity */
+    struct agg_feature *item_life, *room_life; /* hidden; NULL without such an entity */
     struct agg_feature *recent_rooms, *recent_items; /* hidden lists; NULL without such an entity */
     struct agg_entity *kinds[AGG_KINDS_MAX + 1];
     struct agg_feature **slots; /* by number; NULL: retired */
@@ -362,7 +363,7 @@ struct agg_rows {
     uint8_t reserved;
     uint32_t kept_count, kept_capacity; /* event ids against duplicates */
     uint32_t row_count[AGG_LEVELS];
-    uint32_t reserved2;
+    uint32_t first_back_ms; /* how long before the latest event the first one was; UINT32_MAX: that long or longer */
 };
 
 struct agg_row { /* the counters' numbers follow, at narrow_at or wide_at of the feature */
@@ -419,6 +420,9 @@ __int128 agg_rows__sum(const struct agg_rows *rows, const struct agg_entity *ent
                        const struct agg_window *window, const struct agg_moment *moment);
 /* Fetches the lines that an event in order will change; `rows` may be NULL. */
 void agg_rows__prefetch(const struct agg_rows *rows, const struct agg_entity *entity);
+/* An event that carried the full key. */
+void agg_rows__see(struct agg_rows *rows, int64_t ts_ms);
+int64_t agg_rows__first_ms(const struct agg_rows *rows); /* 0: none, or weeks before the latest */
 bool agg_rows__is_present(const struct agg_rows *rows, const struct agg_entity *entity, int64_t time_ms);
 /* Nothing in it can be seen at `horizon` or later, and no id is kept. */
 bool agg_rows__is_dead(const struct agg_rows *rows, const struct agg_entity *entity, int64_t horizon_ms);

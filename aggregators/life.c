@@ -1,7 +1,6 @@
 /*
  * The life of items and rooms: of ITEM_ON and ITEM_OFF, of ROOM_START and ROOM_END the latest by the total order, remembered like an
- * attribute; and the time of an item's first event, while it is new. Hidden features of the item and the room: whoever never
- * had such an event has no cell.
+ * attribute. Hidden features of the item and the room: whoever never had such an event has no cell.
  */
 #include "life.h"
 #include "type.h"
@@ -87,70 +86,6 @@ enum agg_life agg_life__read(const struct agg_feature *life, struct fr_slice mem
     return said->action == ITEM_ON || said->action == ROOM_START ? AGG_LIFE_ON : AGG_LIFE_OFF;
 }
 
-/* ---- the first event ---- */
-
-/* An item that was there before and has no cell is no longer new. */
-static bool wants_first(struct fr_slice memory, const struct agg_input *input)
-{
-    if (memory.length == 0)
-        return input->is_new && input->horizon->time_ms - input->event->ts_ms < AGG_NEW_MS;
-    return input->event->ts_ms < *(const int64_t *)memory.bytes;
-}
-
-static enum agg_added add_first(struct agg_cell *cell, const struct agg_input *input)
-{
-    uint32_t bytes;
-
-    if (!agg_cell__resize(cell, sizeof(int64_t)))
-        return AGG_NO_MEMORY;
-    memcpy(agg_cell__memory(cell, &bytes), &input->event->ts_ms, sizeof(int64_t));
-    return AGG_ADDED;
-}
-
-static void prune_first(struct agg_cell *cell, const struct agg_moment *horizon)
-{
-    uint32_t bytes;
-    const int64_t *first_ms = agg_cell__memory(cell, &bytes);
-
-    if (horizon->time_ms - *first_ms >= AGG_NEW_MS && !agg_cell__resize(cell, 0))
-        return;
-}
-
-static void encode_first(const struct agg_feature *feature, struct fr_slice memory, struct fr_buffer *disk)
-{
-    (void)feature;
-    fr_buffer_append_varint(disk, *(const uint64_t *)memory.bytes);
-}
-
-static void decode_first(struct agg_cell *cell, struct fr_reader *reader)
-{
-    uint64_t first_ms = fr_reader_varint(reader);
-    uint32_t bytes;
-
-    if (first_ms == 0 || first_ms >= (uint64_t)PROTO_TS_MS_END || !agg_cell__resize(cell, sizeof first_ms))
-        reader->is_failed = true;
-    if (!reader->is_failed)
-        memcpy(agg_cell__memory(cell, &bytes), &first_ms, sizeof first_ms);
-}
-
-static void digest_first(const struct agg_feature *feature, struct fr_slice memory, const struct agg_moment *moment,
-                         struct agg_facts *facts)
-{
-    if (moment->time_ms - *(const int64_t *)memory.bytes < AGG_NEW_MS)
-        agg_facts__add_cell(facts, feature, memory.bytes, 1);
-}
-
-static int64_t bytes_first(const struct agg_feature *feature)
-{
-    (void)feature;
-    return sizeof(int64_t);
-}
-
-int64_t agg_first__read(struct fr_slice memory)
-{
-    return memory.length > 0 ? *(const int64_t *)memory.bytes : 0;
-}
-
 /* ---- the catalogue's ---- */
 
 static struct agg_feature *add_life(struct agg_catalogue *catalogue, struct agg_entity *entity, uint32_t on, uint32_t off)
@@ -163,18 +98,18 @@ static struct agg_feature *add_life(struct agg_catalogue *catalogue, struct agg_
 }
 
 /* Candidates by their moment, spread over the shards so that no entity is long or fought over. */
-static struct agg_feature *add_recent(struct agg_catalogue *catalogue, struct agg_entity *entity, struct agg_feature *source)
+static struct agg_feature *add_recent(struct agg_catalogue *catalogue, struct agg_entity *entity, bool is_first)
 {
     static const uint8_t key[] = {AGG_KEY_ALL};
     struct agg_entity *shard = agg_catalogue__hidden(catalogue, "(recent)", key, 1);
     struct agg_feature *top = shard ? agg_feature__kept(catalogue, shard, entity->name, AGG_TOP) : NULL;
-    struct agg_feed feed = {.top = top, .source = source, .id = 0, .scope = AGG_SCOPE_SHARD};
+    struct agg_feed feed = {.top = top, .id = 0, .scope = AGG_SCOPE_SHARD};
 
     if (!top)
         return NULL;
     shard->is_fed = true;
     top->limit = AGG_SHARD_KEPT;
-    top->source = source;
+    top->is_first = is_first;
     top->ranked = entity;
     return agg_feed__add(catalogue, entity, &feed) ? top : NULL;
 }
@@ -183,16 +118,16 @@ bool agg_life__add(struct agg_catalogue *catalogue)
 {
     if (catalogue->item) {
         catalogue->item_life = add_life(catalogue, catalogue->item, ITEM_ON, ITEM_OFF);
-        catalogue->item_first = agg_feature__kept(catalogue, catalogue->item, "first", AGG_FIRST);
-        if (!catalogue->item_life || !catalogue->item_first)
+        if (!catalogue->item_life)
             return false;
-        catalogue->recent_items = add_recent(catalogue, catalogue->item, catalogue->item_first);
+        catalogue->item->has_first = true;
+        catalogue->recent_items = add_recent(catalogue, catalogue->item, true);
     }
     if (catalogue->room) {
         catalogue->room_life = add_life(catalogue, catalogue->room, ROOM_START, ROOM_END);
         if (!catalogue->room_life)
             return false;
-        catalogue->recent_rooms = add_recent(catalogue, catalogue->room, NULL);
+        catalogue->recent_rooms = add_recent(catalogue, catalogue->room, false);
     }
     return (!catalogue->item || catalogue->recent_items) && (!catalogue->room || catalogue->recent_rooms);
 }
@@ -205,18 +140,4 @@ static const struct agg_cell_type life_cells = {.part = STORE_PART_SKETCHES,
                                                 .decode = decode_said,
                                                 .digest = digest_said,
                                                 .bytes_most = bytes_said};
-/*
- * Among the lists: an item that was absent and is back is new again, and whether it was absent when a late event came depends on
- * the order of arrival.
- */
-static const struct agg_cell_type first_cells = {.part = STORE_PART_LISTS,
-                                                 .add = add_first,
-                                                 .wants = wants_first,
-                                                 .prune = prune_first,
-                                                 .encode = encode_first,
-                                                 .decode = decode_first,
-                                                 .digest = digest_first,
-                                                 .bytes_most = bytes_first};
-
 const struct agg_type agg_type__life = {.name = "life", .is_hidden = true, .cells = &life_cells};
-const struct agg_type agg_type__first = {.name = "first", .is_hidden = true, .cells = &first_cells};

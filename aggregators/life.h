@@ -11,7 +11,4 @@ enum agg_life { AGG_LIFE_UNSAID, AGG_LIFE_ON, AGG_LIFE_OFF }; /* off: also ended
 /* What the entity's own events said, as of time_ms. */
 enum agg_life agg_life__read(const struct agg_feature *life, struct fr_slice memory, int64_t time_ms);
 
-/* The time of the first event; 0: too long ago to matter. */
-int64_t agg_first__read(struct fr_slice memory);
-
 #endif

@@ -464,6 +464,21 @@ bool agg_entity__is_expired(const struct agg_entity *entity, int64_t ts_ms, int6
     return entity->retention_ms > 0 && time_ms - ts_ms >= entity->retention_ms;
 }
 
+int64_t agg_rows__first_ms(const struct agg_rows *rows)
+{
+    return rows->first_back_ms == UINT32_MAX ? 0 : rows->latest_ms - rows->first_back_ms;
+}
+
+void agg_rows__see(struct agg_rows *rows, int64_t ts_ms)
+{
+    int64_t first_ms = rows->latest_ms == 0 ? ts_ms : agg_rows__first_ms(rows), back_ms;
+
+    if (rows->latest_ms < ts_ms)
+        rows->latest_ms = ts_ms;
+    back_ms = rows->latest_ms - (first_ms < ts_ms ? first_ms : ts_ms);
+    rows->first_back_ms = back_ms < UINT32_MAX ? (uint32_t)back_ms : UINT32_MAX;
+}
+
 bool agg_rows__is_present(const struct agg_rows *rows, const struct agg_entity *entity, int64_t time_ms)
 {
     return rows && rows->latest_ms > 0 && !agg_entity__is_expired(entity, rows->latest_ms, time_ms);

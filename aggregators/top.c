@@ -102,14 +102,14 @@ static void drop(struct top *top, uint32_t at)
     memmove(top->scores + at, top->scores + at + 1, after * sizeof *top->scores);
 }
 
-/* Of equal ones the greatest id goes: replies break ties by the lesser. */
-static void drop_least(struct top *top)
+/* Of equal ones that with the greatest id: replies break ties by the lesser. */
+static uint32_t find_last(const struct top *top)
 {
     uint32_t at = 0;
 
     for (uint32_t i = 1; i < top->head->count; i++)
         at = top->scores[i] <= top->scores[at] ? i : at;
-    drop(top, at);
+    return at;
 }
 
 static bool insert(struct agg_cell *cell, uint64_t id, int64_t latest_ms, double score)
@@ -127,7 +127,7 @@ static bool insert(struct agg_cell *cell, uint64_t id, int64_t latest_ms, double
     }
     top = top_of(head);
     while (head->count >= most)
-        drop_least(&top);
+        drop(&top, find_last(&top));
     at = lower_bound(&top, id);
     after = head->count - at;
     memmove(top.ids + at + 1, top.ids + at, after * sizeof *top.ids);
@@ -145,18 +145,22 @@ static bool insert(struct agg_cell *cell, uint64_t id, int64_t latest_ms, double
 /* First events only become earlier, sums and latest events only greater: of two lanes' news the one that is further on holds. */
 static double further(const struct agg_feature *feature, double was, double now)
 {
-    bool is_first = feature->source && feature->source->aggregate == AGG_FIRST;
-
-    return is_first == (now < was) ? now : was;
+    return feature->is_first == (now < was) ? now : was;
 }
 
 /* One that isn't there, unless as many greater ones are. */
 static bool offer(struct agg_cell *cell, uint64_t id, int64_t latest_ms, double score)
 {
     uint32_t bytes;
-    const struct head *head = agg_cell__memory(cell, &bytes);
+    struct head *head = agg_cell__memory(cell, &bytes);
 
-    return (head && head->count >= kept_most(cell->feature) && score <= head->least) || insert(cell, id, latest_ms, score);
+    if (head && head->count >= kept_most(cell->feature) && score <= head->least) {
+        struct top top = top_of(head);
+
+        if (score < head->least || id > top.ids[find_last(&top)])
+            return true;
+    }
+    return insert(cell, id, latest_ms, score);
 }
 
 static enum agg_added take(struct agg_cell *cell, const struct agg_brought *brought, const struct agg_moment *horizon)
@@ -187,7 +191,7 @@ static bool is_gone(const struct agg_feature *feature, int64_t latest_ms, double
 {
     const struct agg_feature *source = feature->source;
 
-    if (source && source->aggregate == AGG_FIRST)
+    if (feature->is_first)
         return (double)horizon_ms - score >= AGG_NEW_MS;
     return agg_entity__is_expired(feature->ranked, latest_ms, horizon_ms) ||
            (source && agg_decayed__is_gone(source, latest_ms, horizon_ms));
@@ -263,11 +267,6 @@ static void decode(struct agg_cell *cell, struct fr_reader *reader)
     }
 }
 
-static bool is_of_sums(const struct agg_feature *feature)
-{
-    return feature->source && feature->source->aggregate == AGG_DECAYED;
-}
-
 /* Without the scores of sums: their last bits depend on the moment at which blocks were pruned. */
 static void digest(const struct agg_feature *feature, struct fr_slice memory, const struct agg_moment *moment,
                    struct agg_facts *facts)
@@ -275,7 +274,7 @@ static void digest(const struct agg_feature *feature, struct fr_slice memory, co
     struct top top = read_only(memory);
 
     for (uint32_t i = 0; i < top.head->count; i++) {
-        uint64_t words[2] = {top.ids[i], is_of_sums(feature) ? (uint64_t)top.latest_ms[i] : (uint64_t)top.scores[i]};
+        uint64_t words[2] = {top.ids[i], feature->source ? (uint64_t)top.latest_ms[i] : (uint64_t)top.scores[i]};
 
         if (!is_gone(feature, top.latest_ms[i], top.scores[i], moment->time_ms))
             agg_facts__add_cell(facts, feature, words, 2);

@@ -7,7 +7,7 @@ const struct agg_type *const agg__types[AGG_AGGREGATES] = {
     [AGG_LAST] = &agg_type__last,         [AGG_MATCH] = &agg_type__match,       [AGG_RATIO] = &agg_type__ratio,
     [AGG_GAUGE] = &agg_type__gauge,       [AGG_SERIES] = &agg_type__series,     [AGG_AGE] = &agg_type__age,
     [AGG_DISTINCT] = &agg_type__distinct, [AGG_QUANTILE] = &agg_type__quantile, [AGG_COVISIT] = &agg_type__covisit,
-    [AGG_TOP] = &agg_type__top,           [AGG_LIFE] = &agg_type__life,         [AGG_FIRST] = &agg_type__first,
+    [AGG_TOP] = &agg_type__top,           [AGG_LIFE] = &agg_type__life,
 };
 
 bool agg_feature__takes(const struct agg_feature *feature, const struct proto_event *event)

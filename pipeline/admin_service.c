@@ -210,15 +210,15 @@ bool pipeline_admin__checkpoint(void *user, struct server_call *call, const Prot
 }
 
 /* An epoch that turns (it was asked for) between the time of one and the scan of the next would mix the two: look again. */
-static bool take_digest(struct pipeline_services *services, struct agg_digest *digest, int64_t *time_ms, uint64_t *epoch,
-                        struct fr_err *err)
+static bool take_digest(struct pipeline_services *services, bool is_all, struct agg_digest *digest, int64_t *time_ms,
+                        uint64_t *epoch, struct fr_err *err)
 {
     for (int attempt = 0; attempt < DIGEST_ATTEMPTS; attempt++) {
         struct store_stats before, after;
 
         store_stats_read(services->store, &before);
         *time_ms = atomic_load(&services->committer->durable_time_ms);
-        if (!agg_digest(services->agg, *time_ms, false, digest, err))
+        if (!agg_digest(services->agg, *time_ms, is_all, digest, err))
             return false;
         store_stats_read(services->store, &after);
         *epoch = after.epoch;
@@ -234,23 +234,25 @@ bool pipeline_admin__digest(void *user, struct server_call *call, const Protobuf
     struct pipeline_services *services = user;
     const Freshet__V1__DigestRequest *request = (const Freshet__V1__DigestRequest *)message;
     Freshet__V1__DigestResponse *response = fr_arena_take(call->arena, sizeof *response);
-    char *text = fr_arena_take(call->arena, 33);
+    char *text = fr_arena_take(call->arena, 33), *lists = fr_arena_take(call->arena, 33);
     struct agg_digest digest;
     bool is_taken;
 
-    (void)request; /* `all` adds bounded lists, which this version does not keep */
-    if (!response || !text)
+    if (!response || !text || !lists)
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
     freshet__v1__digest_response__init(response);
     if (!pipeline_committer__commit(services->committer, COMMIT_MS, err))
         return false;
     atomic_fetch_add(&services->committer->holds, 1);
-    is_taken = take_digest(services, &digest, &response->stream_time_ms, &response->epoch, err);
+    is_taken = take_digest(services, request->all, &digest, &response->stream_time_ms, &response->epoch, err);
     atomic_fetch_sub(&services->committer->holds, 1);
     if (!is_taken)
         return false;
     snprintf(text, 33, "%016" PRIx64 "%016" PRIx64, digest.hash[0], digest.hash[1]);
     response->digest = text;
+    snprintf(lists, 33, "%016" PRIx64 "%016" PRIx64, digest.lists[0], digest.lists[1]);
+    if (request->all)
+        response->lists_digest = lists;
     response->entities = digest.entities;
     *answer = &response->base;
     return true;

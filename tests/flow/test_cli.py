@@ -15,7 +15,7 @@ from freshet.v1 import event_pb2
 from node import request, run_cli, wait_for
 
 T0 = 1_700_000_040_000
-COMMANDS = ("run", "check", "produce", "get", "status", "digest", "simulate", "demo", "replay", "bench")
+COMMANDS = ("run", "check", "produce", "get", "top", "related", "status", "digest", "simulate", "demo", "replay", "bench")
 
 
 def test_help_names_every_command(binary):

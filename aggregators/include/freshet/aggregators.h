@@ -307,14 +307,15 @@ struct agg_set_info agg_set_at(const struct agg *agg, int index);
 
 struct agg_digest {
     uint64_t hash[2];
+    uint64_t lists[2]; /* of bounded lists, which may depend on the order of arrival; 0 unless asked for */
     uint64_t entities;
 };
 
 /*
  * The canonical state of the last durable epoch at `time_ms`: every entity's panes compacted and expired, dedupe ids included,
  * hashed by key, and the hashes added up, so that neither the order of events nor the form in memory shows. Slots count by
- * feature name and generation's definition, not by number. Bounded lists, which may depend on the order of arrival, only when
- * `is_all`. Blocks on the disk, may take seconds.
+ * feature name and generation's definition, not by number. Bounded lists are hashed apart, when `is_all`. Blocks on the disk, may
+ * take seconds.
  */
 FR_CHECKED bool agg_digest(struct agg *agg, int64_t time_ms, bool is_all, struct agg_digest *digest, struct fr_err *err);
 
