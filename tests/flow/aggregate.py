@@ -150,7 +150,7 @@ class Feature:
         self.is_of_user = entity.key == ("user_id",)
         self.aggregate = settings["aggregate"]
         self.match = settings.get("match")
-        self.source = settings.get("of", "value")
+        self.source = settings.get("of", "user_id" if self.aggregate == "distinct" else "value")
         self.limit = settings.get("limit")
         self.fields = settings.get("fields", [])
         self.is_seen = settings.get("seen", False)

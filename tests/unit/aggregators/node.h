@@ -24,6 +24,7 @@ struct node {
     char directory[256];
     char *text;
     struct agg_dedupe dedupe;
+    uint64_t memory_bytes; /* of the store; counts from the next start */
     struct fr_metrics *metrics;
     struct store *store;
     struct agg *agg;
@@ -63,7 +64,7 @@ static inline struct agg_catalogue *catalogue_good(const char *text, const struc
 static inline void node_start(struct node *node)
 {
     struct agg_catalogue *catalogue = catalogue_good(node->text, &node->dedupe);
-    struct store_options options = {.path = node->directory, .memory_bytes = 64 << 20, .codec = agg_codec(catalogue)};
+    struct store_options options = {.path = node->directory, .memory_bytes = node->memory_bytes, .codec = agg_codec(catalogue)};
     struct fr_err err;
 
     if (!store_open(&options, &node->store, &err) ||
@@ -90,7 +91,7 @@ static inline void directory_make(char directory[256])
 
 static inline struct node node_new(const char *text, struct agg_dedupe dedupe)
 {
-    struct node node = {.dedupe = dedupe, .text = strdup(text)};
+    struct node node = {.dedupe = dedupe, .memory_bytes = 64 << 20, .text = strdup(text)};
 
     directory_make(node.directory);
     node.metrics = fr_metrics_new();
