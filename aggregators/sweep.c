@@ -36,7 +36,6 @@ static bool has_end(const struct agg_feature *feature)
     case AGG_QUANTILE:
     case AGG_AGE: /* of these and the next the event's own time counts, and is past its retention */
     case AGG_LIFE:
-    case AGG_FIRST:
     case AGG_TOP: /* scores what another feature holds */
         return true;
     default:
