@@ -47,6 +47,12 @@ void agg_facts__add(struct agg_facts *facts, const void *bytes, size_t length);
 /* A fact of a cell: its feature's definition and `count` words. */
 void agg_facts__add_cell(struct agg_facts *facts, const struct agg_feature *feature, const uint64_t *words, size_t count);
 
+/* Where the pieces of a value are collected (explain.c); what does not count in a window that is asked for is left out. */
+struct agg_pieces;
+void agg_pieces__add(struct agg_pieces *pieces, const struct agg_piece *piece);
+/* Of the windows of the feature those that a pane of this level counts in at the moment, a bit for each. */
+uint32_t agg_pieces__windows(const struct agg_feature *feature, int level, int64_t pane, int64_t time_ms);
+
 /* What an aggregate does with its cells. `memory` is the cell's bytes, empty for an empty cell or an absent entity. */
 struct agg_cell_type {
     enum store_part part;
@@ -71,6 +77,8 @@ struct agg_cell_type {
     /* Its fields in the arena, empty ones of an absent entity; NULL for what has columns. False: the arena is exhausted. */
     bool (*sequence)(const struct agg_feature *feature, struct fr_slice memory, bool is_present, int64_t time_ms,
                      struct fr_arena *arena, struct agg_sequence *sequence);
+    /* What the value at time_ms is made of; NULL: nothing that can be told. */
+    void (*explain)(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct agg_pieces *pieces);
     /* Bytes in memory of a full cell, for estimates. */
     int64_t (*bytes_most)(const struct agg_feature *feature);
 };

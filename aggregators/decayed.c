@@ -226,6 +226,22 @@ static float value(const struct agg_feature *feature, struct fr_slice memory, co
     return (float)events;
 }
 
+/* What is left of each block; the blocks' shares add up to the value. */
+static void explain(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct agg_pieces *pieces)
+{
+    const struct block *blocks = memory.bytes;
+
+    for (size_t i = 0; i < memory.length / sizeof *blocks; i++) {
+        struct agg_piece piece = {
+            .start_ms = blocks[i].number * block_ms(feature), .span_ms = block_ms(feature), .count = blocks[i].events};
+
+        piece.value =
+            (double)sum_of(&blocks[i]) * exp2((double)(piece.start_ms - time_ms) / (double)feature->half_life_ms - SCALE_BITS);
+        if (counts(feature, &blocks[i], time_ms))
+            agg_pieces__add(pieces, &piece);
+    }
+}
+
 static int64_t bytes_most(const struct agg_feature *feature)
 {
     (void)feature;
@@ -278,6 +294,7 @@ static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .decode = decode,
                                            .digest = digest,
                                            .value = value,
+                                           .explain = explain,
                                            .bytes_most = bytes_most};
 static const char *const keys[] = {"actions", "scenes", "where", "weights", "half_life", NULL};
 

@@ -29,8 +29,11 @@ struct agg_entity_info agg_entity_at(const struct agg *agg, int index)
 
 struct agg_feature_info agg_feature_at(const struct agg *agg, int index)
 {
-    const struct agg_feature *feature = agg->catalogue->features[index];
+    return agg_feature__info(agg->catalogue->features[index]);
+}
 
+struct agg_feature_info agg_feature__info(const struct agg_feature *feature)
+{
     return (struct agg_feature_info){.name = feature->name,
                                      .entity = feature->entity->name,
                                      .aggregate = feature->type->name,

@@ -321,6 +321,24 @@ static float value(const struct agg_feature *feature, struct fr_slice memory, co
     return (float)fmax(round(agg_hll__estimate(registers)), EXACT_MOST + 1); /* that many are known to be there */
 }
 
+static void describe(const struct agg_feature *feature, const struct agg_body *body, struct agg_piece *piece)
+{
+    uint64_t registers[AGG_HLL_WORDS] = {0};
+
+    (void)feature;
+    piece->form = body->form == AGG_FORM_WORDS ? "exact" : "registers";
+    piece->value = body->count;
+    if (body->form == AGG_FORM_WORDS)
+        return;
+    raise_all(registers, body);
+    piece->value = fmax(round(agg_hll__estimate(registers)), EXACT_MOST + 1);
+}
+
+static void explain(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct agg_pieces *pieces)
+{
+    agg_panes__explain(feature, memory, time_ms, pieces, describe);
+}
+
 /* ---- settings ---- */
 
 static bool parse_distinct(struct agg_parse *parse)
@@ -343,6 +361,7 @@ static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .decode = agg_panes__decode,
                                            .digest = agg_panes__digest,
                                            .value = value,
+                                           .explain = explain,
                                            .bytes_most = agg_panes__bytes_most};
 static const char *const keys[] = {"actions", "scenes", "where", "windows", "of", NULL};
 

@@ -335,6 +335,23 @@ static float value(const struct agg_feature *feature, struct fr_slice memory, co
     return (float)ups;
 }
 
+static void explain(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct agg_pieces *pieces)
+{
+    int64_t newest = pane_of(feature, time_ms), span_ms = agg__level_ms[feature->timeout.level];
+    struct view view;
+
+    if (memory.length == 0)
+        return;
+    view = view_of((void *)(uintptr_t)memory.bytes); /* only read */
+    for (uint32_t i = 0; i < view.head->panes; i++) {
+        struct agg_piece piece = {
+            .start_ms = view.panes[i].number * span_ms, .span_ms = span_ms, .value = (double)view.panes[i].ups};
+
+        if (view.panes[i].ups != 0 && view.panes[i].number > newest - feature->timeout.panes && view.panes[i].number <= newest)
+            agg_pieces__add(pieces, &piece);
+    }
+}
+
 static int64_t bytes_most(const struct agg_feature *feature)
 {
     enum { USERS = 1000 }; /* there is no most: what a thousand users take */
@@ -380,6 +397,7 @@ static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .decode = decode,
                                            .digest = digest,
                                            .value = value,
+                                           .explain = explain,
                                            .bytes_most = bytes_most};
 static const char *const keys[] = {"up", "down", "timeout", "scenes", "where", NULL};
 

@@ -626,6 +626,8 @@ struct agg_plan {
 const struct agg_window *agg_feature__window(const struct agg_feature *feature, int64_t span_ms);
 
 /* What was asked, compiled; NULL with the mistake in err. `asked` spells it for the cache. */
+/* One column of a feature that is no ratio; companions are values of the hidden features that count them. */
+struct agg_column agg_plan__column(const struct agg_feature *feature, const struct agg_output_column *output, int column);
 struct agg_plan *agg_plan__compile(const struct agg *agg, const char *feature_set, char *const *names, int count,
                                    struct fr_slice asked, struct fr_err *err);
 void agg_plan__free(struct agg_plan *plan); /* NULL is fine */
@@ -648,5 +650,9 @@ FR_CHECKED bool agg_key__make(const struct agg_entity *entity, const uint64_t id
 FR_CHECKED bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event *event, struct store_key *key);
 /* "item 123" or "user_category 7/12", for messages. */
 void agg_key__print(const struct agg_entity *entity, const struct store_key *key, char out[160]);
+
+/* ---- describe.c ---- */
+
+struct agg_feature_info agg_feature__info(const struct agg_feature *feature); /* hidden ones too */
 
 #endif

@@ -317,6 +317,24 @@ void agg_panes__each(struct fr_slice memory, const struct agg_window *window, in
     }
 }
 
+void agg_panes__explain(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct agg_pieces *pieces,
+                        void (*describe)(const struct agg_feature *feature, const struct agg_body *body,
+                                         struct agg_piece *piece))
+{
+    const struct agg_pane *panes = directory(memory.bytes);
+    uint32_t count = memory.length > 0 ? pane_count(memory.bytes) : 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct agg_body body = body_at(memory.bytes, i);
+        struct agg_piece piece = {.start_ms = first_ms_of(&panes[i]),
+                                  .span_ms = agg__level_ms[panes[i].level],
+                                  .windows = agg_pieces__windows(feature, panes[i].level, panes[i].number, time_ms)};
+
+        describe(feature, &body, &piece);
+        agg_pieces__add(pieces, &piece);
+    }
+}
+
 void agg_panes__digest(const struct agg_feature *feature, struct fr_slice memory, const struct agg_moment *moment,
                        struct agg_facts *facts)
 {

@@ -101,8 +101,7 @@ static float absent_of(const struct agg_column *column)
     return cells ? cells->value(column->feature, fr_slice(NULL, 0), column->window, column->output, 0) : 0;
 }
 
-/* Companions are values of the hidden features that count them. */
-static struct agg_column column_of(const struct agg_feature *feature, const struct agg_output_column *output, int column)
+struct agg_column agg_plan__column(const struct agg_feature *feature, const struct agg_output_column *output, int column)
 {
     struct agg_column made = {.feature = feature,
                               .output = output->output,
@@ -140,7 +139,7 @@ static void add_column(struct compile *compile, const struct agg_feature *featur
         add_ratio(compile, feature, &feature->outputs[chosen], (*count)++);
         return;
     }
-    choice.column = column_of(feature, &feature->outputs[chosen], (*count)++);
+    choice.column = agg_plan__column(feature, &feature->outputs[chosen], (*count)++);
     plan->has_absent = plan->has_absent || (!is_user && fabsf(choice.column.absent) > 0);
     choose(compile, &choice);
 }

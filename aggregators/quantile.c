@@ -171,24 +171,47 @@ static bool add_body(void *user, const struct agg_body *body)
     return true;
 }
 
+static float at_rank(const struct agg_feature *feature, const struct distribution *distribution)
+{
+    uint64_t rank, before = 0;
+    int at = 0;
+
+    if (distribution->all == 0)
+        return 0;
+    rank = (uint64_t)floor(feature->q * (double)(distribution->all - 1));
+    while (at < BUCKETS - 1 && before + distribution->events[at] <= rank)
+        before += distribution->events[at++];
+    return (float)(2 * power(at + BUCKET_LEAST) / (gamma_ratio + 1));
+}
+
 static float value(const struct agg_feature *feature, struct fr_slice memory, const struct agg_window *window,
                    enum agg_output output, int64_t time_ms)
 {
     struct distribution distribution;
-    uint64_t rank, before = 0;
-    int at = 0;
 
     (void)output;
     if (memory.length == 0)
         return 0;
     memset(&distribution, 0, sizeof distribution);
     agg_panes__each(memory, window, time_ms, add_body, &distribution);
-    if (distribution.all == 0)
-        return 0;
-    rank = (uint64_t)floor(feature->q * (double)(distribution.all - 1));
-    while (at < BUCKETS - 1 && before + distribution.events[at] <= rank)
-        before += distribution.events[at++];
-    return (float)(2 * power(at + BUCKET_LEAST) / (gamma_ratio + 1));
+    return at_rank(feature, &distribution);
+}
+
+/* The quantile of the pane by itself. */
+static void describe(const struct agg_feature *feature, const struct agg_body *body, struct agg_piece *piece)
+{
+    struct distribution distribution;
+
+    memset(&distribution, 0, sizeof distribution);
+    add_body(&distribution, body);
+    piece->form = "buckets";
+    piece->count = distribution.all;
+    piece->value = (double)at_rank(feature, &distribution);
+}
+
+static void explain(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct agg_pieces *pieces)
+{
+    agg_panes__explain(feature, memory, time_ms, pieces, describe);
 }
 
 /* ---- settings ---- */
@@ -217,6 +240,7 @@ static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .decode = agg_panes__decode,
                                            .digest = agg_panes__digest,
                                            .value = value,
+                                           .explain = explain,
                                            .bytes_most = agg_panes__bytes_most};
 static const char *const keys[] = {"actions", "scenes", "where", "windows", "of", "q", NULL};
 

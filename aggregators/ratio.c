@@ -26,7 +26,7 @@ static double drawn(double numerator, double denominator, double strength, doubl
     return fabs(whole) > 0 ? (numerator + strength * towards) / whole : towards;
 }
 
-static double prior_of(const struct agg_ratio_column *column, const double *operands)
+double agg_ratio__prior(const struct agg_ratio_column *column, const double *operands)
 {
     const struct agg_feature *feature = column->feature;
     double all;
@@ -67,11 +67,11 @@ float agg_ratio__value(const struct agg_ratio_column *column, const double *oper
     case AGG_OUTPUT_N:
         return (float)denominator;
     case AGG_OUTPUT_SD:
-        return (float)deviation(numerator, denominator, strength, prior_of(column, operands));
+        return (float)deviation(numerator, denominator, strength, agg_ratio__prior(column, operands));
     case AGG_OUTPUT_AGE:
         return (float)later(numerator, denominator);
     default:
-        return (float)drawn(numerator, denominator, strength, prior_of(column, operands));
+        return (float)drawn(numerator, denominator, strength, agg_ratio__prior(column, operands));
     }
 }
 

@@ -171,6 +171,24 @@ static bool sequence(const struct agg_feature *feature, struct fr_slice memory, 
     return sequence->fields != NULL;
 }
 
+/* All actions of a bin together; the fields tell them apart. */
+static void explain(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct agg_pieces *pieces)
+{
+    const uint64_t *bin = memory.bytes;
+    int64_t first = first_of(feature, time_ms);
+
+    for (size_t i = 0; i < count_bins(feature, memory.length); i++, bin += bin_words(feature)) {
+        const uint32_t *counts = (const uint32_t *)(const void *)(bin + 1);
+        struct agg_piece piece = {.start_ms = (int64_t)bin[0] * feature->bin_ms, .span_ms = feature->bin_ms};
+
+        for (int a = 0; a < feature->series_count; a++)
+            piece.count += counts[a];
+        piece.value = (double)piece.count;
+        if ((int64_t)bin[0] >= first && (int64_t)bin[0] < first + (int64_t)feature->bins)
+            agg_pieces__add(pieces, &piece);
+    }
+}
+
 static int64_t bytes_most(const struct agg_feature *feature)
 {
     return (int64_t)feature->bins * (int64_t)(bin_words(feature) * sizeof(uint64_t));
@@ -221,6 +239,7 @@ static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .decode = decode,
                                            .digest = digest,
                                            .sequence = sequence,
+                                           .explain = explain,
                                            .bytes_most = bytes_most};
 static const char *const keys[] = {"actions", "scenes", "where", "bin", "bins", NULL};
 

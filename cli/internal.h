@@ -30,6 +30,7 @@ int cli_run__main(const struct cli_command *command, int argc, char **argv);
 int cli_demo__main(const struct cli_command *command, int argc, char **argv);
 int cli_check__main(const struct cli_command *command, int argc, char **argv);
 int cli_produce__main(const struct cli_command *command, int argc, char **argv);
+int cli_explain__main(const struct cli_command *command, int argc, char **argv);
 int cli_get__main(const struct cli_command *command, int argc, char **argv);
 int cli_top__main(const struct cli_command *command, int argc, char **argv);
 int cli_related__main(const struct cli_command *command, int argc, char **argv);
@@ -74,6 +75,7 @@ struct cli_positional { /* what is left after the options */
     const char *name; /* as help calls it; NULL: none is allowed */
     const char *value;
     bool is_required;
+    struct cli_positional *next; /* comes after it; NULL: none */
 };
 
 /* Reads argv[1..]; −1: go on; otherwise the exit code, with help or the mistake told. */

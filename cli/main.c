@@ -21,6 +21,8 @@ static const struct cli_command commands[] = {
     {"top", "reads the best of a list", "LIST [--scope category_id --id 7] [--limit N]", cli_top__main},
     {"related", "reads what went with an item", "ITEM [--feature F] [--limit N]", cli_related__main},
     {"status", "shows lag, freshness and rates of a node", "[--watch] [--json]", cli_status__main},
+    {"explain", "tells what a value is made of: panes, events, offsets", "ENTITY KEY FEATURE [--as-of MS] [--json]",
+     cli_explain__main},
     {"digest", "prints one line of hex: two nodes that print the same hold the same", "[--api HOST:PORT]", cli_digest__main},
     {"simulate", "makes the events of a realistic livestream and shop", "--rate N --seconds S [--brokers B --topic T]",
      cli_simulate__main},
@@ -30,7 +32,7 @@ static const struct cli_command commands[] = {
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* Planned, so that nobody takes them for a slip of the pen. */
-static const char *const later[] = {"explain", "backup", "restore", "fsck", "forget", "model"};
+static const char *const later[] = {"backup", "restore", "fsck", "forget", "model"};
 enum { LATER = sizeof later / sizeof *later };
 
 static int print_help(FILE *out, int exit_code)

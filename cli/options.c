@@ -86,13 +86,13 @@ static int read_positional(const struct cli_command *command, struct cli_positio
 {
     int taken = 0;
 
-    if (positional->name && optind < argc) {
-        positional->value = argv[optind];
-        taken = 1;
+    for (; positional && positional->name; positional = positional->next) {
+        if (optind + taken < argc)
+            positional->value = argv[optind + taken++];
+        else if (positional->is_required)
+            return cli_command__say(command, CLI_USAGE, "%s is missing; usage: freshet %s %s", positional->name, command->name,
+                                    command->usage);
     }
-    if (positional->name && positional->is_required && !taken)
-        return cli_command__say(command, CLI_USAGE, "%s is missing; usage: freshet %s %s", positional->name, command->name,
-                                command->usage);
     if (optind + taken < argc)
         return cli_command__say(command, CLI_USAGE, "unexpected '%s'; usage: freshet %s %s", argv[optind + taken],
                                 command->name, command->usage);

@@ -165,15 +165,15 @@ bool pipeline_admin__status(void *user, struct server_call *call, const Protobuf
     return *answer ? true : fr_fail(err, FR_EXHAUSTED, "the status is larger than a call may be");
 }
 
-static bool put_offsets(struct pipeline_services *services, struct fr_arena *arena, Freshet__V1__CheckpointResponse *response)
+Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services, struct fr_arena *arena, size_t *total)
 {
     struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
     int count = ingest ? ingest_partition_count(ingest) : 0;
     Freshet__V1__Offset *offsets = fr_arena_take(arena, (size_t)(count + 1) * sizeof *offsets);
+    Freshet__V1__Offset **list = fr_arena_take(arena, (size_t)(count + 1) * sizeof *list);
 
-    response->offsets = fr_arena_take(arena, (size_t)(count + 1) * sizeof *response->offsets);
-    if (!offsets || !response->offsets)
-        return false;
+    if (!offsets || !list)
+        return NULL;
     for (int i = 0; i < count; i++) {
         struct ingest_partition partition = ingest_partition_at(ingest, i);
 
@@ -181,10 +181,10 @@ static bool put_offsets(struct pipeline_services *services, struct fr_arena *are
         offsets[i].topic = (char *)partition.topic;
         offsets[i].partition = partition.number;
         offsets[i].offset = pipeline_offsets__next(services->offsets, i);
-        response->offsets[i] = &offsets[i];
+        list[i] = &offsets[i];
     }
-    response->n_offsets = (size_t)count;
-    return true;
+    *total = (size_t)count;
+    return list;
 }
 
 bool pipeline_admin__checkpoint(void *user, struct server_call *call, const ProtobufCMessage *message,
@@ -199,7 +199,8 @@ bool pipeline_admin__checkpoint(void *user, struct server_call *call, const Prot
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
     freshet__v1__checkpoint_response__init(response);
     /* Taken before the epoch turns, so that it covers at least these. */
-    if (!put_offsets(services, call->arena, response))
+    response->offsets = pipeline_admin__offsets(services, call->arena, &response->n_offsets);
+    if (!response->offsets)
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
     if (!pipeline_committer__commit(services->committer, COMMIT_MS, err))
         return false;

@@ -50,13 +50,12 @@ static bool check_after(const Freshet__V1__GetFeaturesRequest *request, struct p
     return true;
 }
 
-static Freshet__V1__Field *make_fields(struct fr_arena *arena, const struct agg_values *values, int count,
-                                       Freshet__V1__Field ***list)
+Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count)
 {
     Freshet__V1__Field *fields = fr_arena_take(arena, (size_t)(count ? count : 1) * sizeof *fields);
+    Freshet__V1__Field **list = fr_arena_take(arena, (size_t)(count ? count : 1) * sizeof *list);
 
-    *list = fr_arena_take(arena, (size_t)(count ? count : 1) * sizeof **list);
-    if (!fields || !*list)
+    if (!fields || !list)
         return NULL;
     for (int i = 0; i < count; i++) {
         freshet__v1__field__init(&fields[i]);
@@ -67,9 +66,9 @@ static Freshet__V1__Field *make_fields(struct fr_arena *arena, const struct agg_
         fields[i].n_ints = values[i].ints ? (size_t)values[i].count : 0;
         fields[i].numbers = values[i].numbers;
         fields[i].n_numbers = values[i].numbers ? (size_t)values[i].count : 0;
-        (*list)[i] = &fields[i];
+        list[i] = &fields[i];
     }
-    return fields;
+    return list;
 }
 
 static bool put_sequences(const struct agg_reply *reply, struct fr_arena *arena, Freshet__V1__GetFeaturesResponse *response)
@@ -89,7 +88,8 @@ static bool put_sequences(const struct agg_reply *reply, struct fr_arena *arena,
         sequences[i].rows = from->rows;
         sequences[i].n_rows = (size_t)from->row_count;
         sequences[i].n_fields = (size_t)from->field_count;
-        if (!make_fields(arena, from->fields, from->field_count, &sequences[i].fields))
+        sequences[i].fields = pipeline_features__fields(arena, from->fields, from->field_count);
+        if (!sequences[i].fields)
             return false;
         response->sequences[i] = &sequences[i];
     }
@@ -120,8 +120,8 @@ static bool put_reply(const struct agg_plan *plan, const struct agg_reply *reply
     for (int i = 0; i < items; i++)
         response->item_present[i] = reply->item_present[i];
     response->n_item_fields = (size_t)reply->item_field_count;
-    return make_fields(arena, reply->item_fields, reply->item_field_count, &response->item_fields) &&
-           put_sequences(reply, arena, response);
+    response->item_fields = pipeline_features__fields(arena, reply->item_fields, reply->item_field_count);
+    return response->item_fields && put_sequences(reply, arena, response);
 }
 
 /* Ids of requests only need to be distinct and hard to meet again after a restart: a counter from a random start, mixed. */
@@ -135,16 +135,15 @@ static uint64_t next_request_id(struct pipeline_services *services)
     return id ? id : 1;
 }
 
-static bool choose_time(const Freshet__V1__GetFeaturesRequest *request, const struct pipeline_now *now, int64_t *time_ms,
-                        struct fr_err *err)
+bool pipeline_features__time(int64_t as_of_ms, const struct pipeline_now *now, int64_t *time_ms, struct fr_err *err)
 {
-    *time_ms = request->as_of_ms ? request->as_of_ms : now->read_time_ms;
+    *time_ms = as_of_ms ? as_of_ms : now->read_time_ms;
     if (*time_ms < now->read_time_ms)
         return fr_fail(err, FR_PRECONDITION,
                        "as_of_ms: %" PRId64 " is before %" PRId64
                        ", the node's time; state moves forward only: ask for that or later, "
                        "or replay to ask about the past",
-                       request->as_of_ms, now->read_time_ms);
+                       as_of_ms, now->read_time_ms);
     return true;
 }
 
@@ -157,7 +156,7 @@ static bool read_once(struct pipeline_services *services, struct server_call *ca
                       struct agg_reply *reply, struct pipeline_now *now, struct fr_err *err)
 {
     *now = pipeline_stream__now(services->stream);
-    if (!choose_time(request, now, &read->time_ms, err))
+    if (!pipeline_features__time(request->as_of_ms, now, &read->time_ms, err))
         return false;
     if (call->may_block ? !agg_read_load(services->agg, plan, read, call->arena, err)
                         : !agg_read_is_loaded(services->agg, plan, read, call->arena, &call->is_postponed, err))
@@ -166,7 +165,8 @@ static bool read_once(struct pipeline_services *services, struct server_call *ca
         return false;
     /* Loading may have waited for the disk: T is taken again, at no cost. */
     *now = pipeline_stream__now(services->stream);
-    return choose_time(request, now, &read->time_ms, err) && agg_read(services->agg, plan, read, call->arena, reply, err);
+    return pipeline_features__time(request->as_of_ms, now, &read->time_ms, err) &&
+           agg_read(services->agg, plan, read, call->arena, reply, err);
 }
 
 /*

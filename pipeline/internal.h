@@ -12,6 +12,7 @@
 #include <freshet/queue.h>
 #include <freshet/server.h>
 #include <freshet/store.h>
+#include <freshet/v1/feature.pb-c.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -320,6 +321,18 @@ bool pipeline_admin__checkpoint(void *services, struct server_call *call, const 
                                 ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__digest(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
+
+bool pipeline_admin__explain(void *services, struct server_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage **response, struct fr_err *err);
+
+/* Of each partition the next offset to apply; *count of them in the arena, NULL when it has no room. */
+Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services, struct fr_arena *arena, size_t *count);
+
+/* A reply's fields as messages, their numbers not copied; NULL when the arena has no room. */
+Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count);
+
+/* T: now, or as_of_ms, which must not be before it. */
+FR_CHECKED bool pipeline_features__time(int64_t as_of_ms, const struct pipeline_now *now, int64_t *time_ms, struct fr_err *err);
 
 /* The status as a message in `arena`; NULL when it has no room. */
 ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *services, struct fr_arena *arena);

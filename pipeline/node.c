@@ -24,7 +24,7 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 8,
+    METHODS = 9,
     PAGES = 5,
 };
 
@@ -105,6 +105,7 @@ static const struct server_method methods[METHODS] = {
     METHOD("AdminService", "Checkpoint", checkpoint_request, checkpoint_response, SERVER_ADMIN, true,
            pipeline_admin__checkpoint),
     METHOD("AdminService", "Digest", digest_request, digest_response, SERVER_ADMIN, true, pipeline_admin__digest),
+    METHOD("AdminService", "Explain", explain_request, explain_response, SERVER_ADMIN, true, pipeline_admin__explain),
 };
 #undef METHOD
 

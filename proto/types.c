@@ -58,6 +58,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__explain_response__descriptor,
     &freshet__v1__explained_pane__descriptor,
     &freshet__v1__explained_event__descriptor,
+    &freshet__v1__explained_operand__descriptor,
     &freshet__v1__cluster_request__descriptor,
     &freshet__v1__cluster_response__descriptor,
     &freshet__v1__cluster_member__descriptor,

@@ -15,7 +15,7 @@ from freshet.v1 import event_pb2
 from node import request, run_cli, wait_for
 
 T0 = 1_700_000_040_000
-COMMANDS = ("run", "check", "produce", "get", "top", "related", "status", "digest", "simulate", "demo", "replay", "bench")
+COMMANDS = ("run", "check", "produce", "get", "top", "related", "status", "explain", "digest", "simulate", "demo", "replay", "bench")
 
 
 def test_help_names_every_command(binary):
@@ -39,7 +39,7 @@ def test_wrong_usage_is_exit_2(binary, arguments):
     assert done.returncode == 2 and done.stderr
 
 
-@pytest.mark.parametrize("command", [("get", "--user", "1"), ("status",), ("digest",)])
+@pytest.mark.parametrize("command", [("get", "--user", "1"), ("status",), ("explain", "item", "1", "f"), ("digest",)])
 def test_without_a_node_exit_1_names_the_address(binary, command):
     done = run_cli(binary, *command, "--api", "127.0.0.1:1")
     assert done.returncode == 1 and done.stdout == ""

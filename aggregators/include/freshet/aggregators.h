@@ -303,6 +303,67 @@ struct agg_entity_info agg_entity_at(const struct agg *agg, int index);
 struct agg_feature_info agg_feature_at(const struct agg *agg, int index);
 struct agg_set_info agg_set_at(const struct agg *agg, int index);
 
+/* ---- Explaining ---- */
+
+struct agg_question { /* why a value is what it is */
+    const char *entity; /* its kind */
+    const uint64_t *key; /* ids in the order of agg_entity_info.key */
+    int key_count;
+    const char *feature; /* or one of its columns: that window alone, with its companions */
+    int64_t time_ms; /* T */
+};
+
+struct agg_piece { /* what an entity holds of a feature between two instants */
+    int64_t start_ms, span_ms;
+    double value; /* its share: a sum, a least, what is left of a decayed sum at T, users on, different ids */
+    uint64_t count; /* events, where they are counted; else 0 */
+    uint32_t windows; /* that it counts in: a bit for each of the feature's */
+    const char *form; /* of a sketch: "exact", "registers", "buckets"; else "" */
+};
+
+struct agg_record { /* of a sequence; what it doesn't keep is 0 */
+    uint64_t event_id, item_id;
+    int64_t ts_ms;
+    uint32_t action;
+    double value;
+    uint64_t matched; /* what a match compares */
+};
+
+struct agg_operand { /* a feature of one entity, behind the value */
+    const char *of, *side; /* of a ratio: "own", "parent", "all"; "numerator", "denominator"; else "" */
+    struct agg_feature_info feature;
+    uint64_t ids[STORE_KEY_IDS_MAX];
+    int id_count; /* 0: all events, or nobody knows which entity */
+    bool is_present;
+    int64_t latest_ms; /* of any event that carried the entity's key; 0: none is known */
+    const char **windows; /* as written */
+    double *values; /* of each window, in units; of operands of a ratio alone, else NULL */
+    int window_count;
+    struct agg_piece *pieces; /* that count in a window that is asked for; newest first */
+    int piece_count;
+};
+
+struct agg_explanation { /* all of it in the arena, or the catalogue's */
+    const char **columns;
+    double *values, *priors; /* as read; of a ratio: what each is drawn towards */
+    int column_count;
+    double strength; /* of a ratio's prior */
+    struct agg_operand self; /* of a ratio and a match without pieces */
+    struct agg_operand *operands; /* of a ratio */
+    int operand_count;
+    struct agg_sequence sequence; /* of a sequence or series, as read; of a match the one that it searches */
+    struct agg_record *records; /* of the sequence, newest first */
+    int record_count;
+};
+
+/*
+ * The value of one feature of one entity at T and what it is made of, taken in one instant (of a ratio's parent and of all events: in
+ * another). Loads what the table lacks: blocks on the disk; on a visit to the store. FR_BAD_INPUT: no such entity or feature, with the nearest, or a key
+ * of another length; FR_CORRUPT: the entity is quarantined; FR_EXHAUSTED: the arena's limit. Any thread.
+ */
+FR_CHECKED bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr_arena *arena,
+                            struct agg_explanation *explanation, struct fr_err *err);
+
 /* ---- Digest ---- */
 
 struct agg_digest {

@@ -1,0 +1,534 @@
+/*
+ * What a value is made of, for who asks why it is what it is: the columns as a read gives them, and the panes, blocks, bins or records
+ * that count, copied out under the same lock, so that the one always is the sum of the other. A ratio is told by its operands.
+ */
+#include "ratio.h"
+#include "values.h"
+
+#include <freshet/text.h>
+
+#include <stdlib.h>
+
+enum { SIDES = 2, OPERANDS = AGG_PRIORS * SIDES, PIECES_FIRST = 64 };
+
+struct agg_pieces {
+    struct fr_arena *arena;
+    struct agg_piece *pieces;
+    int count, capacity;
+    uint32_t windows; /* asked for; 0: the feature has none */
+    bool is_failed; /* the arena is exhausted */
+};
+
+struct explaining {
+    struct agg *agg;
+    const struct agg_question *question;
+    struct fr_arena *arena;
+    struct agg_explanation *explanation;
+    const struct agg_entity *entity;
+    const struct agg_feature *feature;
+    struct agg_output_column chosen[AGG_WINDOWS_MAX * AGG_OUTPUTS + 1]; /* outputs of the columns */
+    int64_t span_ms; /* of the one window that is asked for; 0: all */
+    struct agg_moment moment; /* T */
+    struct agg_remembered remembered; /* by the entity: they name a parent */
+    double ages[SIDES]; /* of a ratio's operands; −1: never */
+    struct fr_err *err;
+};
+
+static bool fail_exhausted(const struct explaining *explaining)
+{
+    return fr_fail(explaining->err, FR_EXHAUSTED, "the explanation grows beyond its limit; ask for one window, as in 'f.5m'");
+}
+
+/* ---- pieces ---- */
+
+void agg_pieces__add(struct agg_pieces *pieces, const struct agg_piece *piece)
+{
+    if (pieces->is_failed || (pieces->windows != 0 && (pieces->windows & piece->windows) == 0))
+        return;
+    if (pieces->count == pieces->capacity) {
+        int capacity = pieces->capacity > 0 ? pieces->capacity * 2 : PIECES_FIRST;
+        struct agg_piece *more = fr_arena_take_zeroed(pieces->arena, (size_t)capacity, sizeof *more);
+
+        pieces->is_failed = !more;
+        if (!more)
+            return;
+        if (pieces->count > 0)
+            memcpy(more, pieces->pieces, (size_t)pieces->count * sizeof *more);
+        pieces->pieces = more;
+        pieces->capacity = capacity;
+    }
+    pieces->pieces[pieces->count] = *piece;
+    if (!piece->form)
+        pieces->pieces[pieces->count].form = "";
+    pieces->count++;
+}
+
+uint32_t agg_pieces__windows(const struct agg_feature *feature, int level, int64_t pane, int64_t time_ms)
+{
+    uint32_t windows = 0;
+
+    for (int i = 0; i < feature->window_count; i++) {
+        const struct agg_window *window = &feature->windows[i];
+        int64_t newest = agg_window__pane(time_ms, window->level), number;
+
+        if (level > window->level)
+            continue; /* merged because it has left this window */
+        number = pane / (agg__level_ms[window->level] / agg__level_ms[level]);
+        if (number > newest - window->panes && number <= newest)
+            windows |= 1U << i;
+    }
+    return windows;
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const struct agg_piece *x = a, *y = b;
+
+    if (x->start_ms != y->start_ms)
+        return x->start_ms > y->start_ms ? -1 : 1;
+    return x->span_ms < y->span_ms ? -1 : x->span_ms > y->span_ms;
+}
+
+/* A mean's pieces are sums: it is what they add up to over the events. */
+static double in_units(const struct agg_feature *feature, __int128 amount)
+{
+    return feature->measure == AGG_MEASURE_COUNT ? (double)amount
+                                                 : (double)((long double)agg_measure__micro(feature, amount) / 1e6L);
+}
+
+static uint64_t events_of(const struct agg_rows *rows, const struct agg_row *row, const struct agg_feature *feature,
+                          __int128 amount)
+{
+    if (feature->measure == AGG_MEASURE_COUNT)
+        return (uint64_t)amount;
+    return feature->n ? (uint64_t)agg_rows__measure(rows, row, feature->n) : 0;
+}
+
+static void add_rows(struct agg_rows *rows, const struct agg_feature *feature, int64_t time_ms, struct agg_pieces *pieces)
+{
+    for (int level = 0; level < AGG_LEVELS; level++) {
+        for (uint32_t i = 0; i < rows->row_count[level]; i++) {
+            const struct agg_row *row = agg_rows__row(rows, feature->entity, level, i);
+            __int128 amount = agg_rows__measure(rows, row, feature);
+            struct agg_piece piece = {.start_ms = row->pane * agg__level_ms[level],
+                                      .span_ms = agg__level_ms[level],
+                                      .windows = agg_pieces__windows(feature, level, row->pane, time_ms)};
+
+            piece.count = events_of(rows, row, feature, amount);
+            piece.value = amount != 0 ? in_units(feature, amount) : 0;
+            if (amount != 0 || piece.count > 0)
+                agg_pieces__add(pieces, &piece);
+        }
+    }
+}
+
+/* ---- one entity, locked ---- */
+
+static uint32_t windows_asked(const struct explaining *explaining, const struct agg_feature *feature)
+{
+    uint32_t windows = 0;
+
+    for (int i = 0; i < feature->window_count; i++) {
+        if (explaining->span_ms == 0 || explaining->span_ms == feature->windows[i].span_ms)
+            windows |= 1U << i;
+    }
+    return windows;
+}
+
+static bool find_pieces(struct explaining *explaining, const struct agg_feature *feature, const struct agg_parts *parts,
+                        struct agg_operand *operand)
+{
+    const struct agg_cell_type *cells = feature->type->cells;
+    int64_t time_ms = explaining->question->time_ms;
+    struct agg_pieces pieces = {.arena = explaining->arena, .windows = windows_asked(explaining, feature)};
+
+    if (!operand->is_present)
+        return true;
+    if (feature->is_counter)
+        add_rows((struct agg_rows *)(uintptr_t)parts->memory[STORE_PART_ROWS], feature, time_ms, &pieces); /* only read */
+    else if (cells && cells->explain)
+        cells->explain(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), time_ms, &pieces);
+    operand->pieces = pieces.pieces;
+    operand->piece_count = pieces.count;
+    return !pieces.is_failed || fail_exhausted(explaining);
+}
+
+/* As agg_read() has them. */
+static void read_columns(struct explaining *explaining, const struct agg_parts *parts, const struct agg_view *view,
+                         bool is_present)
+{
+    struct agg_explanation *explanation = explaining->explanation;
+
+    for (int i = 0; i < explanation->column_count; i++) {
+        struct agg_column column = agg_plan__column(explaining->feature, &explaining->chosen[i], 0);
+        float value = column.absent;
+
+        if (is_present && column.feature->type->cells)
+            value = agg_values__cell(parts, &column, explaining->question->time_ms);
+        else if (is_present)
+            agg_values__columns(explaining->agg, view, &column, 1, &value);
+        explanation->values[i] = (double)value;
+    }
+}
+
+static void read_operand(struct explaining *explaining, const struct agg_feature *feature, const struct agg_view *view,
+                         struct agg_operand *operand)
+{
+    for (int i = 0; i < operand->window_count && operand->is_present; i++) {
+        struct agg_column column = {
+            .feature = feature, .window = &feature->windows[i], .span = feature->windows[i].span, .measure = feature->measure};
+
+        operand->values[i] = agg_values__operand(explaining->agg, view, &column);
+    }
+}
+
+static void read_ages(struct explaining *explaining, const struct agg_parts *parts, bool is_present)
+{
+    for (int side = 0; side < SIDES; side++) {
+        struct agg_column column = {.feature = explaining->feature->operand_ages[side]};
+
+        explaining->ages[side] =
+            is_present && column.feature ? (double)agg_values__cell(parts, &column, explaining->question->time_ms) : -1;
+    }
+}
+
+static uint64_t word_of(const struct agg_feature *feature, const uint64_t *order, int word)
+{
+    return word < feature->order_words ? order[word] : 0;
+}
+
+static bool read_records(struct explaining *explaining, const struct agg_ring *rings, const struct agg_feature *feature)
+{
+    struct agg_explanation *explanation = explaining->explanation;
+    uint32_t kept = rings ? rings[feature->sequence].count : 0;
+    int value = agg_order__word(PROTO_FIELD_VALUE);
+
+    explanation->records = fr_arena_take_zeroed(explaining->arena, (size_t)kept + 1, sizeof *explanation->records);
+    if (!explanation->records)
+        return fail_exhausted(explaining);
+    for (uint32_t i = kept; i-- > 0;) {
+        const uint64_t *order = agg_sequence__record(rings, feature->entity, feature->sequence, i);
+        struct agg_record *record = &explanation->records[explanation->record_count];
+
+        if (agg_entity__is_expired(feature->entity, (int64_t)order[0], explaining->question->time_ms))
+            break; /* and all that are older */
+        record->ts_ms = (int64_t)order[0];
+        record->event_id = word_of(feature, order, agg_order__word(PROTO_FIELD_EVENT_ID));
+        record->action = (uint32_t)word_of(feature, order, agg_order__word(PROTO_FIELD_ACTION));
+        record->item_id = word_of(feature, order, agg_order__word(PROTO_FIELD_ITEM_ID));
+        record->value = value < feature->order_words ? agg_order__number(value, order[value]) : 0;
+        if (explaining->feature != feature)
+            record->matched = order[explaining->feature->match_word];
+        explanation->record_count++;
+    }
+    return true;
+}
+
+static bool read_sequence(struct explaining *explaining, const struct agg_parts *parts, bool is_present)
+{
+    const struct agg_feature *feature = explaining->feature->source ? explaining->feature->source : explaining->feature;
+    const struct agg_cell_type *cells = explaining->feature->type->cells;
+    struct agg_sequence *sequence = &explaining->explanation->sequence;
+    int64_t time_ms = explaining->question->time_ms;
+
+    sequence->name = feature->name;
+    if (cells && cells->sequence)
+        return cells->sequence(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), is_present,
+                               time_ms, explaining->arena, sequence) ||
+               fail_exhausted(explaining);
+    if (cells || feature->aggregate != AGG_LAST)
+        return true;
+    return (agg_values__sequence(parts->memory[STORE_PART_SEQUENCES], feature, time_ms, explaining->arena, sequence) ||
+            fail_exhausted(explaining)) &&
+           read_records(explaining, parts->memory[STORE_PART_SEQUENCES], feature);
+}
+
+static bool read_parts(struct explaining *explaining, const struct agg_entity *entity, const struct agg_parts *parts,
+                       struct agg_operand *operands, const struct agg_feature *const *features, int count)
+{
+    const struct agg_rows *rows = parts->memory[STORE_PART_ROWS];
+    bool is_present = agg_rows__is_present(rows, entity, explaining->question->time_ms);
+    bool is_ratio = explaining->feature->aggregate == AGG_RATIO;
+    bool is_self = operands == &explaining->explanation->self;
+    struct agg_view view;
+
+    if (is_present)
+        agg_view__init(&view, rows, entity, &explaining->moment);
+    for (int i = 0; i < count; i++) {
+        operands[i].is_present = is_present;
+        operands[i].latest_ms = rows ? rows->latest_ms : 0;
+        if (!find_pieces(explaining, features[i], parts, &operands[i]))
+            return false;
+        if (!is_self)
+            read_operand(explaining, features[i], &view, &operands[i]);
+    }
+    if (is_self && !is_ratio)
+        read_columns(explaining, parts, &view, is_present);
+    if (is_self)
+        return is_ratio || read_sequence(explaining, parts, is_present);
+    if (entity == explaining->entity)
+        read_ages(explaining, parts, is_present);
+    for (int i = 0; i < AGG_ATTRIBUTES && entity == explaining->entity; i++)
+        explaining->remembered.bits[i] = agg_attributes__read(rows, entity, i, explaining->question->time_ms);
+    return true;
+}
+
+/* Fills in operands[0..count), features of one entity. */
+static bool look(struct explaining *explaining, const struct agg_entity *entity, const struct store_key *key,
+                 struct agg_operand *operands, const struct agg_feature *const *features, int count)
+{
+    struct store *store = explaining->agg->store;
+    uint64_t hash = store_key_hash(store, key);
+    struct agg_parts parts = {{NULL}};
+    struct store_entry *entry;
+    uint32_t bytes;
+    bool ok;
+
+    if (!store_load(store, key, &hash, 1, explaining->err))
+        return false;
+    entry = store_entry_lock(store, key, hash, false);
+    if (entry && store_entry_is_corrupt(entry)) {
+        char name[160];
+
+        store_entry_unlock(store, entry);
+        agg_key__print(entity, key, name);
+        return fr_fail(explaining->err, FR_CORRUPT,
+                       "the state of %s failed its check and is set aside; restore a backup, or replay", name);
+    }
+    for (int part = 0; part < STORE_PARTS && entry; part++)
+        parts.memory[part] = store_entry_read(entry, (enum store_part)part, &bytes);
+    ok = read_parts(explaining, entity, &parts, operands, features, count);
+    if (entry)
+        store_entry_unlock(store, entry);
+    for (int i = 0; i < count && ok; i++) {
+        if (operands[i].piece_count > 0)
+            qsort(operands[i].pieces, (size_t)operands[i].piece_count, sizeof *operands[i].pieces, by_start);
+    }
+    return ok;
+}
+
+/* ---- operands ---- */
+
+/* Where the key's field that the configuration names `written`-th lies: in keys the user goes first. */
+static int place_in_key(const struct agg_entity *entity, int written)
+{
+    int place = 0;
+
+    while (place < entity->key_count - 1 && strcmp(proto_field_name(entity->key[place]), entity->key_names[written]) != 0)
+        place++;
+    return place;
+}
+
+static bool operand_init(struct explaining *explaining, const struct agg_feature *feature, const struct store_key *key,
+                         struct agg_operand *operand)
+{
+    *operand = (struct agg_operand){
+        .of = "", .side = "", .feature = agg_feature__info(feature), .window_count = feature->window_count};
+    operand->windows = fr_arena_take_zeroed(explaining->arena, (size_t)feature->window_count + 1, sizeof *operand->windows);
+    operand->values = fr_arena_take_zeroed(explaining->arena, (size_t)feature->window_count + 1, sizeof *operand->values);
+    if (!operand->windows || !operand->values)
+        return fail_exhausted(explaining);
+    for (int i = 0; i < feature->window_count; i++)
+        operand->windows[i] = feature->windows[i].text;
+    if (key && feature->entity->key[0] != AGG_KEY_ALL)
+        operand->id_count = key->id_count;
+    for (int i = 0; i < operand->id_count; i++)
+        operand->ids[i] = key->ids[place_in_key(feature->entity, i)];
+    return true;
+}
+
+/* By the entity's own key, or by what it remembers. False: it is not known which. */
+static bool parent_key(const struct explaining *explaining, const struct agg_entity *parent, const struct store_key *own,
+                       struct store_key *key)
+{
+    uint64_t ids[STORE_KEY_IDS_MAX] = {0};
+
+    for (int i = 0; i < parent->key_count; i++) {
+        int attribute = agg_attribute__index(parent->key[i]);
+
+        ids[i] = attribute >= 0 ? explaining->remembered.bits[attribute] : 0;
+        for (int k = 0; k < explaining->entity->key_count; k++) {
+            if (explaining->entity->key[k] == parent->key[i])
+                ids[i] = own->ids[k];
+        }
+    }
+    return agg_key__make(parent, ids, key);
+}
+
+static bool explain_prior(struct explaining *explaining, enum agg_prior prior, const struct store_key *own)
+{
+    static const char *const names[AGG_PRIORS] = {"own", "parent", "all"};
+    static const uint64_t all_ids[STORE_KEY_IDS_MAX] = {1};
+    struct agg_explanation *explanation = explaining->explanation;
+    const struct agg_feature *const *features = (const struct agg_feature *const *)explaining->feature->operands[prior];
+    struct agg_operand *operands = &explanation->operands[explanation->operand_count];
+    const struct agg_entity *entity;
+    struct store_key key = *own;
+    bool is_known = true;
+
+    if (!features[0])
+        return true;
+    entity = features[0]->entity;
+    if (prior == AGG_PARENT)
+        is_known = parent_key(explaining, entity, own, &key);
+    else if (prior == AGG_GLOBAL)
+        is_known = agg_key__make(entity, all_ids, &key);
+    for (int side = 0; side < SIDES; side++) {
+        if (!operand_init(explaining, features[side], is_known ? &key : NULL, &operands[side]))
+            return false;
+        operands[side].of = names[prior];
+        operands[side].side = side == 0 ? "numerator" : "denominator";
+    }
+    explanation->operand_count += SIDES;
+    return !is_known || look(explaining, entity, &key, operands, features, SIDES);
+}
+
+static double value_of(const struct agg_operand *operand, const char *window)
+{
+    for (int i = 0; i < operand->window_count; i++) {
+        if (strcmp(operand->windows[i], window) == 0)
+            return operand->values[i];
+    }
+    return 0;
+}
+
+static void reckon(struct explaining *explaining)
+{
+    struct agg_explanation *explanation = explaining->explanation;
+    const struct agg_feature *feature = explaining->feature;
+
+    for (int i = 0; i < explanation->column_count; i++) {
+        const struct agg_output_column *output = &explaining->chosen[i];
+        struct agg_ratio_column column = {.feature = feature, .output = output->output};
+        double operands[OPERANDS] = {0};
+        int place = 0;
+
+        for (int prior = 0; prior < AGG_PRIORS; prior++) {
+            for (int side = 0; side < SIDES; side++) {
+                column.operands[prior][side] = feature->operands[prior][side] ? place : -1;
+                if (feature->operands[prior][side] && output->window >= 0)
+                    operands[place] = value_of(&explanation->operands[place], feature->windows[output->window].text);
+                else if (prior == AGG_OWN)
+                    operands[place] = explaining->ages[side];
+                place += feature->operands[prior][side] != NULL;
+            }
+        }
+        explanation->values[i] = (double)agg_ratio__value(&column, operands);
+        if (output->output == AGG_OUTPUT_VALUE || output->output == AGG_OUTPUT_SD)
+            explanation->priors[i] = agg_ratio__prior(&column, operands);
+    }
+}
+
+static bool explain_ratio(struct explaining *explaining, const struct store_key *key)
+{
+    struct agg_explanation *explanation = explaining->explanation;
+
+    explanation->strength = explaining->feature->strength;
+    explanation->operands = fr_arena_take_zeroed(explaining->arena, OPERANDS, sizeof *explanation->operands);
+    if (!explanation->operands)
+        return fail_exhausted(explaining);
+    for (int prior = 0; prior < AGG_PRIORS; prior++) {
+        if (!explain_prior(explaining, (enum agg_prior)prior, key))
+            return false;
+    }
+    reckon(explaining);
+    return true;
+}
+
+/* ---- the question ---- */
+
+static bool find_entity(struct explaining *explaining)
+{
+    const struct agg_catalogue *catalogue = explaining->agg->catalogue;
+    const char *names[AGG_ENTITIES_MAX];
+    const char *nearest;
+
+    for (int i = 0; i < catalogue->visible_count; i++) {
+        names[i] = catalogue->entities[i]->name;
+        if (strcmp(names[i], explaining->question->entity) == 0)
+            explaining->entity = catalogue->entities[i];
+    }
+    if (explaining->entity)
+        return true;
+    nearest = fr_text_nearest(fr_slice_of(explaining->question->entity), names, catalogue->visible_count);
+    return fr_fail(explaining->err, FR_BAD_INPUT, "entity: unknown entity '%.100s'%s%s%s", explaining->question->entity,
+                   nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+static bool find_key(struct explaining *explaining, struct store_key *key)
+{
+    const struct agg_entity *entity = explaining->entity;
+    uint64_t ids[STORE_KEY_IDS_MAX] = {0};
+    struct fr_buffer names;
+    bool ok = explaining->question->key_count == entity->key_count;
+
+    for (int i = 0; i < entity->key_count && ok; i++)
+        ids[place_in_key(entity, i)] = explaining->question->key[i];
+    if (ok && agg_key__make(entity, ids, key))
+        return true;
+    fr_buffer_init(&names);
+    for (int i = 0; i < entity->key_count; i++)
+        fr_buffer_append_format(&names, "%s%s", i > 0 ? "/" : "", entity->key_names[i]);
+    fr_buffer_append_byte(&names, 0);
+    fr_fail(explaining->err, FR_BAD_INPUT, "entity.key: %d id%s given; the key of %s is %s, none of them 0",
+            explaining->question->key_count, explaining->question->key_count == 1 ? "" : "s", entity->name,
+            names.is_failed ? "?" : (const char *)names.bytes);
+    fr_buffer_fini(&names);
+    return false;
+}
+
+/* A column by its name stands for its window, as in a read: the companions come along. */
+static bool is_chosen(const struct agg_feature *feature, int asked, int i)
+{
+    const struct agg_output_column *outputs = feature->outputs;
+
+    return asked < 0 || i == asked ||
+           (outputs[asked].output == AGG_OUTPUT_VALUE && outputs[asked].window >= 0 &&
+            outputs[i].window == outputs[asked].window);
+}
+
+static bool find_feature(struct explaining *explaining)
+{
+    struct agg_explanation *explanation = explaining->explanation;
+    struct agg_feature *feature;
+    int asked;
+
+    if (!agg_catalogue__resolve(explaining->agg->catalogue, fr_slice_of(explaining->question->feature), &feature, &asked,
+                                explaining->err))
+        return fr_fail_in(explaining->err, "feature");
+    if (feature->entity != explaining->entity)
+        return fr_fail(explaining->err, FR_BAD_INPUT, "feature: %s is of entity %s, not of %s", feature->name,
+                       feature->entity->name, explaining->entity->name);
+    explaining->feature = feature;
+    explanation->columns = fr_arena_take_zeroed(explaining->arena, (size_t)feature->column_count + 1, sizeof(char *));
+    explanation->values = fr_arena_take_zeroed(explaining->arena, (size_t)feature->column_count + 1, sizeof(double));
+    explanation->priors = fr_arena_take_zeroed(explaining->arena, (size_t)feature->column_count + 1, sizeof(double));
+    if (!explanation->columns || !explanation->values || !explanation->priors)
+        return fail_exhausted(explaining);
+    for (int i = 0; i < feature->column_count; i++) {
+        if (!is_chosen(feature, asked, i))
+            continue;
+        explaining->chosen[explanation->column_count] = feature->outputs[i];
+        explanation->columns[explanation->column_count++] = feature->columns[i];
+    }
+    if (asked >= 0 && feature->outputs[asked].window >= 0)
+        explaining->span_ms = feature->windows[feature->outputs[asked].window].span_ms;
+    return true;
+}
+
+bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr_arena *arena,
+                 struct agg_explanation *explanation, struct fr_err *err)
+{
+    struct explaining explaining = {.agg = agg, .question = question, .arena = arena, .explanation = explanation, .err = err};
+    struct store_key key;
+
+    *explanation = (struct agg_explanation){0};
+    explaining.moment = agg_window__moment(question->time_ms);
+    if (!find_entity(&explaining) || !find_key(&explaining, &key) || !find_feature(&explaining) ||
+        !operand_init(&explaining, explaining.feature, &key, &explanation->self))
+        return false;
+    explanation->self.values = NULL;
+    if (explaining.feature->aggregate == AGG_RATIO && !explain_ratio(&explaining, &key))
+        return false;
+    return look(&explaining, explaining.entity, &key, &explanation->self, &explaining.feature, 1);
+}

@@ -1,0 +1,320 @@
+/*
+ * freshet explain: why a value is what it is, for who is on call: the value, what it is made of, and how far the stream is applied.
+ */
+#include "internal.h"
+
+#include <freshet/message.h>
+#include <freshet/text.h>
+#include <freshet/v1/admin.pb-c.h>
+
+#include <inttypes.h>
+
+enum { EXPLAIN_TIMEOUT_MS = 30000, EXPLAIN_ARENA_BYTES = 64 << 20, EXPLAIN_ROWS_SHOWN = 24 };
+
+struct explain_options {
+    const char *api, *entity, *key, *feature;
+    int64_t as_of_ms;
+    bool is_json, is_all;
+};
+
+/* "7/12" → ["7","12"]; the node takes ids as text, too. */
+static void append_key(struct fr_buffer *out, const char *key)
+{
+    for (size_t length = 0;; key += length + 1) {
+        length = strcspn(key, "/");
+        proto_json_quote(fr_slice(key, length), out);
+        if (key[length] == 0)
+            break;
+        fr_buffer_append_byte(out, ',');
+    }
+}
+
+static void build_request(const struct explain_options *options, struct fr_buffer *out)
+{
+    fr_buffer_append_text(out, "{\"entity\":{\"entity\":");
+    proto_json_quote(fr_slice_of(options->entity), out);
+    fr_buffer_append_text(out, ",\"key\":[");
+    append_key(out, options->key);
+    fr_buffer_append_text(out, "]},\"feature\":");
+    proto_json_quote(fr_slice_of(options->feature), out);
+    fr_buffer_append_format(out, ",\"asOfMs\":\"%" PRId64 "\"}", options->as_of_ms);
+}
+
+/* ---- For people ---- */
+
+static void print_cell_time(struct cli_table *table, int64_t ms)
+{
+    char time[32];
+
+    cli_time__print(ms, time);
+    cli_table__cell(table, "%s", ms > 0 ? time : "-");
+}
+
+static const char *print_span(int64_t ms, char text[32])
+{
+    static const struct {
+        int64_t ms;
+        const char *unit;
+    } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}};
+
+    snprintf(text, 32, "%" PRId64 "ms", ms);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (ms % units[i].ms == 0) {
+            snprintf(text, 32, "%" PRId64 "%s", ms / units[i].ms, units[i].unit);
+            break;
+        }
+    }
+    return text;
+}
+
+static void print_entity(const Freshet__V1__EntityKey *key)
+{
+    printf("%s", key ? key->entity : "?");
+    for (size_t i = 0; key && i < key->n_key; i++)
+        printf("%s%" PRIu64, i > 0 ? "/" : " ", key->key[i]);
+}
+
+static void print_presence(const char *indent, bool present, int64_t latest_ms, uint32_t generation, int64_t complete_from_ms)
+{
+    char latest[32], complete[32];
+
+    cli_time__print(latest_ms, latest);
+    cli_time__print(complete_from_ms, complete);
+    if (latest_ms > 0)
+        printf("%s%s, latest event %s\n", indent, present ? "present" : "no longer present", latest);
+    else
+        printf("%snever seen\n", indent);
+    printf("%sgeneration %" PRIu32 ", a window W is whole from %s%s\n", indent, generation,
+           complete_from_ms > 0 ? complete : "the beginning", complete_from_ms > 0 ? " + W" : "");
+}
+
+static void print_rest(size_t count, size_t shown, const char *indent)
+{
+    if (shown < count)
+        printf("%s… %zu more; --all shows them\n", indent, count - shown);
+}
+
+static size_t shown_of(const struct explain_options *options, size_t count)
+{
+    return count > EXPLAIN_ROWS_SHOWN && !options->is_all ? EXPLAIN_ROWS_SHOWN : count;
+}
+
+static void print_pane_windows(struct cli_table *table, const Freshet__V1__ExplainedPane *pane)
+{
+    char text[200] = "";
+    size_t length = 0;
+
+    for (size_t i = 0; i < pane->n_windows && length < sizeof text; i++)
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s%s", i > 0 ? " " : "", pane->windows[i]);
+    cli_table__cell(table, "%s", pane->n_windows > 0 ? text : "-");
+}
+
+/* The counts are told where anything is counted, forms where there are any. */
+static void print_panes(const struct explain_options *options, Freshet__V1__ExplainedPane *const *panes, size_t count,
+                        const char *indent)
+{
+    size_t shown = shown_of(options, count);
+    bool has_counts = false, has_forms = false;
+    struct cli_table table;
+    char span[32];
+
+    for (size_t i = 0; i < count; i++) {
+        has_counts = has_counts || panes[i]->count > 0;
+        has_forms = has_forms || *panes[i]->form;
+    }
+    printf("%s%zu pane%s that count%s%s\n", indent, count, count == 1 ? "" : "s", count == 1 ? "s" : "",
+           count > 1 ? ", newest first" : "");
+    cli_table__init(&table, 4 + has_counts + has_forms);
+    cli_table__cell(&table, "from (UTC)");
+    cli_table__cell(&table, "span");
+    cli_table__cell(&table, "value");
+    if (has_counts)
+        cli_table__cell(&table, "events");
+    if (has_forms)
+        cli_table__cell(&table, "kept as");
+    cli_table__cell(&table, "in windows");
+    for (size_t i = 0; i < shown; i++) {
+        print_cell_time(&table, panes[i]->start_ms);
+        cli_table__cell(&table, "%s", print_span(panes[i]->span_ms, span));
+        cli_table__cell(&table, "%.10g", panes[i]->value);
+        if (has_counts)
+            cli_table__cell(&table, "%" PRIu64, panes[i]->count);
+        if (has_forms)
+            cli_table__cell(&table, "%s", panes[i]->form);
+        print_pane_windows(&table, panes[i]);
+    }
+    if (count > 0)
+        cli_table__print(&table, indent, stdout);
+    cli_table__fini(&table);
+    print_rest(count, shown, indent);
+}
+
+static void print_values(const Freshet__V1__ExplainResponse *response)
+{
+    bool has_priors = response->n_priors == response->n_columns;
+    struct cli_table table;
+
+    if (response->n_values != response->n_columns || response->n_columns == 0)
+        return;
+    cli_table__init(&table, 2 + has_priors);
+    for (size_t i = 0; i < response->n_columns; i++) {
+        cli_table__cell(&table, "%s", response->columns[i]);
+        cli_table__cell(&table, "%.7g", response->values[i]); /* the digits of a float */
+        if (has_priors)
+            cli_table__cell(&table, "drawn towards %.7g", response->priors[i]);
+    }
+    cli_table__print(&table, "  ", stdout);
+    cli_table__fini(&table);
+    if (has_priors)
+        printf("  = (numerator + %.10g × prior) / (denominator + %.10g)\n", response->strength, response->strength);
+}
+
+static void print_operand(const struct explain_options *options, const Freshet__V1__ExplainedOperand *operand)
+{
+    printf("%s of %s: %s of ", operand->side, operand->of, operand->feature);
+    if (operand->entity && operand->entity->n_key == 0 && *operand->entity->entity != '(')
+        printf("the %s, which nothing names", operand->entity->entity);
+    else
+        print_entity(operand->entity);
+    printf("\n");
+    for (size_t i = 0; i < operand->n_windows && i < operand->n_values; i++)
+        printf("  %-4s %14.10g\n", operand->windows[i], operand->values[i]);
+    print_presence("  ", operand->present, operand->latest_event_ms, operand->generation, operand->complete_from_ms);
+    print_panes(options, operand->panes, operand->n_panes, "  ");
+}
+
+static void print_events(const struct explain_options *options, const Freshet__V1__ExplainResponse *response)
+{
+    size_t shown = shown_of(options, response->n_events);
+    bool is_match = *response->searched != 0;
+    struct cli_table table;
+
+    if (is_match)
+        printf("a search in %s: what shows depends on what the candidate remembers\n", response->searched);
+    printf("%zu event%s%s\n", response->n_events, response->n_events == 1 ? "" : "s",
+           response->n_events > 1 ? ", newest first" : "");
+    cli_table__init(&table, 5 + is_match);
+    cli_table__cell(&table, "time (UTC)");
+    cli_table__cell(&table, "event_id");
+    cli_table__cell(&table, "action");
+    cli_table__cell(&table, "item_id");
+    cli_table__cell(&table, "value");
+    if (is_match)
+        cli_table__cell(&table, "matched");
+    for (size_t i = 0; i < shown; i++) {
+        const Freshet__V1__ExplainedEvent *event = response->events[i];
+
+        print_cell_time(&table, event->ts_ms);
+        cli_table__cell(&table, "%" PRIu64, event->event_id);
+        cli_table__cell(&table, "%s", *event->action ? event->action : "-");
+        cli_table__cell(&table, "%" PRIu64, event->item_id);
+        cli_table__cell(&table, "%.10g", event->value);
+        if (is_match)
+            cli_table__cell(&table, "%" PRIu64, event->matched);
+    }
+    if (response->n_events > 0)
+        cli_table__print(&table, "  ", stdout);
+    cli_table__fini(&table);
+    print_rest(response->n_events, shown, "  ");
+}
+
+static void print_offsets(const struct explain_options *options, const Freshet__V1__ExplainResponse *response)
+{
+    size_t shown = shown_of(options, response->n_offsets);
+    struct cli_table table;
+    char read[32], stream[32];
+
+    cli_time__print(response->read_time_ms, read);
+    cli_time__print(response->stream_time_ms, stream);
+    printf("as of\n  T %s, stream time %s, last epoch %" PRIu64 "\n", read, stream, response->epoch);
+    cli_table__init(&table, 2);
+    cli_table__cell(&table, "partition");
+    cli_table__cell(&table, "next offset to apply");
+    for (size_t i = 0; i < shown; i++) {
+        cli_table__cell(&table, "%s/%" PRId32, response->offsets[i]->topic, response->offsets[i]->partition);
+        cli_table__cell(&table, "%" PRId64, response->offsets[i]->offset);
+    }
+    cli_table__print(&table, "  ", stdout);
+    cli_table__fini(&table);
+    print_rest(response->n_offsets, shown, "  ");
+}
+
+static void print_explanation(const struct explain_options *options, const Freshet__V1__ExplainResponse *response)
+{
+    bool is_sequence = response->n_fields > 0 && strcmp(response->aggregate, "series") != 0;
+
+    print_entity(response->entity);
+    printf(": %s (%s)\n", response->feature, response->aggregate);
+    print_values(response);
+    print_presence("  ", response->present, response->latest_event_ms, response->generation, response->complete_from_ms);
+    for (size_t i = 0; i < response->n_operands; i++)
+        print_operand(options, response->operands[i]);
+    if (is_sequence)
+        print_events(options, response);
+    else if (strcmp(response->aggregate, "covisit") == 0)
+        printf("  its partners: freshet related %s --feature %s\n", options->key, response->feature);
+    else if (response->n_operands == 0)
+        print_panes(options, response->panes, response->n_panes, "");
+    print_offsets(options, response);
+}
+
+static int print_reply(const struct cli_command *command, const struct explain_options *options, const struct fr_buffer *reply)
+{
+    struct fr_arena *arena = fr_arena_new(EXPLAIN_ARENA_BYTES);
+    const Freshet__V1__ExplainResponse *response;
+    struct fr_err err;
+
+    if (!arena)
+        return cli_command__say(command, CLI_FAILURE, "out of memory");
+    response = (const Freshet__V1__ExplainResponse *)proto_json_parse(&freshet__v1__explain_response__descriptor,
+                                                                      fr_buffer_slice(reply), arena, &err);
+    if (!response) {
+        (void)fr_fail_in(&err, "the node's reply");
+        fr_arena_free(arena);
+        return cli_command__fail(command, &err);
+    }
+    if (options->is_json)
+        printf("%.*s\n", (int)reply->length, (const char *)reply->bytes);
+    else
+        print_explanation(options, response);
+    fr_arena_free(arena);
+    return fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
+}
+
+int cli_explain__main(const struct cli_command *command, int argc, char **argv)
+{
+    struct explain_options explain_options = {0};
+    const struct cli_option options[] = {
+        {"as-of", CLI_OPTION_TIME, "MS", "the value at this time, not before the node's", &explain_options.as_of_ms},
+        {"all", CLI_OPTION_FLAG, NULL, "every pane and event, not the newest alone", &explain_options.is_all},
+        {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &explain_options.api},
+        {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON", &explain_options.is_json},
+        {0},
+    };
+    struct cli_positional feature = {.name = "FEATURE", .is_required = true};
+    struct cli_positional key = {.name = "KEY", .is_required = true, .next = &feature};
+    struct cli_positional entity = {.name = "ENTITY", .is_required = true, .next = &key};
+    int result = cli_options__read(command, options, &entity, argc, argv);
+    struct fr_buffer request, reply;
+    struct fr_err err;
+
+    if (result >= 0)
+        return result;
+    explain_options.entity = entity.value;
+    explain_options.key = key.value;
+    explain_options.feature = feature.value;
+    explain_options.api = cli_options__api(explain_options.api);
+    fr_buffer_init(&request);
+    fr_buffer_init(&reply);
+    build_request(&explain_options, &request);
+    if (request.is_failed)
+        result = cli_command__say(command, CLI_FAILURE, "out of memory");
+    else if (cli_client__call(explain_options.api, "freshet.v1.AdminService/Explain", fr_buffer_slice(&request),
+                              EXPLAIN_TIMEOUT_MS, &reply, &err))
+        result = print_reply(command, &explain_options, &reply);
+    else
+        result = cli_command__fail(command, &err);
+    fr_buffer_fini(&request);
+    fr_buffer_fini(&reply);
+    return result;
+}
