@@ -383,13 +383,9 @@ static bool explain_prior(struct explaining *explaining, enum agg_prior prior, c
     return !is_known || look(explaining, entity, &key, operands, features, SIDES);
 }
 
-static double value_of(const struct agg_operand *operand, const char *window)
+static double value_of(const struct agg_operand *operand, const struct agg_feature *feature, int64_t span_ms)
 {
-    for (int i = 0; i < operand->window_count; i++) {
-        if (strcmp(operand->windows[i], window) == 0)
-            return operand->values[i];
-    }
-    return 0;
+    return operand->values[agg_feature__window(feature, span_ms) - feature->windows]; /* linking gave it the window */
 }
 
 static void reckon(struct explaining *explaining)
@@ -407,7 +403,8 @@ static void reckon(struct explaining *explaining)
             for (int side = 0; side < SIDES; side++) {
                 column.operands[prior][side] = feature->operands[prior][side] ? place : -1;
                 if (feature->operands[prior][side] && output->window >= 0)
-                    operands[place] = value_of(&explanation->operands[place], feature->windows[output->window].text);
+                    operands[place] = value_of(&explanation->operands[place], feature->operands[prior][side],
+                                               feature->windows[output->window].span_ms);
                 else if (prior == AGG_OWN)
                     operands[place] = explaining->ages[side];
                 place += feature->operands[prior][side] != NULL;
