@@ -64,6 +64,17 @@ static Freshet__V1__ExplainedPane **make_panes(const struct agg_operand *operand
     return list;
 }
 
+/* Of the windows that are asked for. */
+static void put_values(const struct agg_operand *from, Freshet__V1__ExplainedOperand *operand)
+{
+    for (int i = 0; i < from->window_count; i++) {
+        if ((from->asked >> i & 1) == 0)
+            continue;
+        operand->windows[operand->n_windows++] = (char *)from->windows[i];
+        operand->values[operand->n_values++] = from->values[i];
+    }
+}
+
 static bool put_operands(const struct agg_explanation *explanation, struct fr_arena *arena,
                          Freshet__V1__ExplainResponse *response)
 {
@@ -85,14 +96,13 @@ static bool put_operands(const struct agg_explanation *explanation, struct fr_ar
         operands[i].latest_event_ms = from->latest_ms;
         operands[i].generation = from->feature.generation;
         operands[i].complete_from_ms = from->feature.complete_from_ms;
-        operands[i].windows = (char **)from->windows;
-        operands[i].n_windows = (size_t)from->window_count;
-        operands[i].values = from->values;
-        operands[i].n_values = (size_t)from->window_count;
+        operands[i].windows = fr_arena_take(arena, (size_t)(from->window_count + 1) * sizeof(char *));
+        operands[i].values = fr_arena_take(arena, (size_t)(from->window_count + 1) * sizeof(double));
         operands[i].panes = make_panes(from, arena);
         operands[i].n_panes = (size_t)from->piece_count;
-        if (!operands[i].entity || !operands[i].panes)
+        if (!operands[i].entity || !operands[i].panes || !operands[i].windows || !operands[i].values)
             return false;
+        put_values(from, &operands[i]);
         response->operands[i] = &operands[i];
     }
     response->n_operands = count;
