@@ -58,6 +58,7 @@ void agg_pieces__add(struct agg_pieces *pieces, const struct agg_piece *piece)
         pieces->capacity = capacity;
     }
     pieces->pieces[pieces->count] = *piece;
+    pieces->pieces[pieces->count].windows &= pieces->windows;
     if (!piece->form)
         pieces->pieces[pieces->count].form = "";
     pieces->count++;
@@ -124,12 +125,15 @@ static void add_rows(struct agg_rows *rows, const struct agg_feature *feature, i
 
 /* ---- one entity, locked ---- */
 
+/* An operand of a ratio may have windows that the ratio has not. */
 static uint32_t windows_asked(const struct explaining *explaining, const struct agg_feature *feature)
 {
     uint32_t windows = 0;
 
     for (int i = 0; i < feature->window_count; i++) {
-        if (explaining->span_ms == 0 || explaining->span_ms == feature->windows[i].span_ms)
+        int64_t span_ms = feature->windows[i].span_ms;
+
+        if (agg_feature__window(explaining->feature, span_ms) && (explaining->span_ms == 0 || explaining->span_ms == span_ms))
             windows |= 1U << i;
     }
     return windows;
@@ -140,7 +144,7 @@ static bool find_pieces(struct explaining *explaining, const struct agg_feature 
 {
     const struct agg_cell_type *cells = feature->type->cells;
     int64_t time_ms = explaining->question->time_ms;
-    struct agg_pieces pieces = {.arena = explaining->arena, .windows = windows_asked(explaining, feature)};
+    struct agg_pieces pieces = {.arena = explaining->arena, .windows = operand->asked};
 
     if (!operand->is_present)
         return true;
@@ -322,8 +326,11 @@ static int place_in_key(const struct agg_entity *entity, int written)
 static bool operand_init(struct explaining *explaining, const struct agg_feature *feature, const struct store_key *key,
                          struct agg_operand *operand)
 {
-    *operand = (struct agg_operand){
-        .of = "", .side = "", .feature = agg_feature__info(feature), .window_count = feature->window_count};
+    *operand = (struct agg_operand){.of = "",
+                                    .side = "",
+                                    .feature = agg_feature__info(feature),
+                                    .window_count = feature->window_count,
+                                    .asked = windows_asked(explaining, feature)};
     operand->windows = fr_arena_take_zeroed(explaining->arena, (size_t)feature->window_count + 1, sizeof *operand->windows);
     operand->values = fr_arena_take_zeroed(explaining->arena, (size_t)feature->window_count + 1, sizeof *operand->values);
     if (!operand->windows || !operand->values)
@@ -378,6 +385,9 @@ static bool explain_prior(struct explaining *explaining, enum agg_prior prior, c
             return false;
         operands[side].of = names[prior];
         operands[side].side = side == 0 ? "numerator" : "denominator";
+        operands[side].feature.name = explaining->feature->operands[AGG_OWN][side]->name;
+        if (prior == AGG_GLOBAL)
+            operands[side].feature.entity = "";
     }
     explanation->operand_count += SIDES;
     return !is_known || look(explaining, entity, &key, operands, features, SIDES);

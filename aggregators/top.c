@@ -203,7 +203,7 @@ static void prune(struct agg_cell *cell, const struct agg_moment *horizon)
     struct head *head = agg_cell__memory(cell, &bytes);
     struct top top = top_of(head);
 
-    if (!is_gone(cell->feature, head->oldest_ms, -INFINITY, horizon->time_ms))
+    if (!is_gone(cell->feature, head->oldest_ms, head->least, horizon->time_ms))
         return;
     head->oldest_ms = INT64_MAX;
     for (uint32_t i = 0; i < head->count; i++) {

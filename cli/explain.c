@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 
-enum { EXPLAIN_TIMEOUT_MS = 30000, EXPLAIN_ARENA_BYTES = 64 << 20, EXPLAIN_ROWS_SHOWN = 24 };
+enum { EXPLAIN_TIMEOUT_MS = 30000, EXPLAIN_ARENA_BYTES = 64 << 20, ROWS_SHOWN = 24, OPERAND_ROWS_SHOWN = 8 };
 
 struct explain_options {
     const char *api, *entity, *key, *feature;
@@ -84,8 +84,8 @@ static void print_presence(const char *indent, bool present, int64_t latest_ms, 
         printf("%s%s, latest event %s\n", indent, present ? "present" : "no longer present", latest);
     else
         printf("%snever seen\n", indent);
-    printf("%sgeneration %" PRIu32 ", a window W is whole from %s%s\n", indent, generation,
-           complete_from_ms > 0 ? complete : "the beginning", complete_from_ms > 0 ? " + W" : "");
+    printf("%sgeneration %" PRIu32 ", complete from %s%s\n", indent, generation,
+           complete_from_ms > 0 ? complete : "the beginning", complete_from_ms > 0 ? " on; a window W from then + W" : "");
 }
 
 static void print_rest(size_t count, size_t shown, const char *indent)
@@ -94,9 +94,9 @@ static void print_rest(size_t count, size_t shown, const char *indent)
         printf("%s… %zu more; --all shows them\n", indent, count - shown);
 }
 
-static size_t shown_of(const struct explain_options *options, size_t count)
+static size_t shown_of(const struct explain_options *options, size_t count, size_t most)
 {
-    return count > EXPLAIN_ROWS_SHOWN && !options->is_all ? EXPLAIN_ROWS_SHOWN : count;
+    return count > most && !options->is_all ? most : count;
 }
 
 static void print_pane_windows(struct cli_table *table, const Freshet__V1__ExplainedPane *pane)
@@ -109,44 +109,90 @@ static void print_pane_windows(struct cli_table *table, const Freshet__V1__Expla
     cli_table__cell(table, "%s", pane->n_windows > 0 ? text : "-");
 }
 
-/* The counts are told where anything is counted, forms where there are any. */
-static void print_panes(const struct explain_options *options, Freshet__V1__ExplainedPane *const *panes, size_t count,
-                        const char *indent)
+/* Of a series what happened in the bin, action by action; its fields are the bins to T, oldest first. */
+static void print_actions(struct cli_table *table, const Freshet__V1__ExplainResponse *series,
+                          const Freshet__V1__ExplainedPane *bin)
 {
-    size_t shown = shown_of(options, count);
-    bool has_counts = false, has_forms = false;
-    struct cli_table table;
+    int64_t ago = series->read_time_ms / bin->span_ms - bin->start_ms / bin->span_ms;
+
+    for (size_t f = 0; f < series->n_fields; f++) {
+        const Freshet__V1__Field *field = series->fields[f];
+        bool is_there = ago >= 0 && ago < (int64_t)field->n_ints;
+
+        cli_get__element(table, field, is_there ? field->n_ints - 1 - (size_t)ago : SIZE_MAX);
+    }
+}
+
+struct pane_columns { /* that have something to show */
+    bool counts, forms, windows;
+    const Freshet__V1__ExplainResponse *series; /* NULL: none */
+};
+
+static void print_pane_head(struct cli_table *table, const struct pane_columns *columns)
+{
+    cli_table__init(table, 3 + columns->counts + columns->forms + columns->windows +
+                               (columns->series ? (int)columns->series->n_fields : 0));
+    cli_table__cell(table, "from (UTC)");
+    cli_table__cell(table, "span");
+    cli_table__cell(table, "value");
+    if (columns->counts)
+        cli_table__cell(table, "events");
+    if (columns->forms)
+        cli_table__cell(table, "kept as");
+    if (columns->windows)
+        cli_table__cell(table, "in windows");
+    for (size_t f = 0; columns->series && f < columns->series->n_fields; f++)
+        cli_table__cell(table, "%s", columns->series->fields[f]->name);
+}
+
+static void print_pane(struct cli_table *table, const struct pane_columns *columns, const Freshet__V1__ExplainedPane *pane)
+{
     char span[32];
 
+    print_cell_time(table, pane->start_ms);
+    cli_table__cell(table, "%s", print_span(pane->span_ms, span));
+    cli_table__cell(table, "%.10g", pane->value);
+    if (columns->counts)
+        cli_table__cell(table, "%" PRIu64, pane->count);
+    if (columns->forms)
+        cli_table__cell(table, "%s", pane->form);
+    if (columns->windows)
+        print_pane_windows(table, pane);
+    if (columns->series)
+        print_actions(table, columns->series, pane);
+}
+
+static void print_panes(const struct explain_options *options, Freshet__V1__ExplainedPane *const *panes, size_t count,
+                        const Freshet__V1__ExplainResponse *series, size_t most)
+{
+    struct pane_columns columns = {.series = series};
+    size_t shown = shown_of(options, count, most);
+    struct cli_table table;
+
     for (size_t i = 0; i < count; i++) {
-        has_counts = has_counts || panes[i]->count > 0;
-        has_forms = has_forms || *panes[i]->form;
+        columns.counts = columns.counts || panes[i]->count > 0;
+        columns.forms = columns.forms || *panes[i]->form;
+        columns.windows = columns.windows || panes[i]->n_windows > 0;
+        if (panes[i]->span_ms <= 0)
+            return; /* no node says so */
     }
-    printf("%s%zu pane%s that count%s%s\n", indent, count, count == 1 ? "" : "s", count == 1 ? "s" : "",
-           count > 1 ? ", newest first" : "");
-    cli_table__init(&table, 4 + has_counts + has_forms);
-    cli_table__cell(&table, "from (UTC)");
-    cli_table__cell(&table, "span");
-    cli_table__cell(&table, "value");
-    if (has_counts)
-        cli_table__cell(&table, "events");
-    if (has_forms)
-        cli_table__cell(&table, "kept as");
-    cli_table__cell(&table, "in windows");
-    for (size_t i = 0; i < shown; i++) {
-        print_cell_time(&table, panes[i]->start_ms);
-        cli_table__cell(&table, "%s", print_span(panes[i]->span_ms, span));
-        cli_table__cell(&table, "%.10g", panes[i]->value);
-        if (has_counts)
-            cli_table__cell(&table, "%" PRIu64, panes[i]->count);
-        if (has_forms)
-            cli_table__cell(&table, "%s", panes[i]->form);
-        print_pane_windows(&table, panes[i]);
-    }
-    if (count > 0)
-        cli_table__print(&table, indent, stdout);
+    printf("  %zu pane%s%s\n", count, count == 1 ? " that counts" : "s that count", count > 1 ? ", newest first" : "");
+    if (count == 0)
+        return;
+    print_pane_head(&table, &columns);
+    for (size_t i = 0; i < shown; i++)
+        print_pane(&table, &columns, panes[i]);
+    cli_table__print(&table, "    ", stdout);
     cli_table__fini(&table);
-    print_rest(count, shown, indent);
+    print_rest(count, shown, "    ");
+}
+
+/* A count or an age is drawn towards nothing. */
+static bool has_prior(const char *column)
+{
+    const char *dot = strrchr(column, '.');
+
+    return !dot || (strcmp(dot, ".n") != 0 && strcmp(dot, ".age") != 0);
 }
 
 static void print_values(const Freshet__V1__ExplainResponse *response)
@@ -160,8 +206,10 @@ static void print_values(const Freshet__V1__ExplainResponse *response)
     for (size_t i = 0; i < response->n_columns; i++) {
         cli_table__cell(&table, "%s", response->columns[i]);
         cli_table__cell(&table, "%.7g", response->values[i]); /* the digits of a float */
-        if (has_priors)
+        if (has_priors && has_prior(response->columns[i]))
             cli_table__cell(&table, "drawn towards %.7g", response->priors[i]);
+        else if (has_priors)
+            cli_table__cell(&table, "%s", "");
     }
     cli_table__print(&table, "  ", stdout);
     cli_table__fini(&table);
@@ -171,56 +219,84 @@ static void print_values(const Freshet__V1__ExplainResponse *response)
 
 static void print_operand(const struct explain_options *options, const Freshet__V1__ExplainedOperand *operand)
 {
-    printf("%s of %s: %s of ", operand->side, operand->of, operand->feature);
-    if (operand->entity && operand->entity->n_key == 0 && *operand->entity->entity != '(')
-        printf("the %s, which nothing names", operand->entity->entity);
-    else
-        print_entity(operand->entity);
-    printf("\n");
-    for (size_t i = 0; i < operand->n_windows && i < operand->n_values; i++)
-        printf("  %-4s %14.10g\n", operand->windows[i], operand->values[i]);
+    const Freshet__V1__EntityKey *entity = operand->entity;
+    struct cli_table table;
+
+    printf("%s: %s of ", operand->side, operand->feature);
+    if (!entity || !*entity->entity)
+        printf("all events\n");
+    else if (entity->n_key == 0)
+        printf("the %s, which nothing names\n", entity->entity);
+    else {
+        if (strcmp(operand->of, "parent") == 0)
+            printf("the parent, ");
+        print_entity(entity);
+        printf("\n");
+    }
+    cli_table__init(&table, 2);
+    for (size_t i = 0; i < operand->n_windows && i < operand->n_values; i++) {
+        cli_table__cell(&table, "%s", operand->windows[i]);
+        cli_table__cell(&table, "%.10g", operand->values[i]);
+    }
+    cli_table__print(&table, "  ", stdout);
+    cli_table__fini(&table);
     print_presence("  ", operand->present, operand->latest_event_ms, operand->generation, operand->complete_from_ms);
-    print_panes(options, operand->panes, operand->n_panes, "  ");
+    print_panes(options, operand->panes, operand->n_panes, NULL, OPERAND_ROWS_SHOWN);
+}
+
+static bool is_in_front(const Freshet__V1__Field *field) /* of every event, whatever the sequence shows */
+{
+    return strcmp(field->name, "ts_ms") == 0 || strcmp(field->name, "event_id") == 0;
+}
+
+static void print_event_head(struct cli_table *table, const Freshet__V1__ExplainResponse *response, bool is_match)
+{
+    int columns = 2 + is_match;
+
+    for (size_t f = 0; f < response->n_fields; f++)
+        columns += !is_in_front(response->fields[f]);
+    cli_table__init(table, columns);
+    cli_table__cell(table, "time (UTC)");
+    cli_table__cell(table, "event_id");
+    if (is_match)
+        cli_table__cell(table, "matched by");
+    for (size_t f = 0; f < response->n_fields; f++) {
+        if (!is_in_front(response->fields[f]))
+            cli_table__cell(table, "%s", response->fields[f]->name);
+    }
 }
 
 static void print_events(const struct explain_options *options, const Freshet__V1__ExplainResponse *response)
 {
-    size_t shown = shown_of(options, response->n_events);
+    size_t shown = shown_of(options, response->n_events, ROWS_SHOWN);
     bool is_match = *response->searched != 0;
     struct cli_table table;
 
     if (is_match)
-        printf("a search in %s: what shows depends on what the candidate remembers\n", response->searched);
-    printf("%zu event%s%s\n", response->n_events, response->n_events == 1 ? "" : "s",
+        printf("  a search in %s: what shows depends on what the candidate remembers\n", response->searched);
+    printf("  %zu event%s%s\n", response->n_events, response->n_events == 1 ? "" : "s",
            response->n_events > 1 ? ", newest first" : "");
-    cli_table__init(&table, 5 + is_match);
-    cli_table__cell(&table, "time (UTC)");
-    cli_table__cell(&table, "event_id");
-    cli_table__cell(&table, "action");
-    cli_table__cell(&table, "item_id");
-    cli_table__cell(&table, "value");
-    if (is_match)
-        cli_table__cell(&table, "matched");
+    if (response->n_events == 0)
+        return;
+    print_event_head(&table, response, is_match);
     for (size_t i = 0; i < shown; i++) {
-        const Freshet__V1__ExplainedEvent *event = response->events[i];
-
-        print_cell_time(&table, event->ts_ms);
-        cli_table__cell(&table, "%" PRIu64, event->event_id);
-        cli_table__cell(&table, "%s", *event->action ? event->action : "-");
-        cli_table__cell(&table, "%" PRIu64, event->item_id);
-        cli_table__cell(&table, "%.10g", event->value);
+        print_cell_time(&table, response->events[i]->ts_ms);
+        cli_table__cell(&table, "%" PRIu64, response->events[i]->event_id);
         if (is_match)
-            cli_table__cell(&table, "%" PRIu64, event->matched);
+            cli_table__cell(&table, "%" PRIu64, response->events[i]->matched);
+        for (size_t f = 0; f < response->n_fields; f++) {
+            if (!is_in_front(response->fields[f]))
+                cli_get__element(&table, response->fields[f], i);
+        }
     }
-    if (response->n_events > 0)
-        cli_table__print(&table, "  ", stdout);
+    cli_table__print(&table, "    ", stdout);
     cli_table__fini(&table);
-    print_rest(response->n_events, shown, "  ");
+    print_rest(response->n_events, shown, "    ");
 }
 
 static void print_offsets(const struct explain_options *options, const Freshet__V1__ExplainResponse *response)
 {
-    size_t shown = shown_of(options, response->n_offsets);
+    size_t shown = shown_of(options, response->n_offsets, ROWS_SHOWN);
     struct cli_table table;
     char read[32], stream[32];
 
@@ -241,7 +317,7 @@ static void print_offsets(const struct explain_options *options, const Freshet__
 
 static void print_explanation(const struct explain_options *options, const Freshet__V1__ExplainResponse *response)
 {
-    bool is_sequence = response->n_fields > 0 && strcmp(response->aggregate, "series") != 0;
+    bool is_series = strcmp(response->aggregate, "series") == 0;
 
     print_entity(response->entity);
     printf(": %s (%s)\n", response->feature, response->aggregate);
@@ -249,12 +325,12 @@ static void print_explanation(const struct explain_options *options, const Fresh
     print_presence("  ", response->present, response->latest_event_ms, response->generation, response->complete_from_ms);
     for (size_t i = 0; i < response->n_operands; i++)
         print_operand(options, response->operands[i]);
-    if (is_sequence)
+    if (response->n_fields > 0 && !is_series)
         print_events(options, response);
     else if (strcmp(response->aggregate, "covisit") == 0)
         printf("  its partners: freshet related %s --feature %s\n", options->key, response->feature);
     else if (response->n_operands == 0)
-        print_panes(options, response->panes, response->n_panes, "");
+        print_panes(options, response->panes, response->n_panes, is_series ? response : NULL, ROWS_SHOWN);
     print_offsets(options, response);
 }
 

@@ -125,7 +125,7 @@ static void print_field_name(struct cli_table *table, const char *name)
     cli_table__cell(table, "%s", name);
 }
 
-static void print_element(struct cli_table *table, const Freshet__V1__Field *field, size_t i)
+void cli_get__element(struct cli_table *table, const Freshet__V1__Field *field, size_t i)
 {
     const char *name = field->name;
     char time[32];
@@ -163,7 +163,7 @@ static void print_block(const Freshet__V1__GetFeaturesResponse *response, struct
     for (size_t f = 0; f < response->n_item_fields; f++) {
         print_field_name(&table, response->item_fields[f]->name);
         for (size_t i = first; i < first + count; i++)
-            print_element(&table, response->item_fields[f], i);
+            cli_get__element(&table, response->item_fields[f], i);
     }
     for (size_t column = 0; column < columns; column++) {
         print_field_name(&table, response->item_columns[column]);
@@ -219,7 +219,7 @@ static void print_sequence(const Freshet__V1__Sequence *sequence)
         print_field_name(&table, sequence->fields[f]->name);
     for (size_t i = 0; i < shown; i++) {
         for (size_t f = 0; f < sequence->n_fields; f++)
-            print_element(&table, sequence->fields[f], i);
+            cli_get__element(&table, sequence->fields[f], i);
     }
     cli_table__print(&table, "  ", stdout);
     cli_table__fini(&table);

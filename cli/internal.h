@@ -11,6 +11,7 @@
 #include <freshet/error.h>
 #include <freshet/event.h>
 #include <freshet/slice.h>
+#include <freshet/v1/feature.pb-c.h>
 
 #include <stdint.h>
 #include <stdio.h>
@@ -316,6 +317,11 @@ void cli_table__init(struct cli_table *table, int columns);
 void cli_table__cell(struct cli_table *table, const char *format, ...) FR_PRINTF(2, 3);
 void cli_table__print(const struct cli_table *table, const char *indent, FILE *out);
 void cli_table__fini(struct cli_table *table);
+
+/* ---- get.c ---- */
+
+/* Element i of the field as a cell: names of actions and scenes, times as text; "-" past its end. */
+void cli_get__element(struct cli_table *table, const Freshet__V1__Field *field, size_t i);
 
 /* ---- Asking a node: client.c ---- */
 

@@ -64,6 +64,17 @@ static Freshet__V1__ExplainedPane **make_panes(const struct agg_operand *operand
     return list;
 }
 
+/* Of the windows that are asked for. */
+static void put_values(const struct agg_operand *from, Freshet__V1__ExplainedOperand *operand)
+{
+    for (int i = 0; i < from->window_count; i++) {
+        if ((from->asked >> i & 1) == 0)
+            continue;
+        operand->windows[operand->n_windows++] = (char *)from->windows[i];
+        operand->values[operand->n_values++] = from->values[i];
+    }
+}
+
 static bool put_operands(const struct agg_explanation *explanation, struct fr_arena *arena,
                          Freshet__V1__ExplainResponse *response)
 {
@@ -85,14 +96,13 @@ static bool put_operands(const struct agg_explanation *explanation, struct fr_ar
         operands[i].latest_event_ms = from->latest_ms;
         operands[i].generation = from->feature.generation;
         operands[i].complete_from_ms = from->feature.complete_from_ms;
-        operands[i].windows = (char **)from->windows;
-        operands[i].n_windows = (size_t)from->window_count;
-        operands[i].values = from->values;
-        operands[i].n_values = (size_t)from->window_count;
+        operands[i].windows = fr_arena_take(arena, (size_t)(from->window_count + 1) * sizeof(char *));
+        operands[i].values = fr_arena_take(arena, (size_t)(from->window_count + 1) * sizeof(double));
         operands[i].panes = make_panes(from, arena);
         operands[i].n_panes = (size_t)from->piece_count;
-        if (!operands[i].entity || !operands[i].panes)
+        if (!operands[i].entity || !operands[i].panes || !operands[i].windows || !operands[i].values)
             return false;
+        put_values(from, &operands[i]);
         response->operands[i] = &operands[i];
     }
     response->n_operands = count;
@@ -171,24 +181,7 @@ static bool check(const Freshet__V1__ExplainRequest *request, struct pipeline_se
     return true;
 }
 
-static bool explain_once(struct pipeline_services *services, struct agg_question *question, int64_t as_of_ms,
-                         struct fr_arena *arena, struct agg_explanation *explanation, Freshet__V1__ExplainResponse *response,
-                         struct fr_err *err)
-{
-    struct pipeline_now now = pipeline_stream__now(services->stream);
-
-    if (!pipeline_features__time(as_of_ms, &now, &question->time_ms, err))
-        return false;
-    /* Taken before the value, so that it covers at least these. */
-    response->offsets = pipeline_admin__offsets(services, arena, &response->n_offsets);
-    if (!response->offsets)
-        return fail_exhausted(err);
-    response->stream_time_ms = now.stream_time_ms;
-    response->read_time_ms = question->time_ms;
-    return agg_explain(services->agg, question, arena, explanation, err);
-}
-
-/* As features are read: on a visit, and again when the horizon overtook T meanwhile. */
+/* As features are read: again when the horizon overtook T meanwhile. */
 static bool explain(struct pipeline_services *services, const Freshet__V1__ExplainRequest *request, struct fr_arena *arena,
                     struct agg_explanation *explanation, Freshet__V1__ExplainResponse *response, struct fr_err *err)
 {
@@ -198,12 +191,23 @@ static bool explain(struct pipeline_services *services, const Freshet__V1__Expla
                                     .feature = request->feature};
 
     for (int attempt = 0; attempt < EXPLAIN_ATTEMPTS; attempt++) {
-        struct store_visit visit = store_visit_enter(services->store);
-        bool ok = explain_once(services, &question, request->as_of_ms, arena, explanation, response, err);
+        struct pipeline_now now = pipeline_stream__now(services->stream);
+        struct store_visit visit;
+        bool is_told;
 
-        store_visit_leave(services->store, visit);
-        if (!ok)
+        if (!pipeline_features__time(request->as_of_ms, &now, &question.time_ms, err))
             return false;
+        /* Taken before the value, so that it covers at least these. */
+        response->offsets = pipeline_admin__offsets(services, arena, &response->n_offsets);
+        if (!response->offsets)
+            return fail_exhausted(err);
+        visit = store_visit_enter(services->store);
+        is_told = agg_explain(services->agg, &question, arena, explanation, err);
+        store_visit_leave(services->store, visit);
+        if (!is_told)
+            return false;
+        response->stream_time_ms = now.stream_time_ms;
+        response->read_time_ms = question.time_ms;
         if (pipeline_stream__horizon(services->stream) <= question.time_ms)
             return true;
     }

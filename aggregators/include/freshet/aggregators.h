@@ -331,7 +331,7 @@ struct agg_record { /* of a sequence; what it doesn't keep is 0 */
 
 struct agg_operand { /* a feature of one entity, behind the value */
     const char *of, *side; /* of a ratio: "own", "parent", "all"; "numerator", "denominator"; else "" */
-    struct agg_feature_info feature;
+    struct agg_feature_info feature; /* of a ratio's operand named as its counter; entity "": all events */
     uint64_t ids[STORE_KEY_IDS_MAX];
     int id_count; /* 0: all events, or nobody knows which entity */
     bool is_present;
@@ -339,6 +339,7 @@ struct agg_operand { /* a feature of one entity, behind the value */
     const char **windows; /* as written */
     double *values; /* of each window, in units; of operands of a ratio alone, else NULL */
     int window_count;
+    uint32_t asked; /* windows that are asked for, a bit for each */
     struct agg_piece *pieces; /* that count in a window that is asked for; newest first */
     int piece_count;
 };
@@ -358,7 +359,7 @@ struct agg_explanation { /* all of it in the arena, or the catalogue's */
 
 /*
  * The value of one feature of one entity at T and what it is made of, taken in one instant (of a ratio's parent and of all events: in
- * another). Loads what the table lacks: blocks on the disk. FR_BAD_INPUT: no such entity or feature, with the nearest, or a key
+ * another). Loads what the table lacks: blocks on the disk; on a visit to the store. FR_BAD_INPUT: no such entity or feature, with the nearest, or a key
  * of another length; FR_CORRUPT: the entity is quarantined; FR_EXHAUSTED: the arena's limit. Any thread.
  */
 FR_CHECKED bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr_arena *arena,

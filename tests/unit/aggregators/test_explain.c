@@ -211,7 +211,7 @@ static void a_crowded_pane_is_a_sketch(void **state)
 static void a_ratio_is_told_by_its_operands(void **state)
 {
     static const char *const of[] = {"own", "own", "parent", "parent", "all", "all"};
-    static const char *const entities[] = {"item", "item", "creator", "creator", "(global)", "(global)"};
+    static const char *const entities[] = {"item", "item", "creator", "creator", "", ""};
     struct node node = node_made();
     struct proto_event other = event(T0 + 10 * MINUTE, 11, WATCH, 1);
     struct agg_explanation why;
@@ -228,6 +228,8 @@ static void a_ratio_is_told_by_its_operands(void **state)
         assert_string_equal(why.operands[i].feature.entity, entities[i]);
     }
     assert_int_equal(why.operands[2].ids[0], 9);
+    assert_string_equal(why.operands[4].feature.name, "likes");
+    assert_int_equal(why.operands[1].asked, 2); /* of watches.1m the ratio knows nothing */
     is_near(why.operands[1].values[1], 3, 0); /* watches.1h of the item */
     is_near(why.operands[3].values[0], 4, 0); /* of its creator */
     assert_int_equal(why.operands[1].piece_count, 2);
