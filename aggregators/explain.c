@@ -175,14 +175,13 @@ static void read_columns(struct explaining *explaining, const struct agg_parts *
     }
 }
 
-static void read_operand(struct explaining *explaining, const struct agg_feature *feature, const struct agg_view *view,
-                         struct agg_operand *operand)
+static void read_operand(const struct agg_feature *feature, const struct agg_view *view, struct agg_operand *operand)
 {
     for (int i = 0; i < operand->window_count && operand->is_present; i++) {
         struct agg_column column = {
             .feature = feature, .window = &feature->windows[i], .span = feature->windows[i].span, .measure = feature->measure};
 
-        operand->values[i] = agg_values__operand(explaining->agg, view, &column);
+        operand->values[i] = agg_values__operand(view, &column);
     }
 }
 
@@ -264,7 +263,7 @@ static bool read_parts(struct explaining *explaining, const struct agg_entity *e
         if (!find_pieces(explaining, features[i], parts, &operands[i]))
             return false;
         if (!is_self)
-            read_operand(explaining, features[i], &view, &operands[i]);
+            read_operand(features[i], &view, &operands[i]);
     }
     if (is_self && !is_ratio)
         read_columns(explaining, parts, &view, is_present);

@@ -97,7 +97,7 @@ static bool read_parts(struct reading *reading, const struct agg_step *step, con
         const struct agg_column *column = &step->operands[i];
 
         target->operands[column->column] = !is_present      ? (double)column->absent
-                                           : column->window ? agg_values__operand(reading->agg, &view, column)
+                                           : column->window ? agg_values__operand(&view, column)
                                                             : (double)agg_values__cell(parts, column, time_ms);
     }
     for (int i = 0; i < AGG_ATTRIBUTES && target->remembered; i++)

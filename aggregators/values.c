@@ -90,10 +90,11 @@ float agg_values__cell(const struct agg_parts *parts, const struct agg_column *c
                         column->output, time_ms);
 }
 
-double agg_values__operand(const struct agg *agg, const struct agg_view *view, const struct agg_column *column)
+double agg_values__operand(const struct agg_view *view, const struct agg_column *column)
 {
     const struct agg_feature *feature = column->feature;
-    int64_t value = clamp(agg, agg_measure__micro(feature, agg_view__value(view, feature, column->window)));
+    __int128 value =
+        agg_measure__micro(feature, agg_view__value(view, feature, column->window)); /* exact: only a sum is clamped */
 
     return feature->measure == AGG_MEASURE_COUNT ? (double)value : (double)value / 1e6;
 }

@@ -16,7 +16,7 @@ void agg_values__columns(const struct agg *agg, const struct agg_view *view, con
 /* Of one entity that is present, a column of its cells. */
 float agg_values__cell(const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms);
 /* A counter in units, for a ratio. */
-double agg_values__operand(const struct agg *agg, const struct agg_view *view, const struct agg_column *column);
+double agg_values__operand(const struct agg_view *view, const struct agg_column *column);
 /* The float nearest to micro / 10^6. */
 float agg_values__of_micro(int64_t micro);
 

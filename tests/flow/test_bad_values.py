@@ -39,6 +39,7 @@ features:
   large:    { entity: item, where: "value * value > 1e23 or value / duration_s > 2", aggregate: count, windows: [24h] }
   heat:     { entity: item, aggregate: decayed, half_life: 1h, emit: [value, n] }
   rate:     { entity: item, aggregate: ratio, of: [likes, watches], windows: [24h], prior: parent, strength: 10, emit: [value, n, sd] }
+  each:     { entity: item, aggregate: ratio, of: [sum, watches], windows: [24h] }
   followed: { entity: creator, actions: [follow], aggregate: count, windows: [1h, 24h] }
   worth:    { entity: creator, aggregate: sum, of: value, windows: [24h] }
   items:    { entity: category, aggregate: distinct, of: item_id, windows: [1h, 24h], emit: [value, n] }
@@ -140,6 +141,7 @@ def test_a_sum_beyond_64_bits_is_clamped_counted_and_comes_back(make_node):
     assert judged.value("sum.24h") < 9.3e12 and judged.clamped() == before + 2
     assert judged.value("seconds.24h") > -9.3e12
     assert judged.value("mean.24h") == float32(HUGE)  # of the exact sum
+    assert judged.value("each.24h") == float32(HUGE)
     judged.check()
     judged.send([judged.event(value=-HUGE, duration_s=HUGE) for _ in range(12)] + [judged.event(value=0.25)])
     before = judged.clamped()

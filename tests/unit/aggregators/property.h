@@ -5,7 +5,7 @@
  * at random times. A stream that fails is cut down to a few steps, which are printed. At last all streams go, shuffled, into a second
  * node that must say the same digest.
  *
- * FRESHET_STREAMS streams (1,000 unless set) from seed FRESHET_TEST_SEED (1 unless set); each catalogue takes the next seed.
+ * FRESHET_STREAMS streams (1,000 unless set; `streams` beside this file adds up all) from seed FRESHET_TEST_SEED (1 unless set); each catalogue takes the next seed.
  */
 #ifndef FRESHET_TEST_AGGREGATORS_PROPERTY_H
 #define FRESHET_TEST_AGGREGATORS_PROPERTY_H
@@ -691,7 +691,7 @@ static inline void property_run(const struct property *property)
     int streams = streams_text ? atoi(streams_text) : PROPERTY_STREAMS;
     int each = property->streams_a_node > 0 ? property->streams_a_node : PROPERTY_STREAMS_A_NODE;
 
-    print_message("%s: %d streams from seed %" PRIu64 "\n", property->name, streams, seed);
+    stream_told(property->name, streams);
     for (int done = 0; done < streams; done += each, seed++)
         property_catalogue(property, seed, streams - done < each ? streams - done : each);
 }

@@ -216,6 +216,20 @@ static inline void stream_catalogue_make(struct stream_catalogue *catalogue, str
     stream_print(catalogue);
 }
 
+/* A line that `streams` beside this file adds up: on how many random streams an aggregate was compared. */
+static inline void stream_told(const char *aggregate, int64_t streams)
+{
+    print_message("streams: %s: %lld\n", aggregate, (long long)streams);
+}
+
+/* How many: FRESHET_STREAMS, or what is usual. */
+static inline int64_t stream_goal(int64_t usual)
+{
+    const char *text = getenv("FRESHET_STREAMS");
+
+    return text ? strtoll(text, NULL, 10) : usual;
+}
+
 /* ---- events ---- */
 
 struct stream {

@@ -275,11 +275,12 @@ static void check_stream(struct node *node, const struct trial *trial, const str
 
 static void values_are_what_their_definition_says(void **state)
 {
+    uint64_t catalogues = (uint64_t)(stream_goal(CATALOGUES * STREAMS) + STREAMS - 1) / STREAMS;
     struct stream_of_one *streams = calloc(STREAMS, sizeof *streams);
 
     (void)state;
     assert_non_null(streams);
-    for (uint64_t seed = 1; seed <= CATALOGUES; seed++) {
+    for (uint64_t seed = 1; seed <= catalogues; seed++) {
         struct rng rng = {seed};
         struct trial trial;
         struct node node;
@@ -298,8 +299,9 @@ static void values_are_what_their_definition_says(void **state)
             check_stream(&node, &trial, &streams[i], i + 1, &rng);
         node_free(&node);
     }
-    print_message("%d exact sets, %d estimates, %d quantiles of %d streams\n", exact_seen, estimated_seen, quantiles_seen,
-                  CATALOGUES * STREAMS);
+    stream_told("distinct", (int64_t)catalogues * STREAMS);
+    stream_told("quantile", (int64_t)catalogues * STREAMS);
+    print_message("%d exact sets, %d estimates, %d quantiles\n", exact_seen, estimated_seen, quantiles_seen);
     assert_true(exact_seen > 1000 && estimated_seen > 1000 && quantiles_seen > 1000);
     free(streams);
 }
