@@ -1,6 +1,7 @@
 /*
  * The keeper: one thread that keeps the store's house. It lets entities go that memory has no room for, has the filter built
- * that knows what is nowhere, and sweeps away what nobody can see any more, once round in an hour; what it does is bounded per tick, because it shares the machine with lanes and loops.
+ * that knows what is nowhere, and sweeps away what nobody can see any more, once round in an hour; what it does is bounded per
+ * tick, because it shares the machine with lanes and loops.
  */
 #include "internal.h"
 
