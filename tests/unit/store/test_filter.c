@@ -14,7 +14,7 @@ static uint64_t hash_of(uint64_t number)
 static void it_has_every_key_that_was_added_and_few_others(void **state)
 {
     uint64_t bytes = store_filter__bytes_for(KEYS), *blocks = aligned_alloc(64, bytes);
-    struct store_filter filter = {0};
+    struct store_filter filter = {.keys = 0};
     int wrong = 0;
 
     (void)state;
@@ -36,7 +36,7 @@ static void it_has_every_key_that_was_added_and_few_others(void **state)
 static void a_key_that_is_there_already_takes_no_room(void **state)
 {
     uint64_t bytes = store_filter__bytes_for(1), *blocks = aligned_alloc(64, bytes);
-    struct store_filter filter = {0};
+    struct store_filter filter = {.keys = 0};
 
     (void)state;
     memset(blocks, 0, bytes);
