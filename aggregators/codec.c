@@ -2,7 +2,8 @@
  * The form on disk of an entity's parts. It names measures and sequences by slot, never by place, so that a configuration that
  * changed finds what it still knows and drops the rest on reading. Varints; a first byte tells the format.
  *
- * Rows: format | latest_ms | in FORMAT_FIRST: by how much the first event is older | sources: count, for each the attributes it gave (bits) and its order | kept ids: count, for each
+ * Rows: format | latest_ms | in FORMAT_FIRST: by how much the first event is older | sources: count, for each the attributes it
+ * gave (bits) and its order | kept ids: count, for each
  * ts_ms (less the one before) and id | slots: count, numbers | levels: count, for each its number, rows, for each the pane
  * (less the one before), a bit for each slot, and the integers whose bit is set.
  * Sequences: format | rings: count, for each slot, words, records, for each the order (ts_ms less the one before).
