@@ -224,7 +224,7 @@ static double take_number(const char *json, const char *name)
 /* ---- A node ---- */
 
 struct watch {
-    const char *api;
+    struct cli_node node;
     struct fr_arena *arena;
     uint64_t applied, entities, memory_bytes;
 };
@@ -237,7 +237,7 @@ static bool look(struct watch *watch, struct fr_err *err)
 
     fr_buffer_init(&reply);
     fr_arena_reset(watch->arena, CHILD_ARENA_BYTES);
-    if (cli_client__call(watch->api, "freshet.v1.AdminService/Status", fr_slice_of("{}"), CHILD_CALL_MS, &reply, err)) {
+    if (cli_client__call(&watch->node, "freshet.v1.AdminService/Status", fr_slice_of("{}"), CHILD_CALL_MS, &reply, err)) {
         status = (const Freshet__V1__StatusResponse *)proto_json_parse(&freshet__v1__status_response__descriptor,
                                                                        fr_buffer_slice(&reply), watch->arena, err);
         if (status) {
@@ -294,8 +294,8 @@ static bool drain(const struct child *child, const struct cli_bench_node *node, 
     if (!wait_applied(watch, node->events, progress, err))
         return false;
     fr_buffer_init(&reply);
-    is_durable =
-        cli_client__call(watch->api, "freshet.v1.AdminService/Checkpoint", fr_slice_of("{}"), CHILD_CHECKPOINT_MS, &reply, err);
+    is_durable = cli_client__call(&watch->node, "freshet.v1.AdminService/Checkpoint", fr_slice_of("{}"), CHILD_CHECKPOINT_MS,
+                                  &reply, err);
     fr_buffer_fini(&reply);
     if (!is_durable)
         return false;
@@ -316,7 +316,7 @@ bool cli_bench_child__node(const struct cli_bench_node *node, struct cli_progres
     const char *arguments[CHILD_ARGUMENTS_MAX] = {"freshet", "run", "--config", node->config};
     const char *const sets[] = {brokers, topics, path, memory, "server.listen=127.0.0.1:0", "server.operations=127.0.0.1:0"};
     struct child child = {0};
-    struct watch watch = {.api = api, .arena = fr_arena_new(CHILD_ARENA_BYTES)};
+    struct watch watch = {.node.api = api, .arena = fr_arena_new(CHILD_ARENA_BYTES)};
     bool is_good;
     int count = 4;
 

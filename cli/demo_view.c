@@ -73,12 +73,13 @@ void cli_view__free(struct cli_view *view)
 static void ask_status(struct cli_view *view, struct figures *figures)
 {
     const Freshet__V1__StatusResponse *status = NULL;
+    const struct cli_node node = {.api = view->api};
     struct fr_buffer reply;
     struct fr_err ignored;
 
     fr_buffer_init(&reply);
     fr_arena_reset(view->arena, VIEW_ARENA_BYTES);
-    if (cli_client__call(view->api, "freshet.v1.AdminService/Status", fr_slice_of("{}"), VIEW_STATUS_MS, &reply, &ignored))
+    if (cli_client__call(&node, "freshet.v1.AdminService/Status", fr_slice_of("{}"), VIEW_STATUS_MS, &reply, &ignored))
         status = (const Freshet__V1__StatusResponse *)proto_json_parse(&freshet__v1__status_response__descriptor,
                                                                        fr_buffer_slice(&reply), view->arena, &ignored);
     if (status) {

@@ -33,10 +33,10 @@ static int print_digest(const struct cli_command *command, const struct fr_buffe
 
 int cli_digest__main(const struct cli_command *command, int argc, char **argv)
 {
-    const char *api = NULL;
+    struct cli_node node = {0};
     bool is_json = false, is_all = false;
     const struct cli_option options[] = {
-        {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &api},
+        CLI_NODE_OPTIONS(node),
         {"all", CLI_OPTION_FLAG, NULL, "bounded lists too, which may depend on the order of arrival", &is_all},
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON: epoch, stream time and entities too", &is_json},
         {0},
@@ -48,7 +48,8 @@ int cli_digest__main(const struct cli_command *command, int argc, char **argv)
     if (result >= 0)
         return result;
     fr_buffer_init(&reply);
-    if (cli_client__call(cli_options__api(api), "freshet.v1.AdminService/Digest", fr_slice_of(is_all ? "{\"all\":true}" : "{}"),
+    cli_node__default(&node);
+    if (cli_client__call(&node, "freshet.v1.AdminService/Digest", fr_slice_of(is_all ? "{\"all\":true}" : "{}"),
                          DIGEST_TIMEOUT_MS, &reply, &err))
         result = print_digest(command, &reply, is_json);
     else

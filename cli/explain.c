@@ -12,7 +12,8 @@
 enum { EXPLAIN_TIMEOUT_MS = 30000, EXPLAIN_ARENA_BYTES = 64 << 20, ROWS_SHOWN = 24, OPERAND_ROWS_SHOWN = 8 };
 
 struct explain_options {
-    const char *api, *entity, *key, *feature;
+    struct cli_node node;
+    const char *entity, *key, *feature;
     int64_t as_of_ms;
     bool is_json, is_all;
 };
@@ -363,7 +364,7 @@ int cli_explain__main(const struct cli_command *command, int argc, char **argv)
     const struct cli_option options[] = {
         {"as-of", CLI_OPTION_TIME, "MS", "the value at this time, not before the node's", &explain_options.as_of_ms},
         {"all", CLI_OPTION_FLAG, NULL, "every pane and event, not the newest alone", &explain_options.is_all},
-        {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &explain_options.api},
+        CLI_NODE_OPTIONS(explain_options.node),
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON", &explain_options.is_json},
         {0},
     };
@@ -379,13 +380,13 @@ int cli_explain__main(const struct cli_command *command, int argc, char **argv)
     explain_options.entity = entity.value;
     explain_options.key = key.value;
     explain_options.feature = feature.value;
-    explain_options.api = cli_options__api(explain_options.api);
+    cli_node__default(&explain_options.node);
     fr_buffer_init(&request);
     fr_buffer_init(&reply);
     build_request(&explain_options, &request);
     if (request.is_failed)
         result = cli_command__say(command, CLI_FAILURE, "out of memory");
-    else if (cli_client__call(explain_options.api, "freshet.v1.AdminService/Explain", fr_buffer_slice(&request),
+    else if (cli_client__call(&explain_options.node, "freshet.v1.AdminService/Explain", fr_buffer_slice(&request),
                               EXPLAIN_TIMEOUT_MS, &reply, &err))
         result = print_reply(command, &explain_options, &reply);
     else

@@ -12,7 +12,8 @@
 enum { GET_TIMEOUT_MS = 10000, GET_ARENA_BYTES = 256 << 20 };
 
 struct get_options {
-    const char *api, *user, *items, *room, *features, *feature_set;
+    struct cli_node node;
+    const char *user, *items, *room, *features, *feature_set;
     int64_t as_of_ms;
     bool is_json;
 };
@@ -78,7 +79,7 @@ static bool all_features(const struct get_options *options, struct fr_arena *are
     const Freshet__V1__DescribeResponse *response = NULL;
 
     fr_buffer_init(&reply);
-    if (cli_client__call(options->api, "freshet.v1.FeatureService/Describe", fr_slice_of("{}"), GET_TIMEOUT_MS, &reply, err))
+    if (cli_client__call(&options->node, "freshet.v1.FeatureService/Describe", fr_slice_of("{}"), GET_TIMEOUT_MS, &reply, err))
         response =
             (const Freshet__V1__DescribeResponse *)parse(&freshet__v1__describe_response__descriptor, &reply, arena, err);
     for (size_t i = 0; response && i < response->n_features; i++) {
@@ -269,8 +270,8 @@ static int get(const struct cli_command *command, struct get_options *options, s
     build_request(options, asks_nothing ? (const char *)names.bytes : options->features, &request);
     if (request.is_failed || names.is_failed)
         exit_code = cli_command__say(command, CLI_FAILURE, "out of memory");
-    else if (!cli_client__call(options->api, "freshet.v1.FeatureService/GetFeatures", fr_buffer_slice(&request), GET_TIMEOUT_MS,
-                               &reply, &err))
+    else if (!cli_client__call(&options->node, "freshet.v1.FeatureService/GetFeatures", fr_buffer_slice(&request),
+                               GET_TIMEOUT_MS, &reply, &err))
         exit_code = cli_command__fail(command, &err);
     else
         exit_code = print_reply(command, options, &reply, arena);
@@ -292,7 +293,7 @@ int cli_get__main(const struct cli_command *command, int argc, char **argv)
          &get_options.features},
         {"feature-set", CLI_OPTION_TEXT, "NAME", "a feature set of the configuration", &get_options.feature_set},
         {"as-of", CLI_OPTION_TIME, "MS", "values at this time, not before the node's", &get_options.as_of_ms},
-        {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &get_options.api},
+        CLI_NODE_OPTIONS(get_options.node),
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON", &get_options.is_json},
         {0},
     };
@@ -303,7 +304,7 @@ int cli_get__main(const struct cli_command *command, int argc, char **argv)
         return result;
     if (!get_options.user && !get_options.items)
         return cli_command__say(command, CLI_USAGE, "whose features? usage: freshet get %s", command->usage);
-    get_options.api = cli_options__api(get_options.api);
+    cli_node__default(&get_options.node);
     arena = fr_arena_new(GET_ARENA_BYTES);
     if (!arena)
         return cli_command__say(command, CLI_FAILURE, "out of memory");

@@ -83,8 +83,33 @@ struct cli_positional { /* what is left after the options */
 int cli_options__read(const struct cli_command *command, const struct cli_option *options, struct cli_positional *positional,
                       int argc, char **argv);
 
-/* --api, or FRESHET_API, or the default. */
-const char *cli_options__api(const char *given);
+/* ---- Which node: node.c ---- */
+
+enum { CLI_TOKEN_BYTES = 320 };
+
+struct cli_node {
+    const char *api; /* HOST:PORT */
+    const char *tls_ca; /* NULL: plaintext; a file, or "system" */
+    const char *tls_certificate, *tls_key; /* both or neither */
+    const char *token_file, *token; /* NULL: none; the file goes first */
+};
+
+/* The options of every command that asks a node. */
+#define CLI_NODE_OPTIONS(node)                                                                                                 \
+    {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &(node).api},                              \
+        {"tls-ca", CLI_OPTION_TEXT, "FILE", "by TLS; who signs nodes, or system (FRESHET_TLS_CA)", &(node).tls_ca},            \
+        {"tls-cert", CLI_OPTION_TEXT, "FILE", "certificate to show (FRESHET_TLS_CERT)", &(node).tls_certificate},              \
+        {"tls-key", CLI_OPTION_TEXT, "FILE", "its key (FRESHET_TLS_KEY)", &(node).tls_key},                                    \
+    {                                                                                                                          \
+        "token-file", CLI_OPTION_TEXT, "FILE", "bearer token to show (FRESHET_TOKEN_FILE; FRESHET_TOKEN: itself)",             \
+            &(node).token_file                                                                                                 \
+    }
+
+/* Fills what no option gave from the environment, and the address from the default. */
+void cli_node__default(struct cli_node *node);
+
+/* "" for none. FR_BAD_CONFIG: its file can't be read, or others can read it, or it is no token. */
+FR_CHECKED bool cli_node__token(const struct cli_node *node, char token[CLI_TOKEN_BYTES], struct fr_err *err);
 
 /* ---- Signals: signals.c ---- */
 
@@ -329,7 +354,7 @@ void cli_get__element(struct cli_table *table, const Freshet__V1__Field *field, 
  * POST /`method` with a JSON body; the reply's body in `reply`. An error of the node comes back with its code and message,
  * one of the way as FR_UNAVAILABLE or FR_DEADLINE.
  */
-FR_CHECKED bool cli_client__call(const char *api, const char *method, struct fr_slice json, int timeout_ms,
+FR_CHECKED bool cli_client__call(const struct cli_node *node, const char *method, struct fr_slice json, int timeout_ms,
                                  struct fr_buffer *reply, struct fr_err *err);
 
 /* ---- A directory for a while: directory.c ---- */

@@ -128,12 +128,3 @@ int cli_options__read(const struct cli_command *command, const struct cli_option
     }
     return read_positional(command, positional ? positional : &none, argc, argv);
 }
-
-const char *cli_options__api(const char *given)
-{
-    const char *set = getenv("FRESHET_API");
-
-    if (given)
-        return given;
-    return set && *set ? set : "127.0.0.1:7070";
-}

@@ -73,18 +73,19 @@ static int print_table(const struct cli_command *command, const struct fr_buffer
 }
 
 /* `request` without its closing brace. */
-static int ask(const struct cli_command *command, const char *api, const char *method, struct fr_buffer *request, bool is_json,
-               const char *what)
+static int ask(const struct cli_command *command, struct cli_node *node, const char *method, struct fr_buffer *request,
+               bool is_json, const char *what)
 {
     struct fr_buffer reply;
     struct fr_err err;
     int exit_code = CLI_OK;
 
+    cli_node__default(node);
     fr_buffer_init(&reply);
     fr_buffer_append_byte(request, '}');
     if (request->is_failed)
         exit_code = cli_command__say(command, CLI_FAILURE, "out of memory");
-    else if (!cli_client__call(cli_options__api(api), method, fr_buffer_slice(request), RECALL_TIMEOUT_MS, &reply, &err))
+    else if (!cli_client__call(node, method, fr_buffer_slice(request), RECALL_TIMEOUT_MS, &reply, &err))
         exit_code = cli_command__fail(command, &err);
     else if (!is_json)
         exit_code = print_table(command, &reply, what);
@@ -96,7 +97,8 @@ static int ask(const struct cli_command *command, const char *api, const char *m
 
 int cli_top__main(const struct cli_command *command, int argc, char **argv)
 {
-    const char *api = NULL, *scope = NULL, *id = NULL, *seen_by = NULL;
+    struct cli_node node = {0};
+    const char *scope = NULL, *id = NULL, *seen_by = NULL;
     struct cli_positional list = {.name = "LIST", .is_required = true};
     uint64_t limit = 0;
     bool is_json = false;
@@ -105,7 +107,7 @@ int cli_top__main(const struct cli_command *command, int argc, char **argv)
         {"id", CLI_OPTION_TEXT, "X", "the scope's value", &id},
         {"limit", CLI_OPTION_NUMBER, "N", "how many at most; default: as many as the list gives", &limit},
         {"exclude-seen-by", CLI_OPTION_TEXT, "U", "leave out what this user has seen", &seen_by},
-        {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &api},
+        CLI_NODE_OPTIONS(node),
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON", &is_json},
         {0},
     };
@@ -121,14 +123,15 @@ int cli_top__main(const struct cli_command *command, int argc, char **argv)
     append_scope_id(&request, scope, id);
     append_limit(&request, limit);
     append_text(&request, "excludeSeenBy", seen_by);
-    result = ask(command, api, "freshet.v1.RecallService/Trending", &request, is_json, "id");
+    result = ask(command, &node, "freshet.v1.RecallService/Trending", &request, is_json, "id");
     fr_buffer_fini(&request);
     return result;
 }
 
 int cli_related__main(const struct cli_command *command, int argc, char **argv)
 {
-    const char *api = NULL, *feature = NULL, *seen_by = NULL;
+    struct cli_node node = {0};
+    const char *feature = NULL, *seen_by = NULL;
     struct cli_positional item = {.name = "ITEM", .is_required = true};
     uint64_t limit = 0;
     bool is_json = false;
@@ -136,7 +139,7 @@ int cli_related__main(const struct cli_command *command, int argc, char **argv)
         {"feature", CLI_OPTION_TEXT, "F", "the covisit feature, when there are several", &feature},
         {"limit", CLI_OPTION_NUMBER, "N", "how many at most; default: as many as the feature gives", &limit},
         {"exclude-seen-by", CLI_OPTION_TEXT, "U", "leave out what this user has seen", &seen_by},
-        {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &api},
+        CLI_NODE_OPTIONS(node),
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON", &is_json},
         {0},
     };
@@ -151,7 +154,7 @@ int cli_related__main(const struct cli_command *command, int argc, char **argv)
     append_text(&request, "feature", feature);
     append_limit(&request, limit);
     append_text(&request, "excludeSeenBy", seen_by);
-    result = ask(command, api, "freshet.v1.RecallService/Related", &request, is_json, "item");
+    result = ask(command, &node, "freshet.v1.RecallService/Related", &request, is_json, "item");
     fr_buffer_fini(&request);
     return result;
 }

@@ -83,8 +83,8 @@ static void print_lists(const Freshet__V1__StatusResponse *status)
         printf("  … %zu more partitions; --json shows all\n", status->n_partitions - STATUS_PARTITIONS_SHOWN);
 }
 
-static bool show(const char *api, bool is_json, bool is_redrawn, struct status_before *before, struct fr_arena *arena,
-                 struct fr_err *err)
+static bool show(const struct cli_node *node, bool is_json, bool is_redrawn, struct status_before *before,
+                 struct fr_arena *arena, struct fr_err *err)
 {
     const Freshet__V1__StatusResponse *status;
     struct fr_buffer reply;
@@ -93,7 +93,7 @@ static bool show(const char *api, bool is_json, bool is_redrawn, struct status_b
 
     fr_buffer_init(&reply);
     fr_arena_reset(arena, STATUS_ARENA_BYTES);
-    if (!cli_client__call(api, "freshet.v1.AdminService/Status", fr_slice_of("{}"), STATUS_TIMEOUT_MS, &reply, err))
+    if (!cli_client__call(node, "freshet.v1.AdminService/Status", fr_slice_of("{}"), STATUS_TIMEOUT_MS, &reply, err))
         goto out;
     if (is_json) {
         printf("%.*s\n", (int)reply.length, (const char *)reply.bytes);
@@ -108,7 +108,7 @@ static bool show(const char *api, bool is_json, bool is_redrawn, struct status_b
     }
     if (is_redrawn)
         fputs("\033[H\033[2J", stdout);
-    print_head(status, api, before, now_ms);
+    print_head(status, node->api, before, now_ms);
     print_lists(status);
     *before = (struct status_before){.events = status->applied_events, .at_ms = now_ms};
     is_good = true;
@@ -119,11 +119,11 @@ out:
 
 int cli_status__main(const struct cli_command *command, int argc, char **argv)
 {
-    const char *api = NULL;
+    struct cli_node node = {0};
     bool is_json = false, is_watching = false;
     const struct cli_option options[] = {
         {"watch", CLI_OPTION_FLAG, NULL, "again every second, until ^C", &is_watching},
-        {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &api},
+        CLI_NODE_OPTIONS(node),
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON, one line", &is_json},
         {0},
     };
@@ -137,11 +137,11 @@ int cli_status__main(const struct cli_command *command, int argc, char **argv)
     arena = fr_arena_new(STATUS_ARENA_BYTES);
     if (!arena)
         return cli_command__say(command, CLI_FAILURE, "out of memory");
-    api = cli_options__api(api);
+    cli_node__default(&node);
     if (is_watching)
         cli_signals__catch(NULL, NULL);
     do {
-        bool is_good = show(api, is_json, is_watching && isatty(STDOUT_FILENO) == 1, &before, arena, &err);
+        bool is_good = show(&node, is_json, is_watching && isatty(STDOUT_FILENO) == 1, &before, arena, &err);
 
         result = is_good && fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
         if (!is_good && !(is_watching && cli_signals__is_stopped())) {

@@ -178,76 +178,6 @@ static void read_store(struct fr_yaml *root, struct pipeline_config *config, str
         fr_diagnostics_add(diagnostics, fr_yaml_get(store, "path"), "store.path: empty; name a directory");
 }
 
-static void read_limits(struct fr_yaml *server, struct server_limits *limits, struct fr_diagnostics *diagnostics)
-{
-    struct fr_yaml *yaml = fr_yaml_get(server, "limits");
-    int64_t connections = limits->connections, slow_calls = limits->slow_calls;
-
-    fr_yaml_int(yaml, "connections", 1, 1000000, &connections, diagnostics);
-    fr_yaml_size(yaml, "message", 1024, UINT64_C(1) << 28, &limits->message_bytes, diagnostics);
-    fr_yaml_span(yaml, "idle", 1000, INT64_C(86400000), &limits->idle_ms, diagnostics);
-    fr_yaml_span(yaml, "header", 100, 600000, &limits->header_ms, diagnostics);
-    fr_yaml_span(yaml, "body", 100, 600000, &limits->body_ms, diagnostics);
-    fr_yaml_int(yaml, "slow_calls", 1, 10000, &slow_calls, diagnostics);
-    fr_yaml_finish(yaml, "server.limits", NULL, 0, diagnostics);
-    limits->connections = (int)connections;
-    limits->slow_calls = (int)slow_calls;
-}
-
-static bool is_loopback(const char *address)
-{
-    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]", 5) == 0 || strncmp(address, "localhost:", 10) == 0;
-}
-
-static void check_address(struct fr_yaml *server, const char *key, const char *address, struct fr_diagnostics *diagnostics)
-{
-    struct fr_err err;
-    char name[64];
-
-    snprintf(name, sizeof name, "server.%s", key);
-    if (!server_address_check(address, name, &err))
-        fr_diagnostics_add(diagnostics, fr_yaml_get(server, key), "%s", err.message);
-}
-
-static void check_plaintext(struct fr_yaml *server, const char *key, const char *address, bool is_anywhere,
-                            struct fr_diagnostics *diagnostics)
-{
-    if (address[0] && !is_anywhere && !is_loopback(address))
-        fr_diagnostics_add(
-            diagnostics, fr_yaml_get(server, key),
-            "server.%s: '%s' is not a loopback address and would be plaintext; listen on 127.0.0.1, or set server.plaintext: "
-            "anywhere if the network is trusted",
-            key, address);
-}
-
-static void read_server(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
-{
-    static const char *const plaintexts[] = {"loopback", "anywhere"};
-    struct fr_yaml *server = fr_yaml_get(root, "server");
-    int plaintext = 0;
-    int64_t loops = 2;
-
-    fr_yaml_text(server, "listen", &config->listen, diagnostics);
-    fr_yaml_text(server, "operations", &config->operations, diagnostics);
-    fr_yaml_choice(server, "plaintext", plaintexts, 2, &plaintext, diagnostics);
-    fr_yaml_int(server, "loops", 1, 256, &loops, diagnostics);
-    fr_yaml_span(server, "ready_lag", 1, INT64_C(86400000), &config->ready_lag_ms, diagnostics);
-    read_limits(server, &config->limits, diagnostics);
-    for (int i = 0; i < 2; i++) {
-        const char *key = i == 0 ? "tls" : "tokens";
-
-        if (fr_yaml_get(server, key))
-            fr_diagnostics_add(diagnostics, fr_yaml_get(server, key),
-                               "server.%s: not in this version; remove it and listen on loopback", key);
-    }
-    fr_yaml_finish(server, "server", NULL, 0, diagnostics);
-    check_address(server, "listen", config->listen, diagnostics);
-    check_address(server, "operations", config->operations, diagnostics);
-    check_plaintext(server, "listen", config->listen, plaintext == 1, diagnostics);
-    check_plaintext(server, "operations", config->operations, plaintext == 1, diagnostics);
-    config->loops = (int)loops;
-}
-
 static void set_defaults(struct pipeline_config *config)
 {
     config->max_future_ms = 60000;
@@ -270,7 +200,7 @@ static void read_sections(struct fr_yaml *root, struct pipeline_config *config, 
     read_node(root, config, diagnostics);
     read_kafka(root, config, diagnostics);
     read_store(root, config, diagnostics);
-    read_server(root, config, diagnostics);
+    pipeline_config__server(root, config, diagnostics);
     learner_config_check(root, &config->model_count, diagnostics);
     config->catalogue = agg_catalogue_parse(root, &config->dedupe, diagnostics);
     fr_yaml_finish(root, "the configuration", root_keys, (int)(sizeof root_keys / sizeof *root_keys), diagnostics);

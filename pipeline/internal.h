@@ -23,6 +23,7 @@ enum {
     PIPELINE_PARTITIONS_MAX = 1 << 16,
     PIPELINE_TOPICS_MAX = 64,
     PIPELINE_PROPERTIES_MAX = 256,
+    PIPELINE_HOSTS_MAX = 16,
 };
 
 /* ---- config.c ---- */
@@ -54,10 +55,18 @@ struct pipeline_config {
     int loops;
     int64_t ready_lag_ms;
     struct server_limits limits;
+    struct server_tls tls;
+    struct server_grant grants[SERVER_GRANTS_MAX];
+    int grant_count;
+    const char *hosts[PIPELINE_HOSTS_MAX];
+    int host_count;
 
     int model_count; /* described; none is trained in this version */
     struct agg_catalogue *catalogue;
 };
+
+/* config_server.c: the section `server`, told like all others in `diagnostics`. */
+void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics);
 
 /* ---- offsets.c: where each partition stands, and under which cluster ---- */
 

@@ -114,9 +114,12 @@ static void fill_tables(struct pipeline_node *node)
     struct pipeline_services *services = &node->services;
 
     memcpy(node->methods, methods, sizeof methods);
-    for (int i = 0; i < METHODS; i++)
+    for (int i = 0; i < METHODS; i++) {
         node->methods[i].user = services;
-    node->pages[0] = (struct server_page){.path = "/status", .render = pipeline_pages__status, .user = services};
+        node->methods[i].is_polled = methods[i].handler == pipeline_admin__status;
+    }
+    node->pages[0] = (struct server_page){
+        .path = "/status", .access = SERVER_PAGE_GUARDED, .render = pipeline_pages__status, .user = services};
     node->pages[1] = (struct server_page){.path = "/metrics", .render = pipeline_pages__metrics, .user = services};
     node->pages[2] = (struct server_page){.path = "/healthz", .render = pipeline_pages__health, .user = services};
     node->pages[3] = (struct server_page){.path = "/readyz", .render = pipeline_pages__ready, .user = services};
@@ -173,6 +176,11 @@ static bool start_server(struct pipeline_node *node, struct fr_err *err)
                                      .operations = node->config->operations,
                                      .loops = node->config->loops,
                                      .limits = node->config->limits,
+                                     .tls = node->config->tls,
+                                     .grants = node->config->grants,
+                                     .grant_count = node->config->grant_count,
+                                     .hosts = node->config->hosts,
+                                     .host_count = node->config->host_count,
                                      .methods = node->methods,
                                      .method_count = METHODS,
                                      .pages = node->pages,

@@ -70,11 +70,13 @@ static bool resolve(const char *text, struct sockaddr_storage *address, socklen_
     return true;
 }
 
-static bool is_loopback(const struct sockaddr_storage *address)
+bool server__address_is_loopback(const struct sockaddr *address)
 {
-    if (address->ss_family == AF_INET)
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
+
+    if (address->sa_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
-    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 }
 
 void server__address_print(const struct sockaddr *address, char text[SERVER_PEER_BYTES])
@@ -144,7 +146,7 @@ bool server__address_listen(const char *text, const char *key, int *fd, char add
         *fd = -1;
         return explain(text, key, error, err);
     }
-    *at_loopback = is_loopback(&storage);
+    *at_loopback = server__address_is_loopback((struct sockaddr *)&storage);
     server__address_print((struct sockaddr *)&storage, address);
     return true;
 }

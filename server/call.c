@@ -30,6 +30,9 @@ struct server__call *server__call_new(struct server__loop *loop, const char *pee
     atomic_init(&call->is_cancelled, false);
     call->status = SERVER_STATUS_OK;
     call->message[0] = '\0';
+    call->principal[0] = '\0';
+    call->retry_ms = 0;
+    call->coding = (struct server__coding){false};
     call->request = NULL;
     call->body = &loop->body;
     call->own_arena = NULL;
@@ -91,6 +94,7 @@ static bool decode(struct server__call *call, struct fr_slice body)
     }
     call->seen.method = call->method->path + 1;
     call->seen.peer = call->peer;
+    call->seen.principal = call->principal;
     call->seen.arena = method->is_slow ? call->own_arena : call->loop->arena;
     call->seen.may_block = method->is_slow;
     call->request = call->codec == SERVER_CODEC_JSON ? proto_json_parse(method->request, body, call->seen.arena, &err)
@@ -98,6 +102,17 @@ static bool decode(struct server__call *call, struct fr_slice body)
     if (!call->request)
         fail(call, &err);
     return call->request != NULL;
+}
+
+static bool unpack_and_decode(struct server__call *call, struct fr_slice body)
+{
+    struct fr_buffer plain;
+    bool is_decoded;
+
+    fr_buffer_init(&plain);
+    is_decoded = server__gzip_request(call, &body, &plain) && decode(call, body); /* which copies */
+    fr_buffer_fini(&plain);
+    return is_decoded;
 }
 
 static bool postpone(struct server__call *call)
@@ -137,7 +152,7 @@ void server__call_run(struct server__call **call_in, struct fr_slice body)
 
     *call_in = NULL;
     call->whole_us = fr_clock_monotonic_us();
-    if (call->status == SERVER_STATUS_OK && !is_late(call) && decode(call, body)) {
+    if (call->status == SERVER_STATUS_OK && !is_late(call) && unpack_and_decode(call, body)) {
         if (!call->method->method->is_slow)
             server__call_handle(call);
         else if (submit(&server->pool, &call))
@@ -174,6 +189,8 @@ void server__call_handle(struct server__call *call)
         proto_pack(response, call->body);
     if (call->body->is_failed)
         server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the reply");
+    else
+        server__gzip_reply(call);
 }
 
 void server__call_end(struct server__call **call_in)
@@ -182,6 +199,7 @@ void server__call_end(struct server__call **call_in)
 
     *call_in = NULL;
     fr_counter_add(server__loop_request_counter(call->loop, call), 1);
+    server__audit(call);
     server__call_free(call);
 }
 
@@ -192,6 +210,7 @@ void server__call_finish(struct server__call **call_in)
 
     *call_in = NULL;
     fr_counter_add(server__loop_request_counter(loop, call), 1);
+    server__audit(call);
     if (call->owner)
         call->answer(call);
     fr_histogram_add_us(call->method->seconds, fr_clock_monotonic_us() - call->whole_us);

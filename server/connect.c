@@ -11,6 +11,9 @@ void server__connect_field(struct server__connect *head, struct fr_slice name, s
     static const char *const names[] = {"content-type", "content-encoding", "connect-timeout-ms", "connect-protocol-version"};
     struct fr_slice *const values[] = {&head->content_type, &head->content_encoding, &head->timeout, &head->version};
 
+    if (fr_text_equal_nocase(name, "accept-encoding") && !head->accept_encoding.bytes)
+        head->accept_encoding = value;
+    server__credential_field(&head->credential, name, value);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!fr_text_equal_nocase(name, names[i]))
             continue;
@@ -54,6 +57,11 @@ static bool parse_content_type(struct fr_slice value, enum server__codec *codec)
     return true;
 }
 
+static bool is_coding(struct fr_slice value, const char *name)
+{
+    return value.bytes && fr_text_equal_nocase(value, name);
+}
+
 static bool parse_timeout(struct fr_slice value, int64_t *timeout_ms)
 {
     const char *digits = value.bytes;
@@ -87,6 +95,8 @@ void server__connect_begin(struct server__call *call, const struct server__conne
         return;
     }
     call->method = method;
+    call->coding.is_packed = is_coding(head->content_encoding, "gzip");
+    call->coding.accepts = server__gzip_is_accepted(head->accept_encoding);
     if (method->method->streaming)
         refuse(call, SERVER_REFUSED_TYPE, "the method answers with a stream; call it by gRPC");
     else if (head->method != SERVER_HTTP_POST)
@@ -98,8 +108,8 @@ void server__connect_begin(struct server__call *call, const struct server__conne
                             "content-type, content-encoding and connect-* come once each");
     else if (head->version.bytes && !fr_slice_is(head->version, "1"))
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT, "connect-protocol-version must be \"1\"");
-    else if (head->content_encoding.bytes && !fr_text_equal_nocase(head->content_encoding, "identity"))
-        refuse(call, SERVER_REFUSED_ENCODING, "unsupported content encoding; supported: identity");
+    else if (head->content_encoding.bytes && !call->coding.is_packed && !is_coding(head->content_encoding, "identity"))
+        refuse(call, SERVER_REFUSED_ENCODING, "unsupported content encoding; supported: gzip, identity");
     else if (head->timeout.bytes && !parse_timeout(head->timeout, &timeout_ms))
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT, "connect-timeout-ms must be 1 to 10 digits");
     else if (head->timeout.bytes)
@@ -108,7 +118,7 @@ void server__connect_begin(struct server__call *call, const struct server__conne
 
 struct server__reply server__connect_reply(struct server__call *call)
 {
-    static const struct {
+    const struct {
         int http_status; /* 0: the status's own */
         struct server__field field;
     } refusals[] = {
@@ -116,8 +126,10 @@ struct server__reply server__connect_reply(struct server__call *call)
         [SERVER_REFUSED_PATH] = {404, {0}},
         [SERVER_REFUSED_VERB] = {405, {"allow", "POST"}},
         [SERVER_REFUSED_TYPE] = {415, {"accept-post", "application/json, application/proto"}},
-        [SERVER_REFUSED_ENCODING] = {0, {"accept-encoding", "identity"}},
+        [SERVER_REFUSED_ENCODING] = {0, {"accept-encoding", "gzip, identity"}},
         [SERVER_REFUSED_HEAD] = {431, {0}},
+        [SERVER_REFUSED_CREDENTIAL] = {0, {"www-authenticate", "Bearer"}},
+        [SERVER_REFUSED_RATE] = {0, {"retry-after", call->retry_after}},
     };
     struct server__reply reply = {
         .http_status = refusals[call->refusal].http_status,
@@ -129,6 +141,8 @@ struct server__reply server__connect_reply(struct server__call *call)
         reply.http_status = server__status_http(call->status);
     if (call->status == SERVER_STATUS_OK && call->codec == SERVER_CODEC_PROTO)
         reply.content_type = "application/proto";
+    if (call->coding.is_reply_packed && call->status == SERVER_STATUS_OK)
+        reply.fields[0] = (struct server__field){"content-encoding", "gzip"};
     if (call->status != SERVER_STATUS_OK) {
         fr_buffer_clear(call->body);
         server__status_print(call->status, call->message, call->body);

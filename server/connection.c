@@ -6,18 +6,18 @@
  * buffer. A reply goes straight to the socket; only what the socket does not take is copied. Closing is final at once, but the
  * memory is freed when the loop's round has ended, so nobody holds a stale pointer in the middle of one.
  */
-#include "internal.h"
+#include "tls.h"
+#include "transport.h"
 
 #include <freshet/clock.h>
 
-#include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 static void settle(struct server__connection *connection);
+static void flush(struct server__connection *connection);
 static void advance(struct server__connection *connection);
 
 struct server__connection *server__connection_new(int fd, const char *peer, bool is_operations, bool is_listener_loopback)
@@ -31,7 +31,7 @@ struct server__connection *server__connection_new(int fd, const char *peer, bool
     connection->fd = fd;
     connection->is_operations = is_operations;
     connection->is_listener_loopback = is_listener_loopback;
-    connection->expires_ms = connection->timer_ms = INT64_MAX;
+    connection->expires_ms = connection->timer_ms = connection->age_ms = INT64_MAX;
     memcpy(connection->peer, peer, sizeof connection->peer);
     fr_buffer_init(&connection->input);
     fr_buffer_init(&connection->output);
@@ -42,6 +42,7 @@ void server__connection_free(struct server__connection *connection)
 {
     if (!connection)
         return;
+    server__session_free(connection->session);
     if (connection->fd >= 0)
         close(connection->fd);
     fr_buffer_fini(&connection->input);
@@ -63,6 +64,8 @@ void server__connection_close(struct server__connection *connection)
         event_free(connection->write_event);
     if (connection->timer)
         event_free(connection->timer);
+    server__session_free(connection->session);
+    connection->session = NULL;
     close(connection->fd);
     connection->fd = -1;
 
@@ -97,16 +100,12 @@ static void set_due(struct server__connection *connection)
 /* How many bytes the socket took; closes the connection when it is broken. */
 static size_t transmit(struct server__connection *connection, const struct iovec *pieces, size_t count)
 {
-    struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = count};
-    ssize_t sent = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+    size_t sent;
 
-    if (sent >= 0) {
-        connection->sent_bytes += (uint64_t)sent;
-        return (size_t)sent;
-    }
-    if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
+    if (server__transport_write(connection, pieces, count, &sent) == SERVER_MOVED_BROKEN)
         server__connection_close(connection);
-    return 0;
+    connection->sent_bytes += sent;
+    return sent;
 }
 
 /* The sent part of the output would stay for ever when a client always reads a little less than we write. */
@@ -136,17 +135,21 @@ void server__connection_send(struct server__connection *connection, struct fr_sl
     if (connection->is_dead)
         return;
     connection->queued_bytes += head.length + body.length;
-    if (was_empty && !more)
+    if (was_empty && !more && !connection->session) /* TLS sends what is kept, so that both are one record */
         sent = transmit(connection, pieces, body.length > 0 ? 2 : 1);
     if (connection->is_dead || sent == head.length + body.length)
         return;
     compact_output(connection);
     keep(connection, head, sent);
     keep(connection, body, sent > head.length ? sent - head.length : 0);
-    if (connection->output.is_failed)
+    if (connection->output.is_failed) {
         server__connection_close(connection);
-    else if (was_empty)
+        return;
+    }
+    if (was_empty)
         set_due(connection);
+    if (was_empty && !more && connection->session)
+        flush(connection);
 }
 
 void server__connection_append(struct server__connection *connection, struct fr_slice bytes)
@@ -243,29 +246,55 @@ static void feed(struct server__connection *connection, struct fr_slice bytes)
         advance(connection);
 }
 
+/* False while TLS is not open yet, or never will be. */
+static bool is_open(struct server__connection *connection)
+{
+    if (!connection->session || connection->session->is_open)
+        return true;
+    if (server__transport_open(connection) == SERVER_MOVED_BROKEN)
+        server__connection_close(connection);
+    return !connection->is_dead && connection->session->is_open;
+}
+
 static void on_readable(int fd, short what, void *user)
 {
     struct server__connection *connection = user;
     uint8_t *scratch = connection->loop->scratch;
-    ssize_t got = recv(fd, scratch, SERVER_READ_BYTES, 0);
+    size_t got;
 
+    (void)fd;
     (void)what;
-    if (got < 0) {
-        if (errno != EAGAIN && errno != EINTR)
-            server__connection_close(connection);
-    } else if (got == 0) {
+    if (!is_open(connection)) {
+        settle(connection);
+        return;
+    }
+    switch (server__transport_read(connection, scratch, SERVER_READ_BYTES, &got)) {
+    case SERVER_MOVED:
+        if (!connection->is_lingering)
+            feed(connection, fr_slice(scratch, got));
+        break;
+    case SERVER_MOVED_NOT_NOW:
+        if (connection->session)
+            settle(connection);
+        break;
+    case SERVER_MOVED_END:
         connection->is_read_closed = true;
         settle(connection);
-    } else if (!connection->is_lingering) {
-        feed(connection, fr_slice(scratch, (size_t)got));
+        break;
+    case SERVER_MOVED_BROKEN:
+        server__connection_close(connection);
+        break;
     }
 }
 
 static void on_writable(int fd, short what, void *user)
 {
-    (void)fd;
-    (void)what;
-    advance(user);
+    struct server__connection *connection = user;
+
+    if (server__transport_wants_write(connection))
+        on_readable(fd, what, connection);
+    if (!connection->is_dead)
+        advance(connection);
 }
 
 void server__connection_resume(struct server__connection *connection)
@@ -309,6 +338,8 @@ void server__connection_finish(struct server__connection *connection)
 static void linger(struct server__connection *connection)
 {
     fr_buffer_fini(&connection->input);
+    if (connection->session)
+        server__session_goodbye(connection->session);
     if (connection->is_read_closed || shutdown(connection->fd, SHUT_WR) != 0) {
         server__connection_close(connection);
         return;
@@ -338,6 +369,17 @@ static void set_event(struct event *event, bool *is_added, bool is_wanted)
     *is_added = is_wanted;
 }
 
+static void set_events(struct server__connection *connection)
+{
+    static const struct timeval at_once = {0};
+
+    set_event(connection->read_event, &connection->is_reading, wants_to_read(connection));
+    set_event(connection->write_event, &connection->is_writing,
+              server__connection_unsent(connection) > 0 || server__transport_wants_write(connection));
+    if (connection->is_reading && server__transport_has_more(connection))
+        event_add(connection->read_event, &at_once); /* the socket will not say so; other connections come first */
+}
+
 static int64_t next_expiry_ms(const struct server__connection *connection)
 {
     if (connection->is_lingering)
@@ -345,10 +387,16 @@ static int64_t next_expiry_ms(const struct server__connection *connection)
     return server__connection_unsent(connection) > 0 ? connection->due_ms : connection->expires_ms;
 }
 
+static bool is_age_due(const struct server__connection *connection)
+{
+    return !connection->is_lingering && fr_clock_monotonic_ms() >= connection->age_ms;
+}
+
 /* The timer is only ever moved to an earlier time; when it fires too early it is set again. Most requests never touch it. */
 static void set_timer(struct server__connection *connection)
 {
-    int64_t at_ms = next_expiry_ms(connection);
+    int64_t expiry_ms = next_expiry_ms(connection);
+    int64_t at_ms = expiry_ms < connection->age_ms || connection->is_lingering ? expiry_ms : connection->age_ms;
     int64_t span_ms;
     struct timeval span;
 
@@ -393,8 +441,7 @@ static void settle(struct server__connection *connection)
         if (connection->is_dead)
             return;
     }
-    set_event(connection->read_event, &connection->is_reading, wants_to_read(connection));
-    set_event(connection->write_event, &connection->is_writing, server__connection_unsent(connection) > 0);
+    set_events(connection);
     set_timer(connection);
 }
 
@@ -405,7 +452,12 @@ static void on_timer(int fd, short what, void *user)
     (void)fd;
     (void)what;
     connection->timer_ms = INT64_MAX;
-    if (fr_clock_monotonic_ms() >= next_expiry_ms(connection)) {
+    if (is_age_due(connection)) {
+        server__age_come(connection);
+        if (!connection->is_dead)
+            advance(connection);
+    }
+    if (!connection->is_dead && fr_clock_monotonic_ms() >= next_expiry_ms(connection)) {
         if (connection->is_lingering) {
             server__connection_close(connection);
         } else if (server__connection_unsent(connection) > 0) {
@@ -439,5 +491,6 @@ void server__connection_adopt(struct server__connection *connection, struct serv
         return;
     }
     server__connection_expire(connection, loop->server->options.limits.header_ms);
+    server__age_begin(connection);
     settle(connection);
 }

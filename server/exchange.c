@@ -24,7 +24,7 @@ static void send_reply(struct server__connection *connection, const struct serve
 {
     struct server__exchange *exchange = &connection->exchange;
     struct server__loop *loop = connection->loop;
-    bool is_close = exchange->parser.is_close || loop->is_draining;
+    bool is_close = exchange->parser.is_close || loop->is_draining || connection->age != SERVER_AGE_YOUNG;
     struct fr_slice body = exchange->parser.method == SERVER_HTTP_HEAD ? fr_slice(NULL, 0) : reply->body;
 
     fr_buffer_clear(&loop->head);
@@ -87,6 +87,7 @@ static void begin_call(struct server__connection *connection, const void *head)
     while (server__http1_field(&exchange->parser, head, &at, &name, &value))
         server__connect_field(&fields, name, value);
     server__connect_begin(exchange->call, &fields, fr_clock_monotonic_us());
+    server__access_check(exchange->call, &connection->caller, &fields.credential);
 }
 
 static void begin_page(struct server__connection *connection, const void *head)
@@ -94,12 +95,24 @@ static void begin_page(struct server__connection *connection, const void *head)
     struct server__exchange *exchange = &connection->exchange;
     const struct server__http1 *parser = &exchange->parser;
     struct fr_slice host = fr_slice((const char *)head + parser->host.at, parser->host.length);
+    struct server *server = connection->loop->server;
+    struct server__credential credential = {0};
+    struct fr_slice name, value;
+    size_t at = 0;
 
-    if (!server__page_host_is_known(host, parser->host.at > 0, connection->is_listener_loopback))
+    if (!server__page_host_is_known(host, parser->host.at > 0, connection->is_listener_loopback, server->options.hosts,
+                                    server->options.host_count)) {
         exchange->page_status = 421;
-    else
-        exchange->page_status =
-            server__page_find(connection->loop->server, parser->method, server__http1_path(parser, head), &exchange->page);
+        return;
+    }
+    exchange->page_status = server__page_find(server, parser->method, server__http1_path(parser, head), &exchange->page);
+    if (exchange->page_status != 200)
+        return;
+    while (server__http1_field(parser, head, &at, &name, &value))
+        server__credential_field(&credential, name, value);
+    exchange->page_status = server__access_page(&server->access, exchange->page, &connection->caller, &credential);
+    if (exchange->page_status != 200)
+        exchange->page = NULL;
 }
 
 static void end_request(struct server__connection *connection, struct fr_slice body)

@@ -13,6 +13,8 @@ void server__grpc_field(struct server__grpc *head, struct fr_slice name, struct 
                              : fr_slice_is(name, "grpc-encoding") ? &head->encoding
                                                                   : NULL;
 
+    if (fr_slice_is(name, "grpc-accept-encoding"))
+        head->accept_encoding = value;
     if (!place)
         return;
     head->is_repeated = head->is_repeated || place->bytes;
@@ -72,9 +74,11 @@ bool server__grpc_timeout(struct fr_slice text, int64_t *timeout_us)
     }
 }
 
-bool server__grpc_is_coded(const struct server__grpc *grpc)
+enum server__grpc_coding server__grpc_coding(const struct server__grpc *grpc)
 {
-    return grpc->encoding.length > 0 && !fr_text_equal_nocase(grpc->encoding, "identity");
+    if (grpc->encoding.length == 0 || fr_text_equal_nocase(grpc->encoding, "identity"))
+        return SERVER_GRPC_IDENTITY;
+    return fr_text_equal_nocase(grpc->encoding, "gzip") ? SERVER_GRPC_GZIP : SERVER_GRPC_UNKNOWN;
 }
 
 void server__grpc_begin(struct server__call *call, const struct server__connect *head, const struct server__grpc *grpc,
@@ -89,6 +93,8 @@ void server__grpc_begin(struct server__call *call, const struct server__connect 
         return;
     }
     call->method = method;
+    /* All clients say that they take gzip; the one that sends it means it. */
+    call->coding.accepts = server__grpc_coding(grpc) == SERVER_GRPC_GZIP && server__gzip_is_accepted(grpc->accept_encoding);
     if (call->codec == SERVER_CODEC_JSON)
         server__call_refuse(call, SERVER_STATUS_UNIMPLEMENTED,
                             "application/grpc+json is not supported; send application/grpc, or JSON by Connect");
@@ -101,7 +107,7 @@ void server__grpc_begin(struct server__call *call, const struct server__connect 
         call->seen.deadline_us = arrived_us + timeout_us;
 }
 
-enum server__parsed server__grpc_message(struct fr_slice bytes, bool is_coded, uint64_t message_bytes_max,
+enum server__parsed server__grpc_message(struct fr_slice bytes, enum server__grpc_coding coding, uint64_t message_bytes_max,
                                          struct fr_slice *message, size_t *used, enum server__status *status,
                                          const char **reason)
 {
@@ -110,19 +116,19 @@ enum server__parsed server__grpc_message(struct fr_slice bytes, bool is_coded, u
 
     if (bytes.length == 0)
         return SERVER_MORE;
-    if (prefix[0] == 1 && !is_coded) { /* gRPC's compression.md: not unsupported, but ill-made */
+    if (prefix[0] == 1 && coding == SERVER_GRPC_IDENTITY) { /* gRPC's compression.md: not unsupported, but ill-made */
         *status = SERVER_STATUS_INTERNAL;
         *reason = "a message is marked as compressed, but grpc-encoding names no coding";
         return SERVER_FAILED;
     }
-    if (prefix[0] == 1) {
+    if (prefix[0] == 1 && coding == SERVER_GRPC_UNKNOWN) {
         *status = SERVER_STATUS_UNIMPLEMENTED;
-        *reason = "compressed messages are not supported; send grpc-encoding: identity";
+        *reason = "messages compressed by that grpc-encoding are not supported; send gzip or identity";
         return SERVER_FAILED;
     }
-    if (prefix[0] != 0) {
+    if (prefix[0] > 1) {
         *status = SERVER_STATUS_INTERNAL;
-        *reason = "malformed message prefix: its first byte must be 0";
+        *reason = "malformed message prefix: its first byte must be 0 or 1";
         return SERVER_FAILED;
     }
     if (bytes.length < SERVER_GRPC_PREFIX)

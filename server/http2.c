@@ -38,6 +38,8 @@ static void http2_drain(struct server__connection *connection)
     if (!http2)
         return;
     begin_to_leave(http2);
+    if (!connection->loop->is_draining && connection->age != SERVER_AGE_OVERDUE)
+        return;
     for (struct server__stream *stream = http2->streams; stream; stream = stream->next)
         stream->wake_ms = 0; /* those that have no end of their own end now */
 }

@@ -51,7 +51,7 @@ struct server__stream {
     int32_t id;
     enum server__stream_stage stage;
     bool is_grpc;
-    bool is_coded; /* the head names a coding of the messages */
+    enum server__grpc_coding coding; /* of the messages that are marked as compressed */
     bool is_head; /* HEAD: no body goes out */
     bool is_whole; /* the peer has ended its side */
     struct server__call *call;
@@ -116,8 +116,8 @@ void server__stream_forget(struct server__stream *stream); /* ends the method's 
 bool server__stream_is_due(const struct server__stream *stream);
 void server__stream_step(struct server__stream *stream);
 void server__stream_close(struct server__stream *stream, enum server__status status, const char *message);
-bool server__stream_submit_head(struct server__stream *stream); /* http2_reply.c again */
-void server__stream_set_message(struct server__stream *stream, struct fr_slice message);
+bool server__stream_submit_head(struct server__stream *stream, bool is_packed); /* http2_reply.c again */
+void server__stream_set_message(struct server__stream *stream, struct fr_slice message, bool is_packed);
 bool server__stream_send(struct server__stream *stream, struct server__call *call); /* false: the stream is gone */
 size_t server__stream_left(const struct server__stream *stream); /* bytes of the reply to be sent */
 void server__stream_write(struct server__stream *stream, size_t length); /* appends so many of them to the output */

@@ -134,32 +134,35 @@ static bool reply_by_connect(struct server__stream *stream, struct server__call 
     return !call->body->is_failed && submit(stream, &fields);
 }
 
-bool server__stream_submit_head(struct server__stream *stream)
+bool server__stream_submit_head(struct server__stream *stream, bool is_packed)
 {
     struct fields fields = {.count = 0};
 
     add(&fields, ":status", fr_slice_of("200"));
     add(&fields, "content-type", fr_slice_of("application/grpc"));
+    if (is_packed)
+        add(&fields, "grpc-encoding", fr_slice_of("gzip"));
     return submit(stream, &fields);
 }
 
-void server__stream_set_message(struct server__stream *stream, struct fr_slice message)
+void server__stream_set_message(struct server__stream *stream, struct fr_slice message, bool is_packed)
 {
     stream->reply = message;
     stream->reply_at = 0;
     stream->prefix_bytes = SERVER_GRPC_PREFIX;
     server__grpc_prefix(message.length, stream->prefix);
+    stream->prefix[0] = is_packed;
 }
 
 /* An error is a head alone, "trailers only". */
 static bool reply_by_grpc(struct server__stream *stream, struct server__call *call)
 {
     struct fields fields = {.count = 0};
-    char status[16];
+    char status[16], retry[24];
 
     if (call->status == SERVER_STATUS_OK) {
-        server__stream_set_message(stream, fr_buffer_slice(call->body));
-        return server__stream_submit_head(stream);
+        server__stream_set_message(stream, fr_buffer_slice(call->body), call->coding.is_reply_packed);
+        return server__stream_submit_head(stream, call->coding.is_reply_packed);
     }
     add(&fields, ":status", fr_slice_of("200"));
     add(&fields, "content-type", fr_slice_of("application/grpc"));
@@ -169,7 +172,11 @@ static bool reply_by_grpc(struct server__stream *stream, struct server__call *ca
     add(&fields, "grpc-status", fr_slice_of(status));
     add(&fields, "grpc-message", fr_buffer_slice(call->body));
     if (call->refusal == SERVER_REFUSED_ENCODING)
-        add(&fields, "grpc-accept-encoding", fr_slice_of("identity"));
+        add(&fields, "grpc-accept-encoding", fr_slice_of("identity,gzip"));
+    if (call->refusal == SERVER_REFUSED_RATE) {
+        snprintf(retry, sizeof retry, "%lld", (long long)call->retry_ms);
+        add(&fields, "grpc-retry-pushback-ms", fr_slice_of(retry));
+    }
     return !call->body->is_failed && submit(stream, &fields);
 }
 

@@ -175,11 +175,12 @@ static void begin_call(struct server__stream *stream, const struct server__conne
         fr_counter_add(loop_of(stream)->server->faults[SERVER_FAULT_HEADERS_LARGE], 1);
     } else if (stream->is_grpc) {
         call->codec = codec;
-        stream->is_coded = server__grpc_is_coded(grpc);
+        stream->coding = server__grpc_coding(grpc);
         server__grpc_begin(call, head, grpc, now_us);
     } else {
         server__connect_begin(call, head, now_us);
     }
+    server__access_check(call, &stream->http2->connection->caller, &head->credential);
     stream->due_ms = now_us / 1000 + server__stream_limits(stream)->body_ms;
     if (call->seen.deadline_us / 1000 < stream->due_ms)
         stream->due_ms = call->seen.deadline_us / 1000;
@@ -227,8 +228,8 @@ static void judge_message(struct server__stream *stream)
     enum server__status status;
     const char *reason;
 
-    switch (server__grpc_message(bytes, stream->is_coded, server__stream_limits(stream)->message_bytes, &message, &used,
-                                 &status, &reason)) {
+    switch (server__grpc_message(bytes, stream->coding, server__stream_limits(stream)->message_bytes, &message, &used, &status,
+                                 &reason)) {
     case SERVER_MORE:
         if (stream->is_whole && bytes.length == 0)
             refuse(stream, SERVER_STATUS_UNIMPLEMENTED, "the method takes exactly one message; none came");
@@ -343,8 +344,10 @@ void server__stream_run(struct server__stream *stream)
         server__stream_open(stream);
         return;
     }
-    if (stream->is_grpc && body.length > 0)
+    if (stream->is_grpc && body.length > 0) {
+        call->coding.is_packed = stream->request.bytes[0] == 1;
         body = fr_slice(stream->request.bytes + SERVER_GRPC_PREFIX, body.length - SERVER_GRPC_PREFIX);
+    }
     stream->stage = SERVER_STREAM_RUNNING;
     server__call_run(&call, body);
 }

@@ -44,11 +44,19 @@ static bool hand_over(struct server__stream *stream, struct fr_slice message)
 {
     struct server__call *call = stream->call;
     const struct server_method *method = method_of(stream);
+    struct fr_buffer plain;
     struct fr_err err;
     bool is_taken;
 
     fr_arena_reset(call->loop->arena, SERVER_KEPT_BYTES);
+    fr_buffer_init(&plain);
+    call->coding.is_packed = ((const uint8_t *)message.bytes)[-SERVER_GRPC_PREFIX] == 1;
+    if (!server__gzip_request(call, &message, &plain)) {
+        fr_buffer_fini(&plain);
+        return false;
+    }
     call->request = proto_unpack(method->request, message, call->loop->arena, &err);
+    fr_buffer_fini(&plain);
     is_taken = call->request && method->streaming->request(method->user, &call->seen, call->request, &stream->state, &err);
     call->request = NULL;
     if (!is_taken)
@@ -69,7 +77,7 @@ static enum taken take_request(struct server__stream *stream)
     const char *reason;
     bool is_taken;
 
-    switch (server__grpc_message(fr_buffer_slice(request), stream->is_coded, most, &message, &used, &status, &reason)) {
+    switch (server__grpc_message(fr_buffer_slice(request), stream->coding, most, &message, &used, &status, &reason)) {
     case SERVER_MORE:
         if (!stream->is_whole || request->length == 0)
             return TOOK_NONE;
@@ -102,6 +110,7 @@ void server__stream_open(struct server__stream *stream)
 
     call->seen.method = call->method->path + 1;
     call->seen.peer = call->peer;
+    call->seen.principal = call->principal;
     call->seen.arena = call->loop->arena;
     call->whole_us = fr_clock_monotonic_us();
     if (call->seen.deadline_us <= call->whole_us)
@@ -116,7 +125,7 @@ void server__stream_open(struct server__stream *stream)
     stream->http2->open_count++;
     stream->wake_ms = 0;
     stream->due_ms = call->seen.deadline_us == INT64_MAX ? INT64_MAX : call->seen.deadline_us / 1000;
-    if (!server__stream_submit_head(stream))
+    if (!server__stream_submit_head(stream, false))
         server__stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
 }
 
@@ -135,7 +144,7 @@ static void send_message(struct server__stream *stream, const ProtobufCMessage *
         server__stream_close(stream, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the reply");
         return;
     }
-    server__stream_set_message(stream, fr_buffer_slice(call->body));
+    server__stream_set_message(stream, fr_buffer_slice(call->body), false);
     nghttp2_session_resume_data(stream->http2->session, stream->id);
     if (server__stream_send(stream, call) && server__stream_left(stream) == 0)
         stream->due_ms = call->seen.deadline_us == INT64_MAX ? INT64_MAX : call->seen.deadline_us / 1000;
@@ -167,8 +176,10 @@ void server__stream_step(struct server__stream *stream)
     int64_t wait_ms = INT64_MAX;
     struct fr_err err;
 
-    if (call->loop->is_draining) {
-        server__stream_close(stream, SERVER_STATUS_UNAVAILABLE, "the server is stopping");
+    if (call->loop->is_draining || stream->http2->connection->age == SERVER_AGE_OVERDUE) {
+        server__stream_close(stream, SERVER_STATUS_UNAVAILABLE,
+                             call->loop->is_draining ? "the server is stopping"
+                                                     : "the connection has reached its age; ask again on another");
         return;
     }
     fr_arena_reset(call->loop->arena, SERVER_KEPT_BYTES);

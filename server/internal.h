@@ -9,6 +9,10 @@
 #ifndef FRESHET_SERVER_INTERNAL_H
 #define FRESHET_SERVER_INTERNAL_H
 
+#include "access.h"
+#include "age.h"
+#include "gzip.h"
+
 #include <freshet/queue.h>
 #include <freshet/server.h>
 
@@ -20,6 +24,8 @@ struct event_base;
 struct server;
 struct server__loop;
 struct server__connection;
+struct server__session;
+struct server__tls;
 
 enum {
     SERVER_READ_BYTES = 64 << 10, /* what one read takes at most */
@@ -241,7 +247,9 @@ enum server__refusal {
     SERVER_REFUSED_VERB,
     SERVER_REFUSED_TYPE,
     SERVER_REFUSED_ENCODING,
-    SERVER_REFUSED_HEAD
+    SERVER_REFUSED_HEAD,
+    SERVER_REFUSED_CREDENTIAL,
+    SERVER_REFUSED_RATE
 };
 
 /* What carried a call, as metrics name it. */
@@ -269,6 +277,10 @@ struct server__call {
     void *owner;
     enum server__wire wire;
     char peer[SERVER_PEER_BYTES];
+    char principal[SERVER_PRINCIPAL_BYTES]; /* who calls, once server__access_check() has looked */
+    int64_t retry_ms; /* of one that came too often: when to try again */
+    char retry_after[24]; /* the same for Retry-After */
+    struct server__coding coding;
 };
 
 /* NULL when out of memory. */
@@ -301,7 +313,8 @@ void server__call_cancel(struct server__call **call, bool is_running);
 
 struct server__connect {
     enum server__http_method method;
-    struct fr_slice path, content_type, content_encoding, timeout, version;
+    struct fr_slice path, content_type, content_encoding, accept_encoding, timeout, version;
+    struct server__credential credential;
     bool is_repeated; /* one of these fields came twice */
 };
 
@@ -333,14 +346,17 @@ enum { SERVER_GRPC_PREFIX = 5 };
 
 /* What is gRPC's own in a head; the rest is in its struct server__connect. */
 struct server__grpc {
-    struct fr_slice timeout, encoding;
+    struct fr_slice timeout, encoding, accept_encoding;
     bool is_repeated;
 };
 
 /* Whether this content type is gRPC's: "application/grpc", "+proto", "+json". */
 bool server__grpc_is(struct fr_slice content_type, enum server__codec *codec);
 void server__grpc_field(struct server__grpc *head, struct fr_slice name, struct fr_slice value);
-bool server__grpc_is_coded(const struct server__grpc *grpc); /* grpc-encoding is there, and not "identity" */
+
+/* What grpc-encoding says of the messages that are marked as compressed. */
+enum server__grpc_coding { SERVER_GRPC_IDENTITY, SERVER_GRPC_UNKNOWN, SERVER_GRPC_GZIP };
+enum server__grpc_coding server__grpc_coding(const struct server__grpc *grpc);
 void server__grpc_begin(struct server__call *call, const struct server__connect *head, const struct server__grpc *grpc,
                         int64_t arrived_us);
 
@@ -349,9 +365,9 @@ bool server__grpc_timeout(struct fr_slice text, int64_t *timeout_us);
 
 /*
  * The length-prefixed message that `bytes` begin with: DONE when it is whole, then *message and what it took (*used); FAILED
- * when it can't be one of ours, then *status and what to say, as soon as that is known. `is_coded`: the head names a coding.
+ * when it can't be one of ours, then *status and what to say, as soon as that is known. Whether it is packed its first byte says.
  */
-enum server__parsed server__grpc_message(struct fr_slice bytes, bool is_coded, uint64_t message_bytes_max,
+enum server__parsed server__grpc_message(struct fr_slice bytes, enum server__grpc_coding coding, uint64_t message_bytes_max,
                                          struct fr_slice *message, size_t *used, enum server__status *status,
                                          const char **reason);
 void server__grpc_prefix(size_t message_bytes, uint8_t prefix[SERVER_GRPC_PREFIX]);
@@ -393,8 +409,9 @@ int server__page_find(const struct server *server, enum server__http_method meth
 /* Renders into loop->body; `page` NULL: a line about `http_status`. */
 struct server__reply server__page_reply(struct server__loop *loop, const struct server_page *page, int http_status);
 
-/* Whether a request that names this host may read the operations port at `listener_is_loopback`. */
-bool server__page_host_is_known(struct fr_slice host, bool has_host, bool listener_is_loopback);
+/* Whether a request that names this host may read the operations port at `listener_is_loopback`; `hosts` are known elsewhere. */
+bool server__page_host_is_known(struct fr_slice host, bool has_host, bool listener_is_loopback, const char *const *hosts,
+                                int host_count);
 
 /* ---- exchange.c: HTTP/1.1 on a connection ---- */
 
@@ -440,8 +457,11 @@ struct server__connection {
     struct server__loop *loop;
     struct server__connection *previous, *next;
     int fd;
+    struct server__session *session; /* of TLS; NULL: plaintext */
+    struct server__caller caller; /* who its peer is */
     bool is_operations;
     bool is_listener_loopback;
+    enum server__age age;
     bool is_finishing; /* no further request; closes when all is sent */
     bool is_lingering; /* all is sent and our side shut; waits for the peer to see it */
     bool is_read_closed; /* the peer has sent all it will */
@@ -459,6 +479,7 @@ struct server__connection {
     int64_t due_ms; /* … by then */
     int64_t expires_ms; /* the protocol's own limit; INT64_MAX for none */
     int64_t linger_ms;
+    int64_t age_ms; /* its next age is due then; INT64_MAX: it has none */
     int64_t timer_ms; /* when the timer fires; it may be early, then it is set again */
     size_t held_bytes; /* its share of loop->held_bytes */
     char peer[SERVER_PEER_BYTES];
@@ -544,6 +565,7 @@ struct fr_counter *server__loop_request_counter(struct server__loop *loop, const
 FR_CHECKED bool server__address_listen(const char *text, const char *key, int *fd, char address[SERVER_PEER_BYTES],
                                        bool *is_loopback, struct fr_err *err);
 struct sockaddr;
+bool server__address_is_loopback(const struct sockaddr *address); /* ::ffff:127.0.0.1 too */
 void server__address_print(const struct sockaddr *address, char text[SERVER_PEER_BYTES]);
 
 /* ---- listener.c ---- */
@@ -553,6 +575,7 @@ struct server__listener {
     int fd; /* −1: none */
     bool is_operations;
     bool is_loopback;
+    bool is_tls;
     char address[SERVER_PEER_BYTES];
     struct event *event;
 };
@@ -566,6 +589,8 @@ struct server__acceptor {
     struct event *pause_timer;
     int pause_ms;
     struct server__listener api, operations;
+    struct server__tls *tls; /* of both ports */
+    struct event *look_timer; /* whether its files have changed */
 };
 
 FR_CHECKED bool server__acceptor_open(struct server__acceptor *acceptor, struct server *server,
@@ -580,6 +605,7 @@ struct server {
     struct server_options options;
     struct server_method own[SERVER_OWN_METHODS];
     struct server__methods methods;
+    struct server__access access;
     struct server__acceptor acceptor;
     struct server__loop *loops; /* options.loops of them, and behind them the one of the operations port */
     int loop_count; /* without that one */
@@ -588,6 +614,7 @@ struct server {
     struct fr_queue *drained; /* who has drained says so here; borrowed pointers */
     struct fr_counter *faults[SERVER_FAULTS];
     struct fr_counter *refused_limit, *refused_busy, *accept_pauses, *slow_readers, *not_http;
+    struct fr_counter *handshakes, *handshakes_failed, *aged, *bombs;
     bool is_started, is_drained;
 };
 

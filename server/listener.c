@@ -4,7 +4,7 @@
  * backlog until its own time is over. When descriptors run out there is no way to accept, so it sleeps, longer each time up to
  * a second.
  */
-#include "internal.h"
+#include "tls.h"
 
 #include <freshet/log.h>
 
@@ -14,12 +14,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { ACCEPTS = 64, PAUSE_MS = 100, PAUSE_MS_MAX = 1000 };
 
-static void refuse(int fd, struct fr_counter *counter)
+static void refuse(const struct server__listener *listener, int fd, struct fr_counter *counter)
 {
     static const char body[] = "{\"code\":\"unavailable\",\"message\":\"too many connections; retry with backoff\"}";
     char scratch[4096];
@@ -27,9 +28,14 @@ static void refuse(int fd, struct fr_counter *counter)
                           "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
                           "Connection: close\r\n\r\n%s",
                           sizeof body - 1, body);
-    ssize_t ignored = send(fd, scratch, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t ignored;
 
     fr_counter_add(counter, 1);
+    if (listener->is_tls) { /* what is said in the clear would not be understood */
+        close(fd);
+        return;
+    }
+    ignored = send(fd, scratch, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(fd, SHUT_WR);
     ignored = recv(fd, scratch, sizeof scratch, MSG_DONTWAIT); /* unread input would turn the close into a reset */
     (void)ignored;
@@ -67,7 +73,7 @@ static void hand_over(struct server__listener *listener, int fd, const struct so
     void *message;
 
     if (is_full(server, listener->is_operations)) {
-        refuse(fd, server->refused_limit);
+        refuse(listener, fd, server->refused_limit);
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -75,6 +81,14 @@ static void hand_over(struct server__listener *listener, int fd, const struct so
     connection = server__connection_new(fd, text, listener->is_operations, listener->is_loopback);
     if (!connection)
         return;
+    server__caller_init(&connection->caller, text, server__address_is_loopback(peer));
+    if (listener->is_tls) {
+        connection->session = server__session_new(server->acceptor.tls, fd, listener->is_operations);
+        if (!connection->session) {
+            server__connection_free(connection);
+            return;
+        }
+    }
     message = connection;
     atomic_fetch_add(&loop->connection_count, 1);
     if (fr_queue_send(loop->arrivals, &message, 0)) {
@@ -82,9 +96,11 @@ static void hand_over(struct server__listener *listener, int fd, const struct so
         return;
     }
     atomic_fetch_sub(&loop->connection_count, 1);
+    server__session_free(connection->session);
+    connection->session = NULL;
     connection->fd = -1;
     server__connection_free(connection);
-    refuse(fd, server->refused_busy);
+    refuse(listener, fd, server->refused_busy);
 }
 
 static void listen_again(struct server__acceptor *acceptor)
@@ -119,6 +135,13 @@ static void on_pause_over(int fd, short what, void *user)
     (void)fd;
     (void)what;
     listen_again(user);
+}
+
+static void on_look(int fd, short what, void *user)
+{
+    (void)fd;
+    (void)what;
+    server__tls_look(((struct server__acceptor *)user)->tls);
 }
 
 static void on_acceptable(int fd, short what, void *user)
@@ -180,9 +203,12 @@ static void on_wake(int fd, short what, void *user)
 
 static void *run(void *user)
 {
+    static const struct timeval look = {.tv_usec = SERVER_TLS_LOOK_MS * 1000};
     struct server__acceptor *acceptor = user;
 
     listen_again(acceptor);
+    if (acceptor->tls->context)
+        event_add(acceptor->look_timer, &look);
     event_base_dispatch(acceptor->base);
     return NULL;
 }
@@ -195,6 +221,7 @@ static bool listener_open(struct server__listener *listener, struct server__acce
         return false;
     if (listener->fd < 0)
         return true;
+    listener->is_tls = acceptor->tls->context && !(listener->is_operations && listener->is_loopback);
     listener->event = event_new(acceptor->base, listener->fd, EV_READ | EV_PERSIST, on_acceptable, listener);
     return listener->event || fr_fail(err, FR_EXHAUSTED, "server: out of memory for a listener");
 }
@@ -208,8 +235,13 @@ bool server__acceptor_open(struct server__acceptor *acceptor, struct server *ser
     acceptor->base = event_base_new();
     if (acceptor->base)
         acceptor->pause_timer = event_new(acceptor->base, -1, 0, on_pause_over, acceptor);
-    if (!acceptor->pause_timer)
+    if (acceptor->pause_timer)
+        acceptor->look_timer = event_new(acceptor->base, -1, EV_PERSIST, on_look, acceptor);
+    acceptor->tls = calloc(1, sizeof *acceptor->tls);
+    if (!acceptor->look_timer || !acceptor->tls)
         return fr_fail(err, FR_EXHAUSTED, "server: out of memory or files for the acceptor");
+    if (!server__tls_open(acceptor->tls, &server->options.tls, options->metrics, err))
+        return false;
     return server__wake_open(&acceptor->wake, acceptor->base, on_wake, acceptor, err) &&
            listener_open(&acceptor->api, acceptor, options->listen, "server.listen", err) &&
            listener_open(&acceptor->operations, acceptor, options->operations, "server.operations", err);
@@ -236,6 +268,12 @@ void server__acceptor_close(struct server__acceptor *acceptor)
     listener_close(&acceptor->operations);
     if (acceptor->pause_timer)
         event_free(acceptor->pause_timer);
+    if (acceptor->look_timer)
+        event_free(acceptor->look_timer);
+    if (acceptor->tls)
+        server__tls_close(acceptor->tls);
+    free(acceptor->tls);
+    acceptor->tls = NULL;
     server__wake_close(&acceptor->wake);
     if (acceptor->base)
         event_base_free(acceptor->base);

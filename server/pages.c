@@ -1,12 +1,13 @@
 /*
- * The operations port: pages, found by their exact path, read only. On loopback a page may be read without any credential by
- * whoever can reach it, and a browser on this machine can be made to reach it by a name that its attacker owns (DNS rebinding):
- * so there the Host must be this machine's.
+ * The operations port: pages, found by their exact path, read only. Most may be read without any credential by whoever can reach
+ * it, and a browser can be made to reach it by a name that its attacker owns (DNS rebinding): so the Host must be this machine's
+ * on loopback, and elsewhere an address or a name that server.hosts lists.
  */
 #include "internal.h"
 
 #include <freshet/text.h>
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 int server__page_find(const struct server *server, enum server__http_method method, struct fr_slice path,
@@ -30,10 +31,14 @@ static const char *explain(int http_status)
     switch (http_status) {
     case 404:
         return "no such page\n";
+    case 401:
+        return "this page needs the token of an administrator: 'Authorization: Bearer …'\n";
+    case 403:
+        return "this page is for administrators, or for this machine alone\n";
     case 405:
         return "pages are read by GET\n";
     default:
-        return "this Host is not served here; use localhost or a loopback address\n";
+        return "this Host is not served here; use an address of this machine, or list the name in server.hosts\n";
     }
 }
 
@@ -47,6 +52,8 @@ struct server__reply server__page_reply(struct server__loop *loop, const struct 
 
     if (http_status == 405)
         reply.fields[2] = (struct server__field){"allow", "GET, HEAD"};
+    if (http_status == 401)
+        reply.fields[2] = (struct server__field){"www-authenticate", "Bearer"};
     fr_buffer_clear(&loop->body);
     if (page)
         page->render(page->user, &loop->body, &reply.content_type, &reply.http_status);
@@ -75,22 +82,45 @@ static bool is_loopback_v4(struct fr_slice host)
            (size_t)length == host.length && bytes[0] == 127 && bytes[1] < 256 && bytes[2] < 256 && bytes[3] < 256;
 }
 
-bool server__page_host_is_known(struct fr_slice host, bool has_host, bool listener_is_loopback)
+/* Names can be made to mean any address, addresses can't. */
+static bool is_address(struct fr_slice host)
+{
+    char text[64];
+    struct in6_addr address;
+
+    if (host.length >= sizeof text)
+        return false;
+    memcpy(text, host.bytes, host.length);
+    text[host.length] = '\0';
+    return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1;
+}
+
+static bool is_listed(struct fr_slice host, const char *const *hosts, int host_count)
+{
+    for (int i = 0; i < host_count; i++)
+        if (fr_text_equal_nocase(host, hosts[i]))
+            return true;
+    return false;
+}
+
+/* "host:port" without its port, "[v6]:port" without its brackets; empty when it is neither. */
+static struct fr_slice without_port(struct fr_slice host)
 {
     const char *text = host.bytes;
-    const char *colon;
+    const char *end = host.length == 0 ? NULL : memchr(text, text[0] == '[' ? ']' : ':', host.length);
 
-    if (!listener_is_loopback || !has_host)
+    if (host.length > 0 && text[0] == '[')
+        return end ? fr_slice(text + 1, (size_t)(end - text) - 1) : fr_slice_of("");
+    return end ? fr_slice(text, (size_t)(end - text)) : host;
+}
+
+bool server__page_host_is_known(struct fr_slice host, bool has_host, bool listener_is_loopback, const char *const *hosts,
+                                int host_count)
+{
+    if (!has_host)
         return true; /* only HTTP/1.0 may leave it out, and no browser speaks that */
-    if (host.length == 0)
-        return false;
-    if (text[0] == '[') {
-        const char *bracket = memchr(text, ']', host.length);
-
-        return bracket && fr_slice_is(fr_slice(text, (size_t)(bracket - text) + 1), "[::1]");
-    }
-    colon = memchr(text, ':', host.length);
-    if (colon)
-        host.length = (size_t)(colon - text);
-    return fr_text_equal_nocase(host, "localhost") || is_loopback_v4(host);
+    host = without_port(host);
+    if (fr_text_equal_nocase(host, "localhost") || is_listed(host, hosts, host_count))
+        return true;
+    return listener_is_loopback ? is_loopback_v4(host) || fr_slice_is(host, "::1") : is_address(host);
 }

@@ -30,6 +30,7 @@ void server_limits_default(struct server_limits *limits)
         .slow_threads = 2,
         .postponed_calls = 1024,
         .postponed_threads = 2,
+        .grace_ms = 30 * 1000,
     };
 }
 
@@ -54,9 +55,11 @@ static bool check(const struct server_options *options, struct fr_err *err)
     if (limits->connections < 1 || limits->header_bytes < 256 || limits->header_count < 1 || limits->message_bytes < 1 ||
         limits->arena_bytes < 1 || limits->header_ms < 1 || limits->body_ms < 1 || limits->idle_ms < 1 ||
         limits->quiet_ms < 1 || limits->pong_ms < 1 || limits->slow_calls < 1 || limits->slow_threads < 1 ||
-        limits->postponed_calls < 1 || limits->postponed_threads < 1)
+        limits->postponed_calls < 1 || limits->postponed_threads < 1 || limits->rate < 0 || limits->burst < 0 ||
+        limits->age_ms < 0 || limits->grace_ms < 0)
         return fr_fail(err, FR_BAD_CONFIG,
-                       "server: every limit must be above 0, header_bytes 256 at least; change server.limits");
+                       "server: every limit must be above 0 (rate, burst, age, grace: 0 or above), header_bytes 256 at least; "
+                       "change server.limits");
     return true;
 }
 
@@ -65,12 +68,19 @@ static void open_metrics(struct server *server)
     struct fr_metrics *metrics = server->options.metrics;
     static const char refused_help[] = "Connections that were closed unserved, by reason; files: times that accepting paused.";
     static const char errors_help[] = "Connections cut, and streams reset, for what was wrong with their HTTP, by reason.";
+    static const char handshakes_help[] = "TLS handshakes, by result.";
     char labels[64];
 
     for (int i = SERVER_FAULT_NONE + 1; i < SERVER_FAULTS; i++) {
         snprintf(labels, sizeof labels, "reason=\"%s\"", server__fault_text((enum server__fault)i)->name);
         server->faults[i] = fr_metrics_counter(metrics, "freshet_http_errors_total", labels, errors_help);
     }
+    server->bombs = fr_metrics_counter(metrics, "freshet_http_errors_total", "reason=\"gzip_bomb\"", errors_help);
+    server->handshakes = fr_metrics_counter(metrics, "freshet_tls_handshakes_total", "result=\"ok\"", handshakes_help);
+    server->handshakes_failed =
+        fr_metrics_counter(metrics, "freshet_tls_handshakes_total", "result=\"failed\"", handshakes_help);
+    server->aged = fr_metrics_counter(metrics, "freshet_connections_aged_total", NULL,
+                                      "Connections that were asked to end because of their age.");
     server->not_http = fr_metrics_counter(metrics, "freshet_http_errors_total", "reason=\"not_http\"", errors_help);
     server->slow_readers = fr_metrics_counter(metrics, "freshet_http_errors_total", "reason=\"slow_reader\"", errors_help);
     server->refused_limit = fr_metrics_counter(metrics, "freshet_connections_refused_total", "reason=\"limit\"", refused_help);
@@ -109,7 +119,8 @@ bool server_open(const struct server_options *options, struct server **server_ou
     open_metrics(server);
     server__health_methods(server, server->own);
     server__reflection_methods(server, server->own + 2);
-    if (!server__acceptor_open(&server->acceptor, server, options, err) ||
+    if (!server__access_open(&server->access, options, err) ||
+        !server__acceptor_open(&server->acceptor, server, options, err) ||
         !server__methods_init(&server->methods, options, server->own, err) || !open_loops(server, err)) {
         server_close(server);
         return false;
@@ -187,6 +198,7 @@ void server_close(struct server *server)
     server__pool_close(&server->postponed);
     server__acceptor_close(&server->acceptor);
     server__methods_fini(&server->methods);
+    server__access_close(&server->access);
     if (server->drained) {
         fr_queue_close(server->drained);
         while (fr_queue_receive(server->drained, &message, 0))

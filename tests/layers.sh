@@ -2,7 +2,8 @@
 # Which way the arrows point: fails, naming file and line, when a module includes a foreign header that is another module's to hide,
 # another module's private header, or the public header of a module it may not use; and when it names another module's
 # double-underscore symbol. What is allowed is this table: DESIGN.md's, with cli's way to ingest, since `produce` speaks to Kafka
-# without a node, and bench, which has the workloads. A unit test may see what its module may.
+# without a node, to server, whose TLS it speaks as a client, and bench, which has the workloads. zlib has two homes: cli reads files,
+# server calls. A unit test may see what its module may.
 # usage: tests/layers.sh [top of the tree]
 set -euo pipefail
 top=$(cd "${1:-$(dirname "$0")/..}" && pwd)
@@ -16,10 +17,10 @@ store|base|rocksdb/|store
 aggregators|proto store base||agg
 learner|proto store base||learner
 ingest|proto base|librdkafka/|ingest
-server|proto base|event2/ nghttp2/ openssl/|server
+server|proto base|event2/ nghttp2/ openssl/ zlib.h|server
 pipeline|base proto store aggregators learner ingest server||pipeline
 bench|base proto store aggregators||bench
-cli|pipeline bench ingest proto base|zlib.h zstd.h|cli
+cli|pipeline bench ingest server proto base|zlib.h zstd.h|cli
 '
 libc='assert complex ctype dirent dlfcn endian errno execinfo fcntl fenv float fnmatch ftw getopt glob grp inttypes libgen limits link
 locale malloc math netdb poll pthread pwd sched semaphore setjmp signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio
@@ -56,7 +57,7 @@ BEGIN {
             may_use[cell[1], names[j]] = 1
         count = split(cell[3], names, " ")
         for (j = 1; j <= count; j++)
-            home_of[names[j]] = cell[1]
+            home_of[names[j]] = home_of[names[j]] " " cell[1]
         modules[++module_count] = cell[1]
     }
     count = split(libc, names, /[ \n]+/)
@@ -138,8 +139,8 @@ code ~ /^[ \t]*#[ \t]*include[ \t]*</ {
             owner = home_of[name]
     if (owner == "")
         complain("<" header "> has no home: a new dependency is named in the table of tests/layers.sh and in DESIGN.md")
-    else if (owner != module)
-        complain("<" header "> is for " owner " alone")
+    else if (index(owner " ", " " module " ") == 0)
+        complain("<" header "> is for" owner " alone")
     next
 }
 

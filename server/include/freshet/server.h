@@ -9,6 +9,10 @@
  * finds that it has to wait may postpone itself to another. On the operations port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not this
  * machine's.
  *
+ * With `tls` the API port speaks TLS only, and so does the operations port unless it listens on loopback. With `grants` every
+ * method but those that are open to anybody needs a grant of its group; who has none or a wrong one is unauthenticated, who has
+ * another is denied. Whoever calls is a principal: a grant's name, else a name of its certificate, else its address.
+ *
  * What a client does is bounded by `struct server_limits`. A connection above the limit is answered 503 and closed (and so is
  * one above 256 on the operations port); without file descriptors accepting pauses, 100 ms to 1 s.
  */
@@ -24,6 +28,7 @@
 struct server_call {
     const char *method; /* "freshet.v1.FeatureService/GetFeatures" */
     const char *peer; /* "127.0.0.1:51234" */
+    const char *principal; /* who calls: "ranker" */
     struct fr_arena *arena; /* gone after the reply */
     int64_t deadline_us; /* on the monotonic clock; INT64_MAX: none */
     bool may_block; /* the handler runs on a pool, not on a loop */
@@ -63,7 +68,7 @@ struct server_streaming {
     bool takes_many; /* the client sends a stream too; its messages are 32 KiB at most */
 };
 
-enum server_group { SERVER_READ, SERVER_LEARN, SERVER_ADMIN }; /* whose token may call it */
+enum server_group { SERVER_READ, SERVER_LEARN, SERVER_ADMIN, SERVER_GROUPS }; /* whose token may call it */
 
 struct server_method {
     const char *service; /* "freshet.v1.FeatureService" */
@@ -71,14 +76,24 @@ struct server_method {
     const ProtobufCMessageDescriptor *request, *response;
     enum server_group group;
     bool is_slow;
+    bool is_open; /* to anybody: no grant, no rate */
+    bool is_polled; /* of SERVER_ADMIN: where there are no grants, a call that went well is not worth a line of the log */
     server_handler_fn handler; /* NULL where `streaming` is set */
     const struct server_streaming *streaming; /* NULL: answered once, by the handler */
     void *user;
 };
 
+/* Who may read a page. A peer on loopback may read all of them. */
+enum server_access {
+    SERVER_PAGE_OPEN, /* anybody */
+    SERVER_PAGE_GUARDED, /* with grants: who has the admin group's */
+    SERVER_PAGE_LOOKUP /* users' and items' data: who has the admin group's grant, and nobody where there are no grants */
+};
+
 /* A page of the operations port: GET (and HEAD) only. Runs on the operations loop; must not block. */
 struct server_page {
     const char *path; /* "/status" */
+    enum server_access access;
     /* Fills body, content type (static) and HTTP status (200 when untouched). */
     void (*render)(void *user, struct fr_buffer *body, const char **content_type, int *status);
     void *user;
@@ -99,14 +114,40 @@ struct server_limits {
     int slow_threads; /* 2 */
     int postponed_calls; /* likewise of calls that postponed themselves: 1024 */
     int postponed_threads; /* 2 */
+    int rate; /* calls a second of one principal; more are resource_exhausted; 0: no limit */
+    int burst; /* calls at once, of one that has been quiet; 0: as many as `rate` */
+    int64_t age_ms; /* an API connection is asked to end at this age, a tenth more or less; 0: never … */
+    int64_t grace_ms; /* … and what still runs on it is cut so much later: 30 s */
 };
 void server_limits_default(struct server_limits *limits);
+
+/* Files in PEM; they must outlive the server, and are read again when they change. */
+struct server_tls {
+    const char *certificate; /* the node's, then its chain; NULL: plaintext */
+    const char *key; /* not readable by others, no passphrase */
+    const char *client_ca; /* who signs the clients' certificates: then each needs one; NULL: none is asked for */
+    const char *client_crl; /* those that this authority has taken back; may be NULL */
+};
+
+/* What a client may do that shows a token, or a certificate. */
+struct server_grant {
+    const char *name; /* of the principal, in logs and metrics */
+    const char *token; /* 16 to 256 letters of a bearer token; NULL: it is the certificate */
+    const char *certificate; /* a name in it: DNS, URI, email or CN */
+    unsigned groups; /* 1 << SERVER_READ | … */
+};
+enum { SERVER_GRANTS_MAX = 64, SERVER_TOKEN_BYTES_LEAST = 16, SERVER_TOKEN_BYTES_MAX = 256 };
 
 struct server_options {
     const char *listen; /* "127.0.0.1:7070"; port 0 picks a free one; "" for none */
     const char *operations; /* "127.0.0.1:7071"; likewise */
     int loops;
     struct server_limits limits;
+    struct server_tls tls;
+    const struct server_grant *grants; /* must outlive the server, with their texts; none: everything is open */
+    int grant_count;
+    const char *const *hosts; /* names that the operations port answers to off loopback, beside addresses */
+    int host_count;
     const struct server_method *methods; /* must outlive the server, like what they point to */
     int method_count;
     const struct server_page *pages;
@@ -120,6 +161,15 @@ struct server_options {
 
 /* Whether `text` is an address that can be listened at ("" is: none); the message names `key`. Opens nothing; any thread. */
 FR_CHECKED bool server_address_check(const char *text, const char *key, struct fr_err *err);
+
+/* Whether these files can be used: what server_open() would say of them. Reads them; any thread. */
+FR_CHECKED bool server_tls_check(const struct server_tls *files, struct fr_err *err);
+
+/* Whether `path` is a key that is kept secret: a file that others can't read or write. Any thread. */
+FR_CHECKED bool server_tls_key_check(const char *path, struct fr_err *err);
+
+/* Whether `token` can be one: of RFC 6750's letters, and as long as it has to be. Any thread. */
+FR_CHECKED bool server_token_check(const char *token, struct fr_err *err);
 
 struct server;
 

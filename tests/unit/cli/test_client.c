@@ -69,7 +69,8 @@ static struct answering answer(const char *reply, bool hangs)
 static bool ask(const char *reply, bool hangs, struct fr_buffer *body, struct fr_err *err)
 {
     struct answering server = answer(reply, hangs);
-    bool is_good = cli_client__call(server.api, "freshet.v1.S/M", fr_slice_of("{\"ask\":1}"), hangs ? 200 : 10000, body, err);
+    bool is_good = cli_client__call(&(struct cli_node){.api = server.api}, "freshet.v1.S/M", fr_slice_of("{\"ask\":1}"),
+                                    hangs ? 200 : 10000, body, err);
     int status;
 
     if (hangs)
@@ -150,9 +151,11 @@ static void an_address_where_nobody_listens_is_named(void **state)
     struct fr_err err;
 
     (void)state;
-    assert_false(cli_client__call("127.0.0.1:1", "freshet.v1.S/M", fr_slice_of("{}"), 1000, &body, &err));
+    assert_false(
+        cli_client__call(&(struct cli_node){.api = "127.0.0.1:1"}, "freshet.v1.S/M", fr_slice_of("{}"), 1000, &body, &err));
     assert_non_null(strstr(err.message, "cannot reach 127.0.0.1:1: Connection refused; is the node running?"));
-    assert_false(cli_client__call("nonsense", "freshet.v1.S/M", fr_slice_of("{}"), 1000, &body, &err));
+    assert_false(
+        cli_client__call(&(struct cli_node){.api = "nonsense"}, "freshet.v1.S/M", fr_slice_of("{}"), 1000, &body, &err));
     assert_int_equal(err.code, FR_BAD_CONFIG);
     fr_buffer_fini(&body);
 }

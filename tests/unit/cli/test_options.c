@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const struct cli_command command = {"test", "tries options", "--name N FILE", NULL};
 
@@ -83,14 +85,51 @@ static void help_is_success(void **state)
     assert_int_equal(READ(&given, "--help"), CLI_OK);
 }
 
+static const char *address_of(const char *given)
+{
+    static struct cli_node node;
+
+    node = (struct cli_node){.api = given};
+    cli_node__default(&node);
+    return node.api;
+}
+
 static void the_address_is_given_set_or_usual(void **state)
 {
     (void)state;
     unsetenv("FRESHET_API");
-    assert_string_equal(cli_options__api(NULL), "127.0.0.1:7070");
+    assert_string_equal(address_of(NULL), "127.0.0.1:7070");
     setenv("FRESHET_API", "there:1", 1);
-    assert_string_equal(cli_options__api(NULL), "there:1");
-    assert_string_equal(cli_options__api("here:2"), "here:2");
+    assert_string_equal(address_of(NULL), "there:1");
+    assert_string_equal(address_of("here:2"), "here:2");
+}
+
+static void a_token_comes_from_a_file_of_its_owner_or_from_the_environment(void **state)
+{
+    char path[] = "/tmp/freshet_token_XXXXXX", token[CLI_TOKEN_BYTES];
+    int fd = mkstemp(path);
+    struct cli_node node = {0};
+    struct fr_err err;
+
+    (void)state;
+    assert_int_equal(write(fd, "from-a-file\n", 12), 12);
+    setenv("FRESHET_TOKEN", "from-the-environment", 1);
+    cli_node__default(&node);
+    assert_true(cli_node__token(&node, token, &err));
+    assert_string_equal(token, "from-the-environment");
+    node = (struct cli_node){.token_file = path};
+    cli_node__default(&node);
+    assert_true(cli_node__token(&node, token, &err));
+    assert_string_equal(token, "from-a-file");
+    assert_int_equal(fchmod(fd, 0640), 0);
+    assert_false(cli_node__token(&node, token, &err));
+    assert_non_null(strstr(err.message, "chmod 600"));
+    assert_int_equal(fchmod(fd, 0600), 0);
+    assert_int_equal(pwrite(fd, "two words\n\n\n", 12, 0), 12);
+    assert_false(cli_node__token(&node, token, &err));
+    unsetenv("FRESHET_TOKEN");
+    close(fd);
+    unlink(path);
 }
 
 int main(void)
@@ -100,6 +139,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_usage),
         cmocka_unit_test(help_is_success),
         cmocka_unit_test(the_address_is_given_set_or_usual),
+        cmocka_unit_test(a_token_comes_from_a_file_of_its_owner_or_from_the_environment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

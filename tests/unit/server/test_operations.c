@@ -126,12 +126,30 @@ static void on_loopback_only_this_machines_names_are_known(void **state)
     }
 }
 
-static void elsewhere_any_host_is_known(void **state)
+static bool is_known_elsewhere(const char *host, const char *const *hosts, int host_count)
+{
+    return server__page_host_is_known(fr_slice_of(host), true, false, hosts, host_count);
+}
+
+static void elsewhere_addresses_and_listed_names_are_known(void **state)
 {
     (void)state;
-    assert_true(server__page_host_is_known(fr_slice_of("freshet:7071"), true, false));
-    assert_false(server__page_host_is_known(fr_slice_of("freshet:7071"), true, true));
-    assert_true(server__page_host_is_known(fr_slice(NULL, 0), false, true));
+    static const char *const hosts[] = {"freshet", "node.example"};
+    static const char *const unknown[] = {
+        "evil.example",   "evil.example:7071", "node.example.evil.example", "10.0.0.1.evil.example", "", "[",
+        "[evil.example]", "10.0.0.256"};
+
+    assert_true(is_known_elsewhere("10.0.0.1:7071", NULL, 0));
+    assert_true(is_known_elsewhere("[fe80::1]:7071", NULL, 0));
+    assert_true(is_known_elsewhere("localhost:7071", NULL, 0));
+    assert_false(is_known_elsewhere("freshet:7071", NULL, 0));
+    assert_true(is_known_elsewhere("freshet:7071", hosts, 2));
+    assert_true(is_known_elsewhere("Node.Example", hosts, 2));
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        if (is_known_elsewhere(unknown[i], hosts, 2))
+            fail_msg("Host '%s' is known", unknown[i]);
+    assert_true(server__page_host_is_known(fr_slice_of("freshet:7071"), true, true, hosts, 1));
+    assert_true(server__page_host_is_known(fr_slice(NULL, 0), false, true, NULL, 0));
 }
 
 static void http_1_0_is_answered_and_closed(void **state)
@@ -170,7 +188,7 @@ int main(void)
         WITH_SERVER(other_verbs_are_405_with_allow),
         WITH_SERVER(an_unknown_verb_is_501_and_closes),
         WITH_SERVER(on_loopback_only_this_machines_names_are_known),
-        cmocka_unit_test(elsewhere_any_host_is_known),
+        cmocka_unit_test(elsewhere_addresses_and_listed_names_are_known),
         WITH_SERVER(http_1_0_is_answered_and_closed),
         WITH_SERVER(a_body_is_read_past),
     };
