@@ -23,7 +23,8 @@ struct reply_head {
 
 static bool bad_reply(const struct cli_connection *connection, struct fr_err *err)
 {
-    return fr_fail(err, FR_UNAVAILABLE, "%s does not answer as a node; is it the API port?", connection->node->api);
+    return fr_fail(err, FR_UNAVAILABLE, "%s does not answer as a node; is it the API port, and does it speak TLS (--tls-ca)?",
+                   connection->node->api);
 }
 
 static void read_header(struct fr_slice line, struct reply_head *head)

@@ -263,7 +263,8 @@ static void on_readable(int fd, short what, void *user)
     size_t got;
 
     (void)fd;
-    (void)what;
+    if (what & EV_TIMEOUT)
+        connection->is_reading = false; /* libevent has taken it out, as it does with every event whose time comes */
     if (!is_open(connection)) {
         settle(connection);
         return;

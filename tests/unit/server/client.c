@@ -167,11 +167,9 @@ void toy_limits(struct server_limits *limits)
     limits->message_bytes = 64 << 10;
 }
 
-void toy_start(struct toy *toy, const struct server_limits *limits)
+static void make(struct toy *toy, struct server_options *options)
 {
-    struct server_options options = {.listen = "127.0.0.1:0", .operations = "127.0.0.1:0", .loops = 2};
-    struct fr_err err;
-
+    *options = (struct server_options){.listen = "127.0.0.1:0", .operations = "127.0.0.1:0", .loops = 2};
     *toy = (struct toy){.metrics = fr_metrics_new(), .entered = fr_queue_new(1024), .gate = fr_queue_new(1024)};
     toy->methods[0] = (struct server_method){
         .service = "freshet.v1.FeatureService",
@@ -200,19 +198,42 @@ void toy_start(struct toy *toy, const struct server_limits *limits)
     };
     toy->pages[0] = (struct server_page){.path = "/status", .render = render_status};
     toy->pages[1] = (struct server_page){.path = "/teapot", .render = render_teapot};
-    toy_limits(&options.limits);
+    toy_limits(&options->limits);
+    options->methods = toy->methods;
+    options->method_count = 3;
+    options->pages = toy->pages;
+    options->page_count = 2;
+    options->metrics = toy->metrics;
+    atomic_store(&toy->is_serving, true);
+    options->is_serving = is_serving;
+    options->is_serving_user = toy;
+}
+
+static void start(struct toy *toy, const struct server_options *options)
+{
+    struct fr_err err;
+
+    if (!server_open(options, &toy->server, &err) || !server_start(toy->server, &err))
+        fail_msg("%s", err.message);
+}
+
+void toy_start(struct toy *toy, const struct server_limits *limits)
+{
+    struct server_options options;
+
+    make(toy, &options);
     if (limits)
         options.limits = *limits;
-    options.methods = toy->methods;
-    options.method_count = 3;
-    options.pages = toy->pages;
-    options.page_count = 2;
-    options.metrics = toy->metrics;
-    atomic_store(&toy->is_serving, true);
-    options.is_serving = is_serving;
-    options.is_serving_user = toy;
-    if (!server_open(&options, &toy->server, &err) || !server_start(toy->server, &err))
-        fail_msg("%s", err.message);
+    start(toy, &options);
+}
+
+void toy_start_changed(struct toy *toy, void (*change)(struct toy *toy, struct server_options *options))
+{
+    struct server_options options;
+
+    make(toy, &options);
+    change(toy, &options);
+    start(toy, &options);
 }
 
 static void empty(struct fr_queue *queue)

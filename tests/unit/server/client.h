@@ -32,6 +32,9 @@ struct toy {
 /* Small enough to be reached: 64 KiB of body, 200 ms where `impatient`. */
 void toy_limits(struct server_limits *limits);
 void toy_start(struct toy *toy, const struct server_limits *limits);
+
+/* The same with what `change` makes of the options; it may change the toy's methods and pages too. */
+void toy_start_changed(struct toy *toy, void (*change)(struct toy *toy, struct server_options *options));
 void toy_stop(struct toy *toy);
 void toy_await_entered(struct toy *toy);
 void toy_open_gate(struct toy *toy);

@@ -192,7 +192,8 @@ static void the_conventions_headers_are_checked(void **state)
         {"Connect-Timeout-Ms: 10\r\nConnect-Timeout-Ms: 10", 400, "invalid_argument"},
         {"Content-Type: application/proto", 400, "invalid_argument"},
         {"Content-Encoding: identity", 200, "requestId"},
-        {"Content-Encoding: gzip", 501, "unimplemented"},
+        {"Content-Encoding: gzip", 400, "invalid_argument"}, /* "{}" is none */
+        {"Content-Encoding: br", 501, "unimplemented"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -227,13 +227,15 @@ static void what_cannot_be_a_call_is_refused(void **state)
         expect(call_raw(cases[i].fields, cases[i].body, cases[i].length), cases[i].status, cases[i].message);
 }
 
-static void compression_is_refused_and_named(void **state)
+static void other_compression_than_gzip_is_refused_and_named(void **state)
 {
     (void)state;
-    struct client2_reply *reply = call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: gzip\n", "\1\0\0\0\4abcd", 9);
+    struct client2_reply *reply = call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: snappy\n", "\1\0\0\0\4abcd", 9);
 
     expect(reply, SERVER_STATUS_UNIMPLEMENTED, "compressed");
-    assert_string_equal(client2_field(reply, "grpc-accept-encoding"), "identity");
+    assert_string_equal(client2_field(reply, "grpc-accept-encoding"), "identity,gzip");
+    expect(call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: gzip\n", "\1\0\0\0\4abcd", 9), SERVER_STATUS_INVALID_ARGUMENT,
+           "gzip");
     expect(call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: gzip\n", "\0\0\0\0\0", 5), SERVER_STATUS_OK, NULL);
     expect(call_raw(GRPC_FIELDS(GET_FEATURES), "\1\0\0\0\4abcd", 9), SERVER_STATUS_INTERNAL, "names no coding");
     expect(call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: Identity\n", "\1\0\0\0\4abcd", 9), SERVER_STATUS_INTERNAL,
@@ -302,7 +304,7 @@ int main(void)
         TEST(an_empty_reply_still_has_its_prefix),
         TEST(every_code_of_a_handler_is_a_status),
         TEST(what_cannot_be_a_call_is_refused),
-        TEST(compression_is_refused_and_named),
+        TEST(other_compression_than_gzip_is_refused_and_named),
         TEST(an_unknown_method_is_told_before_the_client_ends),
         TEST(another_content_type_is_no_grpc),
         TEST(a_deadline_ends_the_wait_for_the_message),
