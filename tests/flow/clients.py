@@ -22,6 +22,35 @@ GO_TOOLS = {
 }
 
 
+class Secure(str):
+    """An address that is reached by TLS: `ca` is the path of who signed the node's certificate, `token` what each call shows."""
+
+    def __new__(cls, api, ca, token):
+        made = super().__new__(cls, api)
+        made.ca, made.token = str(ca), token
+        return made
+
+
+class Bearer(grpc.AuthMetadataPlugin):
+    def __init__(self, token):
+        self.token = token
+
+    def __call__(self, context, callback):
+        callback((("authorization", f"Bearer {self.token}"),), None)
+
+
+def credentials(api):
+    with open(api.ca, "rb") as ca:
+        tls = grpc.ssl_channel_credentials(ca.read())
+    return grpc.composite_channel_credentials(tls, grpc.metadata_call_credentials(Bearer(api.token)))
+
+
+def channel_to(api, grpc_or_aio=grpc):
+    if isinstance(api, Secure):
+        return grpc_or_aio.secure_channel(api, credentials(api))
+    return grpc_or_aio.insecure_channel(api)
+
+
 def tool(name):
     """A Go program of that name, from the path or built into the user's cache."""
     found = shutil.which(name)
@@ -75,7 +104,7 @@ class Reflected:
 
 
 def grpcio(api, requests, directory):
-    with grpc.insecure_channel(api) as channel:
+    with channel_to(api) as channel:
         method = Reflected(channel, SERVICE, "GetFeatures")
         call = method.callable(channel)
         return [call(json_format.Parse(json_of(request), method.request()), timeout=30) for request in requests]
@@ -83,11 +112,11 @@ def grpcio(api, requests, directory):
 
 def grpcio_aio(api, requests, directory):
     """All at once."""
-    with grpc.insecure_channel(api) as channel:
+    with channel_to(api) as channel:
         method = Reflected(channel, SERVICE, "GetFeatures")
 
     async def ask():
-        async with grpc.aio.insecure_channel(api) as channel:
+        async with channel_to(api, grpc.aio) as channel:
             call = method.callable(channel)
             questions = [json_format.Parse(json_of(request), method.request()) for request in requests]
             return await asyncio.gather(*(call(question, timeout=60) for question in questions))
@@ -97,7 +126,8 @@ def grpcio_aio(api, requests, directory):
 
 def grpcurl(api, requests, directory):
     """A process for each."""
-    command = [tool("grpcurl"), "-plaintext", "-d"]
+    way = ["-cacert", api.ca, "-H", f"authorization: Bearer {api.token}"] if isinstance(api, Secure) else ["-plaintext"]
+    command = [tool("grpcurl"), *way, "-d"]
     return [reply_of(output_of(*command, json_of(request), api, f"{SERVICE}/GetFeatures")) for request in requests]
 
 
@@ -108,7 +138,10 @@ def ghz(api, requests, directory):
     """
     assert len(requests) <= 100
     (directory / "questions").write_text(f"[{','.join(map(json_of, requests))}]")
-    command = [tool("ghz"), "--insecure", "--call", f"{SERVICE}/GetFeatures", "-D", directory / "questions", "-O", "json"]
+    way = ["--insecure"]
+    if isinstance(api, Secure):
+        way = ["--cacert", api.ca, "-m", json.dumps({"authorization": f"Bearer {api.token}"})]
+    command = [tool("ghz"), *way, "--call", f"{SERVICE}/GetFeatures", "-D", directory / "questions", "-O", "json"]
     report = output_of(*command, "-n", str(len(requests)), "-c", "8", "--debug", directory / "log", api)
     assert json.loads(report)["statusCodeDistribution"] == {"OK": len(requests)}
     replies = {}
@@ -123,7 +156,11 @@ def ghz(api, requests, directory):
 def curl(api, requests, version, number):
     """A process for each: 7.88, Debian's, cannot use a connection of --http2-prior-knowledge twice (fixed in 8.0)."""
     command = [system_tool("curl", "curl"), "-sS", version, "-H", "content-type: application/json", "-d", "@-"]
-    command += ["-w", "\n%{http_code} %{http_version}", f"http://{api}/{SERVICE}/GetFeatures"]
+    scheme = "http"
+    if isinstance(api, Secure):
+        scheme = "https"
+        command += ["--cacert", api.ca, "-H", f"authorization: Bearer {api.token}"]
+    command += ["-w", "\n%{http_code} %{http_version}", f"{scheme}://{api}/{SERVICE}/GetFeatures"]
     for request in requests:
         body, _, status = output_of(*command, input=json_of(request)).rpartition("\n")
         assert status == f"200 {number}", (status, body)

@@ -206,9 +206,9 @@ HEADS = [
     Call("a stream", "unimplemented", ("stream", "gRPC"), path="/grpc.health.v1.Health/Watch",
          method="grpc.health.v1.Health/Watch", status=415),
     *(
-        refused_field(value, "content-encoding", value, ("content encoding", "identity"), "unimplemented",
-                      reply=(("accept-encoding", "identity"),))
-        for value in ("gzip", "br", "zstd", "gzip, identity")
+        refused_field(value, "content-encoding", value, ("content encoding", "gzip"), "unimplemented",
+                      reply=(("accept-encoding", "gzip, identity"),))
+        for value in ("br", "zstd", "deflate", "gzip, identity")
     ),
     *(
         refused_field(name, "connect-timeout-ms", value)
@@ -271,8 +271,9 @@ def by_grpc():
         grpc("a flag of 255", "internal", ("prefix",), prefixed(b"", flag=255)),
         grpc("a JSON body", "internal", ("prefix",), b'{"userId": 1}'),
         grpc("a body without a prefix", "internal", ("prefix",), features(user_id=1)),
-        grpc("compressed", "unimplemented", ("compressed", "identity"), prefixed(b"abcd", flag=1), fields=GZIP,
-             reply=(("grpc-accept-encoding", "identity"),)),
+        grpc("compressed by what is not known", "unimplemented", ("compressed", "identity"), prefixed(b"abcd", flag=1),
+             fields=(("grpc-encoding", "snappy"),), reply=(("grpc-accept-encoding", "identity,gzip"),)),
+        grpc("compressed, and no gzip", INVALID, ("gzip",), prefixed(b"abcd", flag=1), fields=GZIP),
         grpc("compressed by nobody knows what", "internal", UNCODED, prefixed(b"abcd", flag=1)),
         grpc("compressed by identity", "internal", UNCODED, prefixed(b"abcd", flag=1), fields=(("grpc-encoding", "identity"),)),
         grpc("compressed by nothing", "internal", UNCODED, prefixed(b"abcd", flag=1), fields=(("grpc-encoding", ""),)),

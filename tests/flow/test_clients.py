@@ -2,6 +2,7 @@
 
 import pytest
 
+import certificates
 import clients
 import compare
 import kafka
@@ -14,6 +15,7 @@ from test_python_client import NAMES
 from test_values import difficult_events
 
 USERS_EVERY = {"kuairand": 10, "rees46": 5, "difficult": 1}
+BY_TLS = "difficult by TLS"  # the same again, with a certificate and a token
 LATER_MS = (0, 600_000)
 FEW = 6
 CLIENTS = {  # each is asked one question of so many: some start a process for each, ghz's log is slow to read
@@ -29,9 +31,9 @@ CLIENTS = {  # each is asked one question of so many: some start a process for e
 class Answers:
     """A node with a log, idle, and what it must say."""
 
-    def __init__(self, node, made, events, users_every):
+    def __init__(self, api, made, events, users_every):
         asked = compare.questions(events, users_every)
-        self.node, self.made = node, made
+        self.api, self.made = api, made
         self.requests = [request for later in LATER_MS for request in compare.requests_of(made, asked, later, NAMES)]
         self.wanted = [compare.wanted_of(made, request) for request in self.requests]
 
@@ -42,19 +44,26 @@ def events_of(name, request):
     return logs.read_events(logs.LOGS[name], request.getfixturevalue("data"))
 
 
-@pytest.fixture(scope="module", params=USERS_EVERY)
+@pytest.fixture(scope="module", params=[*USERS_EVERY, BY_TLS])
 def answers(binary, tmp_path_factory, request):
-    events = events_of(request.param, request)
-    node = Node(binary, settings.configuration("embedded"), tmp_path_factory.mktemp("clients"))
+    name = request.param.removesuffix(" by TLS")
+    events = events_of(name, request)
+    directory = tmp_path_factory.mktemp("clients")
+    configuration = settings.configuration("embedded")
+    if request.param == BY_TLS:
+        authority = certificates.Authority(directory)
+        configuration["server"] = certificates.server_settings(authority)
+    node = Node(binary, configuration, directory)
     try:
         node.start()
+        api = node.api if request.param == name else clients.Secure(node.api, authority.pem, certificates.TOKENS["read"])
         messages = ((logs.key_of(event), event_pb2.Event(**event).SerializeToString()) for event in events)
         kafka.produce(node.brokers, "freshet.events", messages)
         made = oracle.Oracle(node.configuration)
         for event in events:
             made.apply(event)
         node.wait_applied(len(events))
-        yield Answers(node, made, events, USERS_EVERY[request.param])
+        yield Answers(api, made, events, USERS_EVERY[name])
     finally:
         node.kill()
 
@@ -62,6 +71,6 @@ def answers(binary, tmp_path_factory, request):
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__)
 def test_every_value_is_the_oracles(answers, tmp_path, client):
     requests, wanted = answers.requests[:: CLIENTS[client]], answers.wanted[:: CLIENTS[client]]
-    replies = client(answers.node.api, requests, tmp_path)
+    replies = client(answers.api, requests, tmp_path)
     assert len(replies) == len(requests)
     assert compare.check_replies(answers.made, zip(requests, wanted, replies)) > 5_000

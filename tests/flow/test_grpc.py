@@ -96,7 +96,7 @@ def test_h2spec(node):
         ({"features": ["item_watch_tim"]}, {}, "INVALID_ARGUMENT", "did you mean 'item_watch_time'"),
         ({"features": ["ämter %"]}, {}, "INVALID_ARGUMENT", "ämter %"),
         ({"asOfMs": "1"}, {}, "FAILED_PRECONDITION", ""),
-        ({"features": ["item_watch_time"] * 100}, {"compression": grpc.Compression.Gzip}, "UNIMPLEMENTED", "compressed"),
+        ({"features": ["item_watch_time"] * 100}, {"compression": grpc.Compression.Deflate}, "UNIMPLEMENTED", "compressed"),
     ],
 )
 def test_an_error_has_its_code_and_text(node, get_features, question, options, code, part):
