@@ -94,7 +94,8 @@ static bool make_absolute(const char *directory, char out[PATH_MAX], struct fr_e
     return (length > 0 && length < PATH_MAX) || fr_fail(err, FR_BAD_CONFIG, "the path of the directory is too long");
 }
 
-static bool ask_node(const char *api, const char *directory, uint32_t keep, struct pipeline_backup *backup, struct fr_err *err)
+static bool ask_node(const struct cli_node *node, const char *directory, uint32_t keep, struct pipeline_backup *backup,
+                     struct fr_err *err)
 {
     struct fr_arena *arena = fr_arena_new(BACKUP_ARENA_BYTES);
     const Freshet__V1__CheckpointResponse *response = NULL;
@@ -107,8 +108,8 @@ static bool ask_node(const char *api, const char *directory, uint32_t keep, stru
     fr_buffer_append_text(&request, "{\"backupDir\":");
     proto_json_quote(fr_slice_of(directory), &request);
     fr_buffer_append_format(&request, ",\"keep\":%" PRIu32 "}", keep);
-    if (cli_client__call(cli_options__api(api), "freshet.v1.AdminService/Checkpoint", fr_buffer_slice(&request),
-                         BACKUP_TIMEOUT_MS, &reply, err)) {
+    if (cli_client__call(node, "freshet.v1.AdminService/Checkpoint", fr_buffer_slice(&request), BACKUP_TIMEOUT_MS, &reply,
+                         err)) {
         response = (const Freshet__V1__CheckpointResponse *)proto_json_parse(&freshet__v1__checkpoint_response__descriptor,
                                                                              fr_buffer_slice(&reply), arena, err);
         if (response)
@@ -123,8 +124,8 @@ static bool ask_node(const char *api, const char *directory, uint32_t keep, stru
     return response != NULL;
 }
 
-static int make(const struct cli_command *command, struct pipeline_config *config, const char *api, const char *directory,
-                uint32_t keep, bool is_json)
+static int make(const struct cli_command *command, struct pipeline_config *config, const struct cli_node *node,
+                const char *directory, uint32_t keep, bool is_json)
 {
     struct pipeline_backup backup;
     struct cli_growth *growth;
@@ -135,21 +136,21 @@ static int make(const struct cli_command *command, struct pipeline_config *confi
     if (!make_absolute(directory, path, &err))
         return cli_command__fail(command, &err);
     growth = cli_growth__show(path, -1);
-    is_made = config ? pipeline_backup_make(config, path, keep, &backup, &err) : ask_node(api, path, keep, &backup, &err);
+    is_made = config ? pipeline_backup_make(config, path, keep, &backup, &err) : ask_node(node, path, keep, &backup, &err);
     cli_growth__stop(growth);
     return is_made ? print_backup(path, &backup, "made", is_json) : cli_command__say(command, CLI_FAILURE, "%s", err.message);
 }
 
 int cli_backup__main(const struct cli_command *command, int argc, char **argv)
 {
-    const char *api = NULL, *file = NULL;
+    struct cli_node node = {0};
+    const char *file = NULL;
     struct cli_positional directory = {.name = "DIR", .is_required = true};
     struct cli_texts sets = {0};
     uint64_t keep = 0;
     bool is_json = false, is_list = false;
     const struct cli_option options[] = {
-        {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node that makes it (FRESHET_API; 127.0.0.1:7070); DIR is on its machine",
-         &api},
+        CLI_NODE_OPTIONS(node),
         {"config", CLI_OPTION_TEXT, "F", "no node runs: store.path of this configuration is copied", &file},
         {"set", CLI_OPTION_TEXTS, "key=value", "over the file; may be repeated", &sets},
         {"keep", CLI_OPTION_NUMBER, "N", "of the backups in DIR the N latest stay; default: all", &keep},
@@ -167,10 +168,11 @@ int cli_backup__main(const struct cli_command *command, int argc, char **argv)
         return list(command, directory.value, is_json);
     if (keep > UINT32_MAX)
         return cli_command__say(command, CLI_USAGE, "--keep: too many");
+    cli_node__default(&node);
     source = (struct pipeline_config_source){.file = file, .sets = sets.values, .set_count = sets.count};
     result = file ? cli_node_config__load(&source, file, &config) : -1;
     if (result < 0)
-        result = make(command, config, api, directory.value, (uint32_t)keep, is_json);
+        result = make(command, config, &node, directory.value, (uint32_t)keep, is_json);
     pipeline_config_free(config);
     return result;
 }

@@ -40,11 +40,11 @@ static int print_reply(const struct cli_command *command, uint64_t user_id, cons
 
 int cli_forget__main(const struct cli_command *command, int argc, char **argv)
 {
-    const char *api = NULL;
+    struct cli_node node = {0};
     struct cli_positional user = {.name = "USER", .is_required = true};
     bool is_json = false;
     const struct cli_option options[] = {
-        {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &api},
+        CLI_NODE_OPTIONS(node),
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON", &is_json},
         {0},
     };
@@ -54,11 +54,11 @@ int cli_forget__main(const struct cli_command *command, int argc, char **argv)
 
     if (result >= 0)
         return result;
+    cli_node__default(&node);
     fr_buffer_init(&request);
     fr_buffer_init(&reply);
     fr_buffer_append_format(&request, "{\"userId\":%" PRIu64 "}", fr_text_id(fr_slice_of(user.value)));
-    if (!cli_client__call(cli_options__api(api), "freshet.v1.AdminService/Forget", fr_buffer_slice(&request), FORGET_TIMEOUT_MS,
-                          &reply, &err))
+    if (!cli_client__call(&node, "freshet.v1.AdminService/Forget", fr_buffer_slice(&request), FORGET_TIMEOUT_MS, &reply, &err))
         result = cli_command__fail(command, &err);
     else if (!is_json)
         result = print_reply(command, fr_text_id(fr_slice_of(user.value)), &reply);

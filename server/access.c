@@ -197,8 +197,10 @@ void server__access_check(struct server__call *call, const struct server__caller
     struct server__access *access = &call->loop->server->access;
     bool has_shown = access->grant_count > 0 && credential->authorization.bytes != NULL;
     const struct server_grant *grant = has_shown ? grant_of_token(access, credential->authorization) : caller->grant;
+    const char *name;
 
-    snprintf(call->principal, sizeof call->principal, "%s", has_shown && grant ? grant->name : caller->name);
+    name = has_shown && grant ? grant->name : caller->name;
+    memcpy(call->principal, name, strlen(name) + 1);
     if (call->status != SERVER_STATUS_OK || call->method->method->is_open)
         return;
     spend(access, call);

@@ -3,7 +3,8 @@
  *
  * A unary method of Freshet is an HTTP/1.1 POST of the encoded request to /package.Service/Method, as application/proto; the
  * answer's body is the encoded reply, or, with another status than 200, JSON with "code" and "message" (the Connect convention).
- * A service would keep the connection; this asks once.
+ * A service would keep the connection; this asks once. A node that wants a token gets FRESHET_TOKEN; by TLS a service would ask with
+ * a library that speaks it, as libcurl does.
  *
  * usage: get_features HOST:PORT USER [ITEM,… [FEATURE,…]]
  */
@@ -172,11 +173,13 @@ static bool read_answer(struct answer *answer, size_t count)
 
 static bool post(const char *address, const char *method, const void *body, size_t body_bytes, struct answer *answer)
 {
-    char head[512];
+    const char *token = getenv("FRESHET_TOKEN");
+    char head[1024];
     int head_bytes = snprintf(head, sizeof head,
                               "POST /%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/proto\r\nContent-Length: %zu\r\n"
-                              "Connect-Timeout-Ms: %d\r\nConnection: close\r\n\r\n",
-                              method, address, body_bytes, TIMEOUT_S * 1000);
+                              "Connect-Timeout-Ms: %d\r\nConnection: close\r\n%s%s%s\r\n",
+                              method, address, body_bytes, TIMEOUT_S * 1000, token ? "Authorization: Bearer " : "",
+                              token ? token : "", token ? "\r\n" : "");
     size_t count = 0;
     bool is_done;
     int fd;
