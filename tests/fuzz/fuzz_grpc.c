@@ -1,6 +1,6 @@
 /*
  * The parts of gRPC on any bytes: the framing of messages, in pieces and in one; timeouts; content types; texts that are
- * escaped. Besides the sanitizers: a message never reaches past what came, and what is decided early is what is decided late.
+ * escaped; what comes compressed. Besides the sanitizers: a message never reaches past what came, and what is decided early is what is decided late.
  */
 #include "internal.h"
 
@@ -11,7 +11,7 @@ enum { MESSAGE_BYTES = 300 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
-static void frame(const uint8_t *bytes, size_t length)
+static void frame(const uint8_t *bytes, size_t length, enum server__grpc_coding coding)
 {
     enum server__parsed before = SERVER_MORE;
     struct fr_slice message, whole;
@@ -21,7 +21,7 @@ static void frame(const uint8_t *bytes, size_t length)
 
     for (size_t there = 0; there <= length; there++) {
         enum server__parsed parsed =
-            server__grpc_message(fr_slice(bytes, there), true, MESSAGE_BYTES, &message, &used, &status, &reason);
+            server__grpc_message(fr_slice(bytes, there), coding, MESSAGE_BYTES, &message, &used, &status, &reason);
 
         assert(before == SERVER_MORE || parsed == before);
         assert(parsed != SERVER_FAILED || (status != SERVER_STATUS_OK && reason));
@@ -30,7 +30,7 @@ static void frame(const uint8_t *bytes, size_t length)
     if (before != SERVER_DONE)
         return;
     assert(used == message.length + SERVER_GRPC_PREFIX && used <= length && message.length <= MESSAGE_BYTES);
-    assert(server__grpc_message(fr_slice(bytes, used), true, MESSAGE_BYTES, &whole, &whole_used, &status, &reason) ==
+    assert(server__grpc_message(fr_slice(bytes, used), coding, MESSAGE_BYTES, &whole, &whole_used, &status, &reason) ==
            SERVER_DONE);
     assert(fr_slice_equal(message, whole));
 }
@@ -51,6 +51,27 @@ static void escape(const uint8_t *bytes, size_t length)
     fr_buffer_fini(&out);
 }
 
+/* What is unpacked is bounded, and says the same when it has been packed again. */
+static void unpack(struct fr_slice bytes)
+{
+    struct fr_buffer plain, packed, again;
+
+    fr_buffer_init(&plain);
+    fr_buffer_init(&packed);
+    fr_buffer_init(&again);
+    if (server__gzip_unpack(bytes, MESSAGE_BYTES, &plain) == SERVER_UNPACKED) {
+        assert(plain.length <= MESSAGE_BYTES);
+        if (server__gzip_pack(fr_buffer_slice(&plain), &packed)) {
+            assert(packed.length <= plain.length);
+            assert(server__gzip_unpack(fr_buffer_slice(&packed), MESSAGE_BYTES, &again) == SERVER_UNPACKED);
+            assert(fr_slice_equal(fr_buffer_slice(&plain), fr_buffer_slice(&again)));
+        }
+    }
+    fr_buffer_fini(&plain);
+    fr_buffer_fini(&packed);
+    fr_buffer_fini(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     struct fr_slice all = fr_slice(bytes, length);
@@ -62,6 +83,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     server__grpc_is(all, &codec);
     if (length > 0)
         escape(bytes, length);
-    frame(bytes, length);
+    frame(bytes, length, SERVER_GRPC_UNKNOWN);
+    frame(bytes, length, SERVER_GRPC_GZIP);
+    server__gzip_is_accepted(all);
+    unpack(all);
     return 0;
 }

@@ -195,6 +195,9 @@ static void a_bomb_is_refused_at_the_cap(void **state)
     assert_int_equal(server__gzip_unpack(fr_buffer_slice(&packed), 64 << 10, &plain),
                      SERVER_UNPACKED); /* just as much as may be */
     assert_int_equal(plain.length, 64 << 10);
+    fr_buffer_clear(&plain);
+    pack(zeros, (64 << 10) + 1);
+    assert_int_equal(server__gzip_unpack(fr_buffer_slice(&packed), 64 << 10, &plain), SERVER_UNPACKED_LARGE);
     free(zeros);
 }
 
