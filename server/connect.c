@@ -6,6 +6,8 @@
 
 #include <freshet/text.h>
 
+#include <stdio.h>
+
 void server__connect_field(struct server__connect *head, struct fr_slice name, struct fr_slice value)
 {
     static const char *const names[] = {"content-type", "content-encoding", "connect-timeout-ms", "connect-protocol-version"};
@@ -125,6 +127,10 @@ struct server__reply server__connect_reply(struct server__call *call)
         .fields = {refusals[call->refusal].field},
     };
 
+    if (call->retry_ms > 0) {
+        snprintf(call->retry, sizeof call->retry, "%d", (call->retry_ms + 999) / 1000); /* HTTP knows whole seconds */
+        reply.fields[0] = (struct server__field){"retry-after", call->retry};
+    }
     if (reply.http_status == 0)
         reply.http_status = server__status_http(call->status);
     if (call->status == SERVER_STATUS_OK && call->codec == SERVER_CODEC_PROTO)

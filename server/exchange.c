@@ -116,6 +116,7 @@ static void end_request(struct server__connection *connection, struct fr_slice b
     } else {
         struct server__call *call = exchange->call; /* kept here too, to disown it when the client goes */
 
+        call->whole_us = exchange->is_behind_own ? 0 : connection->loop->round_us;
         server__connection_expire(connection, INT64_MAX);
         server__call_run(&call, body);
     }
@@ -235,6 +236,7 @@ static void answer(struct server__call *call)
     struct server__reply reply = server__connect_reply(call);
 
     connection->exchange.call = NULL;
+    connection->exchange.is_behind_own = true;
     if (call->body->is_failed)
         server__connection_close(connection); /* no memory even for the error */
     else
@@ -265,6 +267,7 @@ static size_t http1_take(struct server__connection *connection, struct fr_slice 
     size_t used = 0;
 
     exchange->is_taking = true;
+    exchange->is_behind_own = false;
     while (used < bytes.length && !connection->is_dead && !connection->is_finishing &&
            exchange->stage != SERVER_STAGE_RUNNING && server__connection_unsent(connection) <= SERVER_UNSENT_BYTES) {
         struct fr_slice rest = fr_slice((const char *)bytes.bytes + used, bytes.length - used);

@@ -79,6 +79,7 @@ struct server__http2 {
     int stream_count;
     int open_count; /* of them: SERVER_STREAM_OPEN */
     int working; /* of them: ready, running, or with a reply that has an end */
+    size_t request_bytes; /* what they hold of requests, as of the last look */
     size_t waiting_bytes; /* of replies that wait for the peer's windows */
     size_t held_bytes; /* as of the last look */
 
@@ -106,7 +107,7 @@ void server__stream_begin(struct server__stream *stream); /* the head is whole, 
 void server__stream_take(struct server__stream *stream, struct fr_slice bytes);
 void server__stream_end(struct server__stream *stream); /* the request is whole */
 void server__stream_expire(struct server__stream *stream);
-void server__stream_run(struct server__stream *stream);
+void server__stream_run(struct server__stream *stream); /* the first in line */
 void server__stream_answer(struct server__call *call); /* http2_reply.c */
 void server__stream_reset(struct server__stream *stream, uint32_t error);
 void server__stream_drop_reply(struct server__stream *stream);

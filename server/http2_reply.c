@@ -170,6 +170,10 @@ static bool reply_by_grpc(struct server__stream *stream, struct server__call *ca
     add(&fields, "grpc-message", fr_buffer_slice(call->body));
     if (call->refusal == SERVER_REFUSED_ENCODING)
         add(&fields, "grpc-accept-encoding", fr_slice_of("identity"));
+    if (call->retry_ms > 0) {
+        snprintf(call->retry, sizeof call->retry, "%d", call->retry_ms);
+        add(&fields, "grpc-retry-pushback-ms", fr_slice_of(call->retry));
+    }
     return !call->body->is_failed && submit(stream, &fields);
 }
 

@@ -55,13 +55,23 @@ static void line_up(struct server__stream *stream)
 
     stream->stage = SERVER_STREAM_READY;
     stream->due_ms = INT64_MAX;
-    stream->next_ready = NULL;
-    if (http2->ready_last)
-        http2->ready_last->next_ready = stream;
-    else
+    stream->call->whole_us = fr_clock_monotonic_us();
+    if (stream->call->status == SERVER_STATUS_OK && server__line_is_full(loop_of(stream))) {
+        server__call_shed(stream->call, "the node is overloaded: %d calls wait already; retry later, or elsewhere",
+                          server__stream_limits(stream)->queued_calls);
+        fr_counter_add(loop_of(stream)->server->shed_full, 1);
+    }
+    if (stream->call->status != SERVER_STATUS_OK || !http2->ready) {
+        stream->next_ready = http2->ready;
         http2->ready = stream;
-    http2->ready_last = stream;
+    } else {
+        stream->next_ready = NULL;
+        http2->ready_last->next_ready = stream;
+    }
+    if (!stream->next_ready)
+        http2->ready_last = stream;
     http2->working++;
+    server__line_count(http2->connection, 1);
     if (http2->large == stream)
         http2->large = NULL;
 }
@@ -79,6 +89,7 @@ static void leave_line(struct server__stream *stream)
         http2->ready = stream->next_ready;
     if (http2->ready_last == stream)
         http2->ready_last = before;
+    server__line_count(http2->connection, -1);
 }
 
 void server__stream_drop_reply(struct server__stream *stream)
@@ -338,6 +349,7 @@ void server__stream_run(struct server__stream *stream)
     struct server__call *call = stream->call;
     struct fr_slice body = fr_buffer_slice(&stream->request);
 
+    leave_line(stream);
     if (call->status == SERVER_STATUS_OK && call->method->method->streaming) {
         stream->http2->working--;
         server__stream_open(stream);

@@ -103,10 +103,7 @@ void server__stream_open(struct server__stream *stream)
     call->seen.method = call->method->path + 1;
     call->seen.peer = call->peer;
     call->seen.arena = call->loop->arena;
-    call->whole_us = fr_clock_monotonic_us();
-    if (call->seen.deadline_us <= call->whole_us)
-        server__call_refuse(call, SERVER_STATUS_DEADLINE_EXCEEDED, "the deadline passed before the call began");
-    if (call->status != SERVER_STATUS_OK || take_request(stream) == TOOK_BAD) {
+    if (!server__line_admits(call) || take_request(stream) == TOOK_BAD) {
         server__stream_forget(stream);
         stream->http2->working++;
         server__call_finish(&call);

@@ -28,6 +28,7 @@ enum {
     SERVER_UNSENT_BYTES = 1 << 20, /* above it no further request of this connection is begun */
     SERVER_KEPT_BYTES = 1 << 20, /* what a loop's arena and buffers keep between calls */
     SERVER_HELD_BYTES = 512 << 20, /* of all connections of one loop; the one that would go above is cut */
+    SERVER_BEHIND_US = 200 * 1000, /* a loop whose line has not been empty for so long is behind */
     SERVER_LINGER_MS = 2000, /* how long a closing connection's input is thrown away */
     SERVER_PEER_BYTES = 64, /* "[v6 address]:port" */
     SERVER_OPERATIONS_CONNECTIONS = 256 /* of their own, so that a full API port can still be asked why */
@@ -253,7 +254,9 @@ struct server__call {
     const struct server__method *method;
     enum server__codec codec;
     enum server__refusal refusal;
-    int64_t whole_us; /* when the request was whole */
+    int64_t whole_us; /* when the request was whole; 0: not yet */
+    int retry_ms; /* when to ask again, of one that was shed; 0: nothing is said about it */
+    char retry[12]; /* the same, as the convention says it */
     struct server__pool *pool; /* that it was handed to */
     atomic_bool is_cancelled; /* nobody waits for it any more: not to be begun */
 
@@ -278,6 +281,9 @@ void server__call_free(struct server__call *call);
 
 /* The first failure of a call stays. */
 void server__call_refuse(struct server__call *call, enum server__status status, const char *format, ...) FR_PRINTF(3, 4);
+
+/* Refuses it as RESOURCE_EXHAUSTED because there is too much to do, with a hint when to ask again. On the loop. */
+void server__call_shed(struct server__call *call, const char *format, ...) FR_PRINTF(2, 3);
 
 /*
  * The request is whole: decodes it, runs or queues the handler, and answers; a call that was refused answers at once. The call
@@ -409,6 +415,7 @@ struct server__exchange {
     int page_status;
     bool has_begun; /* the first byte of a head is here */
     bool is_taking; /* inside take(): it goes on by itself after an answer */
+    bool is_behind_own; /* of requests that came together: not the first; its wait is its client's wish */
     bool has_more; /* bytes of a further request wait: don't send each reply alone */
 };
 
@@ -422,6 +429,7 @@ struct server__protocol {
     bool (*is_busy)(const struct server__connection *connection); /* a call runs: an answer will come */
     size_t (*held)(const struct server__connection *connection); /* bytes it keeps beside the connection's own buffers */
     void (*pump)(struct server__connection *connection); /* may send more; may be NULL */
+    void (*run)(struct server__connection *connection); /* its turn in the loop's line; NULL where none gets in it */
     void (*drain)(struct server__connection *connection); /* the loop drains; may be NULL */
     void (*end)(struct server__connection *connection); /* the connection goes away */
 };
@@ -447,6 +455,9 @@ struct server__connection {
     bool is_read_closed; /* the peer has sent all it will */
     bool is_reading, is_writing;
     bool is_dead; /* closed; freed when its loop has ended the round */
+    struct server__connection *line_previous, *line_next; /* while it is in its loop's line */
+    bool is_in_line;
+    int waiting; /* requests that are whole */
     struct event *read_event, *write_event, *timer;
     const struct server__protocol *protocol;
     struct server__exchange exchange; /* of HTTP/1.1 */
@@ -504,6 +515,26 @@ void server__wake_ring(struct server__wake *wake);
 void server__wake_clear(struct server__wake *wake);
 void server__wake_phase(struct server__wake *wake, enum server__phase phase);
 
+/* ---- line.c ---- */
+
+struct server__line {
+    struct server__connection *first, *last;
+    int waiting; /* requests of those connections */
+    int64_t empty_us; /* since when it is not empty */
+    uint64_t refused;
+};
+
+void server__line_join(struct server__connection *connection); /* at the end, unless it stands there already */
+void server__line_leave(struct server__connection *connection); /* if it is in it */
+void server__line_count(struct server__connection *connection, int more); /* so many more of its requests wait */
+void server__line_run(struct server__loop *loop); /* until it is empty, but for a few milliseconds at most */
+bool server__line_is_full(const struct server__loop *loop);
+
+/* Whether a whole request is to be worked on, now that its turn has come; else it is refused, if it was not, and says why. */
+bool server__line_admits(struct server__call *call);
+void server__line_learn(struct server__call *call, int64_t begun_us); /* it ran from then until now */
+int server__line_retry_ms(struct server__loop *loop);
+
 /* ---- loop.c ---- */
 
 struct server__loop {
@@ -521,6 +552,9 @@ struct server__loop {
     struct server__connection *connections, *dead;
     int adopted_count;
     bool is_draining, is_stopping, has_said_drained;
+    struct server__line line;
+    int64_t round_us; /* when the first socket of this round was looked at; 0: none was */
+    int *expected_us; /* by method: what a quick call takes of late */
     size_t held_bytes;
     struct fr_gauge *connection_gauge;
     struct fr_counter **request_counters; /* by method, wire and status, made when first used */
@@ -588,6 +622,8 @@ struct server {
     struct fr_queue *drained; /* who has drained says so here; borrowed pointers */
     struct fr_counter *faults[SERVER_FAULTS];
     struct fr_counter *refused_limit, *refused_busy, *accept_pauses, *slow_readers, *not_http;
+    struct fr_counter *shed_deadline, *shed_wait, *shed_full;
+    struct fr_histogram *waits;
     bool is_started, is_drained;
 };
 
