@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { CALLS_A_TURN = 8 };
+enum { CALLS_A_TURN = 8, SURVEY_MS = 10 };
 
 static const struct server_limits *limits_of(const struct server__http2 *http2)
 {
@@ -172,6 +172,7 @@ static void survey(struct server__http2 *http2)
 
     http2->held_bytes = sizeof *http2 + http2->head.capacity;
     http2->request_bytes = 0;
+    http2->surveyed_ms = http2->now_ms;
     for (struct server__stream *stream = http2->streams; stream; stream = stream->next) {
         http2->request_bytes += stream->request.capacity;
         http2->held_bytes += sizeof *stream + stream->own_reply.capacity;
@@ -204,7 +205,8 @@ static void http2_pump(struct server__connection *connection)
         return;
     if (!nghttp2_session_want_read(http2->session) && !nghttp2_session_want_write(http2->session))
         server__connection_finish(connection);
-    survey(http2);
+    if (!may_run(http2) || http2->now_ms >= http2->surveyed_ms + SURVEY_MS)
+        survey(http2); /* else it is in line, and will be here again */
     if (http2->request_bytes > limits_of(http2)->connection_bytes + limits_of(http2)->message_bytes)
         http2_cut(connection, SERVER_FAULT_OVERLOAD);
     else if (may_run(http2))

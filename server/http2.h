@@ -90,6 +90,7 @@ struct server__http2 {
 
     struct server__budget resets, talk;
     int64_t now_ms, heard_ms, idle_ms, pong_due_ms, leave_due_ms;
+    int64_t surveyed_ms;
     bool is_pumping;
     bool is_leaving; /* has told the peer to go elsewhere … */
     bool has_left; /* … and takes nothing new */

@@ -56,11 +56,6 @@ static void line_up(struct server__stream *stream)
     stream->stage = SERVER_STREAM_READY;
     stream->due_ms = INT64_MAX;
     stream->call->whole_us = fr_clock_monotonic_us();
-    if (stream->call->status == SERVER_STATUS_OK && server__line_is_full(loop_of(stream))) {
-        server__call_shed(stream->call, "the node is overloaded: %d calls wait already; retry later, or elsewhere",
-                          server__stream_limits(stream)->queued_calls);
-        fr_counter_add(loop_of(stream)->server->shed_full, 1);
-    }
     if (stream->call->status != SERVER_STATUS_OK || !http2->ready) {
         stream->next_ready = http2->ready;
         http2->ready = stream;
@@ -191,6 +186,7 @@ static void begin_call(struct server__stream *stream, const struct server__conne
     } else {
         server__connect_begin(call, head, now_us);
     }
+    server__line_foresee(call, now_us);
     stream->due_ms = now_us / 1000 + server__stream_limits(stream)->body_ms;
     if (call->seen.deadline_us / 1000 < stream->due_ms)
         stream->due_ms = call->seen.deadline_us / 1000;
@@ -325,7 +321,8 @@ void server__stream_choose_large(struct server__http2 *http2)
 
 void server__stream_take(struct server__stream *stream, struct fr_slice bytes)
 {
-    if (!stream->call || stream->stage == SERVER_STREAM_RUNNING || stream->stage == SERVER_STREAM_REPLY)
+    if (!stream->call || stream->stage == SERVER_STREAM_RUNNING || stream->stage == SERVER_STREAM_REPLY ||
+        (stream->stage == SERVER_STREAM_READY && stream->call->status != SERVER_STATUS_OK))
         return;
     fr_buffer_append(&stream->request, bytes.bytes, bytes.length);
     stream->wake_ms = 0;

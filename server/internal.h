@@ -521,6 +521,9 @@ struct server__line {
     struct server__connection *first, *last;
     int waiting; /* requests of those connections */
     int64_t empty_us; /* since when it is not empty */
+    int64_t slice_us; /* when it was last run; 0: not since it was empty */
+    int served; /* calls, since then */
+    int pace_us; /* for each, of late */
     uint64_t refused;
 };
 
@@ -528,7 +531,9 @@ void server__line_join(struct server__connection *connection); /* at the end, un
 void server__line_leave(struct server__connection *connection); /* if it is in it */
 void server__line_count(struct server__connection *connection, int more); /* so many more of its requests wait */
 void server__line_run(struct server__loop *loop); /* until it is empty, but for a few milliseconds at most */
-bool server__line_is_full(const struct server__loop *loop);
+
+/* A request's head is whole: refuses it when it would have to wait too long. */
+void server__line_foresee(struct server__call *call, int64_t now_us);
 
 /* Whether a whole request is to be worked on, now that its turn has come; else it is refused, if it was not, and says why. */
 bool server__line_admits(struct server__call *call);

@@ -5,10 +5,12 @@
  * waits here, where it is known since when, and not in the kernel, where a queue has no clock. Connections take turns, a few
  * calls each: one that asks much does not make another wait for all of it.
  *
- * A loop is behind when its line has not been empty for SERVER_BEHIND_US. While it keeps up, bursts wait as long as they have to.
- * When it is behind everyone's wait would grow until each reply came just too late; so a call that has waited for half of the
- * time its client gave it, or for `wait_ms`, is refused with a hint to come again later (the idea is CoDel's, as Facebook's Wangle
- * has it). What is served is then served with the other half left. A refusal costs no decoding and no work.
+ * A loop is behind when its line has not been empty for SERVER_BEHIND_US, or for as long as a call may wait. While it keeps up,
+ * bursts wait as long as they have to. When it is behind everyone's wait would grow until each reply came just too late; so a call may wait for half of the time that
+ * its client gave it, and `wait_ms` at most, and what would have to wait longer is refused when its head is there, before there is
+ * a body to keep, with a hint to come again later. What is served is then served with the other half left. (The idea is CoDel's,
+ * as Facebook's Wangle has it; how long the line is in time is known by the pace at which it moved of late.) A refusal is all that
+ * overload costs, so it is a few words that HPACK has in its table from the second time on.
  *
  * HTTP/1.1 stands in no line, as there is one call a connection: it runs when it is read, and has waited since its round began.
  */
@@ -16,7 +18,7 @@
 
 #include <freshet/clock.h>
 
-enum { SLICE_US = 5000, RETRY_MS = 100 };
+enum { SLICE_US = 5000, RETRY_MS = 100, RETRY_STEP_MS = 25, RETRY_STEPS = 5, PACE_US_MAX = 1000 * 1000 };
 
 /* ---- The line ---- */
 
@@ -33,8 +35,10 @@ void server__line_join(struct server__connection *connection)
 
     if (connection->is_in_line)
         return;
-    if (!line->first)
+    if (!line->first) {
         line->empty_us = fr_clock_monotonic_us();
+        line->slice_us = 0;
+    }
     connection->is_in_line = true;
     connection->line_next = NULL;
     connection->line_previous = line->last;
@@ -64,13 +68,27 @@ void server__line_leave(struct server__connection *connection)
         line->last = connection->line_previous;
 }
 
+/* How long the line took for each call that it served since the last slice, with all that the loop did besides. */
+static void keep_pace(struct server__line *line, int64_t now_us)
+{
+    if (line->slice_us != 0 && line->served > 0) {
+        int64_t pace_us = (now_us - line->slice_us) / line->served;
+
+        line->pace_us += ((int)(pace_us < PACE_US_MAX ? pace_us : PACE_US_MAX) - line->pace_us) / 4;
+    }
+    line->slice_us = now_us;
+    line->served = 0;
+}
+
 void server__line_run(struct server__loop *loop)
 {
-    int64_t until_us;
+    int64_t now_us, until_us;
 
     if (!loop->line.first)
         return;
-    until_us = fr_clock_monotonic_us() + SLICE_US;
+    now_us = fr_clock_monotonic_us();
+    until_us = now_us + SLICE_US;
+    keep_pace(&loop->line, now_us);
     while (loop->line.first && fr_clock_monotonic_us() < until_us) {
         struct server__connection *connection = loop->line.first;
 
@@ -81,42 +99,65 @@ void server__line_run(struct server__loop *loop)
     }
 }
 
-bool server__line_is_full(const struct server__loop *loop)
-{
-    return loop->line.waiting >= loop->server->options.limits.queued_calls;
-}
-
 /* ---- Who is still served ---- */
 
-static bool is_behind(const struct server__loop *loop, int64_t now_us)
+/* For how long there has been more to do than was done. */
+static int64_t behind_us(const struct server__loop *loop, int64_t now_us)
 {
     int64_t since_us = loop->line.first ? loop->line.empty_us : now_us;
 
-    if (loop->round_us != 0 && loop->round_us < since_us)
-        since_us = loop->round_us;
-    return now_us - since_us > SERVER_BEHIND_US;
+    return now_us - (loop->round_us != 0 && loop->round_us < since_us ? loop->round_us : since_us);
 }
 
-/* How long this one may have waited while the loop is behind. */
-static int64_t patience_us(const struct server__call *call)
+/* How long a call that came at `from_us` may wait while the loop is behind. */
+static int64_t patience_us(const struct server__call *call, int64_t from_us)
 {
     int64_t most_us = call->loop->server->options.limits.wait_ms * 1000;
 
-    if (call->seen.deadline_us == INT64_MAX || call->seen.deadline_us - call->whole_us >= 2 * most_us)
+    if (call->seen.deadline_us == INT64_MAX || call->seen.deadline_us - from_us >= 2 * most_us)
         return most_us;
-    return (call->seen.deadline_us - call->whole_us) / 2;
+    return (call->seen.deadline_us - from_us) / 2;
+}
+
+/* Slow calls have a bound of their own. */
+static bool can_be_shed(const struct server__call *call)
+{
+    return call->status == SERVER_STATUS_OK && call->method->method && !call->method->method->is_slow &&
+           !call->method->method->is_never_shed;
+}
+
+static void shed(struct server__call *call, struct fr_counter *counter)
+{
+    server__call_shed(call, "the node is overloaded; retry later, or elsewhere");
+    fr_counter_add(counter, 1);
 }
 
 int server__line_retry_ms(struct server__loop *loop)
 {
-    loop->line.refused++;
-    return RETRY_MS + (int)(loop->line.refused * 37 % RETRY_MS); /* spread, or they all come again at once */
+    loop->line.refused++; /* spread, or they all come again at once */
+    return RETRY_MS + RETRY_STEP_MS * (int)(loop->line.refused % RETRY_STEPS);
+}
+
+void server__line_foresee(struct server__call *call, int64_t now_us)
+{
+    const struct server__line *line = &call->loop->line;
+    struct server *server = call->loop->server;
+    int64_t foreseen_us = (int64_t)line->waiting * line->pace_us;
+    int64_t most_us = patience_us(call, now_us);
+
+    if (!can_be_shed(call))
+        return;
+    if (line->waiting >= server->options.limits.queued_calls)
+        shed(call, server->shed_full);
+    else if (foreseen_us > call->seen.deadline_us - now_us)
+        shed(call, server->shed_wait);
+    else if (foreseen_us > most_us && behind_us(call->loop, now_us) > (most_us < SERVER_BEHIND_US ? most_us : SERVER_BEHIND_US))
+        shed(call, server->shed_wait);
 }
 
 bool server__line_admits(struct server__call *call)
 {
     struct server__loop *loop = call->loop;
-    struct server *server = loop->server;
     int64_t now_us = fr_clock_monotonic_us();
     int64_t waited_us = now_us - call->whole_us;
     int64_t left_us = call->seen.deadline_us - now_us;
@@ -124,24 +165,19 @@ bool server__line_admits(struct server__call *call)
 
     if (call->status != SERVER_STATUS_OK)
         return false;
-    fr_histogram_add_us(server->waits, waited_us);
-    if (left_us <= 0) {
-        server__call_refuse(call, SERVER_STATUS_DEADLINE_EXCEEDED, "the deadline passed before the call began");
-    } else if (left_us < *expected_us) {
+    fr_histogram_add_us(loop->server->waits, waited_us);
+    if (left_us < *expected_us || left_us <= 0) {
         server__call_refuse(call, SERVER_STATUS_DEADLINE_EXCEEDED,
-                            "%lld us are left of the deadline, and such calls take %d us: not begun", (long long)left_us,
-                            *expected_us);
-        *expected_us -= *expected_us / 8 + 1; /* a guess that was wrong once must not refuse for ever */
-    } else {
-        if (is_behind(loop, now_us) && waited_us > patience_us(call) && !call->method->method->is_never_shed) {
-            server__call_shed(call, "the node is overloaded: the call waited for %lld ms; retry later, or elsewhere",
-                              (long long)(waited_us / 1000));
-            fr_counter_add(server->shed_wait, 1);
-        }
-        return call->status == SERVER_STATUS_OK;
+                            left_us > 0 ? "too little is left of the deadline for such a call: not begun"
+                                        : "the deadline passed before the call began");
+        fr_counter_add(loop->server->shed_deadline, 1);
+        *expected_us -= (*expected_us + 7) / 8; /* a guess that was wrong once must not refuse for ever */
+    } else if (can_be_shed(call) && behind_us(loop, now_us) > SERVER_BEHIND_US &&
+               waited_us > patience_us(call, call->whole_us) * 3 / 2) {
+        shed(call, loop->server->shed_wait); /* the line moved slower than was foreseen */
     }
-    fr_counter_add(server->shed_deadline, 1);
-    return false;
+    loop->line.served += call->status == SERVER_STATUS_OK;
+    return call->status == SERVER_STATUS_OK;
 }
 
 void server__line_learn(struct server__call *call, int64_t begun_us)
