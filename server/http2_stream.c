@@ -67,6 +67,8 @@ static void line_up(struct server__stream *stream)
         http2->ready_last = stream;
     http2->working++;
     server__line_count(http2->connection, 1);
+    if (stream->call->status == SERVER_STATUS_OK)
+        server__line_join(http2->connection); /* now, so that the next ones see it wait */
     if (http2->large == stream)
         http2->large = NULL;
 }
