@@ -213,6 +213,21 @@ static void http2_pump(struct server__connection *connection)
         server__line_join(connection);
 }
 
+/* What nghttp2 takes for the end of the session without a word about it. */
+static uint32_t error_of(ssize_t failure)
+{
+    switch (failure) {
+    case NGHTTP2_ERR_FLOODED:
+    case NGHTTP2_ERR_TOO_MANY_SETTINGS:
+    case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
+        return NGHTTP2_ENHANCE_YOUR_CALM;
+    case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
+        return NGHTTP2_PROTOCOL_ERROR;
+    default:
+        return NGHTTP2_INTERNAL_ERROR;
+    }
+}
+
 static size_t http2_take(struct server__connection *connection, struct fr_slice bytes)
 {
     struct server__http2 *http2 = connection->http2;
@@ -225,8 +240,10 @@ static size_t http2_take(struct server__connection *connection, struct fr_slice 
     taken = nghttp2_session_mem_recv(http2->session, bytes.bytes, bytes.length);
     if (taken < 0) {
         fr_counter_add(connection->loop->server->faults[SERVER_FAULT_HTTP2], 1);
+        if (!http2->is_cut)
+            nghttp2_session_terminate_session(http2->session, error_of(taken));
         http2->is_cut = true;
-        server__http2_send(http2); /* a GOAWAY, if it has one */
+        server__http2_send(http2);
         server__connection_finish(connection);
     }
     return bytes.length;

@@ -27,6 +27,7 @@ enum {
     SERVER_STREAM_WINDOW = 65535, /* of a request that is not the large one */
     SERVER_CONNECTION_WINDOW = 1 << 20,
     SERVER_CONTINUATIONS = 8,
+    SERVER_HEAD_TIMES = 16, /* a head of so many times the limit ends its connection */
     SERVER_SETTINGS = 32, /* in one frame */
     SERVER_RESETS = 200, /* streams reset or frames refused at once, by whichever side … */
     SERVER_RESETS_PER_SECOND = 20, /* … and from then on */
