@@ -266,8 +266,11 @@ static size_t http1_take(struct server__connection *connection, struct fr_slice 
     struct server__exchange *exchange = &connection->exchange;
     size_t used = 0;
 
+    if (connection->is_in_line)
+        return 0; /* its turn comes */
     exchange->is_taking = true;
     exchange->is_behind_own = false;
+    server__line_begin_turn(connection->loop);
     while (used < bytes.length && !connection->is_dead && !connection->is_finishing &&
            exchange->stage != SERVER_STAGE_RUNNING && server__connection_unsent(connection) <= SERVER_UNSENT_BYTES) {
         struct fr_slice rest = fr_slice((const char *)bytes.bytes + used, bytes.length - used);
@@ -276,6 +279,11 @@ static size_t http1_take(struct server__connection *connection, struct fr_slice 
         if (taken == 0)
             break;
         used += taken;
+        if (exchange->stage == SERVER_STAGE_HEAD && !exchange->has_begun && used < bytes.length && !connection->is_dead &&
+            server__line_is_turn_over(connection->loop)) {
+            server__line_join(connection);
+            break;
+        }
     }
     exchange->is_taking = false;
     return used;
@@ -291,12 +299,12 @@ static void http1_expire(struct server__connection *connection)
 
 static bool http1_is_idle(const struct server__connection *connection)
 {
-    return !connection->exchange.has_begun;
+    return !connection->exchange.has_begun && !connection->is_in_line;
 }
 
 static bool http1_is_busy(const struct server__connection *connection)
 {
-    return connection->exchange.stage == SERVER_STAGE_RUNNING;
+    return connection->exchange.stage == SERVER_STAGE_RUNNING || connection->is_in_line;
 }
 
 static size_t http1_held(const struct server__connection *connection)

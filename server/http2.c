@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { CALLS_A_TURN = 8, SURVEY_MS = 10 };
+enum { SURVEY_MS = 10 };
 
 static const struct server_limits *limits_of(const struct server__http2 *http2)
 {
@@ -135,11 +135,13 @@ static void http2_run(struct server__connection *connection)
 {
     struct server__http2 *http2 = connection->http2;
 
-    if (!http2 || http2->is_pumping)
+    if (!http2 || http2->is_pumping || !may_run(http2))
         return;
     http2->is_pumping = true;
-    for (int i = 0; i < CALLS_A_TURN && may_run(http2); i++)
+    server__line_begin_turn(connection->loop);
+    do
         server__stream_run(http2->ready);
+    while (may_run(http2) && !server__line_is_turn_over(connection->loop));
     http2->is_pumping = false;
 }
 

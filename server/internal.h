@@ -429,7 +429,7 @@ struct server__protocol {
     bool (*is_busy)(const struct server__connection *connection); /* a call runs: an answer will come */
     size_t (*held)(const struct server__connection *connection); /* bytes it keeps beside the connection's own buffers */
     void (*pump)(struct server__connection *connection); /* may send more; may be NULL */
-    void (*run)(struct server__connection *connection); /* its turn in the loop's line; NULL where none gets in it */
+    void (*run)(struct server__connection *connection); /* its turn in the loop's line; NULL: what it has read says it all */
     void (*drain)(struct server__connection *connection); /* the loop drains; may be NULL */
     void (*end)(struct server__connection *connection); /* the connection goes away */
 };
@@ -523,6 +523,8 @@ struct server__line {
     int64_t empty_us; /* since when it is not empty */
     int64_t slice_us; /* when it was last run; 0: not since it was empty */
     int served; /* calls, since then */
+    int64_t turn_us; /* when the turn of this connection began */
+    int turn_calls;
     int pace_us; /* for each, of late */
     uint64_t refused;
 };
@@ -531,6 +533,10 @@ void server__line_join(struct server__connection *connection); /* at the end, un
 void server__line_leave(struct server__connection *connection); /* if it is in it */
 void server__line_count(struct server__connection *connection, int more); /* so many more of its requests wait */
 void server__line_run(struct server__loop *loop); /* until it is empty, but for a few milliseconds at most */
+
+/* A connection may run calls: one, and more until the turn is over. */
+void server__line_begin_turn(struct server__loop *loop);
+bool server__line_is_turn_over(struct server__loop *loop); /* a call was run */
 
 /* A request's head is whole: refuses it when it would have to wait too long. */
 void server__line_foresee(struct server__call *call, int64_t now_us);

@@ -12,13 +12,14 @@
  * as Facebook's Wangle has it; how long the line is in time is known by the pace at which it moved of late.) A refusal is all that
  * overload costs, so it is a few words that HPACK has in its table from the second time on.
  *
- * HTTP/1.1 stands in no line, as there is one call a connection: it runs when it is read, and has waited since its round began.
+ * HTTP/1.1 has one call a connection, which runs when it is read and has waited since its round began. Only what comes behind it
+ * in one piece, more than a turn takes, gets in line.
  */
 #include "internal.h"
 
 #include <freshet/clock.h>
 
-enum { SLICE_US = 5000, RETRY_MS = 100, RETRY_STEP_MS = 25, RETRY_STEPS = 5, PACE_US_MAX = 1000 * 1000 };
+enum { SLICE_US = 5000, TURN_US = 1000, TURN_CALLS = 8, RETRY_MS = 100, RETRY_STEP_MS = 25, RETRY_STEPS = 5, PACE_US_MAX = 1000 * 1000 };
 
 /* ---- The line ---- */
 
@@ -93,10 +94,22 @@ void server__line_run(struct server__loop *loop)
         struct server__connection *connection = loop->line.first;
 
         server__line_leave(connection);
-        connection->protocol->run(connection);
+        if (connection->protocol->run)
+            connection->protocol->run(connection);
         if (!connection->is_dead)
             server__connection_resume(connection); /* it gets in line again when it has more */
     }
+}
+
+void server__line_begin_turn(struct server__loop *loop)
+{
+    loop->line.turn_us = fr_clock_monotonic_us();
+    loop->line.turn_calls = 0;
+}
+
+bool server__line_is_turn_over(struct server__loop *loop)
+{
+    return ++loop->line.turn_calls >= TURN_CALLS || fr_clock_monotonic_us() >= loop->line.turn_us + TURN_US;
 }
 
 /* ---- Who is still served ---- */
