@@ -33,6 +33,7 @@ struct server__call *server__call_new(struct server__loop *loop, const char *pee
     call->message[0] = '\0';
     call->request = NULL;
     call->body = &loop->body;
+    call->fields = NULL;
     call->own_arena = NULL;
     fr_buffer_init(&call->own_body);
     call->answer = answer;
@@ -46,6 +47,7 @@ void server__call_free(struct server__call *call)
 {
     if (!call)
         return;
+    server__fields_free(call->fields);
     fr_arena_free(call->own_arena);
     fr_buffer_fini(&call->own_body);
     free(call);

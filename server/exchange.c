@@ -87,6 +87,9 @@ static void begin_call(struct server__connection *connection, const void *head)
     while (server__http1_field(&exchange->parser, head, &at, &name, &value))
         server__connect_field(&fields, name, value);
     server__connect_begin(exchange->call, &fields, fr_clock_monotonic_us());
+    server__fields_begin(exchange->call);
+    for (at = 0; exchange->call->fields && server__http1_field(&exchange->parser, head, &at, &name, &value);)
+        server__fields_keep(exchange->call, name, value);
 }
 
 static void begin_page(struct server__connection *connection, const void *head)

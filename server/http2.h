@@ -59,6 +59,7 @@ struct server__stream {
     struct fr_buffer request;
     size_t dropped_bytes; /* of a request that is refused already */
 
+    struct server__fields *fields; /* of a call that was answered: its trailers are still to come */
     struct fr_slice reply; /* in the loop's buffer until it has to wait, then in its own */
     struct fr_buffer own_reply;
     uint8_t prefix[SERVER_GRPC_PREFIX];
@@ -67,6 +68,7 @@ struct server__stream {
     int64_t due_ms; /* the request must be whole, or the reply get on, by then */
 
     void *state; /* of a streaming method */
+    bool has_request; /* it was given one at least */
     int64_t wake_ms; /* when to ask it again */
 };
 

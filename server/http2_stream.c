@@ -122,6 +122,7 @@ void server__stream_free(struct server__stream *stream)
     if (http2->stream_count == 0)
         http2->idle_ms = fr_clock_monotonic_ms();
     server__stream_drop_reply(stream);
+    server__fields_free(stream->fields);
     fr_buffer_fini(&stream->request);
     free(stream);
 }
@@ -176,6 +177,7 @@ static void begin_call(struct server__stream *stream, const struct server__conne
 {
     struct server__call *call = stream->call;
     int64_t now_us = fr_clock_monotonic_us();
+    struct fr_slice name, value;
 
     if (is_head_large(stream->http2)) {
         call->refusal = SERVER_REFUSED_HEAD;
@@ -188,6 +190,9 @@ static void begin_call(struct server__stream *stream, const struct server__conne
     } else {
         server__connect_begin(call, head, now_us);
     }
+    server__fields_begin(call);
+    for (size_t at = 0; call->fields && server__fields_next(&stream->http2->head, &at, &name, &value);)
+        server__fields_keep(call, name, value);
     server__line_foresee(call, now_us);
     stream->due_ms = now_us / 1000 + server__stream_limits(stream)->body_ms;
     if (call->seen.deadline_us / 1000 < stream->due_ms)
@@ -239,7 +244,9 @@ static void judge_message(struct server__stream *stream)
     switch (server__grpc_message(bytes, stream->is_coded, server__stream_limits(stream)->message_bytes, &message, &used,
                                  &status, &reason)) {
     case SERVER_MORE:
-        if (stream->is_whole && bytes.length == 0)
+        if (stream->is_whole && bytes.length == 0 && streaming && streaming->takes_many)
+            line_up(stream); /* none is many enough */
+        else if (stream->is_whole && bytes.length == 0)
             refuse(stream, SERVER_STATUS_UNIMPLEMENTED, "the method takes exactly one message; none came");
         else if (stream->is_whole)
             refuse(stream, SERVER_STATUS_INTERNAL, "the request ends in the middle of a message");

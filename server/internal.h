@@ -264,6 +264,7 @@ struct server__call {
     char message[FR_MESSAGE_BYTES]; /* unless OK */
     ProtobufCMessage *request;
     struct fr_buffer *body; /* the encoded response */
+    struct server__fields *fields; /* NULL unless its method takes them */
     struct fr_arena *own_arena; /* of a call that runs in a pool; the others use their loop's */
     struct fr_buffer own_body;
 
@@ -303,6 +304,29 @@ void server__call_end(struct server__call **call);
 /* Its client went away. One that runs in the pool is only told so, the others are counted and freed. On the loop. */
 void server__call_cancel(struct server__call **call, bool is_running);
 
+/* ---- fields.c ---- */
+
+enum { SERVER_ANSWER_FIELDS = 32 };
+
+struct server__fields {
+    struct fr_buffer request, head, trailers; /* name, NUL, value, NUL */
+    struct fr_buffer details; /* of an error, as google.rpc.Status has them … */
+    struct fr_buffer details_text; /* … and as name and base64 */
+    int count; /* of those in head and trailers */
+};
+
+void server__fields_begin(struct server__call *call); /* its method is known */
+void server__fields_free(struct server__fields *fields);
+void server__fields_keep(struct server__call *call, struct fr_slice name, struct fr_slice value); /* of the request */
+bool server__fields_next(const struct fr_buffer *fields, size_t *at, struct fr_slice *name, struct fr_slice *value);
+void server__base64(struct fr_slice bytes, struct fr_buffer *out); /* without padding */
+
+/* The call has ended, and its error is in its body: details go there, trailers to the head. */
+void server__fields_by_connect(struct server__call *call);
+/* Appends the value of grpc-status-details-bin; nothing where there are no details. */
+void server__fields_by_grpc(const struct server__fields *fields, enum server__status status, const char *message,
+                            struct fr_buffer *out);
+
 /* ---- connect.c: the Connect unary convention ---- */
 
 struct server__connect {
@@ -327,6 +351,7 @@ struct server__reply {
     int http_status;
     const char *content_type;
     struct server__field fields[SERVER_REPLY_FIELDS]; /* up to the first without a name */
+    const struct fr_buffer *more; /* as server__fields_next() reads them; may be NULL */
     struct fr_slice body;
 };
 

@@ -19,7 +19,15 @@
 
 #include <freshet/clock.h>
 
-enum { SLICE_US = 5000, TURN_US = 1000, TURN_CALLS = 8, RETRY_MS = 100, RETRY_STEP_MS = 25, RETRY_STEPS = 5, PACE_US_MAX = 1000 * 1000 };
+enum {
+    SLICE_US = 5000,
+    TURN_US = 1000,
+    TURN_CALLS = 8,
+    RETRY_MS = 100,
+    RETRY_STEP_MS = 25,
+    RETRY_STEPS = 5,
+    PACE_US_MAX = 1000 * 1000
+};
 
 /* ---- The line ---- */
 

@@ -44,6 +44,15 @@ typedef bool (*server_handler_fn)(void *user, struct server_call *call, const Pr
                                   ProtobufCMessage **response, struct fr_err *err);
 
 /*
+ * Beside the messages, for handlers of a method that `takes_fields`; on the thread that runs them. The header fields of the request in
+ * order, names in lower case, from *at = 0 on; false: no more. Fields of the reply's head or trailers, names in lower case, and
+ * details of its error, by the type "type.googleapis.com/…"; false: out of memory, or there are 32 fields already.
+ */
+bool server_call_field(const struct server_call *call, size_t *at, struct fr_slice *name, struct fr_slice *value);
+bool server_call_answer_field(struct server_call *call, bool is_trailer, const char *name, const char *value);
+bool server_call_answer_detail(struct server_call *call, const char *type, struct fr_slice message);
+
+/*
  * A method that answers with a stream of messages; by gRPC only. Everything runs on the connection's loop and must not block.
  * A message is asked for when the one before has left, so a slow client is never ahead of its memory: nothing queues up.
  */
@@ -71,6 +80,7 @@ struct server_method {
     const ProtobufCMessageDescriptor *request, *response;
     enum server_group group;
     bool is_slow;
+    bool takes_fields; /* header fields of request and reply, by the functions above */
     bool is_never_shed; /* for being asked while there is too much to do: health */
     server_handler_fn handler; /* NULL where `streaming` is set */
     const struct server_streaming *streaming; /* NULL: answered once, by the handler */
