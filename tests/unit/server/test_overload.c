@@ -18,6 +18,7 @@ enum { MS = 1000, S = 1000 * 1000 };
 
 static struct toy toy;
 static struct client2 *client;
+static const char peer[SERVER_PEER_BYTES] = "127.0.0.1:1";
 static struct server *still; /* opened, not started */
 static struct server__connection *waiting; /* stands in its line */
 
@@ -55,7 +56,7 @@ static int set_up_still(void **state)
     options.metrics = toy.metrics;
     server_limits_default(&options.limits);
     assert_true(server_open(&options, &still, &err));
-    waiting = server__connection_new(dup(client->fd), "127.0.0.1:1", false, true);
+    waiting = server__connection_new(dup(client->fd), peer, false, true);
     assert_non_null(waiting);
     waiting->loop = &still->loops[0];
     return 0;
@@ -160,7 +161,7 @@ static void a_full_line_refuses_with_a_hint(void **state)
 
 static struct server__call *call_of(const char *path, int64_t deadline_us)
 {
-    struct server__call *call = server__call_new(&still->loops[0], "127.0.0.1:1", SERVER_WIRE_GRPC, NULL, NULL);
+    struct server__call *call = server__call_new(&still->loops[0], peer, SERVER_WIRE_GRPC, NULL, NULL);
 
     assert_non_null(call);
     call->method = server__methods_find(&still->methods, fr_slice_of(path));
