@@ -31,7 +31,7 @@ void server_limits_default(struct server_limits *limits)
         .postponed_calls = 1024,
         .postponed_threads = 2,
         .queued_calls = 4096,
-        .wait_ms = 200,
+        .wait_ms = 1000,
         .connection_bytes = 16 << 20,
     };
 }

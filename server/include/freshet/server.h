@@ -111,7 +111,7 @@ struct server_limits {
     int postponed_calls; /* likewise of calls that postponed themselves: 1024 */
     int postponed_threads; /* 2 */
     int queued_calls; /* whole requests that wait for a loop, by HTTP/2; more are resource_exhausted: 4096 a loop */
-    int64_t wait_ms; /* 200 ms: what waits longer (or half of its deadline) for a loop that is behind is resource_exhausted */
+    int64_t wait_ms; /* 1 s: what waits longer (or half of its deadline) for a loop that is behind is resource_exhausted */
     uint64_t connection_bytes; /* 16 MiB of unfinished requests on one HTTP/2 connection; one with more is cut */
 };
 void server_limits_default(struct server_limits *limits);
