@@ -150,7 +150,7 @@ static void resets_may_be_provoked_100_at_once(void **state)
     (void)state;
     send_provocations(0, 99);
     expect_alive();
-    send_provocations(99, 800);
+    send_provocations(99, 80);
     assert_int_equal(raw_await_goaway(raw), NGHTTP2_ENHANCE_YOUR_CALM);
     assert_int_equal(toy_http_errors(&toy, "flood"), 1);
 }
