@@ -26,6 +26,7 @@ enum {
     RETRY_MS = 100,
     RETRY_STEP_MS = 25,
     RETRY_STEPS = 5,
+    PACE_CALLS = 8,
     PACE_US_MAX = 1000 * 1000
 };
 
@@ -77,13 +78,19 @@ void server__line_leave(struct server__connection *connection)
         line->last = connection->line_previous;
 }
 
-/* How long the line took for each call that it served since the last slice, with all that the loop did besides. */
+/*
+ * How long the line took for each call that it served of late, with all that the loop did besides. It learns slowly that it got
+ * slow: a thread that was not run for 50 ms is no reason to send anyone away.
+ */
 static void keep_pace(struct server__line *line, int64_t now_us)
 {
-    if (line->slice_us != 0 && line->served > 0) {
+    if (line->slice_us != 0 && line->served < PACE_CALLS)
+        return; /* goes on counting */
+    if (line->slice_us != 0) {
         int64_t pace_us = (now_us - line->slice_us) / line->served;
+        int more_us = (int)(pace_us < PACE_US_MAX ? pace_us : PACE_US_MAX) - line->pace_us;
 
-        line->pace_us += ((int)(pace_us < PACE_US_MAX ? pace_us : PACE_US_MAX) - line->pace_us) / 4;
+        line->pace_us += more_us / (more_us < 0 ? 2 : 8);
     }
     line->slice_us = now_us;
     line->served = 0;

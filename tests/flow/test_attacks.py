@@ -17,7 +17,7 @@ import wire
 from conftest import missing
 from node import Node, wait_for
 
-SECONDS = 0.8  # of each attack
+SECONDS = 0.6  # of each attack
 RATE = 400  # others' calls a second
 GROWTH_BYTES = 64 << 20
 IDLE = 10_000
