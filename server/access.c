@@ -182,9 +182,7 @@ static void spend(struct server__access *access, struct server__call *call)
 
     if (wait_us <= 0)
         return;
-    call->refusal = SERVER_REFUSED_RATE;
-    call->retry_ms = wait_us / 1000 + 1;
-    snprintf(call->retry_after, sizeof call->retry_after, "%lld", ((long long)call->retry_ms + 999) / 1000);
+    call->retry_ms = (int)(wait_us / 1000) + 1;
     fr_counter_add(access->limited, 1);
     server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED,
                         "'%s' calls more often than it may (server.limits.rate); retry in %d ms", call->principal,

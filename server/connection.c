@@ -57,6 +57,7 @@ void server__connection_close(struct server__connection *connection)
     if (connection->is_dead)
         return;
     connection->is_dead = true;
+    server__line_leave(connection);
     connection->protocol->end(connection);
     if (connection->read_event)
         event_free(connection->read_event);
@@ -265,6 +266,8 @@ static void on_readable(int fd, short what, void *user)
     (void)fd;
     if (what & EV_TIMEOUT)
         connection->is_reading = false; /* libevent has taken it out, as it does with every event whose time comes */
+    if (connection->loop->round_us == 0)
+        connection->loop->round_us = fr_clock_monotonic_us();
     if (!is_open(connection)) {
         settle(connection);
         return;
