@@ -149,7 +149,8 @@ def ghz(api, requests, directory):
     (directory / "questions").write_text(f"[{','.join(map(json_of, requests))}]")
     way = ["--insecure"]
     if isinstance(api, Secure):
-        way = ["--cacert", api.ca, "-m", json.dumps({"authorization": f"Bearer {api.token}"})]
+        shown = json.dumps({"authorization": f"Bearer {api.token}"})
+        way = ["--cacert", api.ca, "-m", shown, "--reflect-metadata", shown]
     command = [tool("ghz"), *way, "--call", f"{SERVICE}/GetFeatures", "-D", directory / "questions", "-O", "json"]
     report = output_of(*command, "-n", str(len(requests)), "-c", "8", "--debug", directory / "log", api)
     assert json.loads(report)["statusCodeDistribution"] == {"OK": len(requests)}
