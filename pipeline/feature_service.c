@@ -25,31 +25,6 @@ static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipelin
     return true;
 }
 
-/* Waiting within the deadline is open work: what is not applied yet is told at once, and the caller may retry. */
-static bool check_after(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
-{
-    struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
-    int count = ingest ? ingest_partition_count(ingest) : 0;
-
-    for (size_t i = 0; i < request->n_after; i++) {
-        const Freshet__V1__Offset *after = request->after[i];
-        bool is_applied = false, is_found = false;
-
-        for (int k = 0; k < count && !is_found; k++) {
-            struct ingest_partition partition = ingest_partition_at(ingest, k);
-
-            is_found = partition.number == after->partition && strcmp(partition.topic, after->topic) == 0;
-            is_applied = is_found && pipeline_offsets__next(services->offsets, k) > after->offset;
-        }
-        if (!is_found)
-            return fr_fail(err, FR_BAD_INPUT, "after[%zu]: '%s' partition %" PRId32 " is not read by this node", i,
-                           after->topic, after->partition);
-        if (!is_applied)
-            return fr_fail(err, FR_UNAVAILABLE, "after[%zu]: offset %" PRId64 " is not applied yet; retry", i, after->offset);
-    }
-    return true;
-}
-
 Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count)
 {
     Freshet__V1__Field *fields = fr_arena_take(arena, (size_t)(count ? count : 1) * sizeof *fields);
@@ -205,7 +180,8 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     struct agg_reply reply = {0};
     struct pipeline_now now;
 
-    if (!check(request, services, err) || !check_after(request, services, err) ||
+    if (!check(request, services, err) ||
+        !pipeline_after__is_applied(services, call, request->after, request->n_after, err) ||
         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
         !read_reply(services, call, request, plan, &reply, &now, err))
         return false;

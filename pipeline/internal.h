@@ -137,9 +137,9 @@ struct pipeline_lag {
 void pipeline_stream__restore(struct pipeline_stream *stream, struct store *store);
 void pipeline_stream__save(struct pipeline_stream *stream, struct store *store);
 
-/* By a lane, inside the gate, after its batch is applied. */
-void pipeline_stream__advance(struct pipeline_stream *stream, int lane, int64_t stream_time_ms, uint64_t records,
-                              int64_t kafka_ts_ms);
+/* By a lane, inside the gate, after its batch is applied: the time first, then the offsets, then what is counted. */
+void pipeline_stream__raise(struct pipeline_stream *stream, int lane, int64_t stream_time_ms);
+void pipeline_stream__advance(struct pipeline_stream *stream, int lane, uint64_t records, int64_t kafka_ts_ms);
 
 int64_t pipeline_stream__time(struct pipeline_stream *stream); /* S, 0 before the first event */
 uint64_t pipeline_stream__records(struct pipeline_stream *stream); /* applied_events */
@@ -301,6 +301,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct pipeline_committer *committer;
     struct fr_metrics *metrics;
     const char *brokers;
+    struct fr_histogram *after; /* how long calls waited for what they wrote */
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };
@@ -327,6 +328,15 @@ bool pipeline_admin__explain(void *services, struct server_call *call, const Pro
 
 /* Of each partition the next offset to apply; *count of them in the arena, NULL when it has no room. */
 Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services, struct fr_arena *arena, size_t *count);
+
+/* ---- after.c: a read that follows a write ---- */
+
+/*
+ * True when all of `after` is applied. False with call->is_early set: not yet, on a loop; the call is asked again. False otherwise:
+ * FR_BAD_INPUT, an offset or partition that cannot be; FR_DEADLINE, the call's deadline (10 s where it has none) is over first.
+ */
+FR_CHECKED bool pipeline_after__is_applied(struct pipeline_services *services, struct server_call *call,
+                                           Freshet__V1__Offset *const *after, size_t count, struct fr_err *err);
 
 /* A reply's fields as messages, their numbers not copied; NULL when the arena has no room. */
 Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count);

@@ -132,6 +132,8 @@ static void fill_services(struct pipeline_node *node)
     node->services.committer = &node->engine.committer;
     node->services.metrics = node->engine.metrics;
     node->services.brokers = node->brokers;
+    node->services.after = fr_metrics_histogram(node->engine.metrics, "freshet_after_wait_seconds", NULL,
+                                                "How long reads waited until the offsets they follow were applied.");
 }
 
 static uint64_t draw(void)

@@ -255,6 +255,8 @@ struct server__call {
     enum server__refusal refusal;
     int64_t whole_us; /* when the request was whole */
     struct server__pool *pool; /* that it was handed to */
+    struct server__call *next_early; /* in its loop's list */
+    bool has_waited; /* it was early at least once */
     atomic_bool is_cancelled; /* nobody waits for it any more: not to be begun */
 
     enum server__status status;
@@ -284,6 +286,9 @@ void server__call_refuse(struct server__call *call, enum server__status status, 
  * is the server's from here on.
  */
 void server__call_run(struct server__call **call, struct fr_slice body);
+
+/* The handler of an early call once more. True: it waits on; false: it goes to a pool, or is answered. On the loop. */
+bool server__call_again(struct server__call **call);
 
 /* Deadline, handler, encoding. On the loop, or on a pool thread. */
 void server__call_handle(struct server__call *call);
@@ -383,6 +388,22 @@ void server__pool_close(struct server__pool *pool);
 /* False when as many as allowed wait or run; the call then stays the caller's. */
 bool server__pool_submit(struct server__pool *pool, struct server__call **call);
 void server__pool_release(struct server__pool *pool); /* its answer has reached the loop */
+
+/* ---- early.c: calls that are asked again ---- */
+
+struct server__early { /* of one loop, on its thread */
+    struct server__loop *loop;
+    struct server__call *first;
+    struct event *timer; /* runs while there are any */
+    struct fr_gauge *gauge;
+    int count;
+};
+
+FR_CHECKED bool server__early_open(struct server__early *early, struct server__loop *loop, struct fr_err *err);
+void server__early_close(struct server__early *early); /* frees the calls; nobody waits for them any more */
+
+/* False when as many as allowed wait, on all loops together; the call then stays the caller's, refused. */
+bool server__early_add(struct server__early *early, struct server__call **call);
 
 /* ---- pages.c ---- */
 
@@ -516,6 +537,7 @@ struct server__loop {
     struct fr_queue *arrivals; /* connections from the acceptor */
     struct fr_queue *answers; /* calls that have run in a pool; has room for all of them */
     atomic_int connection_count; /* the acceptor adds, the loop subtracts: it chooses by this */
+    struct server__early early;
 
     /* The loop's own. */
     struct server__connection *connections, *dead;
@@ -585,6 +607,7 @@ struct server {
     int loop_count; /* without that one */
     struct server__pool pool; /* of slow calls */
     struct server__pool postponed;
+    atomic_int early_count; /* on all loops */
     struct fr_queue *drained; /* who has drained says so here; borrowed pointers */
     struct fr_counter *faults[SERVER_FAULTS];
     struct fr_counter *refused_limit, *refused_busy, *accept_pauses, *slow_readers, *not_http;
