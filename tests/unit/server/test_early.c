@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #define GET_FEATURES "freshet.v1.FeatureService/GetFeatures"
 
@@ -142,13 +143,15 @@ static void more_than_the_limit_are_refused(void **state)
     }
 }
 
-static void a_client_that_goes_ends_its_wait(void **state)
+static void a_client_that_resets_its_connection_ends_its_wait(void **state)
 {
     (void)state;
     struct client *other = client_open(server_api_address(toy.server));
+    struct linger at_once = {.l_onoff = 1};
 
     send_early(other, "early", 7, "");
     toy_await_entered(&toy);
+    assert_int_equal(setsockopt(other->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
     client_close(other);
     await_waiting(0);
     assert_int_equal(toy_requests(&toy, GET_FEATURES, "canceled"), 1);
@@ -199,7 +202,7 @@ int main(void)
         WITH_SERVER(requests_behind_one_that_waits_are_answered_after_it),
         WITH_SERVER(a_call_says_itself_that_its_deadline_passed),
         WITH_SERVER(more_than_the_limit_are_refused),
-        WITH_SERVER(a_client_that_goes_ends_its_wait),
+        WITH_SERVER(a_client_that_resets_its_connection_ends_its_wait),
         WITH_SERVER(draining_ends_the_wait),
         WITH_SERVER(closing_forgets_who_waits),
     };
