@@ -50,8 +50,9 @@ static bool fail_unknown(struct ingest *ingest, const Freshet__V1__Offset *after
             topics[topic_count++] = topic;
     }
     if (partitions > 0)
-        return fr_fail(err, FR_BAD_INPUT, "after[%zu].partition: '%.100s' has no partition %" PRId32 "; the node reads %d of it",
-                       index, after->topic, after->partition, partitions);
+        return fr_fail(err, FR_BAD_INPUT,
+                       "after[%zu].partition: '%.100s' has no partition %" PRId32 "; the node reads %d of it", index,
+                       after->topic, after->partition, partitions);
     nearest = fr_text_nearest(fr_slice_of(after->topic), topics, topic_count);
     return fr_fail(err, FR_BAD_INPUT, "after[%zu].topic: this node does not read '%.100s'%s%s%s", index, after->topic,
                    nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
@@ -89,12 +90,13 @@ static bool fail_late(struct pipeline_services *services, const Freshet__V1__Off
 
     if (next < 0)
         return fr_fail(err, FR_DEADLINE,
-                       "after[%zu]: offset %" PRId64 " of %.100s/%" PRId32 " was not applied in time; %s, nothing of it is applied yet",
+                       "after[%zu]: offset %" PRId64 " of %.100s/%" PRId32
+                       " was not applied in time; %s, nothing of it is applied yet",
                        wait->passed, after->offset, after->topic, after->partition,
                        !lag.is_connected ? "no broker answers" : "partitions are being assigned");
     return fr_fail(err, FR_DEADLINE,
-                   "after[%zu]: offset %" PRId64 " of %.100s/%" PRId32 " was not applied in time; applied is all before %" PRId64
-                   ", %" PRId64 " events wait in all partitions",
+                   "after[%zu]: offset %" PRId64 " of %.100s/%" PRId32
+                   " was not applied in time; applied is all before %" PRId64 ", %" PRId64 " events wait in all partitions",
                    wait->passed, after->offset, after->topic, after->partition, next, lag.events);
 }
 

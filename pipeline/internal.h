@@ -23,6 +23,7 @@ enum {
     PIPELINE_PARTITIONS_MAX = 1 << 16,
     PIPELINE_TOPICS_MAX = 64,
     PIPELINE_PROPERTIES_MAX = 256,
+    PIPELINE_WATCHES_MOST = 1000, /* streams of the node */
 };
 
 /* ---- config.c ---- */
@@ -247,6 +248,28 @@ struct pipeline_keeper {
 FR_CHECKED bool pipeline_keeper__start(struct pipeline_keeper *keeper, struct fr_metrics *metrics, struct fr_err *err);
 void pipeline_keeper__stop(struct pipeline_keeper *keeper); /* joins; before the last epoch */
 
+/* ---- watch.c, watch_service.c: entities that are read again and again ---- */
+
+struct pipeline_watches { /* of the node */
+    struct store *store;
+    struct pipeline_stream *stream;
+    struct fr_queue *queue; /* watches that begin and that end, to the watcher */
+    atomic_int streams, values; /* admitted; loops add, the watcher subtracts */
+
+    /* The watcher's. */
+    struct pipeline_watch *list[PIPELINE_WATCHES_MOST];
+    int count, entity_count;
+
+    struct fr_gauge *streams_gauge, *entities_gauge;
+    struct fr_counter *sent, *replaced, *late;
+    struct fr_histogram *read;
+    atomic_bool is_stopping;
+    pthread_t thread;
+    bool is_started;
+};
+
+extern const struct server_streaming pipeline_watching; /* WatchFeatures; its user are the services */
+
 /* ---- engine.c: what applies events and makes epochs, of a node and of a replay ---- */
 
 struct pipeline_engine {
@@ -268,6 +291,10 @@ FR_CHECKED bool pipeline_engine__open(struct pipeline_engine *engine, struct pip
 void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is stopped */
 
 extern const char pipeline_replay_meta[]; /* the record that says so */
+
+/* Starts the watcher, after pipeline_engine__open(); stops it when no stream is left: the server is closed. */
+FR_CHECKED bool pipeline_watches__start(struct pipeline_watches *watches, struct pipeline_engine *engine, struct fr_err *err);
+void pipeline_watches__stop(struct pipeline_watches *watches);
 
 /* While a replay has not ended its store says so, and no node takes it for whole. Before the committer starts. */
 void pipeline_engine__mark_unfinished(struct pipeline_engine *engine);
@@ -302,6 +329,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct fr_metrics *metrics;
     const char *brokers;
     struct fr_histogram *after; /* how long calls waited for what they wrote */
+    struct pipeline_watches *watches;
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };
