@@ -149,9 +149,7 @@ static bool compile(struct agg_columns *columns, const char *entity, char *const
     size_t most;
 
     columns->entity = agg_catalogue__kind(columns->agg->catalogue, entity, err);
-    if (!columns->entity)
-        return fr_fail_in(err, "entity");
-    return choose_all(columns, names, count, &most, err) && make_room(columns, most, err) &&
+    return columns->entity && choose_all(columns, names, count, &most, err) && make_room(columns, most, err) &&
            choose_all(columns, names, count, &most, err);
 }
 

@@ -69,12 +69,6 @@ static struct pipeline_watched_kind *add_kind(struct pipeline_services *services
     return kind;
 }
 
-/* The mistake may lie in the features or in the entity. */
-static bool fail_kind(size_t index, struct fr_err *err)
-{
-    return strncmp(err->message, "entity", 6) == 0 ? fr_fail_in(err, "entities[%zu]", index) : false;
-}
-
 static bool add_entity(struct pipeline_services *services, const Freshet__V1__WatchFeaturesRequest *request, size_t index,
                        struct pipeline_watch *watch, struct fr_err *err)
 {
@@ -84,8 +78,8 @@ static bool add_entity(struct pipeline_services *services, const Freshet__V1__Wa
     watched->kind = find_kind(watch, asked->entity);
     if (!watched->kind)
         watched->kind = add_kind(services, request, asked->entity, watch, err);
-    if (!watched->kind)
-        return fail_kind(index, err);
+    if (!watched->kind) /* the features are known to be there */
+        return err->code == FR_BAD_INPUT ? fr_fail_in(err, "entities[%zu].entity", index) : false;
     if (watched->kind->count == 0)
         return fr_fail(err, FR_BAD_INPUT, "entities[%zu]: %s of kind '%s'; name one, or leave the entity out", index,
                        request->n_features > 0 ? "features names no column" : "there is no column", watched->kind->name);
@@ -99,21 +93,31 @@ static bool add_entity(struct pipeline_services *services, const Freshet__V1__Wa
     return (watched->sent && watched->offered) || fail_memory(err);
 }
 
-/* A feature that no entity shows is a mistake. */
-static bool check_feature(struct pipeline_services *services, const Freshet__V1__WatchFeaturesRequest *request, size_t index,
-                          struct pipeline_watch *watch, struct fr_err *err)
+static bool check_features(struct pipeline_services *services, const Freshet__V1__WatchFeaturesRequest *request,
+                           struct fr_err *err)
 {
     struct agg_feature_info info;
 
-    if (!agg_feature_find(services->agg, request->features[index], &info, err))
-        return fr_fail_in(err, "features[%zu]", index);
-    if (info.column_count == 0)
-        return fr_fail(err, FR_BAD_INPUT, "features[%zu]: '%s' has no columns to watch; read it with GetFeatures", index,
-                       info.name);
-    if (!find_kind(watch, info.entity))
-        return fr_fail(err, FR_BAD_INPUT, "features[%zu]: '%s' is of kind '%s', and no entity of that kind is given", index,
-                       info.name, info.entity);
+    for (size_t i = 0; i < request->n_features; i++) {
+        if (!agg_feature_find(services->agg, request->features[i], &info, err))
+            return fr_fail_in(err, "features[%zu]", i);
+        if (info.column_count == 0)
+            return fr_fail(err, FR_BAD_INPUT, "features[%zu]: '%s' has no columns to watch; read it with GetFeatures", i,
+                           info.name);
+    }
     return true;
+}
+
+/* A feature that no entity shows is a mistake. */
+static bool check_shown(struct pipeline_services *services, const Freshet__V1__WatchFeaturesRequest *request, size_t index,
+                        struct pipeline_watch *watch, struct fr_err *err)
+{
+    struct agg_feature_info info;
+
+    return agg_feature_find(services->agg, request->features[index], &info, err) &&
+           (find_kind(watch, info.entity) ||
+            fr_fail(err, FR_BAD_INPUT, "features[%zu]: '%s' is of kind '%s', and no entity of that kind is given", index,
+                    info.name, info.entity));
 }
 
 static bool compile(struct pipeline_services *services, const Freshet__V1__WatchFeaturesRequest *request,
@@ -130,7 +134,7 @@ static bool compile(struct pipeline_services *services, const Freshet__V1__Watch
             return false;
     }
     for (size_t i = 0; i < request->n_features; i++) {
-        if (!check_feature(services, request, i, watch, err))
+        if (!check_shown(services, request, i, watch, err))
             return false;
     }
     for (int i = 0; i < watch->kind_count; i++)
@@ -149,7 +153,7 @@ static bool begin(void *user, struct server_call *call, const ProtobufCMessage *
     (void)call;
     if (atomic_load(&services->is_closing))
         return fr_fail(err, FR_UNAVAILABLE, "the node is shutting down; ask another one or retry");
-    if (!check(request, err))
+    if (!check(request, err) || !check_features(services, request, err))
         return false;
     arena = fr_arena_new(WATCH_BYTES_MOST);
     watch = arena ? fr_arena_take_zeroed(arena, 1, sizeof *watch) : NULL;
