@@ -121,6 +121,8 @@ bool pipeline_after__is_applied(struct pipeline_services *services, struct serve
 
     if (count == 0)
         return true;
+    if (atomic_load(&services->is_closing))
+        return pipeline_serving__check(services, err);
     if (!wait && (!check(after, count, err) || !(wait = begin(call, count, err))))
         return false;
     if (!wait->is_found &&

@@ -11,10 +11,8 @@
 
 enum { READ_ATTEMPTS = 5 };
 
-static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
+static bool check(const Freshet__V1__GetFeaturesRequest *request, struct fr_err *err)
 {
-    if (atomic_load(&services->is_closing))
-        return fr_fail(err, FR_UNAVAILABLE, "the node is shutting down; ask another one or retry");
     if (request->n_item_ids > AGG_ITEMS_MAX)
         return fr_fail(err, FR_BAD_INPUT, "item_ids: %zu given; send at most %d a call", request->n_item_ids, AGG_ITEMS_MAX);
     if (request->as_of_ms < 0 || request->as_of_ms >= PROTO_TS_MS_END)
@@ -180,8 +178,8 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     struct agg_reply reply = {0};
     struct pipeline_now now;
 
-    if (!check(request, services, err) ||
-        !pipeline_after__is_applied(services, call, request->after, request->n_after, err) ||
+    if (!check(request, err) || !pipeline_after__is_applied(services, call, request->after, request->n_after, err) ||
+        !pipeline_serving__check(services, err) ||
         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
         !read_reply(services, call, request, plan, &reply, &now, err))
         return false;
@@ -192,6 +190,7 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     response->request_id = next_request_id(services);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
+    pipeline_callers__note(&services->callers, call->caller, now.applied_lag_ms);
     *answer = &response->base;
     return true;
 }

@@ -318,6 +318,22 @@ void pipeline_feed__close(struct pipeline_feed *feed); /* drops what is not appl
 /* ingest's counter of what records were found to be. */
 struct fr_counter *pipeline_outcome__counter(struct fr_metrics *metrics, enum proto_verdict verdict);
 
+/* ---- callers.c: how stale replies were, by who asked ---- */
+
+enum { PIPELINE_CALLERS_MOST = 32 };
+
+struct pipeline_callers {
+    struct fr_metrics *metrics;
+    struct fr_histogram *other; /* of all that found no place */
+    struct pipeline_caller *_Atomic list[PIPELINE_CALLERS_MOST];
+};
+
+void pipeline_callers__init(struct pipeline_callers *callers, struct fr_metrics *metrics);
+void pipeline_callers__fini(struct pipeline_callers *callers);
+
+/* A reply to that caller says that applying is so far behind. Any thread. */
+void pipeline_callers__note(struct pipeline_callers *callers, const char *name, int64_t lag_ms);
+
 /* ---- services ---- */
 
 struct pipeline_services { /* what calls may read; filled by the node before the server starts */
@@ -330,6 +346,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     const char *brokers;
     struct fr_histogram *after; /* how long calls waited for what they wrote */
     struct pipeline_watches *watches;
+    struct pipeline_callers callers;
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };
@@ -356,6 +373,11 @@ bool pipeline_admin__explain(void *services, struct server_call *call, const Pro
 
 /* Of each partition the next offset to apply; *count of them in the arena, NULL when it has no room. */
 Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services, struct fr_arena *arena, size_t *count);
+
+/* ---- serving.c: whether reads are answered ---- */
+
+/* FR_UNAVAILABLE: the node is closing, or was never ready and has no state. Any thread. */
+FR_CHECKED bool pipeline_serving__check(struct pipeline_services *services, struct fr_err *err);
 
 /* ---- after.c: a read that follows a write ---- */
 

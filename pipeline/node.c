@@ -140,6 +140,7 @@ static void fill_services(struct pipeline_node *node)
     node->services.metrics = node->engine.metrics;
     node->services.brokers = node->brokers;
     node->services.watches = &node->watches;
+    pipeline_callers__init(&node->services.callers, node->engine.metrics);
     node->services.after = fr_metrics_histogram(node->engine.metrics, "freshet_after_wait_seconds", NULL,
                                                 "How long reads waited until the offsets they follow were applied.");
 }
@@ -232,8 +233,7 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     atomic_store(&node->services.next_request_id, draw());
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) &&
-           pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) &&
-           start_ingest(node, err);
+           pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) && start_ingest(node, err);
 }
 
 bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **ret, struct fr_err *err)
@@ -411,6 +411,7 @@ void pipeline_node_close(struct pipeline_node *node)
     server_close(node->server);
     pipeline_watches__stop(&node->watches);
     close_ingest(node);
+    pipeline_callers__fini(&node->services.callers);
     pipeline_engine__close(&node->engine);
     pipeline_config_free(node->config);
     if (node->wake >= 0)

@@ -174,7 +174,7 @@ struct pipeline_now pipeline_stream__now(struct pipeline_stream *stream)
         return now;
     }
     now.read_time_ms = raise_read_time(stream, now.stream_time_ms < wall_ms ? now.stream_time_ms : wall_ms);
-    if (lag.is_known)
+    if (now.stream_time_ms > 0) /* also while nobody knows what there is to apply */
         now.applied_lag_ms = wall_ms > now.stream_time_ms ? wall_ms - now.stream_time_ms : 0;
     return now;
 }

@@ -151,8 +151,8 @@ static bool begin(void *user, struct server_call *call, const ProtobufCMessage *
     struct pipeline_watch *watch;
 
     (void)call;
-    if (atomic_load(&services->is_closing))
-        return fr_fail(err, FR_UNAVAILABLE, "the node is shutting down; ask another one or retry");
+    if (!pipeline_serving__check(services, err))
+        return false;
     if (!check(request, err) || !check_features(services, request, err))
         return false;
     arena = fr_arena_new(WATCH_BYTES_MOST);
@@ -239,6 +239,7 @@ static enum server_step next(void *user, struct server_call *call, void *state, 
         *wait_ms = *wait_ms < LOOK_MS ? LOOK_MS : *wait_ms;
         return SERVER_STEP_WAIT;
     }
+    pipeline_callers__note(&services->callers, call->caller, update->applied_lag_ms);
     is_made = make_response(watched, update, call->arena, response);
     free(update);
     if (!is_made) {

@@ -40,6 +40,8 @@ struct server__call *server__call_new(struct server__loop *loop, const char *pee
     call->owner = owner;
     call->wire = wire;
     memcpy(call->peer, peer, sizeof call->peer);
+    call->caller[0] = '\0';
+    call->seen.caller = call->caller;
     return call;
 }
 

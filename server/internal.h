@@ -30,6 +30,7 @@ enum {
     SERVER_HELD_BYTES = 512 << 20, /* of all connections of one loop; the one that would go above is cut */
     SERVER_LINGER_MS = 2000, /* how long a closing connection's input is thrown away */
     SERVER_PEER_BYTES = 64, /* "[v6 address]:port" */
+    SERVER_CALLER_BYTES = 32,
     SERVER_OPERATIONS_CONNECTIONS = 256 /* of their own, so that a full API port can still be asked why */
 };
 
@@ -271,6 +272,7 @@ struct server__call {
     void *owner;
     enum server__wire wire;
     char peer[SERVER_PEER_BYTES];
+    char caller[SERVER_CALLER_BYTES];
 };
 
 /* NULL when out of memory. */
@@ -308,6 +310,7 @@ struct server__connect {
     enum server__http_method method;
     struct fr_slice path, content_type, content_encoding, timeout, version;
     bool is_repeated; /* one of these fields came twice */
+    struct fr_slice caller, agent; /* x-freshet-caller, user-agent: the first of each */
 };
 
 /* Notes a header field, if it is one of the convention's. */
@@ -315,6 +318,9 @@ void server__connect_field(struct server__connect *head, struct fr_slice name, s
 
 /* What the head says goes into the call: method, codec, deadline, or a refusal. `arrived_us`: when the head was whole. */
 void server__connect_begin(struct server__call *call, const struct server__connect *head, int64_t arrived_us);
+
+/* Who the head says that it is, as one word: letters, digits, '.', '-' and '_'. */
+void server__connect_caller(const struct server__connect *head, char caller[SERVER_CALLER_BYTES]);
 
 /* A header field of a reply; the name in lower case, as HTTP/2 wants it. */
 struct server__field {
