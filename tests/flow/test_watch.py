@@ -1,14 +1,12 @@
 """WatchFeatures: the values of GetFeatures, sent when they change, the newest for who is slow; limits; how it ends."""
 
 import copy
-import pathlib
 import re
 import threading
 import time
 
 import grpc
 import pytest
-import yaml
 
 import compare
 import kafka
@@ -24,30 +22,6 @@ from test_values import difficult_events
 
 T0 = 1_700_000_040_000
 ENTITIES_MOST, VALUES_MOST = 1000, 1_000_000
-EVERY = yaml.safe_load(pathlib.Path(__file__).with_name("every.yaml").read_text())
-
-
-def every_kind():
-    """Of each kind that an item row shows, and a ratio towards what an entity remembers and towards its own key's part."""
-    catalogue = copy.deepcopy(EVERY)
-    catalogue["entities"].update(
-        creator={"key": ["creator_id"]},
-        room={"key": ["room_id"], "parent": "creator"},
-        user_creator={"key": ["creator_id", "user_id"]},
-    )
-    count = {"aggregate": "count", "windows": ["1h", "7d"]}
-    rate = {"aggregate": "ratio", "windows": ["7d"], "strength": 7, "emit": ["value", "n", "sd", "age"]}
-    catalogue["features"].update(
-        follows={"entity": "creator", "actions": ["follow", "watch"], **count},
-        talk={"entity": "room", "actions": ["comment", "like"], **count},
-        looks={"entity": "room", **count},
-        talk_rate={"entity": "room", "of": ["talk", "looks"], "prior": "parent", **rate},
-        bond={"entity": "user_creator", **count},
-        mine={"entity": "user_category", "actions": ["watch"], **count},
-        all_mine={"entity": "user_category", **count},
-        mine_rate={"entity": "user_category", "of": ["mine", "all_mine"], "prior": "parent", **rate},
-    )
-    return catalogue
 
 
 class Watching:
@@ -141,7 +115,7 @@ def shown(node, catalogue, events):
 
 
 def test_a_watch_has_the_values_of_get_features(make_node):
-    catalogue = every_kind()
+    catalogue = settings.every_kind()
     node = make_node(settings.configuration("embedded", catalogue=catalogue)).start()
     judge = oracle.Oracle(node.configuration)
     events = [one for one in difficult_events(5, 4000) if judge.apply(one) == "applied"]

@@ -167,14 +167,16 @@ static void *drain(void *user)
 static void draining_ends_the_wait(void **state)
 {
     (void)state;
+    struct client *other = client_open(server_api_address(toy.server));
     pthread_t thread;
 
-    send_early(client, "early", 7, "");
+    send_early(other, "early", 7, "");
     toy_await_entered(&toy);
     assert_int_equal(pthread_create(&thread, NULL, drain, NULL), 0);
-    client_receive(client, &response);
+    client_receive(other, &response);
     assert_int_equal(response.status, 503);
     assert_contains(response.body, "the server is stopping");
+    client_close(other);
     pthread_join(thread, NULL);
 }
 
