@@ -55,7 +55,7 @@ static bool make_path(const char *path, struct fr_err *err)
 }
 
 /* A freshly made file system has lost+found in it, and is as good as empty. */
-static bool check_ours(const char *path, struct fr_err *err)
+static bool check_ours(const char *path, const char *mark, struct fr_err *err)
 {
     DIR *directory = opendir(path);
     bool has_mark = false, has_others = false;
@@ -64,13 +64,13 @@ static bool check_ours(const char *path, struct fr_err *err)
     if (directory == NULL)
         return fr_fail(err, FR_BAD_CONFIG, "store: cannot read the directory '%s': %s", path, strerror(errno));
     while ((entry = readdir(directory)) != NULL) {
-        has_mark |= strcmp(entry->d_name, mark_name) == 0;
+        has_mark |= mark != NULL && strcmp(entry->d_name, mark) == 0;
         has_others |=
             strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && strcmp(entry->d_name, "lost+found") != 0;
     }
     closedir(directory);
     return has_mark || !has_others ||
-           fr_fail(err, FR_BAD_CONFIG, "store: '%s' holds other things; use an empty directory as store.path", path);
+           fr_fail(err, FR_BAD_CONFIG, "store: '%s' holds other things; use an empty directory, or empty it", path);
 }
 
 static bool fail_locked(const char *path, int mark, struct fr_err *err)
@@ -112,6 +112,33 @@ static bool lock(const char *path, int *lock_fd, struct fr_err *err)
     return true;
 }
 
+static bool sync_directory(const char *path, struct fr_err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool is_synced = fd >= 0 && fsync(fd) == 0;
+    int error = errno;
+
+    if (fd >= 0)
+        close(fd);
+    return is_synced || fr_fail(err, FR_BAD_CONFIG, "store: cannot sync '%s': %s", path, strerror(error));
+}
+
+bool store_directory__claim(const char *path, const char *mark, struct fr_err *err)
+{
+    if (path == NULL || path[0] == 0)
+        return fr_fail(err, FR_BAD_CONFIG, "store: no path; name a directory");
+    return make_path(path, err) && check_ours(path, mark, err);
+}
+
+bool store_directory__adopt(const char *path, struct fr_err *err)
+{
+    int lock_fd = -1;
+    bool is_adopted = lock(path, &lock_fd, err) && sync_directory(path, err);
+
+    store_directory__close(lock_fd);
+    return is_adopted;
+}
+
 /* epochs/ made and emptied, and all of it known to the disk. */
 static bool clear_epochs(const char *path, struct fr_err *err)
 {
@@ -131,13 +158,7 @@ static bool clear_epochs(const char *path, struct fr_err *err)
     closedir(directory);
     if (!is_clear) /* it may be the other name of a file in use: writing over it would be the end of that one */
         return fr_fail(err, FR_BAD_CONFIG, "store: cannot empty '%s': %s; empty it", epochs_path, strerror(error));
-
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is_synced = fd >= 0 && fsync(fd) == 0;
-    error = errno;
-    if (fd >= 0)
-        close(fd);
-    return is_synced || fr_fail(err, FR_BAD_CONFIG, "store: cannot sync '%s': %s", path, strerror(error));
+    return sync_directory(path, err);
 }
 
 bool store_directory__look(const char *path, struct fr_err *err)
@@ -156,7 +177,7 @@ bool store_directory__open(const char *path, int *lock_fd, struct fr_err *err)
 {
     if (path == NULL || path[0] == 0)
         return fr_fail(err, FR_BAD_CONFIG, "store: no path; set store.path");
-    if (!make_path(path, err) || !check_ours(path, err) || !lock(path, lock_fd, err))
+    if (!make_path(path, err) || !check_ours(path, mark_name, err) || !lock(path, lock_fd, err))
         return false;
     if (clear_epochs(path, err))
         return true;

@@ -252,6 +252,13 @@ FR_CHECKED bool store_directory__open(const char *path, int *lock_fd, struct fr_
 /* That a store is there, without changing anything. */
 FR_CHECKED bool store_directory__look(const char *path, struct fr_err *err);
 void store_directory__close(int lock_fd);
+
+/*
+ * Makes `path` when missing; one that holds other things is refused, unless `mark` (NULL: none) is among them.
+ */
+FR_CHECKED bool store_directory__claim(const char *path, const char *mark, struct fr_err *err);
+/* Puts the mark into a directory that RocksDB's files lie in: from now on it is a store. Durable when true. */
+FR_CHECKED bool store_directory__adopt(const char *path, struct fr_err *err);
 FR_CHECKED bool store_directory__free_bytes(const char *path, uint64_t *bytes, struct fr_err *err);
 FR_CHECKED bool store_directory__epoch_path(const char *path, uint64_t epoch, char *out, size_t out_bytes, struct fr_err *err);
 
