@@ -25,7 +25,8 @@
 struct server_call {
     const char *method; /* "freshet.v1.FeatureService/GetFeatures" */
     const char *peer; /* "127.0.0.1:51234" */
-    const char *caller; /* who it says it is, for metrics: "ranker", or "grpc-python" by its user agent; "" when it says nothing */
+    const char
+        *caller; /* who it says it is, for metrics: "ranker", or "grpc-python" by its user agent; "" when it says nothing */
     struct fr_arena *arena; /* gone after the reply */
     int64_t deadline_us; /* on the monotonic clock; INT64_MAX: none */
     bool may_block; /* the handler runs on a pool, not on a loop */

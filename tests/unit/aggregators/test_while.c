@@ -35,7 +35,7 @@ static void *write_some(void *number)
     struct proto_event events[BATCH];
     enum agg_outcome outcomes[BATCH];
     struct agg_tally tally = {0};
-    uint64_t me = (uint64_t)*(int *)number;
+    uint64_t me = (uint64_t) * (int *)number;
     struct fr_err err;
     bool ok = lane != NULL;
 
