@@ -1,6 +1,7 @@
 /*
- * Reads while lanes apply and epochs turn: of an entity nobody ever sees half an event. Each event is counted twice and added up once
- * in each of the item, its creator and the user with the creator; the three are equal in whatever is read.
+ * Reads while lanes apply and epochs turn: of an entity nobody ever sees half an event, nor half of what a batch has for it. Each
+ * event is counted twice and added up once in each of the item, its creator and the user with the creator; the three are equal in
+ * whatever is read.
  */
 #include "node.h"
 
@@ -8,7 +9,18 @@
 #include <stdatomic.h>
 
 #define T0 INT64_C(1700006400000)
-enum { WRITERS = 2, READERS = 2, BATCHES = 150, BATCH = 64, ITEMS = 8, USERS = 4, WATCH = 3, COLUMNS = 3 };
+enum {
+    WRITERS = 2,
+    READERS = 2,
+    BATCHES = 150,
+    BATCH = 64,
+    ITEMS = 8,
+    USERS = 4,
+    WATCH = 3,
+    COLUMNS = 3,
+    SHARE = BATCH / ITEMS,
+    KEYS = 30
+};
 
 static const char catalogue[] = "entities:\n"
                                 "  user:         { key: [user_id] }\n"
@@ -44,7 +56,7 @@ static void *write_some(void *number)
 
         for (uint64_t i = 0; i < BATCH; i++)
             events[i] = (struct proto_event){.event_id = me * BATCHES * BATCH + batch * BATCH + i + 1,
-                                             .ts_ms = T0 + (int64_t)(batch * BATCH + i),
+                                             .ts_ms = T0 + (int64_t)((batch * BATCH + i) % 50000),
                                              .user_id = me * USERS + i % USERS + 1, /* a user keeps to its lane */
                                              .item_id = i % ITEMS + 1,
                                              .creator_id = i % ITEMS % 3 + 1,
@@ -62,9 +74,11 @@ static void *write_some(void *number)
     return NULL;
 }
 
+/* A batch brings each of its entities so many events, or a multiple, while it holds that entity. */
 static int is_torn(const float *values)
 {
-    return !(values[0] >= values[1] && values[0] <= values[1] && values[0] >= values[2] && values[0] <= values[2]);
+    return (int)values[0] % SHARE != 0 ||
+           !(values[0] >= values[1] && values[0] <= values[1] && values[0] >= values[2] && values[0] <= values[2]);
 }
 
 static int read_matrix(const struct agg_plan *plan, struct fr_arena *arena, uint64_t user)
@@ -113,7 +127,7 @@ static void *read_some(void *number)
         wrong += agg_columns_new(node.agg, kinds[i], NULL, 0, &columns[i], &err) ? 0 : 1;
     while (atomic_load(&writing) > 0 && wrong == 0) {
         wrong += read_matrix(plan, arena, user);
-        for (uint64_t id = 1; id <= 3; id++)
+        for (uint64_t i = 0, id = 1; i < KEYS; i++, id = i % 3 + 1)
             wrong += read_keys(columns[0], id, 0) + read_keys(columns[1], id, 0) + read_keys(columns[2], user, id);
         atomic_fetch_add(&read_rows, 1);
     }
@@ -124,7 +138,7 @@ static void *read_some(void *number)
     return NULL;
 }
 
-static void nobody_sees_half_an_event(void **state)
+static void nobody_sees_half_a_batch(void **state)
 {
     pthread_t threads[WRITERS + READERS];
     int numbers[WRITERS + READERS];
@@ -148,7 +162,7 @@ static void nobody_sees_half_an_event(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(nobody_sees_half_an_event)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(nobody_sees_half_a_batch)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
