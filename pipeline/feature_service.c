@@ -168,21 +168,38 @@ static bool read_reply(struct pipeline_services *services, struct server_call *c
     return fr_fail(err, FR_UNAVAILABLE, "the stream ran ahead of %d attempts to read; retry", READ_ATTEMPTS);
 }
 
+/*
+ * Whether the call can be answered now. One that waits comes here every millisecond, so what is wrong with it is told before, and
+ * nothing is taken from its arena.
+ */
+static bool may_read(struct pipeline_services *services, struct server_call *call,
+                     const Freshet__V1__GetFeaturesRequest *request, struct fr_err *err)
+{
+    const struct agg_plan *plan;
+
+    if (!call->kept && request->n_after > 0 &&
+        (!check(request, err) ||
+         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err)))
+        return false;
+    return pipeline_after__is_applied(services, call, request->after, request->n_after, err) &&
+           pipeline_serving__check(services, err);
+}
+
 bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
                             struct fr_err *err)
 {
     struct pipeline_services *services = user;
     const Freshet__V1__GetFeaturesRequest *request = (const Freshet__V1__GetFeaturesRequest *)message;
-    Freshet__V1__GetFeaturesResponse *response = fr_arena_take(call->arena, sizeof *response);
+    Freshet__V1__GetFeaturesResponse *response;
     const struct agg_plan *plan;
     struct agg_reply reply = {0};
     struct pipeline_now now;
 
-    if (!check(request, err) || !pipeline_after__is_applied(services, call, request->after, request->n_after, err) ||
-        !pipeline_serving__check(services, err) ||
+    if (!may_read(services, call, request, err) || !check(request, err) ||
         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
         !read_reply(services, call, request, plan, &reply, &now, err))
         return false;
+    response = fr_arena_take(call->arena, sizeof *response);
     if (response)
         freshet__v1__get_features_response__init(response);
     if (!response || !put_reply(plan, &reply, (int)request->n_item_ids, call->arena, response))

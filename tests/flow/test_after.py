@@ -137,6 +137,15 @@ def test_a_deadline_that_passes_says_what_was_waited_for_and_where_applying_stan
     assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+def test_what_else_is_wrong_is_told_before_the_wait(make_node):
+    node = make_node(settings.configuration("embedded", partitions=1, catalogue=settings.TINY)).start()
+    never = [feature_pb2.Offset(topic=TOPIC, offset=1000)]
+    for wrong in ({"features": ["item_watch"]}, {"item_ids": [1] * 2001}, {"feature_set": "smal"}):
+        with pytest.raises(node_module.CallError) as refused:
+            node.get_features(after=never, **wrong)
+        assert refused.value.code == "invalid_argument"
+
+
 @pytest.mark.long
 def test_a_call_without_a_deadline_waits_ten_seconds(make_node):
     node = make_node(settings.configuration("embedded", partitions=1, catalogue=settings.TINY)).start()
