@@ -156,12 +156,13 @@ static bool refused(const struct cli_connection *connection, int status, const s
 
 /* The token is a header field; it is in nothing that is printed. */
 static void build_request(const struct cli_node *node, const char *token, const char *method, struct fr_slice json,
-                          struct fr_buffer *request)
+                          int timeout_ms, struct fr_buffer *request)
 {
     fr_buffer_append_format(request,
                             "POST /%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
-                            "Connection: close\r\nContent-Length: %zu\r\n",
-                            method, node->api, json.length);
+                            "Connection: close\r\nConnect-Timeout-Ms: %d\r\nContent-Length: %zu\r\n",
+                            method, node->api, timeout_ms - timeout_ms / 10,
+                            json.length); /* so that it says itself what was slow */
     if (token[0])
         fr_buffer_append_format(request, "Authorization: Bearer %s\r\n", token);
     fr_buffer_append_text(request, "\r\n");
@@ -182,7 +183,7 @@ bool cli_client__call(const struct cli_node *node, const char *method, struct fr
     fr_buffer_clear(reply);
     if (!cli_node__token(node, token, err))
         goto out;
-    build_request(node, token, method, json, &request);
+    build_request(node, token, method, json, timeout_ms, &request);
     if (request.is_failed) {
         (void)fr_fail(err, FR_EXHAUSTED, "out of memory");
         goto out;

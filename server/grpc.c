@@ -95,6 +95,7 @@ void server__grpc_begin(struct server__call *call, const struct server__connect 
     call->method = method;
     /* All clients say that they take gzip; the one that sends it means it. */
     call->coding.accepts = server__grpc_coding(grpc) == SERVER_GRPC_GZIP && server__gzip_is_accepted(grpc->accept_encoding);
+    server__connect_caller(head, call->caller);
     if (call->codec == SERVER_CODEC_JSON)
         server__call_refuse(call, SERVER_STATUS_UNIMPLEMENTED,
                             "application/grpc+json is not supported; send application/grpc, or JSON by Connect");

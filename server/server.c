@@ -34,6 +34,7 @@ void server_limits_default(struct server_limits *limits)
         .queued_calls = 4096,
         .wait_ms = 1000,
         .connection_bytes = 16 << 20,
+        .early_calls = 1024,
     };
 }
 
@@ -58,8 +59,9 @@ static bool check(const struct server_options *options, struct fr_err *err)
     if (limits->connections < 1 || limits->header_bytes < 256 || limits->header_count < 1 || limits->message_bytes < 1 ||
         limits->arena_bytes < 1 || limits->header_ms < 1 || limits->body_ms < 1 || limits->idle_ms < 1 ||
         limits->quiet_ms < 1 || limits->pong_ms < 1 || limits->slow_calls < 1 || limits->slow_threads < 1 ||
-        limits->postponed_calls < 1 || limits->postponed_threads < 1 || limits->queued_calls < 1 || limits->wait_ms < 1 ||
-        limits->connection_bytes < 1 || limits->rate < 0 || limits->burst < 0 || limits->age_ms < 0 || limits->grace_ms < 0)
+        limits->postponed_calls < 1 || limits->postponed_threads < 1 || limits->early_calls < 1 || limits->queued_calls < 1 ||
+        limits->wait_ms < 1 || limits->connection_bytes < 1 || limits->rate < 0 || limits->burst < 0 || limits->age_ms < 0 ||
+        limits->grace_ms < 0)
         return fr_fail(err, FR_BAD_CONFIG,
                        "server: every limit must be above 0 (rate, burst, age, grace: 0 or above), header_bytes 256 at least; "
                        "change server.limits");
