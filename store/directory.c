@@ -1,7 +1,8 @@
 /*
  * The directory of a store: FRESHET, the mark that it is ours, locked while a process has it open and naming that process;
  * epochs/, where an epoch's file is written before RocksDB takes it over (what is left there by a crash was never durable and
- * goes at open); the rest is RocksDB's. The lock is taken before RocksDB touches anything: RocksDB itself moves its log away
+ * goes at open); the rest is RocksDB's. A file in epochs/ may be all that is left of a hand-over that failed half-way (rescue.c), so it goes
+ * only when RocksDB is open. The lock is taken before RocksDB touches anything: RocksDB itself moves its log away
  * before it looks at its own lock. flock(), not fcntl(): closing any other descriptor of the file would drop the latter.
  */
 #include "internal.h"
@@ -139,12 +140,18 @@ bool store_directory__adopt(const char *path, struct fr_err *err)
     return is_adopted;
 }
 
-/* epochs/ made and emptied, and all of it known to the disk. */
-static bool clear_epochs(const char *path, struct fr_err *err)
+static bool make_epochs(const char *path, struct fr_err *err)
 {
     char epochs_path[PATH_MAX];
 
-    if (!join(path, epochs_name, epochs_path, err) || !make_one(epochs_path, err))
+    return join(path, epochs_name, epochs_path, err) && make_one(epochs_path, err) && sync_directory(path, err);
+}
+
+bool store_directory__clear_epochs(const char *path, struct fr_err *err)
+{
+    char epochs_path[PATH_MAX];
+
+    if (!join(path, epochs_name, epochs_path, err))
         return false;
 
     DIR *directory = opendir(epochs_path);
@@ -158,6 +165,28 @@ static bool clear_epochs(const char *path, struct fr_err *err)
     closedir(directory);
     if (!is_clear) /* it may be the other name of a file in use: writing over it would be the end of that one */
         return fr_fail(err, FR_BAD_CONFIG, "store: cannot empty '%s': %s; empty it", epochs_path, strerror(error));
+    return sync_directory(epochs_path, err);
+}
+
+bool store_directory__left_epoch(const char *path, char out[PATH_MAX])
+{
+    char epochs_path[PATH_MAX];
+    DIR *directory;
+    struct dirent *entry;
+    struct fr_err err;
+    int count = 0;
+
+    if (!join(path, epochs_name, epochs_path, &err) || (directory = opendir(epochs_path)) == NULL)
+        return false;
+    while ((entry = readdir(directory)) != NULL)
+        if (entry->d_name[0] != '.' && join(epochs_path, entry->d_name, out, &err))
+            count++;
+    closedir(directory);
+    return count == 1;
+}
+
+bool store_directory__sync(const char *path, struct fr_err *err)
+{
     return sync_directory(path, err);
 }
 
@@ -179,7 +208,8 @@ bool store_directory__open(const char *path, int *lock_fd, struct fr_err *err)
         return fr_fail(err, FR_BAD_CONFIG, "store: no path; set store.path");
     if (!make_path(path, err) || !check_ours(path, mark_name, err) || !lock(path, lock_fd, err))
         return false;
-    if (clear_epochs(path, err))
+    /* The mark must be durable before anything else is: without it the rest would be others' things. */
+    if (sync_directory(path, err) && make_epochs(path, err))
         return true;
     store_directory__close(*lock_fd);
     *lock_fd = -1;
