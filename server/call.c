@@ -27,9 +27,9 @@ struct server__call *server__call_new(struct server__loop *loop, const char *pee
     call->codec = SERVER_CODEC_JSON;
     call->refusal = SERVER_REFUSED_NOT;
     call->whole_us = 0;
-    call->retry_ms = 0;
     call->next_early = NULL;
     call->has_waited = false;
+    call->retry_ms = 0;
     atomic_init(&call->is_cancelled, false);
     call->status = SERVER_STATUS_OK;
     call->message[0] = '\0';

@@ -168,11 +168,11 @@ void server__connection_append(struct server__connection *connection, struct fr_
 
 static void flush(struct server__connection *connection)
 {
-    size_t unsent = server__connection_unsent(connection);
-    struct iovec piece = {connection->output.bytes + connection->output_at, unsent};
+    struct iovec piece = {.iov_len = server__connection_unsent(connection)};
 
-    if (unsent == 0)
+    if (piece.iov_len == 0)
         return;
+    piece.iov_base = connection->output.bytes + connection->output_at;
     connection->output_at += transmit(connection, &piece, 1);
     if (connection->is_dead)
         return;

@@ -27,6 +27,7 @@ enum {
     RETRY_STEP_MS = 25,
     RETRY_STEPS = 5,
     PACE_CALLS = 8,
+    PACE_MORE_US = 20,
     PACE_US_MAX = 1000 * 1000
 };
 
@@ -79,8 +80,8 @@ void server__line_leave(struct server__connection *connection)
 }
 
 /*
- * How long the line took for each call that it served of late, with all that the loop did besides. It learns slowly that it got
- * slow: a thread that was not run for 50 ms is no reason to send anyone away.
+ * How long the line took for each call that it served of late, with all that the loop did besides. It learns step by step
+ * that it got slow: a thread that was not run for 300 ms is no reason to send anyone away.
  */
 static void keep_pace(struct server__line *line, int64_t now_us)
 {
@@ -90,7 +91,9 @@ static void keep_pace(struct server__line *line, int64_t now_us)
         int64_t pace_us = (now_us - line->slice_us) / line->served;
         int more_us = (int)(pace_us < PACE_US_MAX ? pace_us : PACE_US_MAX) - line->pace_us;
 
-        line->pace_us += more_us / (more_us < 0 ? 2 : 8);
+        if (more_us > line->pace_us / 4 + PACE_MORE_US)
+            more_us = line->pace_us / 4 + PACE_MORE_US;
+        line->pace_us += more_us < 0 ? more_us / 2 : more_us;
     }
     line->slice_us = now_us;
     line->served = 0;

@@ -30,11 +30,11 @@ void server_limits_default(struct server_limits *limits)
         .slow_threads = 2,
         .postponed_calls = 1024,
         .postponed_threads = 2,
-        .grace_ms = 30 * 1000,
+        .early_calls = 1024,
         .queued_calls = 4096,
         .wait_ms = 1000,
         .connection_bytes = 16 << 20,
-        .early_calls = 1024,
+        .grace_ms = 30 * 1000,
     };
 }
 

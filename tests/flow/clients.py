@@ -20,8 +20,8 @@ GO_TOOLS = {
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@latest",
     "ghz": "github.com/bojand/ghz/cmd/ghz@latest",
     "h2spec": "github.com/summerwind/h2spec/cmd/h2spec@latest",
-    "connectconformance": "connectrpc.com/conformance/cmd/connectconformance@latest",
-    "client": "google.golang.org/grpc/interop/client@latest",
+    "connectconformance": "connectrpc.com/conformance/cmd/connectconformance@v1.0.7",
+    "client": "google.golang.org/grpc/interop/client@v1.84.0",
 }
 
 

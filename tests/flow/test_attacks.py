@@ -20,7 +20,7 @@ from node import Node, wait_for
 SECONDS = 0.6  # of each attack
 RATE = 400  # others' calls a second
 GROWTH_BYTES = 64 << 20
-IDLE = 10_000
+IDLE, IDLE_BYTES = 10_000, 16 << 10
 # Others' 99th percentile may be so much: twice what it is without, and what two busy cores add to either.
 TIMES, MORE_US, ATTEMPTS = 2, 40_000, 3
 ENDS = ("good", "late", "shed", "expired", "failed", "unsent")
@@ -137,13 +137,16 @@ def test_ten_thousand_idle_connections_cost_nobody(node, others):
     if not attacks.raise_file_limit(IDLE + 500):
         missing(f"{IDLE + 500} open files are not allowed here (ulimit -Hn)")
     before = connections(node)
-    held = [wire.connect(node.api) for _ in range(IDLE // 2)]
-    held += [speak(node) for _ in range(IDLE // 2)]
+    memory = resident(node)
+    greetings = (wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0), malformed_wire.fields(b"Content-Length: 2") + b"{}")
+    held = [greet(node, greetings[number % 2]) for number in range(IDLE)]
     try:
-        memory = resident(node)
-        wait_for(lambda: connections(node) >= before + IDLE // 2, lambda: f"connections: {connections(node)}")
+        wait_for(lambda: connections(node) >= before + IDLE, lambda: f"connections: {connections(node)}")
         beside(node, others, "idle", lambda until_s: None)
-        print(f"{connections(node):.0f} connections, {memory / (1 << 20):.0f} MiB")
+        each = (resident(node) - memory) / IDLE
+        print(f"{connections(node):.0f} connections, {each / 1024:.1f} KiB each")
+        assert connections(node) >= before + IDLE
+        assert each < IDLE_BYTES
     finally:
         for connection in held:
             connection.close()
@@ -154,10 +157,10 @@ def connections(node):
     return sum(count for name, count in metrics(node).items() if name.startswith("freshet_connections{"))
 
 
-def speak(node):
-    """One that has said that it is HTTP/2."""
+def greet(node, words):
+    """One that has said what it is, and says no more: who says nothing at all is not kept for long."""
     connection = wire.connect(node.api)
-    connection.sendall(wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0))
+    connection.sendall(words)
     return connection
 
 

@@ -135,14 +135,14 @@ struct server_limits {
     int slow_threads; /* 2 */
     int postponed_calls; /* likewise of calls that postponed themselves: 1024 */
     int postponed_threads; /* 2 */
+    int early_calls; /* that wait to be called again; more are resource_exhausted: 1024 */
+    int queued_calls; /* whole requests that wait for a loop, by HTTP/2; more are resource_exhausted: 4096 a loop */
+    int64_t wait_ms; /* 1 s: what waits longer (or half of its deadline) for a loop that is behind is resource_exhausted */
+    uint64_t connection_bytes; /* 16 MiB of unfinished requests on one HTTP/2 connection; one with more is cut */
     int rate; /* calls a second of one principal; more are resource_exhausted; 0: no limit */
     int burst; /* calls at once, of one that has been quiet; 0: as many as `rate` */
     int64_t age_ms; /* an API connection is asked to end at this age, a tenth more or less; 0: never … */
     int64_t grace_ms; /* … and what still runs on it is cut so much later: 30 s */
-    int queued_calls; /* whole requests that wait for a loop, by HTTP/2; more are resource_exhausted: 4096 a loop */
-    int64_t wait_ms; /* 1 s: what waits longer (or half of its deadline) for a loop that is behind is resource_exhausted */
-    uint64_t connection_bytes; /* 16 MiB of unfinished requests on one HTTP/2 connection; one with more is cut */
-    int early_calls; /* that wait to be called again; more are resource_exhausted: 1024 */
 };
 void server_limits_default(struct server_limits *limits);
 
