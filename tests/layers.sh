@@ -2,7 +2,8 @@
 # Which way the arrows point: fails, naming file and line, when a module includes a foreign header that is another module's to hide,
 # another module's private header, or the public header of a module it may not use; and when it names another module's
 # double-underscore symbol. What is allowed is this table: DESIGN.md's, with cli's way to ingest, since `produce` speaks to Kafka
-# without a node, and bench, which has the workloads. A unit test may see what its module may.
+# without a node, and to server for the static reply that `bench serve` is held against, and bench, which has the workloads. A unit
+# test may see what its module may.
 # usage: tests/layers.sh [top of the tree]
 set -euo pipefail
 top=$(cd "${1:-$(dirname "$0")/..}" && pwd)
@@ -19,7 +20,7 @@ ingest|proto base|librdkafka/|ingest
 server|proto base|event2/ nghttp2/ openssl/|server
 pipeline|base proto store aggregators learner ingest server||pipeline
 bench|base proto store aggregators||bench
-cli|pipeline bench ingest proto base|zlib.h zstd.h|cli
+cli|pipeline bench ingest server proto base|zlib.h zstd.h|cli
 '
 libc='assert complex ctype dirent dlfcn endian errno execinfo fcntl fenv float fnmatch ftw getopt glob grp inttypes libgen limits link
 locale malloc math netdb poll pthread pwd sched semaphore setjmp signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio
