@@ -26,7 +26,7 @@ enum {
     POUR_RATE = 20000, /* events a second while a node is read */
     POUR_SLICE_MS = 10,
     LINE_MS = 60000,
-    IDLE_MS = 1000, /* for what a node takes without requests */
+    IDLE_MS = 300, /* of each second that it is asked for: for what a node takes without requests */
     FLUSH_MS = 60000,
     CASES = 4,
 };
@@ -216,15 +216,18 @@ static bool load(struct serve *serve, enum server which, const char *address, in
 static bool measure(struct serve *serve, enum server which, const struct cli_bench_process *process, const char *address,
                     int items, struct sample *sample, struct fr_err *err)
 {
-    double before = cli_bench_process__cpu(process), cpu;
+    double before = cli_bench_process__cpu(process), cpu, without;
     int64_t start_us = fr_clock_monotonic_us();
 
-    fr_clock_sleep_ms(IDLE_MS);
+    fr_clock_sleep_ms(IDLE_MS * (int64_t)serve->bench->seconds);
     sample->background = (cli_bench_process__cpu(process) - before) * 1e6 / (double)(fr_clock_monotonic_us() - start_us);
     before = cli_bench_process__cpu(process);
     if (!load(serve, which, address, items, (double)serve->bench->seconds, NULL, &sample->answers, err))
         return false;
-    cpu = cli_bench_process__cpu(process) - before - sample->background * sample->answers.seconds;
+    cpu = cli_bench_process__cpu(process) - before;
+    without = cpu - sample->background * sample->answers.seconds;
+    /* On a machine so busy that the server hardly ran, less than nothing may be left: then all counts. */
+    cpu = without > 0 ? without : cpu;
     sample->cpu_per_1000 = cpu * 1000 / (double)sample->answers.requests;
     fprintf(stderr, "  %-13s %3d items %8.0f requests/s  %.4f CPU s per 1,000  p50 %.0f  p99 %.0f  p99.9 %.0f µs\n",
             server_names[which], items, (double)sample->answers.requests / sample->answers.seconds, sample->cpu_per_1000,
