@@ -1,4 +1,5 @@
 #include "fixture.h"
+#include "internal.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
