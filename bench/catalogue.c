@@ -9,8 +9,9 @@
 EMBED("bench_w1_yaml", "w1.yaml");
 EMBED("bench_flat_yaml", "flat.yaml");
 EMBED("bench_light_yaml", "light.yaml");
+EMBED("bench_s1_yaml", "s1.yaml");
 
-extern const char bench_w1_yaml[], bench_flat_yaml[], bench_light_yaml[];
+extern const char bench_w1_yaml[], bench_flat_yaml[], bench_light_yaml[], bench_s1_yaml[];
 
 const char *bench_catalogue(enum bench_catalogue which)
 {
@@ -21,6 +22,8 @@ const char *bench_catalogue(enum bench_catalogue which)
         return bench_flat_yaml;
     case BENCH_LIGHT:
         return bench_light_yaml;
+    case BENCH_S1:
+        return bench_s1_yaml;
     }
     return "";
 }

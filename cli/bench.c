@@ -14,6 +14,8 @@ static const struct benchmark {
     bool (*run)(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg, struct fr_err *err);
 } benchmarks[] = {
     {"ingest", "W1 drained from a full topic, beside librdkafka alone that reads the same", cli_bench__ingest},
+    {"serve", "S1 read by a ranker, beside a static reply of the same bytes and Redis MGET; idle and under ingest",
+     cli_bench__serve},
     {"tier", "the same with state ten times the memory budget, beside all of it in memory", cli_bench__tier},
     {"flat", "cost per event from the first hour to day 7, and by the number of entities; no Kafka", cli_bench__flat},
 };
@@ -92,7 +94,7 @@ static int list(void)
 
 int cli_bench__main(const struct cli_command *command, int argc, char **argv)
 {
-    struct cli_bench bench = {.command = command, .pairs = 3};
+    struct cli_bench bench = {.command = command, .pairs = 3, .seconds = 3};
     struct cli_positional name = {.name = "NAME"};
     const struct cli_option options[] = {
         {"brokers", CLI_OPTION_TEXT, "B", "host:port,…; default: an embedded broker, and so few events as it keeps",
@@ -101,6 +103,7 @@ int cli_bench__main(const struct cli_command *command, int argc, char **argv)
         {"pairs", CLI_OPTION_NUMBER, "N", "how often each is run, turn about (3)", &bench.pairs},
         {"topic", CLI_OPTION_TEXT, "T", "made and filled when missing (freshet.bench.w1.EVENTS)", &bench.topic},
         {"entities", CLI_OPTION_NUMBER, "N", "flat: the most entities (as memory lets, up to 10000000)", &bench.entities},
+        {"seconds", CLI_OPTION_NUMBER, "N", "serve: of each run (3)", &bench.seconds},
         {"plot", CLI_OPTION_TEXT, "FILE.svg", "draws the result", &bench.plot},
         {"json", CLI_OPTION_FLAG, NULL, "one object on stdout", &bench.is_json},
         {0},
@@ -115,6 +118,12 @@ int cli_bench__main(const struct cli_command *command, int argc, char **argv)
         return cli_command__say(command, CLI_USAGE, "--pairs: use 1 to %d", BENCH_PAIRS_MAX);
     if (strcmp(name.value, "bare") == 0 && bench.brokers && bench.topic)
         return cli_bench_child__bare_main(command, bench.brokers, bench.topic);
+    if (strcmp(name.value, "static") == 0 && bench.topic)
+        return cli_bench_static__main(command, bench.topic);
+    if (strcmp(name.value, "pour") == 0 && bench.brokers && bench.topic)
+        return cli_bench_serve__pour_main(command, bench.brokers, bench.topic, bench.events);
+    if (bench.seconds < 1 || bench.seconds > 600)
+        return cli_command__say(command, CLI_USAGE, "--seconds: use 1 to 600");
     cli_signals__catch(NULL, NULL);
     for (int i = 0; i < BENCHMARKS; i++) {
         if (strcmp(benchmarks[i].name, name.value) == 0)

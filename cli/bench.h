@@ -83,6 +83,31 @@ struct cli_bench_run { /* of a child */
     uint64_t entities, memory_bytes; /* of a node, as its status says */
 };
 
+/* ---- Processes: bench_process.c ---- */
+
+struct cli_bench_process {
+    pid_t pid;
+    int out; /* its stdout */
+    char log[CLI_DIRECTORY_BYTES + 32]; /* its stderr; "": ours; set before it starts */
+};
+
+/* `program` NULL: this binary. `arguments` end with NULL. */
+FR_CHECKED bool cli_bench_process__start(struct cli_bench_process *process, const char *program, const char *const *arguments,
+                                         char *const *environment, struct fr_err *err);
+/* Our environment with one more variable in place of one of that name. Freed by the caller; the texts are borrowed. */
+char **cli_bench_process__environment(char *variable);
+/* The next line of its stdout. FR_UNAVAILABLE: it ended or said nothing in time; its last words are told. */
+FR_CHECKED bool cli_bench_process__line(const struct cli_bench_process *process, int timeout_ms, char *line, size_t capacity,
+                                        struct fr_err *err);
+double cli_bench_process__cpu(const struct cli_bench_process *process); /* seconds so far, of all its threads */
+/* Ends it (by itself, within its time; signal 0: it ends unasked) and takes what the kernel counted. */
+FR_CHECKED bool cli_bench_process__end(struct cli_bench_process *process, int signal_number, struct cli_bench_run *run,
+                                       struct fr_err *err);
+void cli_bench_process__give_up(struct cli_bench_process *process); /* kills it */
+/* "name":"text" and "name":number of a flat object that we printed ourselves. */
+bool cli_bench_process__text(const char *json, const char *name, char *out, size_t capacity);
+double cli_bench_process__number(const char *json, const char *name);
+
 struct cli_bench_node { /* how to run a node over a topic that is full */
     const char *brokers, *topic;
     const char *config; /* file */
@@ -98,6 +123,9 @@ struct cli_bench_node { /* how to run a node over a topic that is full */
 FR_CHECKED bool cli_bench_child__node(const struct cli_bench_node *node, struct cli_progress *progress,
                                       struct cli_bench_run *run, struct fr_err *err);
 
+/* Until a node says by its API that it has applied so many events. FR_UNAVAILABLE: it stands still. */
+FR_CHECKED bool cli_bench_child__wait(const char *api, uint64_t events, struct cli_progress *progress, struct fr_err *err);
+
 /*
  * Starts `freshet bench bare`, with glibc's allocator if `is_glibc` (LD_PRELOAD of the C library puts its malloc() before
  * jemalloc's), else with this binary's own; the child says which it had, and another than `allocator` is an error. Measured from the
@@ -109,7 +137,63 @@ FR_CHECKED bool cli_bench_child__bare(const char *brokers, const char *topic, bo
 /* What that child does: reads the topic and prints one line of JSON. */
 int cli_bench_child__bare_main(const struct cli_command *command, const char *brokers, const char *topic);
 
-/* ---- The benchmarks: bench.c, bench_topic.c, bench_ingest.c, bench_tier.c, bench_flat.c ---- */
+/* ---- A load client: bench_load.c; what it says by which protocol: bench_load_grpc.c, bench_load_redis.c ---- */
+
+struct bench_s1;
+struct cli_bench_connection {
+    int fd;
+    struct fr_buffer out; /* what is to be sent */
+    uint8_t head[64]; /* of a frame or line that has not come whole */
+    size_t head_bytes;
+    size_t left; /* bytes of a frame's payload, or of a value, still to come */
+    uint64_t stream, unacknowledged; /* HTTP/2: the last stream, bytes of its window used up */
+    uint64_t reply_bytes; /* of this answer so far */
+    int values; /* Redis: still to come */
+    uint8_t kind, flags; /* of the frame that comes */
+    int64_t asked_us;
+    struct fr_buffer *keep; /* the answer's bytes go here, too; NULL: nobody wants them */
+};
+struct cli_bench_protocol { /* all in the client's thread; they say what is wrong by err */
+    void (*open)(struct cli_bench_connection *connection);
+    void (*ask)(struct cli_bench_connection *connection, uint64_t user, const uint64_t *items, int count);
+    /* Bytes that came; *is_answered when they end the answer. */
+    bool (*take)(struct cli_bench_connection *connection, struct fr_slice bytes, bool *is_answered, struct fr_err *err);
+};
+extern const struct cli_bench_protocol cli_bench_load__grpc, cli_bench_load__redis;
+
+struct cli_bench_load {
+    const struct cli_bench_protocol *protocol;
+    const char *address; /* "127.0.0.1:1234" */
+    int connections, items;
+    double seconds;
+    struct bench_s1 *s1; /* draws users and items */
+    struct fr_buffer *reply; /* gets the last answer, for one connection alone; may be NULL */
+};
+struct cli_bench_answers {
+    uint64_t requests, reply_bytes; /* of one reply */
+    double seconds, p50_us, p99_us, p999_us;
+};
+
+/* Each connection asks again as soon as it is answered. FR_UNAVAILABLE: a connection broke, or an answer was none. */
+FR_CHECKED bool cli_bench_load__run(const struct cli_bench_load *load, struct cli_bench_answers *answers, struct fr_err *err);
+int cli_bench_load__connect(const char *address); /* -1 */
+
+/* ---- Whom a node is compared with: bench_static.c, bench_redis.c ---- */
+
+/* The child `freshet bench static`: answers GetFeatures with the bytes of the file, whoever asks what. */
+int cli_bench_static__main(const struct cli_command *command, const char *path);
+
+struct cli_bench_redis {
+    struct cli_bench_process process;
+    char address[64];
+};
+/* False without an error text: there is no redis-server here. */
+bool cli_bench_redis__is_here(void);
+/* Starts one without persistence and fills it with packed blobs of S1's users and items. */
+FR_CHECKED bool cli_bench_redis__start(struct cli_bench_redis *redis, const char *directory, const struct bench_s1 *s1,
+                                       struct fr_err *err);
+
+/* ---- The benchmarks: bench.c, bench_topic.c, bench_ingest.c, bench_serve.c, bench_tier.c, bench_flat.c ---- */
 
 struct bench_workload_options;
 struct ingest_broker;
@@ -117,7 +201,7 @@ struct ingest_broker;
 struct cli_bench {
     const struct cli_command *command;
     const char *brokers, *topic, *plot; /* as given */
-    uint64_t events, pairs, entities;
+    uint64_t events, pairs, entities, seconds;
     bool is_json;
     char directory[CLI_DIRECTORY_BYTES];
     char config[CLI_DIRECTORY_BYTES + 32]; /* W1's, written there */
@@ -151,5 +235,8 @@ FR_CHECKED bool cli_bench__tier(struct cli_bench *bench, struct cli_bench_report
                                 struct fr_err *err);
 FR_CHECKED bool cli_bench__flat(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
                                 struct fr_err *err);
+FR_CHECKED bool cli_bench__serve(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
+                                 struct fr_err *err);
+int cli_bench_serve__pour_main(const struct cli_command *command, const char *brokers, const char *topic, uint64_t rate);
 
 #endif

@@ -28,17 +28,10 @@ enum {
     CHILD_CALL_MS = 30000,
     CHILD_CHECKPOINT_MS = 300000,
     CHILD_STALL_MS = 60000,
-    CHILD_STOP_MS = 30000,
     CHILD_ARENA_BYTES = 16 << 20,
     CHILD_ARGUMENTS_MAX = 32,
     POLL_MS_LEAST = 5,
     POLL_MS_MOST = 200,
-};
-
-struct child {
-    pid_t pid;
-    int out; /* its stdout */
-    char log[CLI_DIRECTORY_BYTES + 32]; /* its stderr; "": ours */
 };
 
 static double clock_seconds(clockid_t clock)
@@ -65,160 +58,6 @@ const char *cli_bench_child__allocator(char name[BENCH_NAME_BYTES])
         file = slash + 1;
     snprintf(name, BENCH_NAME_BYTES, "%s", file);
     return name;
-}
-
-/* ---- Starting, reading, ending ---- */
-
-/* Between fork() and exec(): only what is safe there. The child ends with us, however we end. */
-static void become(const char *const *arguments, char *const *environment, int out, const char *log)
-{
-    int fd = *log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    dup2(out, STDOUT_FILENO);
-    if (fd >= 0)
-        dup2(fd, STDERR_FILENO);
-    execve("/proc/self/exe", (char *const *)arguments, environment);
-    _exit(127);
-}
-
-/* Ours, with one more variable in place of one of that name. Freed by the caller; the texts are borrowed. */
-static char **make_environment(char *variable)
-{
-    size_t count = 0, kept = 0, name_bytes = strcspn(variable, "=") + 1;
-    char **copy;
-
-    while (environ[count])
-        count++;
-    copy = calloc(count + 2, sizeof *copy);
-    for (size_t i = 0; copy && i < count; i++) {
-        if (strncmp(environ[i], variable, name_bytes) != 0)
-            copy[kept++] = environ[i];
-    }
-    if (copy)
-        copy[kept] = variable;
-    return copy;
-}
-
-static bool start(struct child *child, const char *const *arguments, char *const *environment, struct fr_err *err)
-{
-    int ends[2];
-
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return fr_fail(err, FR_EXHAUSTED, "cannot make a pipe: %s", strerror(errno));
-    child->pid = fork();
-    if (child->pid == 0)
-        become(arguments, environment, ends[1], child->log);
-    close(ends[1]);
-    child->out = ends[0];
-    if (child->pid > 0)
-        return true;
-    close(ends[0]);
-    return fr_fail(err, FR_EXHAUSTED, "cannot start a process: %s", strerror(errno));
-}
-
-/* The last line of the log, for a message. */
-static void read_last_words(const struct child *child, char *words, size_t capacity)
-{
-    FILE *file = *child->log ? fopen(child->log, "rb") : NULL;
-    char line[400];
-
-    snprintf(words, capacity, "it said nothing");
-    while (file && fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\n")] = 0;
-        if (*line)
-            snprintf(words, capacity, "%s", line);
-    }
-    if (file)
-        fclose(file);
-}
-
-static bool read_line(const struct child *child, int timeout_ms, char *line, size_t capacity, struct fr_err *err)
-{
-    int64_t until_ms = fr_clock_monotonic_ms() + timeout_ms;
-    size_t length = 0;
-    char words[400];
-
-    for (;;) {
-        struct pollfd poller = {.fd = child->out, .events = POLLIN};
-        int64_t left_ms = until_ms - fr_clock_monotonic_ms();
-        int ready = left_ms > 0 && !cli_signals__is_stopped() ? poll(&poller, 1, (int)left_ms) : 0;
-        ssize_t got = ready > 0 ? read(child->out, line + length, capacity - 1 - length) : 0;
-
-        if (cli_signals__is_stopped())
-            return fr_fail(err, FR_CANCELLED, "stopped by a signal");
-        if (ready < 0 && errno == EINTR)
-            continue;
-        if (got <= 0 || length + (size_t)got == capacity - 1)
-            break;
-        length += (size_t)got;
-        line[length] = 0;
-        if (line[length - 1] == '\n')
-            return true;
-    }
-    read_last_words(child, words, sizeof words);
-    return fr_fail(err, FR_UNAVAILABLE, "a child process ended or fell silent: %s", words);
-}
-
-/* Ends it (a node by itself, within its time) and takes what the kernel counted. */
-static bool end(struct child *child, int signal_number, struct cli_bench_run *run, struct fr_err *err)
-{
-    int64_t until_ms = fr_clock_monotonic_ms() + CHILD_STOP_MS;
-    struct rusage usage = {0};
-    int status = 0;
-    char words[400];
-
-    if (signal_number)
-        kill(child->pid, signal_number);
-    while (wait4(child->pid, &status, WNOHANG, &usage) == 0) {
-        if (fr_clock_monotonic_ms() > until_ms)
-            kill(child->pid, SIGKILL);
-        fr_clock_sleep_ms(5);
-    }
-    close(child->out);
-    run->total_cpu_seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                             (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-    run->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return true;
-    read_last_words(child, words, sizeof words);
-    return fr_fail(err, FR_UNAVAILABLE, "a child process failed: %s", words);
-}
-
-static void give_up(struct child *child)
-{
-    struct cli_bench_run ignored;
-    struct fr_err err;
-
-    if (!end(child, SIGKILL, &ignored, &err))
-        err.code = 0; /* it was killed: what failed before is told */
-}
-
-/* "name":"text" of a flat object that we printed ourselves. */
-static bool take_text(const char *json, const char *name, char *out, size_t capacity)
-{
-    char quoted[64];
-    const char *at;
-    size_t length;
-
-    snprintf(quoted, sizeof quoted, "\"%s\":\"", name);
-    at = strstr(json, quoted);
-    length = at ? strcspn(at + strlen(quoted), "\"") : 0;
-    if (!at || length >= capacity)
-        return false;
-    memcpy(out, at + strlen(quoted), length);
-    out[length] = 0;
-    return true;
-}
-
-static double take_number(const char *json, const char *name)
-{
-    char quoted[64];
-    const char *at;
-
-    snprintf(quoted, sizeof quoted, "\"%s\":", name);
-    at = strstr(json, quoted);
-    return at ? strtod(at + strlen(quoted), NULL) : 0;
 }
 
 /* ---- A node ---- */
@@ -279,7 +118,16 @@ static bool wait_applied(struct watch *watch, uint64_t events, struct cli_progre
     }
 }
 
-static bool drain(const struct child *child, const struct cli_bench_node *node, struct watch *watch,
+bool cli_bench_child__wait(const char *api, uint64_t events, struct cli_progress *progress, struct fr_err *err)
+{
+    struct watch watch = {.api = api, .arena = fr_arena_new(CHILD_ARENA_BYTES)};
+    bool is_good = watch.arena ? wait_applied(&watch, events, progress, err) : fr_fail(err, FR_EXHAUSTED, "out of memory");
+
+    fr_arena_free(watch.arena);
+    return is_good;
+}
+
+static bool drain(const struct cli_bench_process *child, const struct cli_bench_node *node, struct watch *watch,
                   struct cli_progress *progress, struct cli_bench_run *run, struct fr_err *err)
 {
     clockid_t clock;
@@ -315,7 +163,7 @@ bool cli_bench_child__node(const struct cli_bench_node *node, struct cli_progres
     char brokers[512], topics[256], path[CLI_DIRECTORY_BYTES + 32], memory[64], line[1024], api[256];
     const char *arguments[CHILD_ARGUMENTS_MAX] = {"freshet", "run", "--config", node->config};
     const char *const sets[] = {brokers, topics, path, memory, "server.listen=127.0.0.1:0", "server.operations=127.0.0.1:0"};
-    struct child child = {0};
+    struct cli_bench_process child = {0};
     struct watch watch = {.node.api = api, .arena = fr_arena_new(CHILD_ARENA_BYTES)};
     bool is_good;
     int count = 4;
@@ -332,18 +180,18 @@ bool cli_bench_child__node(const struct cli_bench_node *node, struct cli_progres
     *run = (struct cli_bench_run){0};
     if (!watch.arena)
         return fr_fail(err, FR_EXHAUSTED, "out of memory");
-    if (!start(&child, arguments, environ, err)) {
+    if (!cli_bench_process__start(&child, NULL, arguments, environ, err)) {
         fr_arena_free(watch.arena);
         return false;
     }
-    is_good = read_line(&child, CHILD_LINE_MS, line, sizeof line, err);
-    if (is_good && !take_text(line, "api", api, sizeof api))
+    is_good = cli_bench_process__line(&child, CHILD_LINE_MS, line, sizeof line, err);
+    if (is_good && !cli_bench_process__text(line, "api", api, sizeof api))
         is_good = fr_fail(err, FR_UNAVAILABLE, "the node's first line makes no sense: %.200s", line);
     is_good = is_good && drain(&child, node, &watch, progress, run, err);
     if (is_good)
-        is_good = end(&child, SIGTERM, run, err);
+        is_good = cli_bench_process__end(&child, SIGTERM, run, err);
     else
-        give_up(&child);
+        cli_bench_process__give_up(&child);
     fr_arena_free(watch.arena);
     cli_directory__remove(path + strlen("store.path="));
     (void)remove(child.log);
@@ -356,28 +204,29 @@ bool cli_bench_child__bare(const char *brokers, const char *topic, bool is_glibc
                            struct cli_bench_run *run, struct fr_err *err)
 {
     const char *const arguments[] = {"freshet", "bench", "bare", "--brokers", brokers, "--topic", topic, NULL};
-    struct child child = {0};
+    struct cli_bench_process child = {0};
     char line[1024], had[BENCH_NAME_BYTES];
     char preload[] = "LD_PRELOAD=libc.so.6 libstdc++.so.6";
-    char **environment = is_glibc ? make_environment(preload) : environ;
+    char **environment = is_glibc ? cli_bench_process__environment(preload) : environ;
     bool is_good;
 
     *run = (struct cli_bench_run){0};
-    is_good = environment ? start(&child, arguments, environment, err) : fr_fail(err, FR_EXHAUSTED, "out of memory");
+    is_good = environment ? cli_bench_process__start(&child, NULL, arguments, environment, err)
+                          : fr_fail(err, FR_EXHAUSTED, "out of memory");
     if (is_glibc)
         free(environment);
     if (!is_good)
         return false;
-    if (!read_line(&child, CHILD_BARE_MS, line, sizeof line, err)) {
-        give_up(&child);
+    if (!cli_bench_process__line(&child, CHILD_BARE_MS, line, sizeof line, err)) {
+        cli_bench_process__give_up(&child);
         return false;
     }
-    if (!end(&child, 0, run, err))
+    if (!cli_bench_process__end(&child, 0, run, err))
         return false;
-    run->cpu_seconds = take_number(line, "cpu_seconds");
-    run->seconds = take_number(line, "seconds");
-    run->records = (uint64_t)take_number(line, "records");
-    if (!take_text(line, "allocator", had, sizeof had))
+    run->cpu_seconds = cli_bench_process__number(line, "cpu_seconds");
+    run->seconds = cli_bench_process__number(line, "seconds");
+    run->records = (uint64_t)cli_bench_process__number(line, "records");
+    if (!cli_bench_process__text(line, "allocator", had, sizeof had))
         return fr_fail(err, FR_UNAVAILABLE, "the bare consumer's line makes no sense: %.200s", line);
     if (strcmp(had, allocator) != 0)
         return fr_fail(err, FR_PRECONDITION, "the bare consumer had the allocator %s, not %s", had, allocator);

@@ -8,6 +8,12 @@
 #include <signal.h>
 #include <string.h>
 
+/*
+ * jemalloc reads it before main(). State is many small blocks read in no order, so that on pages of 4 KiB each look-up is a TLB miss or
+ * three: with huge pages a read of 200 items takes a third less (measured), for 4 % more resident memory.
+ */
+const char *malloc_conf = "thp:always";
+
 static const struct cli_command commands[] = {
     {"run", "runs a node", "--config F [--set key=value …]", cli_run__main},
     {"demo", "runs a node on an embedded broker with simulated or replayed traffic",

@@ -96,8 +96,13 @@ static void on_fatal(void *user, const struct fr_err *err)
     }
 
 static const struct server_method methods[METHODS] = {
-    METHOD("FeatureService", "GetFeatures", get_features_request, get_features_response, SERVER_READ, false,
-           pipeline_features__get),
+    {.service = "freshet.v1.FeatureService",
+     .name = "GetFeatures",
+     .request = &freshet__v1__get_features_request__descriptor,
+     .response = &freshet__v1__get_features_response__descriptor,
+     .group = SERVER_READ,
+     .handler = pipeline_features__get,
+     .pack = proto_features_pack},
     {.service = "freshet.v1.FeatureService",
      .name = "WatchFeatures",
      .request = &freshet__v1__watch_features_request__descriptor,

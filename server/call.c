@@ -244,7 +244,7 @@ void server__call_handle(struct server__call *call)
     if (call->codec == SERVER_CODEC_JSON)
         proto_json_print(response, call->body);
     else
-        proto_pack(response, call->body);
+        (method->pack ? method->pack : proto_pack)(response, call->body);
     if (call->body->is_failed)
         server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the reply");
     else

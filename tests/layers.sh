@@ -2,8 +2,8 @@
 # Which way the arrows point: fails, naming file and line, when a module includes a foreign header that is another module's to hide,
 # another module's private header, or the public header of a module it may not use; and when it names another module's
 # double-underscore symbol. What is allowed is this table: DESIGN.md's, with cli's way to ingest, since `produce` speaks to Kafka
-# without a node, to server, whose TLS it speaks as a client, and bench, which has the workloads. zlib has two homes: cli reads files,
-# server calls. A unit test may see what its module may.
+# without a node, to server, whose TLS it speaks as a client and whose static reply `bench serve` is held against, and bench, which has
+# the workloads. zlib has two homes: cli reads files, server calls. A unit test may see what its module may.
 # usage: tests/layers.sh [top of the tree]
 set -euo pipefail
 top=$(cd "${1:-$(dirname "$0")/..}" && pwd)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """S1: GetFeatures of one user (32 floats, 100 ids) and 200 items of 64 floats, beside a static reply of the same bytes by the same
-server module on as many loops, in pairs, turn about. Fills a node of 100,000 users and 100,000 items from an embedded broker (or
+server module on one loop, in pairs, turn about: what `freshet bench serve` measures, over HTTP/1.1 too, from any broker, and held
+for a profiler. Fills a node of 100,000 users and 100,000 items from an embedded broker (or
 --brokers), checks that a reply is whole, then loads both with the same client, ids drawn anew for each request. Of each run:
 requests/s, p50 and p99 as the client sees them, CPU seconds of the server per 1,000 requests; then the medians, and the medians of
 the pairs' ratios, ours / static. `idle_cpu` is what the node takes without requests, in CPU seconds a second.
@@ -27,12 +28,12 @@ class Static:
     """The server that answers fixed bytes."""
 
     def __init__(self, args, reply):
-        self.process = subprocess.Popen([tool(args, "static_server"), reply, str(args.loops)], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([os.path.join(args.build, "freshet"), "bench", "static", "--topic", reply],
                                         stdout=subprocess.PIPE, text=True)
         self.addresses = json.loads(self.process.stdout.readline())
 
     def stop(self):
-        self.process.stdin.close()
+        self.process.terminate()
         self.process.wait(30)
 
 

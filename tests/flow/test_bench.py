@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import xml.etree.ElementTree
 
 import pytest
@@ -101,9 +102,29 @@ def test_flat_has_both_curves(binary, tmp_path):
     assert xml.etree.ElementTree.parse(plot).getroot().tag.endswith("svg")
 
 
+def test_serve_measures_beside_a_static_reply_and_redis(binary, tmp_path):
+    plot = tmp_path / "serve.svg"
+    found = answer(binary, "serve", "--events", EVENTS, "--pairs", 1, "--seconds", 1, "--plot", plot)
+    assert (found["name"], found["unit"]) == ("serve", "CPU seconds per 1,000 requests")
+    peers = ["static_reply", "redis_mget"] if shutil.which("redis-server") else ["static_reply"]
+    assert list(found["peers"]) == peers
+    assert found["skipped"] == [name for name in ("redis_mget",) if name not in peers]
+    cases = found["cases"]
+    assert [(case["items"], case["is_under_ingest"]) for case in cases] == [(200, False), (500, False), (200, True), (500, True)]
+    for case in cases:
+        floats = case["items"] * 64 * 4
+        for server in ("ours", *peers):
+            run = case[server]
+            assert floats < run["reply_bytes"] < floats + 8192, server
+            assert run["requests_per_second"] > 1 and 0 < run["p50_us"] <= run["p99_us"] <= run["p999_us"], server
+    assert found["ours"] == pytest.approx(cases[0]["ours"]["cpu_seconds_per_1000"], rel=0.01)
+    assert 0 < found["peers"]["static_reply"] < found["ours"]  # reading costs something
+    assert xml.etree.ElementTree.parse(plot).getroot().tag.endswith("svg")
+
+
 def test_names_are_listed_and_mistaken_ones_corrected(binary):
     listed = bench(binary).stdout.splitlines()
-    assert [line.split()[0] for line in listed] == ["ingest", "tier", "flat"]
+    assert [line.split()[0] for line in listed] == ["ingest", "serve", "tier", "flat"]
     done = bench(binary, "ingets", code=2)
     assert "ingest" in done.stderr and done.stdout == ""
     assert "--pairs" in bench(binary, "ingest", "--pairs", 0, code=2).stderr

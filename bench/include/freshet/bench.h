@@ -14,6 +14,7 @@ enum bench_catalogue {
     BENCH_W1, /* W1's features, with node and topic: what `freshet run` takes */
     BENCH_FLAT, /* the same features with windows up to 7 d */
     BENCH_LIGHT, /* as little as a user and an item can have */
+    BENCH_S1, /* S1's features, with node and topic, and its set "s1" */
 };
 
 /* A configuration's text, terminated. Static memory. */
@@ -48,6 +49,27 @@ void bench_workload_free(struct bench_workload *workload); /* NULL is fine */
  * price), ts up to 5 s out of order, each item with one of the creators and one of 200 categories, 63-bit ids.
  */
 bool bench_workload_next(struct bench_workload *workload, struct proto_event *event);
+
+/* ---- S1, the serving workload ---- */
+
+enum { BENCH_S1_USER_FLOATS = 32, BENCH_S1_USER_IDS = 100, BENCH_S1_ITEM_FLOATS = 64 };
+
+/*
+ * What fills its tables: users take turns, so that 100 events for each fill all sequences; the item is any, each with one of the
+ * creators. And what is asked: any user and any items.
+ */
+struct bench_s1 {
+    uint64_t events; /* in all */
+    int64_t start_ms, span_ms; /* of event time */
+    int users, items, creators;
+    uint64_t state, made; /* its own; both 0 at first */
+};
+
+bool bench_s1_next(struct bench_s1 *s1, struct proto_event *event); /* false after the last */
+uint64_t bench_s1_user(struct bench_s1 *s1); /* drawn anew */
+uint64_t bench_s1_item(struct bench_s1 *s1);
+uint64_t bench_s1_user_at(uint64_t number); /* by number, from 0 */
+uint64_t bench_s1_item_at(uint64_t number);
 
 /* ---- Events into state, in this process ---- */
 

@@ -26,6 +26,9 @@ FR_CHECKED ProtobufCMessage *proto_unpack(const ProtobufCMessageDescriptor *type
 /* Appends the wire form. */
 void proto_pack(const ProtobufCMessage *message, struct fr_buffer *out);
 
+/* The same of a freshet.v1.GetFeaturesResponse without unknown fields, in a fraction of the time. */
+void proto_features_pack(const ProtobufCMessage *message, struct fr_buffer *out);
+
 /*
  * JSON → message in `arena`, by the Contract's rules: lowerCamelCase and proto names; 64-bit integers as numbers or strings;
  * id fields (uint64 and fixed64 but `seed` and versions) also as any string, hashed; enum names in any case; null is absent;

@@ -101,6 +101,11 @@ struct server_method {
     bool is_never_shed; /* for being asked while there is too much to do: health */
     server_handler_fn handler; /* NULL where `streaming` is set */
     const struct server_streaming *streaming; /* NULL: answered once, by the handler */
+    /*
+     * Appends the wire bytes of a response, the very ones that proto_pack() would; NULL: proto_pack() does. For a method whose
+     * replies are large and of a known shape. Whatever carries them (gzip, TLS, frames) sees one run of bytes; JSON comes from the message.
+     */
+    void (*pack)(const ProtobufCMessage *response, struct fr_buffer *out);
     void *user;
 };
 

@@ -144,11 +144,41 @@ static void messages_survive_a_lack_of_memory(void **state)
     fail_each(turn_message);
 }
 
+static bool packs_features(void)
+{
+    static uint64_t ids[300];
+    Freshet__V1__Field field, *fields[] = {&field};
+    Freshet__V1__GetFeaturesResponse response;
+    struct fr_buffer out;
+    bool ok;
+
+    freshet__v1__field__init(&field);
+    field.ids = ids;
+    field.n_ids = sizeof ids / sizeof *ids;
+    memset(ids, 0xff, sizeof ids);
+    freshet__v1__get_features_response__init(&response);
+    response.item_fields = fields;
+    response.n_item_fields = 1;
+    fr_buffer_init(&out);
+    for (int i = 0; i < 3; i++)
+        proto_features_pack(&response.base, &out);
+    ok = !out.is_failed;
+    fr_buffer_fini(&out);
+    return ok;
+}
+
+static void a_features_reply_that_cannot_grow_is_a_failed_buffer(void **state)
+{
+    (void)state;
+    fail_each(packs_features);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_survive_a_lack_of_memory),
         cmocka_unit_test(messages_survive_a_lack_of_memory),
+        cmocka_unit_test(a_features_reply_that_cannot_grow_is_a_failed_buffer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

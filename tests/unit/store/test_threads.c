@@ -1,4 +1,5 @@
 #include "fixture.h"
+#include "internal.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -81,6 +82,40 @@ static bool count_one(void *user, const struct store_key *key, const struct fr_s
     return true;
 }
 
+/*
+ * As a read of many does: finds them all on a visit, fetches, and locks each later, whatever lanes and the keeper do in between. What
+ * it finds stays where it is, and is of the key that was asked for.
+ */
+static void read_found(struct store *store, unsigned *seed)
+{
+    struct store_key keys[BATCH];
+    uint64_t hashes[BATCH];
+    struct store_entry *found[BATCH];
+    struct store_visit visit = store_visit_enter(store);
+    struct fr_err err;
+
+    for (int i = 0; i < BATCH; i++) {
+        keys[i] = fixture_key((uint64_t)rand_r(seed) % (2 * ENTITIES));
+        hashes[i] = store_key_hash(store, &keys[i]);
+    }
+    assert_true(store_load(store, keys, hashes, BATCH, &err));
+    for (int i = 0; i < BATCH; i++)
+        found[i] = store_entry_find(store, hashes[i]);
+    for (int i = 0; i < BATCH; i++)
+        store_entry_fetch(found[i], STORE_PART_ROWS, 4);
+    for (int i = 0; i < BATCH; i++) {
+        struct store_entry *entry = store_entry_lock_found(store, found[i], &keys[i], hashes[i]);
+        uint32_t bytes = 0;
+
+        if (!entry)
+            continue;
+        assert_true(store_entry__is(entry, &keys[i]));
+        (void)store_entry_read(entry, STORE_PART_ROWS, &bytes);
+        store_entry_unlock(store, entry);
+    }
+    store_visit_leave(store, visit);
+}
+
 /* Looks at entities without the gate, as a server's loop does, and at whole epochs while the next ones are written. */
 static void *run_reader(void *user)
 {
@@ -93,6 +128,8 @@ static void *run_reader(void *user)
 
         for (int i = 0; i < 1000; i++)
             (void)fixture_get(user, (uint64_t)rand_r(&seed) % (2 * ENTITIES));
+        for (int i = 0; i < 20; i++)
+            read_found(user, &seed);
         store_stats_read(user, &stats);
         assert_true(store_scan(user, count_one, &sums, &err));
         assert_int_equal(sums.counted, sums.applied);
