@@ -120,7 +120,7 @@ static bool wait_applied(struct watch *watch, uint64_t events, struct cli_progre
 
 bool cli_bench_child__wait(const char *api, uint64_t events, struct cli_progress *progress, struct fr_err *err)
 {
-    struct watch watch = {.api = api, .arena = fr_arena_new(CHILD_ARENA_BYTES)};
+    struct watch watch = {.node.api = api, .arena = fr_arena_new(CHILD_ARENA_BYTES)};
     bool is_good = watch.arena ? wait_applied(&watch, events, progress, err) : fr_fail(err, FR_EXHAUSTED, "out of memory");
 
     fr_arena_free(watch.arena);
