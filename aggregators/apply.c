@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-enum { PREFETCH_AHEAD = 4 };
+enum { PREFETCH_AHEAD = 4, AMOUNTS_MAX = 16 };
 
 /* What stays the same for all groups of a batch. */
 struct batch {
@@ -36,7 +36,7 @@ static bool fail_spoiled(struct fr_err *err)
 }
 
 /* Proto refuses numbers that would not fit; of others than its events, nothing is added. */
-static __int128 amount_of(const struct agg_feature *feature, const struct proto_event *event)
+static int64_t amount_of(const struct agg_feature *feature, const struct proto_event *event)
 {
     double number = feature->of == PROTO_FIELD_DURATION_S ? event->duration_s : event->value;
 
@@ -44,29 +44,47 @@ static __int128 amount_of(const struct agg_feature *feature, const struct proto_
         return 1;
     if (!(fabs(number) <= 1e12))
         return 0;
-    return agg_measure__of_micro(feature, llround(number * 1e6));
+    return (int64_t)agg_measure__of_micro(feature, llround(number * 1e6));
+}
+
+static bool add_amounts(struct held *held, const struct agg_amount *amounts, int count, const struct agg_moment *at,
+                        const struct batch *batch)
+{
+    enum agg_added added;
+
+    if (held->entity->is_even)
+        added = agg_even__add(&held->rows, held->entity, amounts, count, at, &batch->horizon);
+    else
+        added = agg_rows__add(&held->rows, held->entity, amounts->feature, at, amounts->amount, &batch->horizon);
+    batch->tally->too_late += added == AGG_TOO_LATE ? (uint64_t)count : 0;
+    return added != AGG_NO_MEMORY;
 }
 
 static bool apply_counters(struct held *held, const struct proto_event *event, const struct batch *batch)
 {
+    const struct agg_takers *takers;
+    struct agg_amount amounts[AMOUNTS_MAX];
     struct agg_moment at;
+    int count = 0;
 
     if (held->entity->counter_count == 0)
         return true;
     at = agg_window__moment(event->ts_ms);
     agg_totals__advance(held->rows.memory, held->entity, &at);
-    for (int i = 0; i < held->entity->counter_count; i++) {
-        const struct agg_feature *feature = held->entity->counters[i];
-        enum agg_added added;
-
-        if (!agg_feature__takes(feature, event))
+    if (event->action >= PROTO_ACTIONS)
+        return true;
+    takers = &held->entity->counters_of[event->action];
+    for (int i = 0; i < takers->count; i++) {
+        if (!agg_feature__takes(takers->features[i], event))
             continue;
-        added = agg_rows__add(&held->rows, held->entity, feature, &at, amount_of(feature, event), &batch->horizon);
-        if (added == AGG_NO_MEMORY)
-            return false;
-        batch->tally->too_late += added == AGG_TOO_LATE;
+        amounts[count++] = (struct agg_amount){takers->features[i], amount_of(takers->features[i], event)};
+        if (count == AMOUNTS_MAX || !held->entity->is_even) {
+            if (!add_amounts(held, amounts, count, &at, batch))
+                return false;
+            count = 0;
+        }
     }
-    return true;
+    return count == 0 || add_amounts(held, amounts, count, &at, batch);
 }
 
 static bool apply_sequences(struct held *held, const struct proto_event *event, const uint64_t *order,

@@ -31,11 +31,13 @@ enum {
     AGG_SHARDS = 16, /* what is recent lies in so many entities, by id */
     AGG_SHARD_KEPT = 256,
     AGG_SPANS_MAX = 32, /* different windows of one entity that get running totals */
+    AGG_NARROW_BYTES_MAX = 8 + 8 * AGG_FEATURES_MAX, /* of a row */
 };
 
 /* ---- window.c: time ---- */
 
 extern const int64_t agg__level_ms[AGG_LEVELS];
+extern const uint32_t agg__level_s[AGG_LEVELS];
 
 struct agg_window {
     int64_t span_ms;
@@ -200,6 +202,7 @@ struct agg_span { /* windows of several features that are as long begin and end 
     struct agg_member *members;
     int member_count;
     bool has_greatest;
+    uint32_t block_at; /* even: its totals lie as if a narrow row began there, in bytes from the first total */
 };
 
 struct agg_entity {
@@ -218,7 +221,14 @@ struct agg_entity {
 
     struct agg_feature **counters; /* count, sum, min and max: they share rows */
     int counter_count;
+    struct agg_takers { /* those that take any event of an action */
+        struct agg_feature **features;
+        int count;
+    } counters_of[PROTO_ACTIONS];
     uint32_t narrow_bytes, wide_bytes; /* of a row */
+    bool is_even; /* all counters have the same windows, each with a running total, and none is a greatest (even.c) */
+    int count_numbers, sum_numbers; /* of a narrow row; sums begin at sums_at */
+    uint32_t sums_at;
     int64_t panes_most[AGG_LEVELS]; /* of all its features */
     struct agg_span *spans; /* the different windows of its counters */
     int span_count;
@@ -351,7 +361,25 @@ FR_CHECKED bool agg_layout__counters(struct agg_entity *entity, struct fr_arena 
 
 #include "rows.h" /* presence and windowed measures; needs what is above, and what is below needs it */
 
+/* ---- even.c: entities whose counters have the same windows ---- */
+
+struct agg_amount {
+    const struct agg_feature *feature;
+    int64_t amount;
+};
+
+/* What one event adds to several counters: as agg_rows__add() of each. AGG_TOO_LATE: all of them were. */
+enum agg_added agg_even__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_amount *amounts,
+                             int count, const struct agg_moment *at, const struct agg_moment *horizon);
+/* Narrow rows of the level up to pane `oldest` go where windows still need them; stops at one that has no room in a narrow row. */
+void agg_even__merge(struct agg_rows *rows, const struct agg_entity *entity, int level, int64_t oldest,
+                     const struct agg_moment *horizon);
+/* Takes the narrow rows of panes first … last out of the totals of the entity's span `index`, and finds its edge. */
+void agg_even__leave(struct agg_rows *rows, const struct agg_entity *entity, int index, int64_t first, int64_t last);
+
 /* ---- totals.c: running totals ---- */
+
+enum { AGG_EDGE_NONE = UINT32_MAX }; /* the span holds no row; an edge of 0: not known */
 
 /* Moves the moment that totals are of to `to`, if that is later: what leaves a window is taken off. */
 void agg_totals__advance(struct agg_rows *rows, const struct agg_entity *entity, const struct agg_moment *to);

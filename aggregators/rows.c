@@ -119,8 +119,7 @@ static uint32_t due_s(const struct agg_entity *entity, int level, int64_t pane)
     return due < UINT32_MAX ? (uint32_t)due : UINT32_MAX;
 }
 
-/* The row of this pane, made when it isn't there; NULL: out of memory. */
-static struct agg_row *row_find(struct agg_blob *blob, const struct agg_entity *entity, int level, int64_t pane)
+struct agg_row *agg_rows__find(struct agg_blob *blob, const struct agg_entity *entity, int level, int64_t pane)
 {
     struct agg_rows *rows = blob->memory;
     uint32_t bytes = agg_rows__row_bytes(rows, entity);
@@ -185,7 +184,7 @@ static enum agg_added put(struct agg_blob *blob, const struct agg_entity *entity
     for (int attempt = 0; attempt < 2 && !is_set; attempt++) {
         if (attempt > 0 && !widen(blob, entity))
             return AGG_NO_MEMORY;
-        row = row_find(blob, entity, *own, pane);
+        row = agg_rows__find(blob, entity, *own, pane);
         if (!row)
             return AGG_NO_MEMORY;
         is_set =
@@ -267,6 +266,8 @@ bool agg_rows__prune(struct agg_blob *blob, const struct agg_entity *entity, con
     for (int level = 0; level < AGG_LEVELS; level++) { /* the finest first: what merges may merge again */
         int64_t oldest = horizon->pane[level] - entity->panes_most[level];
 
+        if (entity->is_even && !rows->is_wide)
+            agg_even__merge(rows, entity, level, oldest, horizon);
         for (rows = blob->memory; rows->row_count[level] > 0 && agg_rows__row(rows, entity, level, 0)->pane <= oldest;
              rows = blob->memory) {
             if (!row_merge(blob, entity, level, horizon))

@@ -53,6 +53,17 @@ static inline uint8_t *agg_rows__totals(const struct agg_rows *rows)
     return (uint8_t *)(agg_rows__kept(rows) + (size_t)rows->kept_capacity * 2);
 }
 
+/* In front of the totals: for each span a pane before which none of its rows lies. */
+static inline uint32_t *agg_rows__edges(const struct agg_rows *rows)
+{
+    return (uint32_t *)(void *)agg_rows__totals(rows);
+}
+
+static inline int64_t agg_rows__head_pane(const struct agg_rows *rows, int level)
+{
+    return rows->head_s / agg__level_s[level];
+}
+
 static inline uint8_t *agg_rows__first(const struct agg_rows *rows, const struct agg_entity *entity)
 {
     return agg_rows__totals(rows) + entity->totals_bytes;
@@ -150,6 +161,9 @@ bool agg_rows__is_filled(const struct agg_rows *rows, const struct agg_entity *e
 
 /* Makes room for `bytes` more right before the offset `at` of what is used. False: out of memory. */
 FR_CHECKED bool agg_rows__insert(struct agg_blob *blob, const struct agg_entity *entity, uint32_t at, uint32_t bytes);
+
+/* The row of this pane, made when it isn't there; NULL: out of memory. */
+struct agg_row *agg_rows__find(struct agg_blob *blob, const struct agg_entity *entity, int level, int64_t pane);
 
 /* Adds to the row of the finest level that a window of the feature still needs at `horizon`, and to the running totals. */
 enum agg_added agg_rows__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
