@@ -24,7 +24,7 @@ struct batch {
 /* One entity while it is locked. */
 struct held {
     const struct agg_entity *entity;
-    struct agg_blob rows, sequences, cells[STORE_PARTS];
+    struct agg_blob parts[STORE_PARTS]; /* those that the entity has; others are not looked at */
     bool is_sequence_touched;
 };
 
@@ -53,9 +53,10 @@ static bool add_amounts(struct held *held, const struct agg_amount *amounts, int
     enum agg_added added;
 
     if (held->entity->is_even)
-        added = agg_even__add(&held->rows, held->entity, amounts, count, at, &batch->horizon);
+        added = agg_even__add(&held->parts[STORE_PART_ROWS], held->entity, amounts, count, at, &batch->horizon);
     else
-        added = agg_rows__add(&held->rows, held->entity, amounts->feature, at, amounts->amount, &batch->horizon);
+        added =
+            agg_rows__add(&held->parts[STORE_PART_ROWS], held->entity, amounts->feature, at, amounts->amount, &batch->horizon);
     batch->tally->too_late += added == AGG_TOO_LATE ? (uint64_t)count : 0;
     return added != AGG_NO_MEMORY;
 }
@@ -70,9 +71,9 @@ static bool apply_counters(struct held *held, const struct proto_event *event, c
     if (held->entity->counter_count == 0)
         return true;
     at = agg_window__moment(event->ts_ms);
-    agg_totals__advance(held->rows.memory, held->entity, &at);
+    agg_totals__advance(held->parts[STORE_PART_ROWS].memory, held->entity, &at);
     if (event->action >= PROTO_ACTIONS)
-        return true;
+        return true; /* nobody takes it */
     takers = &held->entity->counters_of[event->action];
     for (int i = 0; i < takers->count; i++) {
         if (!agg_feature__takes(takers->features[i], event))
@@ -98,16 +99,17 @@ static bool apply_sequences(struct held *held, const struct proto_event *event, 
         if ((is_expired && !entity->sequences[i]->covisit) || !agg_feature__takes(entity->sequences[i], event))
             continue;
         if (entity->sequences[i]->covisit &&
-            !agg_covisit__pair(batch->lane, entity->sequences[i], held->sequences.memory, event))
+            !agg_covisit__pair(batch->lane, entity->sequences[i], held->parts[STORE_PART_SEQUENCES].memory, event))
             return false;
         if (is_expired)
             continue;
         if (!held->is_sequence_touched) {
-            if (!agg_blob__open(&held->sequences, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
+            if (!agg_blob__open(&held->parts[STORE_PART_SEQUENCES],
+                                (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
                 return false;
             held->is_sequence_touched = true;
         }
-        if (!agg_sequence__add(&held->sequences, entity, entity->sequences[i], order))
+        if (!agg_sequence__add(&held->parts[STORE_PART_SEQUENCES], entity, entity->sequences[i], order))
             return false;
     }
     return true;
@@ -118,8 +120,8 @@ static bool apply_cells(struct held *held, const struct proto_event *event, cons
     struct agg_input input = {.event = event, .order = order, .horizon = &batch->horizon};
 
     for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
-        if (held->entity->cell_count[part] > 0 &&
-            !agg_cells__add(&held->cells[part], held->entity, (enum store_part)part, &input, &batch->tally->too_late))
+        if (event->action < PROTO_ACTIONS && (held->entity->cell_actions[part] >> event->action & 1) != 0 &&
+            !agg_cells__add(&held->parts[part], held->entity, (enum store_part)part, &input, &batch->tally->too_late))
             return false;
     }
     return true;
@@ -128,7 +130,7 @@ static bool apply_cells(struct held *held, const struct proto_event *event, cons
 /* All that one event does to one entity. False: out of memory. */
 static bool apply_event(struct held *held, const struct proto_event *event, const struct batch *batch)
 {
-    struct agg_rows *rows = held->rows.memory;
+    struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
     uint64_t order[AGG_ORDER_WORDS];
 
     agg_rows__see(rows, event->ts_ms);
@@ -137,7 +139,7 @@ static bool apply_event(struct held *held, const struct proto_event *event, cons
     if (!held->entity->needs_order)
         return true;
     agg_order__take(event, order);
-    if (held->entity->remembered != 0 && !agg_attributes__take(&held->rows, held->entity, order))
+    if (held->entity->remembered != 0 && !agg_attributes__take(&held->parts[STORE_PART_ROWS], held->entity, order))
         return false;
     return apply_sequences(held, event, order, batch) && apply_cells(held, event, order, batch);
 }
@@ -147,7 +149,8 @@ static bool is_wanted(struct held *held, uint32_t index, const struct batch *bat
 {
     if (!held->entity->has_dedupe)
         return batch->outcomes[index] != AGG_DUPLICATE;
-    switch (agg_dedupe__see(&held->rows, held->entity, &batch->lane->agg->catalogue->dedupe, &batch->events[index])) {
+    switch (agg_dedupe__see(&held->parts[STORE_PART_ROWS], held->entity, &batch->lane->agg->catalogue->dedupe,
+                            &batch->events[index])) {
     case AGG_SEEN_DUPLICATE:
         batch->outcomes[index] = AGG_DUPLICATE;
         return false;
@@ -162,6 +165,20 @@ static bool is_wanted(struct held *held, uint32_t index, const struct batch *bat
     }
 }
 
+/*
+ * Rows move on when their place is needed, several at once: that costs half of moving each in its second, and when it happens never
+ * shows.
+ */
+static bool make_room(struct held *held, const struct batch *batch)
+{
+    const struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
+
+    if (batch->horizon.pane[0] < (int64_t)rows->due_s ||
+        agg_rows__used(rows, held->entity) + agg_rows__row_bytes(rows, held->entity) <= held->parts[STORE_PART_ROWS].bytes)
+        return true;
+    return agg_rows__prune(&held->parts[STORE_PART_ROWS], held->entity, &batch->horizon);
+}
+
 static bool apply_shares(struct held *held, const struct agg_group *group, const struct batch *batch)
 {
     const struct agg_share *shares = batch->lane->shares;
@@ -169,7 +186,7 @@ static bool apply_shares(struct held *held, const struct agg_group *group, const
 
     if (group->first == UINT32_MAX)
         return true;
-    if (!agg_rows__open(&held->rows, held->entity) || !agg_rows__prune(&held->rows, held->entity, &batch->horizon))
+    if (!agg_rows__open(&held->parts[STORE_PART_ROWS], held->entity) || !make_room(held, batch))
         return false;
     for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
         uint32_t index = shares[at - 1].event;
@@ -190,7 +207,7 @@ static bool take_brought(struct held *held, const struct agg_group *group, const
     for (uint32_t at = group->brought_first; at != 0; at = brought[at - 1].next) {
         enum store_part part = brought[at - 1].feature->type->cells->part;
 
-        if (!agg_cells__take(&held->cells[part], held->entity, &brought[at - 1], &batch->horizon, &batch->tally->too_late))
+        if (!agg_cells__take(&held->parts[part], held->entity, &brought[at - 1], &batch->horizon, &batch->tally->too_late))
             return false;
     }
     return true;
@@ -218,12 +235,12 @@ static bool feed(const struct held *held, const struct agg_group *group, const s
 {
     for (int i = 0; i < held->entity->feed_count; i++) {
         const struct agg_feed *to = &held->entity->feeds[i];
-        const struct agg_rows *rows = held->rows.memory;
+        const struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
         struct fr_slice cell = fr_slice(NULL, 0);
         int64_t ts_ms;
 
         if (to->source) {
-            const struct agg_blob *part = &held->cells[to->source->type->cells->part];
+            const struct agg_blob *part = &held->parts[to->source->type->cells->part];
 
             if (!part->is_writable)
                 continue; /* nothing of it changed */
@@ -236,27 +253,33 @@ static bool feed(const struct held *held, const struct agg_group *group, const s
     return true;
 }
 
-/* Gives back what nobody can see any more. */
-static void tidy(struct held *held, const struct batch *batch)
+/* Gives back what nobody can see any more. False: out of memory. */
+static bool tidy(struct held *held, const struct batch *batch)
 {
     const struct agg_entity *entity = held->entity;
-    const struct agg_rows *rows = held->rows.memory;
+    const struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
 
-    if (held->rows.is_writable) {
-        bool is_dead = agg_rows__is_dead(rows, entity, batch->horizon.time_ms);
-
-        agg_blob__trim(&held->rows, is_dead ? 0 : agg_rows__used(rows, entity));
+    if (held->parts[STORE_PART_ROWS].is_writable && !agg_rows__is_present(rows, entity, batch->horizon.time_ms)) {
+        if (!agg_rows__prune(&held->parts[STORE_PART_ROWS], entity, &batch->horizon))
+            return false;
+        rows = held->parts[STORE_PART_ROWS].memory;
+        agg_blob__trim(&held->parts[STORE_PART_ROWS],
+                       agg_rows__is_dead(rows, entity, batch->horizon.time_ms) ? 0 : agg_rows__used(rows, entity));
+    } else if (held->parts[STORE_PART_ROWS].is_writable) {
+        agg_blob__trim(&held->parts[STORE_PART_ROWS], agg_rows__used(rows, entity));
     }
     if (held->is_sequence_touched) {
-        bool is_any = agg_sequence__prune(&held->sequences, entity, batch->horizon.time_ms);
+        bool is_any = agg_sequence__prune(&held->parts[STORE_PART_SEQUENCES], entity, batch->horizon.time_ms);
 
-        agg_blob__trim(&held->sequences, is_any ? agg_sequence__used(held->sequences.memory, entity) : 0);
+        agg_blob__trim(&held->parts[STORE_PART_SEQUENCES],
+                       is_any ? agg_sequence__used(held->parts[STORE_PART_SEQUENCES].memory, entity) : 0);
     }
     for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
-        if (held->cells[part].is_writable)
-            agg_blob__trim(&held->cells[part],
-                           agg_cells__prune(&held->cells[part], entity, (enum store_part)part, &batch->horizon));
+        if (entity->cell_count[part] > 0 && held->parts[part].is_writable)
+            agg_blob__trim(&held->parts[part],
+                           agg_cells__prune(&held->parts[part], entity, (enum store_part)part, &batch->horizon));
     }
+    return true;
 }
 
 /* The state of this entity makes no sense: what can't be told apart is applied elsewhere, and counted. */
@@ -283,13 +306,26 @@ static bool is_all_duplicates(const struct agg_group *group, const struct batch 
     return true;
 }
 
+static void hold(struct held *held, struct store *store, struct store_entry *entry, const struct agg_entity *entity)
+{
+    held->entity = entity;
+    held->is_sequence_touched = false;
+    held->parts[STORE_PART_ROWS] = agg_blob__of_entry(store, entry, STORE_PART_ROWS);
+    if (entity->sequence_count > 0)
+        held->parts[STORE_PART_SEQUENCES] = agg_blob__of_entry(store, entry, STORE_PART_SEQUENCES);
+    for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
+        if (entity->cell_count[part] > 0)
+            held->parts[part] = agg_blob__of_entry(store, entry, (enum store_part)part);
+    }
+}
+
 static bool apply_group(const struct batch *batch, int index)
 {
     struct agg_lane *lane = batch->lane;
     struct store *store = lane->agg->store;
     const struct agg_group *group = &lane->groups[index];
-    struct held held = {.entity = group->entity};
     struct store_entry *entry;
+    struct held held;
     bool ok = true;
 
     if (is_all_duplicates(group, batch))
@@ -300,14 +336,9 @@ static bool apply_group(const struct batch *batch, int index)
     if (store_entry_is_corrupt(entry)) {
         skip_corrupt(group, batch);
     } else {
-        held.rows = agg_blob__of_entry(store, entry, STORE_PART_ROWS);
-        held.sequences = agg_blob__of_entry(store, entry, STORE_PART_SEQUENCES);
-        for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++)
-            held.cells[part] = agg_blob__of_entry(store, entry, (enum store_part)part);
+        hold(&held, store, entry, group->entity);
         ok = apply_shares(&held, group, batch) && take_brought(&held, group, batch) &&
-             feed(&held, group, &lane->keys[index], batch);
-        if (ok)
-            tidy(&held, batch);
+             feed(&held, group, &lane->keys[index], batch) && tidy(&held, batch);
     }
     store_entry_unlock(store, entry);
     return ok || fail_spoiled(batch->err);

@@ -240,6 +240,7 @@ struct agg_entity {
 
     struct agg_feature **cells[STORE_PARTS]; /* of the parts STORE_PART_SKETCHES and STORE_PART_LISTS */
     int cell_count[STORE_PARTS];
+    uint32_t cell_actions[STORE_PARTS]; /* of events that some of them takes */
     bool needs_order; /* some of its state goes by the total order of events */
 
     struct agg_feed *feeds; /* the lists that hear of its changes */
