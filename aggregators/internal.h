@@ -387,6 +387,12 @@ void agg_totals__advance(struct agg_rows *rows, const struct agg_entity *entity,
 /* What was added to a row of this level, into the windows that it is in. */
 void agg_totals__add(struct agg_rows *rows, const struct agg_feature *feature, int level, const struct agg_moment *at,
                      __int128 amount);
+/*
+ * For a read at the moment: true when the running totals are what the windows hold. `is_now`: they are first moved there, if that is
+ * later; they are no part of the state, so a read may, with the stripe locked.
+ */
+bool agg_totals__are_of(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_moment *moment,
+                        bool is_now);
 /* From the rows, as of the latest event. */
 void agg_totals__rebuild(struct agg_rows *rows, const struct agg_entity *entity);
 
@@ -532,6 +538,13 @@ struct agg_column {
     enum agg_measure measure;
 };
 
+/* Columns side by side whose running totals are, too, of one measure: a loop without a question. */
+struct agg_run {
+    enum agg_measure measure;
+    uint32_t total_at;
+    int column, count;
+};
+
 /* What is reckoned from operands once all steps are done: a ratio, or its age. */
 struct agg_ratio_column {
     const struct agg_feature *feature;
@@ -545,6 +558,11 @@ struct agg_step { /* what one entity kind gives to a row */
     bool via_room; /* the creator is the one that the row's room remembers, not the item */
     struct agg_column *columns;
     int column_count;
+    struct agg_run *runs; /* the same columns once more, those that have a running total … */
+    int run_count;
+    struct agg_column *odd_columns; /* … and the others */
+    int odd_column_count;
+    uint8_t parts; /* a bit for each part that it looks at */
     struct agg_column *cell_columns; /* of its cells; `columns` are of its rows */
     int cell_column_count;
     struct agg_column *operands; /* their `column` is a place among the row's operands */
@@ -569,7 +587,6 @@ struct agg_plan {
     const struct agg_feature **matches;
     int match_count;
     bool needs_room; /* some step goes by what rooms remember */
-    bool has_absent; /* some column of the rows isn't 0 when its entity isn't there */
     int sequence_count;
 };
 

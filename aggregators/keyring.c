@@ -1,18 +1,39 @@
 /* Rows to keys: an open-addressing table over the keys' hashes, for the time of one request. */
 #include "keyring.h"
 
-/* The id of a key's field in this row; 0: the row has none. */
-static uint64_t id_of(int field, const struct agg_request *request, const struct agg_remembered *remembered, int row)
+/* Where the id of a key's field comes from in each row: one look at the field for all rows. */
+struct source {
+    const uint64_t *ids; /* NULL: no row has it */
+    size_t step; /* words from one row to the next */
+};
+
+static struct source source_of(int field, const struct agg_request *request, const struct agg_remembered *remembered)
 {
+    static const uint64_t all = 1;
     int attribute = agg_attribute__index(field);
 
     if (field == AGG_KEY_ALL)
-        return 1;
+        return (struct source){&all, 0};
     if (field == PROTO_FIELD_USER_ID)
-        return request->user_id;
+        return (struct source){&request->user_id, 0};
     if (field == PROTO_FIELD_ITEM_ID)
-        return request->item_ids[row];
-    return remembered && attribute >= 0 ? remembered[row].bits[attribute] : 0;
+        return (struct source){request->item_ids, 1};
+    if (!remembered || attribute < 0)
+        return (struct source){NULL, 0};
+    return (struct source){&remembered->bits[attribute], sizeof *remembered / sizeof(uint64_t)};
+}
+
+/* False: the row has no such key. */
+static bool key_of_row(const struct agg_entity *entity, const struct source sources[STORE_KEY_IDS_MAX], size_t row,
+                       struct store_key *key)
+{
+    *key = (struct store_key){.kind = entity->kind, .id_count = (uint8_t)entity->key_count};
+    for (int i = 0; i < entity->key_count; i++) {
+        key->ids[i] = sources[i].ids ? sources[i].ids[row * sources[i].step] : 0;
+        if (key->ids[i] == 0)
+            return false;
+    }
+    return true;
 }
 
 static bool is_same(const struct store_key *a, const struct store_key *b)
@@ -46,7 +67,8 @@ bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, cons
                           const struct agg_remembered *remembered, struct fr_arena *arena, struct agg_keyring *ring)
 {
     size_t rows = (size_t)request->item_count, slots = 16;
-    int *last;
+    struct source sources[STORE_KEY_IDS_MAX];
+    int *last, *keyless = &ring->keyless;
 
     while (slots < rows * 2)
         slots *= 2;
@@ -59,15 +81,19 @@ bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, cons
     ring->table_mask = (uint32_t)(slots - 1);
     if (!ring->keys || !ring->hashes || !ring->first || !ring->next || !last || !ring->table)
         return false;
+    for (int i = 0; i < entity->key_count; i++)
+        sources[i] = source_of(entity->key[i], request, remembered);
     for (int row = 0; row < request->item_count; row++) {
-        uint64_t ids[STORE_KEY_IDS_MAX] = {0};
         struct store_key key;
 
-        for (int i = 0; i < entity->key_count; i++)
-            ids[i] = id_of(entity->key[i], request, remembered, row);
-        if (agg_key__make(entity, ids, &key))
+        if (key_of_row(entity, sources, (size_t)row, &key)) {
             ring_add(ring, last, &key, store_key_hash(agg->store, &key), row);
+        } else {
+            *keyless = row;
+            keyless = &ring->next[row];
+        }
     }
+    *keyless = -1;
     return true;
 }
 

@@ -13,6 +13,7 @@ struct agg_keyring {
     int count;
     int *first; /* of each key: its first row */
     int *next; /* of each row: the next row with the same key; −1: none */
+    int keyless; /* the first row that names no such entity, the others by `next`; −1: each does */
     uint32_t *table; /* hash → key + 1, open addressing */
     uint32_t table_mask;
 };

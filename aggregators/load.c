@@ -7,7 +7,6 @@ struct loading {
     const struct agg_request *request;
     struct fr_arena *arena;
     struct agg_remembered *remembered, *rooms; /* by row: what its item, its room remembers */
-    bool *is_missing; /* NULL: may ask the disk */
     struct fr_err *err;
 };
 
@@ -18,17 +17,7 @@ static bool fail_exhausted(struct fr_err *err)
 
 static bool load_keys(const struct loading *loading, const struct store_key *keys, const uint64_t *hashes, int count)
 {
-    struct store *store = loading->agg->store;
-
-    if (!loading->is_missing)
-        return store_load(store, keys, hashes, count, loading->err);
-    *loading->is_missing = !store_is_loaded(store, keys, hashes, count);
-    return true;
-}
-
-static bool is_over(const struct loading *loading)
-{
-    return loading->is_missing && *loading->is_missing;
+    return store_load(loading->agg->store, keys, hashes, count, loading->err);
 }
 
 static bool load_users(const struct loading *loading, const struct agg_plan *plan)
@@ -77,7 +66,7 @@ static bool load_step(const struct loading *loading, const struct agg_entity *en
         return fail_exhausted(loading->err);
     if (ring.count > 0 && !load_keys(loading, ring.keys, ring.hashes, ring.count))
         return false;
-    for (int i = 0; i < ring.count && remembered && !is_over(loading); i++)
+    for (int i = 0; i < ring.count && remembered; i++)
         remember(loading, entity, &ring, i, remembered);
     return true;
 }
@@ -96,12 +85,11 @@ static bool load(struct loading *loading, const struct agg_plan *plan)
         return fail_exhausted(loading->err);
     if (!load_users(loading, plan))
         return false;
-    if (has_item && !is_over(loading) &&
-        !load_step(loading, catalogue->item, NULL, plan->item_step_count > 1 ? loading->remembered : NULL))
+    if (has_item && !load_step(loading, catalogue->item, NULL, plan->item_step_count > 1 ? loading->remembered : NULL))
         return false;
     for (int row = 0; row < request->item_count && request->room_id != 0; row++)
         loading->remembered[row].bits[room] = request->room_id;
-    for (int i = has_item; i < plan->item_step_count && !is_over(loading); i++) {
+    for (int i = has_item; i < plan->item_step_count; i++) {
         const struct agg_step *step = &plan->item_steps[i];
         bool is_room = step->entity == catalogue->room && !step->via_room;
 
@@ -117,14 +105,5 @@ bool agg_read_load(struct agg *agg, const struct agg_plan *plan, const struct ag
 {
     struct loading loading = {.agg = agg, .request = request, .arena = arena, .err = err};
 
-    return store_is_whole(agg->store) || load(&loading, plan);
-}
-
-bool agg_read_is_loaded(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request, struct fr_arena *arena,
-                        bool *is_missing, struct fr_err *err)
-{
-    struct loading loading = {.agg = agg, .request = request, .arena = arena, .is_missing = is_missing, .err = err};
-
-    *is_missing = false;
     return store_is_whole(agg->store) || load(&loading, plan);
 }

@@ -3,7 +3,6 @@
 
 #include <freshet/text.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -140,7 +139,6 @@ static void add_column(struct compile *compile, const struct agg_feature *featur
         return;
     }
     choice.column = agg_plan__column(feature, &feature->outputs[chosen], (*count)++);
-    plan->has_absent = plan->has_absent || (!is_user && fabsf(choice.column.absent) > 0);
     choose(compile, &choice);
 }
 
@@ -298,11 +296,14 @@ static bool step_add(struct compile *compile, const struct agg_entity *entity, b
     step = is_user ? &plan->user_steps[plan->user_step_count++] : &plan->item_steps[plan->item_step_count++];
     step->entity = entity;
     step->via_room = via_room;
+    step->parts = 1 << STORE_PART_ROWS;
     step->columns = fr_arena_take_zeroed(plan->arena, most[CHOICE_COLUMN] + 1, sizeof *step->columns);
+    step->runs = fr_arena_take_zeroed(plan->arena, most[CHOICE_COLUMN] + 1, sizeof *step->runs);
+    step->odd_columns = fr_arena_take_zeroed(plan->arena, most[CHOICE_COLUMN] + 1, sizeof *step->odd_columns);
     step->cell_columns = fr_arena_take_zeroed(plan->arena, most[CHOICE_COLUMN] + 1, sizeof *step->cell_columns);
     step->operands = fr_arena_take_zeroed(plan->arena, most[CHOICE_OPERAND] + 1, sizeof *step->operands);
     step->sequences = fr_arena_take_zeroed(plan->arena, most[CHOICE_SEQUENCE] + 1, sizeof *step->sequences);
-    return step->columns && step->cell_columns && step->operands && step->sequences;
+    return step->columns && step->runs && step->odd_columns && step->cell_columns && step->operands && step->sequences;
 }
 
 static bool is_matched(const struct agg_plan *plan, const struct agg_entity *entity)
@@ -340,6 +341,29 @@ static bool add_steps(struct compile *compile)
     return ok;
 }
 
+static uint8_t parts_of(const struct agg_feature *feature, bool is_sequence_asked)
+{
+    if (feature->type->cells)
+        return (uint8_t)(1 << feature->type->cells->part);
+    return is_sequence_asked ? 1 << STORE_PART_SEQUENCES : 1 << STORE_PART_ROWS;
+}
+
+/* A column of the rows: if it goes on where the last run ends, both in the totals and in the reply, that run is one longer. */
+static void add_to_runs(struct agg_step *step, const struct agg_column *column)
+{
+    struct agg_run *last = step->run_count > 0 ? &step->runs[step->run_count - 1] : NULL;
+    uint32_t bytes = column->measure == AGG_MEASURE_COUNT ? sizeof(int32_t) : sizeof(int64_t);
+
+    if (column->span < 0 || column->measure == AGG_MEASURE_GREATEST)
+        step->odd_columns[step->odd_column_count++] = *column;
+    else if (last && last->measure == column->measure && last->column + last->count == column->column &&
+             last->total_at + (uint32_t)last->count * bytes == column->total_at)
+        last->count++;
+    else
+        step->runs[step->run_count++] =
+            (struct agg_run){.measure = column->measure, .total_at = column->total_at, .column = column->column, .count = 1};
+}
+
 /* Each choice goes to the step that reads it. */
 static void fill_steps(struct compile *compile)
 {
@@ -352,12 +376,15 @@ static void fill_steps(struct compile *compile)
         struct agg_step *step = choice->is_users ? find_step(plan->user_steps, plan->user_step_count, entity, false)
                                                  : find_step(plan->item_steps, plan->item_step_count, entity, choice->via_room);
 
+        step->parts |= parts_of(choice->column.feature, choice->what == CHOICE_SEQUENCE);
         switch (choice->what) {
         case CHOICE_COLUMN:
-            if (choice->column.feature->type->cells)
+            if (choice->column.feature->type->cells) {
                 step->cell_columns[step->cell_column_count++] = choice->column;
-            else
+            } else {
                 step->columns[step->column_count++] = choice->column;
+                add_to_runs(step, &choice->column);
+            }
             break;
         case CHOICE_OPERAND:
             step->operands[step->operand_count++] = choice->column;

@@ -72,44 +72,85 @@ static bool read_sequences(struct reading *reading, const struct agg_step *step,
     return true;
 }
 
+/* The columns of its rows; most often the running totals are of T, and then nothing else is looked at. */
+static void read_columns(struct reading *reading, const struct agg_step *step, const struct agg_rows *rows,
+                         const struct target *target)
+{
+    bool are_totals = agg_totals__are_of(rows, step->entity, &reading->moment, reading->request->is_now);
+    bool is_simple = are_totals && step->odd_column_count == 0;
+    struct agg_view view;
+
+    if (are_totals)
+        agg_values__runs(agg_rows__totals(rows), step->runs, step->run_count, target->values);
+    if (!is_simple || step->operand_count > 0)
+        agg_view__init(&view, rows, step->entity, &reading->moment);
+    if (!is_simple)
+        agg_values__columns(reading->agg, &view, are_totals ? step->odd_columns : step->columns,
+                            are_totals ? step->odd_column_count : step->column_count, target->values);
+    for (int i = 0; i < step->operand_count; i++) {
+        if (step->operands[i].window)
+            target->operands[step->operands[i].column] = agg_values__operand(&view, &step->operands[i]);
+    }
+}
+
+static void read_cells(const struct reading *reading, const struct agg_step *step, const struct agg_parts *parts,
+                       const struct target *target)
+{
+    int64_t time_ms = reading->request->time_ms;
+
+    for (int i = 0; i < step->cell_column_count; i++)
+        target->values[step->cell_columns[i].column] = agg_values__cell(parts, &step->cell_columns[i], time_ms);
+    for (int i = 0; i < step->operand_count; i++) {
+        if (!step->operands[i].window)
+            target->operands[step->operands[i].column] = (double)agg_values__cell(parts, &step->operands[i], time_ms);
+    }
+}
+
+/* What columns show of an entity that isn't there: 0 most often, −1 of ages. */
+static void read_nothing(const struct agg_step *step, float *values, double *operands)
+{
+    for (int i = 0; i < step->column_count; i++)
+        values[step->columns[i].column] = step->columns[i].absent;
+    for (int i = 0; i < step->cell_column_count; i++)
+        values[step->cell_columns[i].column] = step->cell_columns[i].absent;
+    for (int i = 0; i < step->operand_count; i++)
+        operands[step->operands[i].column] = (double)step->operands[i].absent;
+}
+
+static void read_remembered(const struct reading *reading, const struct agg_entity *entity, const struct agg_rows *rows,
+                            struct agg_remembered *remembered)
+{
+    for (int i = 0; i < AGG_ATTRIBUTES; i++)
+        remembered->bits[i] =
+            (entity->remembered >> i & 1) != 0 ? agg_attributes__read(rows, entity, i, reading->request->time_ms) : 0;
+}
+
 static bool read_parts(struct reading *reading, const struct agg_step *step, const struct agg_parts *parts,
                        const struct target *target)
 {
     const struct agg_rows *rows = parts->memory[STORE_PART_ROWS];
-    int64_t time_ms = reading->request->time_ms;
-    bool is_present = agg_rows__is_present(rows, step->entity, time_ms);
-    struct agg_view view;
+    bool is_present = agg_rows__is_present(rows, step->entity, reading->request->time_ms);
 
     if (target->is_present)
         *target->is_present = is_present;
-    if (is_present && step->column_count + step->operand_count > 0)
-        agg_view__init(&view, rows, step->entity, &reading->moment);
-    if (is_present)
-        agg_values__columns(reading->agg, &view, step->columns, step->column_count, target->values);
-    for (int i = 0; i < step->column_count && !is_present; i++)
-        target->values[step->columns[i].column] = step->columns[i].absent;
-    for (int i = 0; i < step->cell_column_count; i++) {
-        const struct agg_column *column = &step->cell_columns[i];
-
-        target->values[column->column] = is_present ? agg_values__cell(parts, column, time_ms) : column->absent;
+    if (is_present) {
+        if (step->column_count + step->operand_count > 0)
+            read_columns(reading, step, rows, target);
+        read_cells(reading, step, parts, target);
+    } else {
+        read_nothing(step, target->values, target->operands);
     }
-    for (int i = 0; i < step->operand_count; i++) {
-        const struct agg_column *column = &step->operands[i];
-
-        target->operands[column->column] = !is_present      ? (double)column->absent
-                                           : column->window ? agg_values__operand(&view, column)
-                                                            : (double)agg_values__cell(parts, column, time_ms);
-    }
-    for (int i = 0; i < AGG_ATTRIBUTES && target->remembered; i++)
-        target->remembered->bits[i] = agg_attributes__read(rows, step->entity, i, time_ms);
+    if (target->remembered)
+        read_remembered(reading, step->entity, rows, target->remembered);
     return read_sequences(reading, step, parts, is_present, target);
 }
 
-static bool read_entity(struct reading *reading, const struct agg_step *step, const struct store_key *key, uint64_t hash,
-                        const struct target *target)
+/* `found` may be NULL: then it is looked up. */
+static bool read_entity(struct reading *reading, const struct agg_step *step, struct store_entry *found,
+                        const struct store_key *key, uint64_t hash, const struct target *target)
 {
     struct store *store = reading->agg->store;
-    struct store_entry *entry = store_entry_lock(store, key, hash, false);
+    struct store_entry *entry = store_entry_lock_found(store, found, key, hash);
     struct agg_parts parts = {{NULL}};
     uint32_t bytes;
     bool ok;
@@ -118,8 +159,10 @@ static bool read_entity(struct reading *reading, const struct agg_step *step, co
         reading->reply->is_incomplete |= !store_is_loaded(store, key, &hash, 1);
         return read_parts(reading, step, &parts, target);
     }
-    for (int part = 0; part < STORE_PARTS; part++)
-        parts.memory[part] = store_entry_read(entry, (enum store_part)part, &bytes);
+    for (int part = 0; part < STORE_PARTS; part++) {
+        if ((step->parts >> part & 1) != 0)
+            parts.memory[part] = store_entry_read(entry, (enum store_part)part, &bytes);
+    }
     ok = store_entry_is_corrupt(entry) ? fail_corrupt(step->entity, key, reading->err)
                                        : read_parts(reading, step, &parts, target);
     store_entry_unlock(store, entry);
@@ -153,7 +196,7 @@ static bool read_user(struct reading *reading)
         bool ok;
 
         if (agg_key__make(step->entity, ids, &key))
-            ok = read_entity(reading, step, &key, store_key_hash(reading->agg->store, &key), &target);
+            ok = read_entity(reading, step, NULL, &key, store_key_hash(reading->agg->store, &key), &target);
         else
             ok = read_parts(reading, step, &no_parts, &target);
         if (!ok)
@@ -213,43 +256,58 @@ static struct agg_remembered *remembered_of(const struct reading *reading, const
 }
 
 /* Fetches what keys further on will need, in stages: each looks at what the one before brought. */
-static void prefetch(struct store *store, const struct agg_step *step, const struct agg_keyring *ring, int index)
+static void prefetch(struct store *store, const struct agg_step *step, const struct agg_keyring *ring,
+                     struct store_entry **found, int index)
 {
     int slot = index + 3 * PREFETCH_AHEAD, entry = index + 2 * PREFETCH_AHEAD, part = index + PREFETCH_AHEAD;
 
     if (slot < ring->count)
         store_prefetch(store, ring->hashes[slot]);
     if (entry >= 0 && entry < ring->count)
-        store_prefetch_entry(store, ring->hashes[entry]);
+        found[entry] = store_entry_find(store, ring->hashes[entry]);
     if (part >= 0 && part < ring->count)
-        store_prefetch_part(store, ring->hashes[part], STORE_PART_ROWS, step->entity->head_lines);
+        store_entry_fetch(found[part], STORE_PART_ROWS, step->entity->head_lines);
+}
+
+/* The entity of a key, for all rows that name it. */
+static bool read_key(struct reading *reading, const struct agg_step *step, const struct agg_keyring *ring, int index,
+                     struct store_entry *found, bool is_item)
+{
+    size_t width = (size_t)reading->plan->item_column_count, operands = (size_t)reading->plan->item_operand_count;
+    int row = ring->first[index];
+    struct target target = {.values = reading->reply->item_values + (size_t)row * width,
+                            .operands = reading->item_operands + (size_t)row * operands,
+                            .is_present = is_item ? &reading->reply->item_present[row] : NULL,
+                            .remembered = remembered_of(reading, step, row, is_item),
+                            .sequences = next_sequences(reading, step),
+                            .key = ring->keys[index].ids[step->entity->has_user && step->entity->key_count > 1]};
+
+    if (!read_entity(reading, step, found, &ring->keys[index], ring->hashes[index], &target) ||
+        !name_rows(reading, step, ring, index, target.sequences))
+        return false;
+    copy_to_rows(reading, step, ring, index, is_item);
+    return true;
 }
 
 /* One kind of entity for all rows. */
 static bool read_step(struct reading *reading, const struct agg_step *step, bool is_item)
 {
     const struct agg_remembered *named_by = step->via_room ? reading->rooms : reading->remembered;
-    size_t width = (size_t)reading->plan->item_column_count;
+    size_t width = (size_t)reading->plan->item_column_count, operands = (size_t)reading->plan->item_operand_count;
+    struct store_entry **found = fr_arena_take(reading->arena, (size_t)reading->request->item_count * sizeof *found);
     struct agg_keyring ring;
 
-    if (!agg_keyring__collect(reading->agg, step->entity, reading->request, is_item ? NULL : named_by, reading->arena, &ring))
+    if (!found ||
+        !agg_keyring__collect(reading->agg, step->entity, reading->request, is_item ? NULL : named_by, reading->arena, &ring))
         return fail_exhausted(reading->err);
     for (int i = -3 * PREFETCH_AHEAD; i < 0; i++)
-        prefetch(reading->agg->store, step, &ring, i);
+        prefetch(reading->agg->store, step, &ring, found, i);
+    for (int row = ring.keyless; row >= 0; row = ring.next[row])
+        read_nothing(step, reading->reply->item_values + (size_t)row * width, reading->item_operands + (size_t)row * operands);
     for (int i = 0; i < ring.count; i++) {
-        int row = ring.first[i];
-        struct target target = {.values = reading->reply->item_values + (size_t)row * width,
-                                .operands = reading->item_operands + (size_t)row * (size_t)reading->plan->item_operand_count,
-                                .is_present = is_item ? &reading->reply->item_present[row] : NULL,
-                                .remembered = remembered_of(reading, step, row, is_item),
-                                .sequences = next_sequences(reading, step),
-                                .key = ring.keys[i].ids[step->entity->has_user && step->entity->key_count > 1]};
-
-        prefetch(reading->agg->store, step, &ring, i);
-        if (!read_entity(reading, step, &ring.keys[i], ring.hashes[i], &target) ||
-            !name_rows(reading, step, &ring, i, target.sequences))
+        prefetch(reading->agg->store, step, &ring, found, i);
+        if (!read_key(reading, step, &ring, i, found[i], is_item))
             return false;
-        copy_to_rows(reading, step, &ring, i, is_item);
     }
     return true;
 }
@@ -263,44 +321,9 @@ static void set_room(struct reading *reading)
         reading->remembered[row].bits[room] = reading->request->room_id;
 }
 
-/* Rows that name no entity for a step are not looked at: what their columns show is put first. */
-static void fill_absent(struct reading *reading)
-{
-    const struct agg_plan *plan = reading->plan;
-
-    for (int i = 0; i < plan->item_step_count; i++) {
-        for (int c = 0; c < plan->item_steps[i].cell_column_count; c++) {
-            const struct agg_column *column = &plan->item_steps[i].cell_columns[c];
-
-            for (int row = 0; row < reading->request->item_count; row++)
-                reading->reply->item_values[(size_t)row * (size_t)plan->item_column_count + (size_t)column->column] =
-                    column->absent;
-        }
-    }
-}
-
-/* Rows that named no parent have the operands of none: 0, and −1 for ages. */
-static void fill_operands(struct reading *reading)
-{
-    const struct agg_plan *plan = reading->plan;
-
-    for (int i = 0; i < plan->item_step_count; i++) {
-        for (int o = 0; o < plan->item_steps[i].operand_count; o++) {
-            const struct agg_column *operand = &plan->item_steps[i].operands[o];
-
-            for (int row = 0; row < reading->request->item_count; row++)
-                reading->item_operands[row * plan->item_operand_count + operand->column] = (double)operand->absent;
-        }
-    }
-}
-
 static bool read_rows(struct reading *reading)
 {
     bool has_item = reading->agg->catalogue->item != NULL;
-
-    if (reading->plan->has_absent)
-        fill_absent(reading);
-    fill_operands(reading);
 
     if (has_item && !read_step(reading, &reading->plan->item_steps[0], true))
         return false;
@@ -374,7 +397,7 @@ static bool reply_init(struct reading *reading)
 
     *reply = (struct agg_reply){
         .user_values = fr_arena_take_zeroed(arena, (size_t)plan->user_column_count + 1, sizeof(float)),
-        .item_values = fr_arena_take_zeroed(arena, rows * (size_t)plan->item_column_count + 1, sizeof(float)),
+        .item_values = fr_arena_take(arena, (rows * (size_t)plan->item_column_count + 1) * sizeof(float)),
         .item_present = fr_arena_take_zeroed(arena, rows + 1, sizeof(bool)),
         .item_fields = fr_arena_take_zeroed(arena, (size_t)plan->field_count + 1, sizeof(struct agg_values)),
         .item_field_count = plan->field_count,
@@ -382,7 +405,7 @@ static bool reply_init(struct reading *reading)
     };
     reading->remembered = fr_arena_take_zeroed(arena, rows + 1, sizeof *reading->remembered);
     reading->user_operands = fr_arena_take_zeroed(arena, (size_t)plan->user_operand_count + 1, sizeof(double));
-    reading->item_operands = fr_arena_take_zeroed(arena, rows * (size_t)plan->item_operand_count + 1, sizeof(double));
+    reading->item_operands = fr_arena_take(arena, (rows * (size_t)plan->item_operand_count + 1) * sizeof(double));
     reading->rooms = plan->needs_room ? fr_arena_take_zeroed(arena, rows + 1, sizeof *reading->rooms) : NULL;
     if (!reading->user_operands || !reading->item_operands || (plan->needs_room && !reading->rooms))
         return fail_exhausted(reading->err);

@@ -174,6 +174,14 @@ void agg_totals__rebuild(struct agg_rows *rows, const struct agg_entity *entity)
 
 /* ---- reading ---- */
 
+bool agg_totals__are_of(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_moment *moment,
+                        bool is_now)
+{
+    if (is_now && moment->pane[0] > (int64_t)rows->head_s)
+        agg_totals__advance((struct agg_rows *)(uintptr_t)rows, entity, moment);
+    return moment->pane[0] == (int64_t)rows->head_s && !rows->has_no_totals;
+}
+
 /* What left the window since the head, or, when that may be more, what is in it. */
 static void look_at_rows(struct agg_view *view, const struct agg_span *span, struct agg_view_span *seen, int64_t first,
                          int64_t last)

@@ -81,6 +81,30 @@ void agg_values__columns(const struct agg *agg, const struct agg_view *view, con
     }
 }
 
+static void run_counts(const int32_t *totals, int count, float *restrict values)
+{
+    for (int i = 0; i < count; i++)
+        values[i] = (float)totals[i];
+}
+
+static void run_sums(const int64_t *totals, int count, float *restrict values)
+{
+    for (int i = 0; i < count; i++)
+        values[i] = of_micro(totals[i]);
+}
+
+void agg_values__runs(const uint8_t *totals, const struct agg_run *runs, int count, float *values)
+{
+    for (int i = 0; i < count; i++) {
+        const void *first = totals + runs[i].total_at;
+
+        if (runs[i].measure == AGG_MEASURE_COUNT)
+            run_counts(first, runs[i].count, values + runs[i].column);
+        else
+            run_sums(first, runs[i].count, values + runs[i].column);
+    }
+}
+
 float agg_values__cell(const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms)
 {
     const struct agg_feature *feature = column->feature;

@@ -13,6 +13,8 @@ struct agg_parts {
 /* Of one entity that is present, columns of its rows, each to its place in `values`. */
 void agg_values__columns(const struct agg *agg, const struct agg_view *view, const struct agg_column *columns, int count,
                          float *values);
+/* Columns whose running totals are what the windows hold. */
+void agg_values__runs(const uint8_t *totals, const struct agg_run *runs, int count, float *values);
 /* Of one entity that is present, a column of its cells. */
 float agg_values__cell(const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms);
 /* A counter in units, for a ratio. */

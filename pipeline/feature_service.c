@@ -148,25 +148,24 @@ bool pipeline_features__time(int64_t as_of_ms, const struct pipeline_now *now, i
 }
 
 /*
- * One attempt, on a visit. On a loop nothing may wait for the disk: what only the disk has is left to the pool, where all is done
- * again.
+ * One attempt, on a visit. On a loop nothing may wait for the disk, and most often nothing has to: it reads at once, and when
+ * something turns out to be on the disk only, all is left to the pool, where it is loaded first.
  */
 static bool read_once(struct pipeline_services *services, struct server_call *call,
                       const Freshet__V1__GetFeaturesRequest *request, const struct agg_plan *plan, struct agg_request *read,
                       struct agg_reply *reply, struct pipeline_now *now, struct fr_err *err)
 {
     *now = pipeline_stream__now(services->stream);
-    if (!pipeline_features__time(request->as_of_ms, now, &read->time_ms, err))
-        return false;
-    if (call->may_block ? !agg_read_load(services->agg, plan, read, call->arena, err)
-                        : !agg_read_is_loaded(services->agg, plan, read, call->arena, &call->is_postponed, err))
-        return false;
-    if (call->is_postponed)
+    if (!pipeline_features__time(request->as_of_ms, now, &read->time_ms, err) ||
+        (call->may_block && !agg_read_load(services->agg, plan, read, call->arena, err)))
         return false;
     /* Loading may have waited for the disk: T is taken again, at no cost. */
     *now = pipeline_stream__now(services->stream);
-    return pipeline_features__time(request->as_of_ms, now, &read->time_ms, err) &&
-           agg_read(services->agg, plan, read, call->arena, reply, err);
+    if (!pipeline_features__time(request->as_of_ms, now, &read->time_ms, err) ||
+        !agg_read(services->agg, plan, read, call->arena, reply, err))
+        return false;
+    call->is_postponed = !call->may_block && reply->is_incomplete;
+    return !call->is_postponed;
 }
 
 /*
@@ -180,7 +179,8 @@ static bool read_reply(struct pipeline_services *services, struct server_call *c
     struct agg_request read = {.user_id = request->user_id,
                                .item_ids = request->item_ids,
                                .item_count = (int)request->n_item_ids,
-                               .room_id = request->room_id};
+                               .room_id = request->room_id,
+                               .is_now = request->as_of_ms == 0};
 
     for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
         struct store_visit visit = store_visit_enter(services->store);

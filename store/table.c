@@ -193,6 +193,52 @@ void store_prefetch_part(struct store *store, uint64_t hash, enum store_part par
         __builtin_prefetch(block + i * STORE_LINE_BYTES, 1);
 }
 
+struct store_entry *store_entry_find(struct store *store, uint64_t hash)
+{
+    struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
+    struct store_entry *entry = NULL;
+
+    pthread_mutex_lock(&stripe->lock);
+    struct store_slot *slots = atomic_load_explicit(&stripe->slots, memory_order_relaxed);
+    uint64_t mask = store_stripe__read(&stripe->slot_mask);
+    for (uint64_t at = hash & mask; slots != NULL && slots[at].entry != NULL; at = (at + 1) & mask)
+        if (((slots[at].tag ^ hash) & STORE_TAG_HASH) == 0) {
+            touch(&slots[at], &store->eras);
+            entry = slots[at].entry;
+            break;
+        }
+    pthread_mutex_unlock(&stripe->lock);
+    __builtin_prefetch(entry);
+    return entry;
+}
+
+/*
+ * The part's pointer is read while a lane may be changing it: whichever it was, no more than a fetch comes of it. That is what the
+ * sanitizer is told, too.
+ */
+__attribute__((no_sanitize("thread"))) void store_entry_fetch(const struct store_entry *entry, enum store_part part, int lines)
+{
+    if (entry == NULL)
+        return;
+    const uint8_t *block = (const uint8_t *)__atomic_load_n(&entry->parts[part], __ATOMIC_RELAXED);
+    for (int i = 0; i < lines && block != NULL; i++)
+        __builtin_prefetch(block + i * STORE_LINE_BYTES);
+}
+
+struct store_entry *store_entry_lock_found(struct store *store, struct store_entry *found, const struct store_key *key,
+                                           uint64_t hash)
+{
+    if (found == NULL || !store_entry__is(found, key)) /* who it is never changes */
+        return store_entry_lock(store, key, hash, false);
+
+    struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
+    pthread_mutex_lock(&stripe->lock);
+    if ((found->flags & STORE_NOTHING) == 0)
+        return found;
+    pthread_mutex_unlock(&stripe->lock);
+    return NULL;
+}
+
 static struct store_entry *create_entry(struct store *store, struct store_stripe *stripe, const struct store_key *key,
                                         uint64_t hash)
 {

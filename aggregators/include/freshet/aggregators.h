@@ -163,6 +163,11 @@ struct agg_request {
     int item_count;
     uint64_t room_id; /* 0: each item's remembered room */
     int64_t time_ms; /* T */
+    /*
+     * T is the node's own time, behind which no later read will look: what has left a window by then is taken off its running
+     * total for good, so that the next read finds it so.
+     */
+    bool is_now;
 };
 
 struct agg_values { /* one Field of a reply: exactly one of the three arrays is used */
@@ -195,23 +200,19 @@ struct agg_reply { /* all of it in the arena of the read */
     int item_field_count;
     struct agg_sequence *sequences;
     int sequence_count;
-    bool is_incomplete; /* an item's creator, room or category became another one that is not loaded: load and read again */
+    bool is_incomplete; /* something is not loaded that the disk may have: load and read again */
 };
 
 /*
  * Loads what the request needs and the table lacks: items first, then what their remembered attributes name. Blocks on the disk.
- * On a visit of the store that lasts until the read.
+ * On a visit of the store that lasts until the read. Who must not block reads at once, and loads only when that was incomplete.
  */
 FR_CHECKED bool agg_read_load(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
                               struct fr_arena *arena, struct fr_err *err);
 
-/* The same for a thread that must not block: *is_missing tells that agg_read_load() would ask the disk, and nothing is loaded. */
-FR_CHECKED bool agg_read_is_loaded(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
-                                   struct fr_arena *arena, bool *is_missing, struct fr_err *err);
-
 /*
- * Answers from the table alone. Each entity's columns are of one instant. FR_EXHAUSTED: the arena's limit; FR_CORRUPT: names the
- * quarantined entity.
+ * Answers from the table alone, on a visit of the store. Each entity's columns are of one instant. FR_EXHAUSTED: the arena's
+ * limit; FR_CORRUPT: names the quarantined entity.
  */
 FR_CHECKED bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
                          struct fr_arena *arena, struct agg_reply *reply, struct fr_err *err);

@@ -135,6 +135,18 @@ void store_prefetch(const struct store *store, uint64_t hash);
 void store_prefetch_entry(struct store *store, uint64_t hash);
 void store_prefetch_part(struct store *store, uint64_t hash, enum store_part part, int lines);
 
+/*
+ * The same for a reader of many entities, on a visit: it finds each once and locks it later, when what it reads has come. After
+ * store_prefetch(): the entity with this hash, NULL when it isn't in the table; it stays where it is to the end of the visit, and
+ * its own line is being fetched. Not locked: whatever is in it may change, so it is good for the next two alone.
+ */
+struct store_entry *store_entry_find(struct store *store, uint64_t hash);
+/* Starts fetching `lines` of a part of what was found; NULL is fine. Takes no lock, so it may fetch in vain. */
+void store_entry_fetch(const struct store_entry *entry, enum store_part part, int lines);
+/* As store_entry_lock(store, key, hash, false), of what was found for that hash; NULL, too: it looks again. */
+struct store_entry *store_entry_lock_found(struct store *store, struct store_entry *found, const struct store_key *key,
+                                           uint64_t hash);
+
 /* Lanes are inside the gate while they change parts and offsets: all of one batch is on one side of an epoch's boundary. */
 void store_gate_enter(struct store *store);
 void store_gate_leave(struct store *store);

@@ -32,6 +32,7 @@ struct node {
     struct agg_tally tally;
     int64_t stream_time_ms;
     struct fr_arena *arena; /* of the last read */
+    int reads;
 };
 
 static inline struct agg_catalogue *catalogue_of(const char *text, const struct agg_dedupe *dedupe,
@@ -182,12 +183,14 @@ static inline const struct agg_plan *node_plan(struct node *node, const char *se
 
 static inline struct agg_reply node_read(struct node *node, const struct agg_plan *plan, const struct agg_request *request)
 {
+    struct agg_request asked = *request;
     struct agg_reply reply = {0};
     struct fr_err err;
 
+    asked.is_now = node->reads++ % 3 == 0; /* whether a read moves running totals never shows */
     fr_arena_reset(node->arena, 1 << 20);
-    if (!agg_read_load(node->agg, plan, request, node->arena, &err) ||
-        !agg_read(node->agg, plan, request, node->arena, &reply, &err))
+    if (!agg_read_load(node->agg, plan, &asked, node->arena, &err) ||
+        !agg_read(node->agg, plan, &asked, node->arena, &reply, &err))
         fail_msg("%s", err.message);
     return reply;
 }

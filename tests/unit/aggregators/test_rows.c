@@ -107,6 +107,19 @@ static void check(const struct case_ *it, int64_t time_ms)
     }
 }
 
+/* A read at the node's time moves the totals there; what comes after it may be of before. */
+static void read_now(const struct case_ *it, int64_t time_ms)
+{
+    struct agg_moment moment = agg_window__moment(time_ms);
+    const struct agg_rows *rows = it->blob.memory;
+
+    if (rows && agg_totals__are_of(rows, it->entity, &moment, true))
+        assert_int_equal(rows->head_s, moment.pane[0]);
+    else if (rows)
+        assert_true(rows->has_no_totals || rows->head_s > moment.pane[0]);
+    check(it, time_ms);
+}
+
 static __int128 amount_of(const struct agg_feature *feature, struct rng *rng, int64_t most)
 {
     int64_t micro = rng_below(rng, most) - most / 3;
@@ -135,6 +148,8 @@ static void play(struct case_ *it, struct rng *rng, int64_t most)
             prune(it, it->greatest_ms - behind_ms);
         if (rng_one_in(rng, 30)) /* other entities went on */
             prune(it, later(it->greatest_ms, it->horizon_ms) + rng_below(rng, step_ms * 8));
+        if (rng_one_in(rng, 10))
+            read_now(it, later(it->greatest_ms, it->horizon_ms) + rng_below(rng, step_ms * 20));
         if (rng_one_in(rng, 8)) {
             check(it, later(it->greatest_ms, it->horizon_ms));
             check(it, it->horizon_ms > 0 ? it->horizon_ms : it->greatest_ms);
