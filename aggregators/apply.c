@@ -330,7 +330,9 @@ static bool apply_group(const struct batch *batch, int index)
 
     if (is_all_duplicates(group, batch))
         return true;
-    entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], true);
+    entry = group->found ? store_entry_lock_found(store, group->found, &lane->keys[index], lane->hashes[index]) : NULL;
+    if (!entry)
+        entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], true);
     if (!entry)
         return fail_spoiled(batch->err);
     if (store_entry_is_corrupt(entry)) {
@@ -349,9 +351,11 @@ static void prefetch_ends(const struct agg_lane *lane, int index)
 {
     struct store *store = lane->agg->store;
     const struct agg_entity *entity = lane->groups[index].entity;
-    struct store_entry *entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], false);
+    struct store_entry *entry = lane->groups[index].found;
     uint32_t bytes;
 
+    if (entry)
+        entry = store_entry_lock_found(store, entry, &lane->keys[index], lane->hashes[index]);
     if (!entry)
         return;
     agg_rows__prefetch(store_entry_read(entry, STORE_PART_ROWS, &bytes), entity);
@@ -370,11 +374,13 @@ static void prefetch(const struct agg_lane *lane, int index)
     if (slot < lane->group_count)
         store_prefetch(store, lane->hashes[slot]);
     if (entry >= 0 && entry < lane->group_count)
-        store_prefetch_entry(store, lane->hashes[entry]);
+        lane->groups[entry].found = store_entry_find(store, lane->hashes[entry]);
     if (part >= 0 && part < lane->group_count) {
-        store_prefetch_part(store, lane->hashes[part], STORE_PART_ROWS, lane->groups[part].entity->head_lines);
-        if (lane->groups[part].entity->sequence_count > 0)
-            store_prefetch_part(store, lane->hashes[part], STORE_PART_SEQUENCES, 1);
+        const struct agg_group *group = &lane->groups[part];
+
+        store_entry_fetch(group->found, STORE_PART_ROWS, group->entity->head_lines);
+        if (group->entity->sequence_count > 0)
+            store_entry_fetch(group->found, STORE_PART_SEQUENCES, 1);
     }
     if (end >= 0 && end < lane->group_count)
         prefetch_ends(lane, end);

@@ -462,6 +462,7 @@ struct agg_share { /* one event's share of one entity */
 
 struct agg_group { /* the shares of one entity, in the order of the batch */
     const struct agg_entity *entity;
+    struct store_entry *found; /* in the table, by those who fetch ahead; NULL: not yet, or it isn't there */
     uint32_t first, last; /* index of a share; UINT32_MAX: no event touches it */
     uint32_t brought_first, brought_last; /* index of what is brought to it + 1; 0: nothing */
 };
