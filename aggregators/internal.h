@@ -65,7 +65,16 @@ int agg_window__level(int64_t span_ms, int panes_least);
 extern const uint8_t agg__order_fields[AGG_ORDER_WORDS]; /* enum proto_field */
 
 void agg_order__take(const struct proto_event *event, uint64_t words[AGG_ORDER_WORDS]);
-int agg_order__compare(const uint64_t *a, const uint64_t *b, int words);
+
+static inline int agg_order__compare(const uint64_t *a, const uint64_t *b, int words)
+{
+    for (int i = 0; i < words; i++) {
+        if (a[i] != b[i])
+            return a[i] < b[i] ? -1 : 1;
+    }
+    return 0;
+}
+
 int agg_order__word(int field); /* where the field is in the order; −1 for text and attributes */
 double agg_order__number(int word, uint64_t bits); /* of value, duration_s and propensity */
 void agg_order__encode(const uint64_t *words, int count, uint64_t before_ms, struct fr_buffer *disk);

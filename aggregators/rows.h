@@ -14,7 +14,7 @@ struct agg_rows {
     uint8_t source_of[AGG_ATTRIBUTES]; /* 1 + index of the event that gave the attribute; 0: none */
     bool is_wide; /* an integer did not fit a narrow row: counts are of 64 bits, sums of 128 */
     bool has_no_totals; /* they would not fit, or nobody wants them: add rows up */
-    uint8_t reserved;
+    uint8_t kept_first; /* pairs before the first kept one that are free */
     uint32_t kept_count, kept_capacity; /* event ids against duplicates */
     uint32_t row_count[AGG_LEVELS];
     uint32_t first_back_ms; /* how long before the latest event the first one was; UINT32_MAX: that long or longer */
@@ -41,16 +41,21 @@ static inline uint64_t *agg_rows__sources(const struct agg_rows *rows)
     return (uint64_t *)(uintptr_t)(rows + 1);
 }
 
+static inline uint64_t *agg_rows__pairs(const struct agg_rows *rows)
+{
+    return agg_rows__sources(rows) + rows->source_count * AGG_SOURCE_WORDS;
+}
+
 /* Pairs of ts_ms and event_id, ascending. */
 static inline uint64_t *agg_rows__kept(const struct agg_rows *rows)
 {
-    return agg_rows__sources(rows) + rows->source_count * AGG_SOURCE_WORDS;
+    return agg_rows__pairs(rows) + (size_t)rows->kept_first * 2;
 }
 
 /* For those who may change them, or don't. */
 static inline uint8_t *agg_rows__totals(const struct agg_rows *rows)
 {
-    return (uint8_t *)(agg_rows__kept(rows) + (size_t)rows->kept_capacity * 2);
+    return (uint8_t *)(agg_rows__pairs(rows) + (size_t)rows->kept_capacity * 2);
 }
 
 /* In front of the totals: for each span a pane before which none of its rows lies. */
