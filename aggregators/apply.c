@@ -61,6 +61,22 @@ static bool add_amounts(struct held *held, const struct agg_amount *amounts, int
     return added != AGG_NO_MEMORY;
 }
 
+/*
+ * Rows move on when an event needs their place, several at once: that costs half of moving each in its second, and when it happens never
+ * shows. So a part grows only while nothing in it is due.
+ */
+static bool make_room(struct held *held, const struct batch *batch)
+{
+    const struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
+    uint32_t most = held->entity->is_even ? 1 : AGG_LEVELS; /* rows that an event may make */
+
+    if (batch->horizon.pane[0] < (int64_t)rows->due_s ||
+        agg_rows__used(rows, held->entity) + most * agg_rows__row_bytes(rows, held->entity) <=
+            held->parts[STORE_PART_ROWS].bytes)
+        return true;
+    return agg_rows__prune(&held->parts[STORE_PART_ROWS], held->entity, &batch->horizon);
+}
+
 static bool apply_counters(struct held *held, const struct proto_event *event, const struct batch *batch)
 {
     const struct agg_takers *takers;
@@ -70,6 +86,8 @@ static bool apply_counters(struct held *held, const struct proto_event *event, c
 
     if (held->entity->counter_count == 0)
         return true;
+    if (!make_room(held, batch))
+        return false;
     at = agg_window__moment(event->ts_ms);
     agg_totals__advance(held->parts[STORE_PART_ROWS].memory, held->entity, &at);
     if (event->action >= PROTO_ACTIONS)
@@ -165,20 +183,6 @@ static bool is_wanted(struct held *held, uint32_t index, const struct batch *bat
     }
 }
 
-/*
- * Rows move on when their place is needed, several at once: that costs half of moving each in its second, and when it happens never
- * shows.
- */
-static bool make_room(struct held *held, const struct batch *batch)
-{
-    const struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
-
-    if (batch->horizon.pane[0] < (int64_t)rows->due_s ||
-        agg_rows__used(rows, held->entity) + agg_rows__row_bytes(rows, held->entity) <= held->parts[STORE_PART_ROWS].bytes)
-        return true;
-    return agg_rows__prune(&held->parts[STORE_PART_ROWS], held->entity, &batch->horizon);
-}
-
 static bool apply_shares(struct held *held, const struct agg_group *group, const struct batch *batch)
 {
     const struct agg_share *shares = batch->lane->shares;
@@ -186,7 +190,7 @@ static bool apply_shares(struct held *held, const struct agg_group *group, const
 
     if (group->first == UINT32_MAX)
         return true;
-    if (!agg_rows__open(&held->parts[STORE_PART_ROWS], held->entity) || !make_room(held, batch))
+    if (!agg_rows__open(&held->parts[STORE_PART_ROWS], held->entity))
         return false;
     for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
         uint32_t index = shares[at - 1].event;
