@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-enum { PREFETCH_AHEAD = 4 };
+enum { PREFETCH_AHEAD = 4, AMOUNTS_MAX = 16 };
 
 /* What stays the same for all groups of a batch. */
 struct batch {
@@ -24,7 +24,7 @@ struct batch {
 /* One entity while it is locked. */
 struct held {
     const struct agg_entity *entity;
-    struct agg_blob rows, sequences, cells[STORE_PARTS];
+    struct agg_blob parts[STORE_PARTS]; /* those that the entity has; others are not looked at */
     bool is_sequence_touched;
 };
 
@@ -36,7 +36,7 @@ static bool fail_spoiled(struct fr_err *err)
 }
 
 /* Proto refuses numbers that would not fit; of others than its events, nothing is added. */
-static __int128 amount_of(const struct agg_feature *feature, const struct proto_event *event)
+static int64_t amount_of(const struct agg_feature *feature, const struct proto_event *event)
 {
     double number = feature->of == PROTO_FIELD_DURATION_S ? event->duration_s : event->value;
 
@@ -44,29 +44,66 @@ static __int128 amount_of(const struct agg_feature *feature, const struct proto_
         return 1;
     if (!(fabs(number) <= 1e12))
         return 0;
-    return agg_measure__of_micro(feature, llround(number * 1e6));
+    return (int64_t)agg_measure__of_micro(feature, llround(number * 1e6));
+}
+
+static bool add_amounts(struct held *held, const struct agg_amount *amounts, int count, const struct agg_moment *at,
+                        const struct batch *batch)
+{
+    enum agg_added added;
+
+    if (held->entity->is_even)
+        added = agg_even__add(&held->parts[STORE_PART_ROWS], held->entity, amounts, count, at, &batch->horizon);
+    else
+        added =
+            agg_rows__add(&held->parts[STORE_PART_ROWS], held->entity, amounts->feature, at, amounts->amount, &batch->horizon);
+    batch->tally->too_late += added == AGG_TOO_LATE ? (uint64_t)count : 0;
+    return added != AGG_NO_MEMORY;
+}
+
+/*
+ * Rows move on when an event needs their place, several at once: that costs half of moving each in its second, and when it happens never
+ * shows. So a part grows only while nothing in it is due.
+ */
+static bool make_room(struct held *held, const struct batch *batch)
+{
+    const struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
+    uint32_t most = held->entity->is_even ? 1 : AGG_LEVELS; /* rows that an event may make */
+
+    if (batch->horizon.pane[0] < (int64_t)rows->due_s ||
+        agg_rows__used(rows, held->entity) + most * agg_rows__row_bytes(rows, held->entity) <=
+            held->parts[STORE_PART_ROWS].bytes)
+        return true;
+    return agg_rows__prune(&held->parts[STORE_PART_ROWS], held->entity, &batch->horizon);
 }
 
 static bool apply_counters(struct held *held, const struct proto_event *event, const struct batch *batch)
 {
+    const struct agg_takers *takers;
+    struct agg_amount amounts[AMOUNTS_MAX];
     struct agg_moment at;
+    int count = 0;
 
     if (held->entity->counter_count == 0)
         return true;
+    if (!make_room(held, batch))
+        return false;
     at = agg_window__moment(event->ts_ms);
-    agg_totals__advance(held->rows.memory, held->entity, &at);
-    for (int i = 0; i < held->entity->counter_count; i++) {
-        const struct agg_feature *feature = held->entity->counters[i];
-        enum agg_added added;
-
-        if (!agg_feature__takes(feature, event))
+    agg_totals__advance(held->parts[STORE_PART_ROWS].memory, held->entity, &at);
+    if (event->action >= PROTO_ACTIONS)
+        return true; /* nobody takes it */
+    takers = &held->entity->counters_of[event->action];
+    for (int i = 0; i < takers->count; i++) {
+        if (!agg_feature__takes(takers->features[i], event))
             continue;
-        added = agg_rows__add(&held->rows, held->entity, feature, &at, amount_of(feature, event), &batch->horizon);
-        if (added == AGG_NO_MEMORY)
-            return false;
-        batch->tally->too_late += added == AGG_TOO_LATE;
+        amounts[count++] = (struct agg_amount){takers->features[i], amount_of(takers->features[i], event)};
+        if (count == AMOUNTS_MAX || !held->entity->is_even) {
+            if (!add_amounts(held, amounts, count, &at, batch))
+                return false;
+            count = 0;
+        }
     }
-    return true;
+    return count == 0 || add_amounts(held, amounts, count, &at, batch);
 }
 
 static bool apply_sequences(struct held *held, const struct proto_event *event, const uint64_t *order,
@@ -80,16 +117,17 @@ static bool apply_sequences(struct held *held, const struct proto_event *event, 
         if ((is_expired && !entity->sequences[i]->covisit) || !agg_feature__takes(entity->sequences[i], event))
             continue;
         if (entity->sequences[i]->covisit &&
-            !agg_covisit__pair(batch->lane, entity->sequences[i], held->sequences.memory, event))
+            !agg_covisit__pair(batch->lane, entity->sequences[i], held->parts[STORE_PART_SEQUENCES].memory, event))
             return false;
         if (is_expired)
             continue;
         if (!held->is_sequence_touched) {
-            if (!agg_blob__open(&held->sequences, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
+            if (!agg_blob__open(&held->parts[STORE_PART_SEQUENCES],
+                                (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
                 return false;
             held->is_sequence_touched = true;
         }
-        if (!agg_sequence__add(&held->sequences, entity, entity->sequences[i], order))
+        if (!agg_sequence__add(&held->parts[STORE_PART_SEQUENCES], entity, entity->sequences[i], order))
             return false;
     }
     return true;
@@ -100,8 +138,8 @@ static bool apply_cells(struct held *held, const struct proto_event *event, cons
     struct agg_input input = {.event = event, .order = order, .horizon = &batch->horizon};
 
     for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
-        if (held->entity->cell_count[part] > 0 &&
-            !agg_cells__add(&held->cells[part], held->entity, (enum store_part)part, &input, &batch->tally->too_late))
+        if (event->action < PROTO_ACTIONS && (held->entity->cell_actions[part] >> event->action & 1) != 0 &&
+            !agg_cells__add(&held->parts[part], held->entity, (enum store_part)part, &input, &batch->tally->too_late))
             return false;
     }
     return true;
@@ -110,7 +148,7 @@ static bool apply_cells(struct held *held, const struct proto_event *event, cons
 /* All that one event does to one entity. False: out of memory. */
 static bool apply_event(struct held *held, const struct proto_event *event, const struct batch *batch)
 {
-    struct agg_rows *rows = held->rows.memory;
+    struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
     uint64_t order[AGG_ORDER_WORDS];
 
     agg_rows__see(rows, event->ts_ms);
@@ -119,7 +157,7 @@ static bool apply_event(struct held *held, const struct proto_event *event, cons
     if (!held->entity->needs_order)
         return true;
     agg_order__take(event, order);
-    if (held->entity->remembered != 0 && !agg_attributes__take(&held->rows, held->entity, order))
+    if (held->entity->remembered != 0 && !agg_attributes__take(&held->parts[STORE_PART_ROWS], held->entity, order))
         return false;
     return apply_sequences(held, event, order, batch) && apply_cells(held, event, order, batch);
 }
@@ -129,7 +167,8 @@ static bool is_wanted(struct held *held, uint32_t index, const struct batch *bat
 {
     if (!held->entity->has_dedupe)
         return batch->outcomes[index] != AGG_DUPLICATE;
-    switch (agg_dedupe__see(&held->rows, held->entity, &batch->lane->agg->catalogue->dedupe, &batch->events[index])) {
+    switch (agg_dedupe__see(&held->parts[STORE_PART_ROWS], held->entity, &batch->lane->agg->catalogue->dedupe,
+                            &batch->events[index])) {
     case AGG_SEEN_DUPLICATE:
         batch->outcomes[index] = AGG_DUPLICATE;
         return false;
@@ -151,7 +190,7 @@ static bool apply_shares(struct held *held, const struct agg_group *group, const
 
     if (group->first == UINT32_MAX)
         return true;
-    if (!agg_rows__open(&held->rows, held->entity) || !agg_rows__prune(&held->rows, held->entity, &batch->horizon))
+    if (!agg_rows__open(&held->parts[STORE_PART_ROWS], held->entity))
         return false;
     for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
         uint32_t index = shares[at - 1].event;
@@ -172,7 +211,7 @@ static bool take_brought(struct held *held, const struct agg_group *group, const
     for (uint32_t at = group->brought_first; at != 0; at = brought[at - 1].next) {
         enum store_part part = brought[at - 1].feature->type->cells->part;
 
-        if (!agg_cells__take(&held->cells[part], held->entity, &brought[at - 1], &batch->horizon, &batch->tally->too_late))
+        if (!agg_cells__take(&held->parts[part], held->entity, &brought[at - 1], &batch->horizon, &batch->tally->too_late))
             return false;
     }
     return true;
@@ -200,12 +239,12 @@ static bool feed(const struct held *held, const struct agg_group *group, const s
 {
     for (int i = 0; i < held->entity->feed_count; i++) {
         const struct agg_feed *to = &held->entity->feeds[i];
-        const struct agg_rows *rows = held->rows.memory;
+        const struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
         struct fr_slice cell = fr_slice(NULL, 0);
         int64_t ts_ms;
 
         if (to->source) {
-            const struct agg_blob *part = &held->cells[to->source->type->cells->part];
+            const struct agg_blob *part = &held->parts[to->source->type->cells->part];
 
             if (!part->is_writable)
                 continue; /* nothing of it changed */
@@ -218,27 +257,33 @@ static bool feed(const struct held *held, const struct agg_group *group, const s
     return true;
 }
 
-/* Gives back what nobody can see any more. */
-static void tidy(struct held *held, const struct batch *batch)
+/* Gives back what nobody can see any more. False: out of memory. */
+static bool tidy(struct held *held, const struct batch *batch)
 {
     const struct agg_entity *entity = held->entity;
-    const struct agg_rows *rows = held->rows.memory;
+    const struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
 
-    if (held->rows.is_writable) {
-        bool is_dead = agg_rows__is_dead(rows, entity, batch->horizon.time_ms);
-
-        agg_blob__trim(&held->rows, is_dead ? 0 : agg_rows__used(rows, entity));
+    if (held->parts[STORE_PART_ROWS].is_writable && !agg_rows__is_present(rows, entity, batch->horizon.time_ms)) {
+        if (!agg_rows__prune(&held->parts[STORE_PART_ROWS], entity, &batch->horizon))
+            return false;
+        rows = held->parts[STORE_PART_ROWS].memory;
+        agg_blob__trim(&held->parts[STORE_PART_ROWS],
+                       agg_rows__is_dead(rows, entity, batch->horizon.time_ms) ? 0 : agg_rows__used(rows, entity));
+    } else if (held->parts[STORE_PART_ROWS].is_writable) {
+        agg_blob__trim(&held->parts[STORE_PART_ROWS], agg_rows__used(rows, entity));
     }
     if (held->is_sequence_touched) {
-        bool is_any = agg_sequence__prune(&held->sequences, entity, batch->horizon.time_ms);
+        bool is_any = agg_sequence__prune(&held->parts[STORE_PART_SEQUENCES], entity, batch->horizon.time_ms);
 
-        agg_blob__trim(&held->sequences, is_any ? agg_sequence__used(held->sequences.memory, entity) : 0);
+        agg_blob__trim(&held->parts[STORE_PART_SEQUENCES],
+                       is_any ? agg_sequence__used(held->parts[STORE_PART_SEQUENCES].memory, entity) : 0);
     }
     for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
-        if (held->cells[part].is_writable)
-            agg_blob__trim(&held->cells[part],
-                           agg_cells__prune(&held->cells[part], entity, (enum store_part)part, &batch->horizon));
+        if (entity->cell_count[part] > 0 && held->parts[part].is_writable)
+            agg_blob__trim(&held->parts[part],
+                           agg_cells__prune(&held->parts[part], entity, (enum store_part)part, &batch->horizon));
     }
+    return true;
 }
 
 /* The state of this entity makes no sense: what can't be told apart is applied elsewhere, and counted. */
@@ -265,31 +310,41 @@ static bool is_all_duplicates(const struct agg_group *group, const struct batch 
     return true;
 }
 
+static void hold(struct held *held, struct store *store, struct store_entry *entry, const struct agg_entity *entity)
+{
+    held->entity = entity;
+    held->is_sequence_touched = false;
+    held->parts[STORE_PART_ROWS] = agg_blob__of_entry(store, entry, STORE_PART_ROWS);
+    if (entity->sequence_count > 0)
+        held->parts[STORE_PART_SEQUENCES] = agg_blob__of_entry(store, entry, STORE_PART_SEQUENCES);
+    for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++) {
+        if (entity->cell_count[part] > 0)
+            held->parts[part] = agg_blob__of_entry(store, entry, (enum store_part)part);
+    }
+}
+
 static bool apply_group(const struct batch *batch, int index)
 {
     struct agg_lane *lane = batch->lane;
     struct store *store = lane->agg->store;
     const struct agg_group *group = &lane->groups[index];
-    struct held held = {.entity = group->entity};
     struct store_entry *entry;
+    struct held held;
     bool ok = true;
 
     if (is_all_duplicates(group, batch))
         return true;
-    entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], true);
+    entry = group->found ? store_entry_lock_found(store, group->found, &lane->keys[index], lane->hashes[index]) : NULL;
+    if (!entry)
+        entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], true);
     if (!entry)
         return fail_spoiled(batch->err);
     if (store_entry_is_corrupt(entry)) {
         skip_corrupt(group, batch);
     } else {
-        held.rows = agg_blob__of_entry(store, entry, STORE_PART_ROWS);
-        held.sequences = agg_blob__of_entry(store, entry, STORE_PART_SEQUENCES);
-        for (int part = STORE_PART_SKETCHES; part < STORE_PARTS; part++)
-            held.cells[part] = agg_blob__of_entry(store, entry, (enum store_part)part);
+        hold(&held, store, entry, group->entity);
         ok = apply_shares(&held, group, batch) && take_brought(&held, group, batch) &&
-             feed(&held, group, &lane->keys[index], batch);
-        if (ok)
-            tidy(&held, batch);
+             feed(&held, group, &lane->keys[index], batch) && tidy(&held, batch);
     }
     store_entry_unlock(store, entry);
     return ok || fail_spoiled(batch->err);
@@ -300,9 +355,11 @@ static void prefetch_ends(const struct agg_lane *lane, int index)
 {
     struct store *store = lane->agg->store;
     const struct agg_entity *entity = lane->groups[index].entity;
-    struct store_entry *entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], false);
+    struct store_entry *entry = lane->groups[index].found;
     uint32_t bytes;
 
+    if (entry)
+        entry = store_entry_lock_found(store, entry, &lane->keys[index], lane->hashes[index]);
     if (!entry)
         return;
     agg_rows__prefetch(store_entry_read(entry, STORE_PART_ROWS, &bytes), entity);
@@ -321,11 +378,13 @@ static void prefetch(const struct agg_lane *lane, int index)
     if (slot < lane->group_count)
         store_prefetch(store, lane->hashes[slot]);
     if (entry >= 0 && entry < lane->group_count)
-        store_prefetch_entry(store, lane->hashes[entry]);
+        lane->groups[entry].found = store_entry_find(store, lane->hashes[entry]);
     if (part >= 0 && part < lane->group_count) {
-        store_prefetch_part(store, lane->hashes[part], STORE_PART_ROWS, lane->groups[part].entity->head_lines);
-        if (lane->groups[part].entity->sequence_count > 0)
-            store_prefetch_part(store, lane->hashes[part], STORE_PART_SEQUENCES, 1);
+        const struct agg_group *group = &lane->groups[part];
+
+        store_entry_fetch(group->found, STORE_PART_ROWS, group->entity->head_lines);
+        if (group->entity->sequence_count > 0)
+            store_entry_fetch(group->found, STORE_PART_SEQUENCES, 1);
     }
     if (end >= 0 && end < lane->group_count)
         prefetch_ends(lane, end);

@@ -143,6 +143,8 @@ static void layout_feature(struct agg_feature *feature)
 
         entity->needs_order = true;
         feature->cell = entity->cell_count[part];
+        if (feature->type->cells->add)
+            entity->cell_actions[part] |= feature->actions;
         entity->cells[part][entity->cell_count[part]++] = feature;
     }
 }

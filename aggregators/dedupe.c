@@ -4,16 +4,31 @@
  */
 #include "internal.h"
 
+enum { SPARE_SHARE = 4 };
+
 static bool is_less(const uint64_t *pair, uint64_t ts_ms, uint64_t event_id)
 {
     return pair[0] < ts_ms || (pair[0] == ts_ms && pair[1] < event_id);
 }
 
+/* To the front of their room. */
+static void settle(struct agg_rows *rows)
+{
+    memmove(agg_rows__pairs(rows), agg_rows__kept(rows), (size_t)rows->kept_count * 2 * sizeof(uint64_t));
+    rows->kept_first = 0;
+}
+
 static void drop_front(struct agg_rows *rows, uint32_t count)
 {
-    uint64_t *kept = agg_rows__kept(rows);
+    uint32_t first = rows->kept_first + count;
 
-    memmove(kept, kept + (size_t)count * 2, (size_t)(rows->kept_count - count) * 2 * sizeof *kept);
+    if (first > UINT8_MAX) {
+        settle(rows);
+        memmove(agg_rows__pairs(rows), agg_rows__pairs(rows) + (size_t)count * 2,
+                (size_t)(rows->kept_count - count) * 2 * sizeof(uint64_t));
+        first = 0;
+    }
+    rows->kept_first = (uint8_t)first;
     rows->kept_count -= count;
 }
 
@@ -21,10 +36,9 @@ static bool grow(struct agg_blob *blob, const struct agg_entity *entity, uint32_
 {
     struct agg_rows *rows = blob->memory;
     uint32_t capacity = rows->kept_capacity < 4 ? 4 : rows->kept_capacity * 2;
-    uint32_t at = (uint32_t)((uint8_t *)(agg_rows__kept(rows) + (size_t)rows->kept_capacity * 2) - (uint8_t *)rows);
+    uint32_t at = (uint32_t)(agg_rows__totals(rows) - (uint8_t *)rows);
 
-    if (capacity > most)
-        capacity = most;
+    capacity = capacity < most ? capacity : most;
     if (!agg_rows__insert(blob, entity, at, (capacity - rows->kept_capacity) * 2 * (uint32_t)sizeof(uint64_t)))
         return false;
     rows = blob->memory;
@@ -32,7 +46,7 @@ static bool grow(struct agg_blob *blob, const struct agg_entity *entity, uint32_
     return true;
 }
 
-/* Puts the pair in its place; with the set full the least one leaves. */
+/* Puts the pair in its place; with the set full the least one leaves. Room for some more spares moving all of them each time. */
 static bool keep(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_dedupe *dedupe,
                  const struct proto_event *event)
 {
@@ -42,8 +56,14 @@ static bool keep(struct agg_blob *blob, const struct agg_entity *entity, const s
 
     if (rows->kept_count >= (uint32_t)dedupe->ids)
         drop_front(rows, rows->kept_count - (uint32_t)dedupe->ids + 1);
-    if (rows->kept_count == rows->kept_capacity && !grow(blob, entity, (uint32_t)dedupe->ids))
-        return false;
+    if (rows->kept_first + rows->kept_count == rows->kept_capacity) {
+        uint32_t most = (uint32_t)dedupe->ids + (uint32_t)dedupe->ids / SPARE_SHARE + 1;
+
+        if (rows->kept_first > 0 && (rows->kept_first >= rows->kept_capacity / SPARE_SHARE || rows->kept_capacity >= most))
+            settle(rows);
+        else if (!grow(blob, entity, most))
+            return false;
+    }
     rows = blob->memory;
     kept = agg_rows__kept(rows);
     at = rows->kept_count;

@@ -31,11 +31,13 @@ enum {
     AGG_SHARDS = 16, /* what is recent lies in so many entities, by id */
     AGG_SHARD_KEPT = 256,
     AGG_SPANS_MAX = 32, /* different windows of one entity that get running totals */
+    AGG_NARROW_BYTES_MAX = 8 + 8 * AGG_FEATURES_MAX, /* of a row */
 };
 
 /* ---- window.c: time ---- */
 
 extern const int64_t agg__level_ms[AGG_LEVELS];
+extern const uint32_t agg__level_s[AGG_LEVELS];
 
 struct agg_window {
     int64_t span_ms;
@@ -63,7 +65,16 @@ int agg_window__level(int64_t span_ms, int panes_least);
 extern const uint8_t agg__order_fields[AGG_ORDER_WORDS]; /* enum proto_field */
 
 void agg_order__take(const struct proto_event *event, uint64_t words[AGG_ORDER_WORDS]);
-int agg_order__compare(const uint64_t *a, const uint64_t *b, int words);
+
+static inline int agg_order__compare(const uint64_t *a, const uint64_t *b, int words)
+{
+    for (int i = 0; i < words; i++) {
+        if (a[i] != b[i])
+            return a[i] < b[i] ? -1 : 1;
+    }
+    return 0;
+}
+
 int agg_order__word(int field); /* where the field is in the order; −1 for text and attributes */
 double agg_order__number(int word, uint64_t bits); /* of value, duration_s and propensity */
 void agg_order__encode(const uint64_t *words, int count, uint64_t before_ms, struct fr_buffer *disk);
@@ -200,6 +211,7 @@ struct agg_span { /* windows of several features that are as long begin and end 
     struct agg_member *members;
     int member_count;
     bool has_greatest;
+    uint32_t block_at; /* even: its totals lie as if a narrow row began there, in bytes from the first total */
 };
 
 struct agg_entity {
@@ -218,7 +230,14 @@ struct agg_entity {
 
     struct agg_feature **counters; /* count, sum, min and max: they share rows */
     int counter_count;
+    struct agg_takers { /* those that take any event of an action */
+        struct agg_feature **features;
+        int count;
+    } counters_of[PROTO_ACTIONS];
     uint32_t narrow_bytes, wide_bytes; /* of a row */
+    bool is_even; /* all counters have the same windows, each with a running total, and none is a greatest (even.c) */
+    int count_numbers, sum_numbers; /* of a narrow row; sums begin at sums_at */
+    uint32_t sums_at;
     int64_t panes_most[AGG_LEVELS]; /* of all its features */
     struct agg_span *spans; /* the different windows of its counters */
     int span_count;
@@ -230,6 +249,7 @@ struct agg_entity {
 
     struct agg_feature **cells[STORE_PARTS]; /* of the parts STORE_PART_SKETCHES and STORE_PART_LISTS */
     int cell_count[STORE_PARTS];
+    uint32_t cell_actions[STORE_PARTS]; /* of events that some of them takes */
     bool needs_order; /* some of its state goes by the total order of events */
 
     struct agg_feed *feeds; /* the lists that hear of its changes */
@@ -351,87 +371,27 @@ void agg_blob__trim(struct agg_blob *blob, uint32_t used);
 /* Places in rows and running totals for the counters of the entity. False: out of memory. */
 FR_CHECKED bool agg_layout__counters(struct agg_entity *entity, struct fr_arena *arena);
 
-/* ---- rows.c: presence and windowed measures ---- */
+#include "rows.h" /* presence and windowed measures; needs what is above, and what is below needs it */
 
-/* The head, a cache line; after it the sources, the kept ids, the running totals and the rows, coarsest level first, by pane. */
-struct agg_rows {
-    int64_t latest_ms; /* of any applied event that carried the full key; 0: none yet */
-    uint32_t head_s; /* the pane of level 0 that running totals are of; no row lies later */
-    uint32_t due_s; /* no row has to move before the horizon is here */
-    uint8_t source_count;
-    uint8_t source_of[AGG_ATTRIBUTES]; /* 1 + index of the event that gave the attribute; 0: none */
-    bool is_wide; /* an integer did not fit a narrow row: counts are of 64 bits, sums of 128 */
-    bool has_no_totals; /* they would not fit, or nobody wants them: add rows up */
-    uint8_t reserved;
-    uint32_t kept_count, kept_capacity; /* event ids against duplicates */
-    uint32_t row_count[AGG_LEVELS];
-    uint32_t first_back_ms; /* how long before the latest event the first one was; UINT32_MAX: that long or longer */
+/* ---- even.c: entities whose counters have the same windows ---- */
+
+struct agg_amount {
+    const struct agg_feature *feature;
+    int64_t amount;
 };
 
-struct agg_row { /* the counters' numbers follow, at narrow_at or wide_at of the feature */
-    uint32_t pane; /* fits until 2106, beyond any time that an event may have */
-};
-
-enum agg_added { AGG_ADDED, AGG_TOO_LATE, AGG_NO_MEMORY };
-
-static const int64_t agg__greatest_zero = INT64_C(1) << 62; /* more than any amount in micro-units */
-
-/* Between micro-units and what a row keeps of them; the amount of nothing is 0. */
-__int128 agg_measure__of_micro(const struct agg_feature *feature, int64_t micro);
-__int128 agg_measure__micro(const struct agg_feature *feature, __int128 amount);
-/* False: no sum of events can be this. */
-bool agg_measure__is_sound(const struct agg_feature *feature, __int128 amount);
-
-/* Before the first change. False: out of memory. */
-FR_CHECKED bool agg_rows__open(struct agg_blob *blob, const struct agg_entity *entity);
-/* The same, for rows that are built and not read: without running totals, until agg_totals__rebuild(). */
-FR_CHECKED bool agg_rows__open_scratch(struct agg_blob *blob, const struct agg_entity *entity);
-uint32_t agg_rows__used(const struct agg_rows *rows, const struct agg_entity *entity);
-uint64_t *agg_rows__sources(struct agg_rows *rows);
-uint64_t *agg_rows__kept(struct agg_rows *rows); /* pairs of ts_ms and event_id, ascending */
-uint8_t *agg_rows__totals(const struct agg_rows *rows); /* for those who may change them, or don't */
-struct agg_row *agg_rows__row(struct agg_rows *rows, const struct agg_entity *entity, int level, uint32_t index);
-uint32_t agg_rows__row_bytes(const struct agg_rows *rows, const struct agg_entity *entity);
-__int128 agg_rows__measure(const struct agg_rows *rows, const struct agg_row *row, const struct agg_feature *feature);
-bool agg_rows__is_filled(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_row *row);
-
-/* Makes room for `bytes` more right before the offset `at` of what is used. False: out of memory. */
-FR_CHECKED bool agg_rows__insert(struct agg_blob *blob, const struct agg_entity *entity, uint32_t at, uint32_t bytes);
-
-/* Adds to the row of the finest level that a window of the feature still needs at `horizon`, and to the running totals. */
-enum agg_added agg_rows__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
-                             const struct agg_moment *at, __int128 amount, const struct agg_moment *horizon);
-/* Adds to this level, or the next coarser one that the feature has; nothing when it has none. Running totals stay as they are. */
-enum agg_added agg_rows__put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
-                             int level, int64_t pane, __int128 amount);
-/* Merges rows that no window needs at their level any more into coarser ones, or drops them. False: out of memory. */
-FR_CHECKED bool agg_rows__prune(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_moment *horizon);
-
-/* The rows of one level whose pane lies in [first, last] lie side by side: the first of them and how many. */
-struct agg_range {
-    const struct agg_row *row;
-    uint32_t count;
-};
-struct agg_range agg_rows__range(const struct agg_rows *rows, const struct agg_entity *entity, int level, int64_t first,
-                                 int64_t last);
-/* The measure over a range. */
-__int128 agg_rows__fold(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature,
-                        struct agg_range range);
-/* The value of a window row by row. */
-__int128 agg_rows__sum(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature,
-                       const struct agg_window *window, const struct agg_moment *moment);
-/* Fetches the lines that an event in order will change; `rows` may be NULL. */
-void agg_rows__prefetch(const struct agg_rows *rows, const struct agg_entity *entity);
-/* An event that carried the full key. */
-void agg_rows__see(struct agg_rows *rows, int64_t ts_ms);
-int64_t agg_rows__first_ms(const struct agg_rows *rows); /* 0: none, or weeks before the latest */
-bool agg_rows__is_present(const struct agg_rows *rows, const struct agg_entity *entity, int64_t time_ms);
-/* Nothing in it can be seen at `horizon` or later, and no id is kept. */
-bool agg_rows__is_dead(const struct agg_rows *rows, const struct agg_entity *entity, int64_t horizon_ms);
-/* `ts_ms` is so old at `time_ms` that what has no window is gone. */
-bool agg_entity__is_expired(const struct agg_entity *entity, int64_t ts_ms, int64_t time_ms);
+/* What one event adds to several counters: as agg_rows__add() of each. AGG_TOO_LATE: all of them were. */
+enum agg_added agg_even__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_amount *amounts,
+                             int count, const struct agg_moment *at, const struct agg_moment *horizon);
+/* Narrow rows of the level up to pane `oldest` go where windows still need them; stops at one that has no room in a narrow row. */
+void agg_even__merge(struct agg_rows *rows, const struct agg_entity *entity, int level, int64_t oldest,
+                     const struct agg_moment *horizon);
+/* Takes the narrow rows of panes first … last out of the totals of the entity's span `index`, and finds its edge. */
+void agg_even__leave(struct agg_rows *rows, const struct agg_entity *entity, int index, int64_t first, int64_t last);
 
 /* ---- totals.c: running totals ---- */
+
+enum { AGG_EDGE_NONE = UINT32_MAX }; /* the span holds no row; an edge of 0: not known */
 
 /* Moves the moment that totals are of to `to`, if that is later: what leaves a window is taken off. */
 void agg_totals__advance(struct agg_rows *rows, const struct agg_entity *entity, const struct agg_moment *to);
@@ -513,6 +473,7 @@ struct agg_share { /* one event's share of one entity */
 
 struct agg_group { /* the shares of one entity, in the order of the batch */
     const struct agg_entity *entity;
+    struct store_entry *found; /* in the table, by those who fetch ahead; NULL: not yet, or it isn't there */
     uint32_t first, last; /* index of a share; UINT32_MAX: no event touches it */
     uint32_t brought_first, brought_last; /* index of what is brought to it + 1; 0: nothing */
 };

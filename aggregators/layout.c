@@ -34,6 +34,8 @@ static void place_in_rows(struct agg_entity *entity)
             wide += feature->measure == AGG_MEASURE_SUM ? WIDE_SUM_BYTES : LONG_BYTES;
         }
         narrow = aligned(narrow);
+        if (!is_sum)
+            entity->sums_at = narrow;
     }
     entity->narrow_bytes = narrow;
     entity->wide_bytes = wide;
@@ -82,6 +84,77 @@ static void place_total(struct agg_entity *entity, struct agg_feature *feature, 
     span->has_greatest = span->has_greatest || feature->measure == AGG_MEASURE_GREATEST;
 }
 
+static bool is_even(const struct agg_entity *entity)
+{
+    for (int i = 0; i < entity->counter_count; i++) {
+        const struct agg_feature *feature = entity->counters[i];
+
+        if (feature->measure == AGG_MEASURE_GREATEST || feature->window_count != entity->span_count)
+            return false;
+        for (int w = 0; w < feature->window_count; w++) {
+            if (feature->windows[w].span < 0)
+                return false;
+        }
+    }
+    return entity->counter_count > 0;
+}
+
+/* The totals of each span as the numbers of a row; where its pane would be the numbers before may end. */
+static void place_blocks(struct agg_entity *entity)
+{
+    for (int i = 0; i < entity->counter_count; i++) {
+        entity->count_numbers += entity->counters[i]->measure == AGG_MEASURE_COUNT;
+        entity->sum_numbers += entity->counters[i]->measure == AGG_MEASURE_SUM;
+    }
+    for (int s = 0; s < entity->span_count; s++) {
+        struct agg_span *span = &entity->spans[s];
+
+        span->block_at = aligned(entity->totals_bytes - (uint32_t)sizeof(struct agg_row));
+        entity->totals_bytes = span->block_at + entity->narrow_bytes;
+        for (int i = 0; i < entity->counter_count; i++) {
+            struct agg_feature *feature = entity->counters[i];
+
+            for (int w = 0; w < feature->window_count; w++) {
+                if (feature->windows[w].span != s)
+                    continue;
+                feature->windows[w].total_at = span->block_at + feature->narrow_at;
+                span->members[span->member_count++] = (struct agg_member){feature, feature->windows[w].total_at};
+            }
+        }
+    }
+}
+
+static void place_totals(struct agg_entity *entity)
+{
+    for (int is_count = 0; is_count < 2; is_count++) {
+        for (int i = 0; i < entity->counter_count; i++) {
+            struct agg_feature *feature = entity->counters[i];
+
+            for (int w = 0; w < feature->window_count && (feature->measure == AGG_MEASURE_COUNT) == is_count; w++) {
+                if (feature->windows[w].span >= 0)
+                    place_total(entity, feature, &feature->windows[w]);
+            }
+        }
+    }
+}
+
+/* Which counters an event of an action may change. */
+static bool list_takers(struct agg_entity *entity, struct fr_arena *arena)
+{
+    for (int action = 0; action < PROTO_ACTIONS; action++) {
+        struct agg_takers *takers = &entity->counters_of[action];
+
+        takers->features = fr_arena_take_zeroed(arena, (size_t)entity->counter_count + 1, sizeof *takers->features);
+        if (!takers->features)
+            return false;
+        for (int i = 0; i < entity->counter_count; i++) {
+            if ((entity->counters[i]->actions >> action & 1) != 0)
+                takers->features[takers->count++] = entity->counters[i];
+        }
+    }
+    return true;
+}
+
 /* Of a block of the store: its own head of 16 bytes, ours, most often one source, the totals. */
 static int head_lines(const struct agg_entity *entity)
 {
@@ -97,18 +170,15 @@ bool agg_layout__counters(struct agg_entity *entity, struct fr_arena *arena)
 {
     place_in_rows(entity);
     entity->spans = fr_arena_take_zeroed(arena, AGG_SPANS_MAX, sizeof *entity->spans);
-    if (!entity->spans || !join_spans(entity, arena))
+    if (!entity->spans || !join_spans(entity, arena) || !list_takers(entity, arena))
         return false;
-    entity->totals_bytes = aligned((uint32_t)entity->span_count * (uint32_t)sizeof(uint32_t)); /* the spans' edges */
-    for (int is_count = 0; is_count < 2; is_count++) {
-        for (int i = 0; i < entity->counter_count; i++) {
-            struct agg_feature *feature = entity->counters[i];
-
-            for (int w = 0; w < feature->window_count && (feature->measure == AGG_MEASURE_COUNT) == is_count; w++) {
-                if (feature->windows[w].span >= 0)
-                    place_total(entity, feature, &feature->windows[w]);
-            }
-        }
+    entity->totals_bytes = (uint32_t)entity->span_count * (uint32_t)sizeof(uint32_t); /* the spans' edges */
+    entity->is_even = is_even(entity);
+    if (entity->is_even) {
+        place_blocks(entity);
+    } else {
+        entity->totals_bytes = aligned(entity->totals_bytes);
+        place_totals(entity);
     }
     entity->totals_bytes = aligned(entity->totals_bytes);
     entity->head_lines = head_lines(entity);

@@ -46,15 +46,6 @@ void agg_order__take(const struct proto_event *event, uint64_t words[AGG_ORDER_W
     words[14] = float_bits(event->propensity);
 }
 
-int agg_order__compare(const uint64_t *a, const uint64_t *b, int words)
-{
-    for (int i = 0; i < words; i++) {
-        if (a[i] != b[i])
-            return a[i] < b[i] ? -1 : 1;
-    }
-    return 0;
-}
-
 int agg_order__word(int field)
 {
     for (int i = 0; i < AGG_ORDER_WORDS; i++) {

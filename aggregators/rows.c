@@ -38,21 +38,6 @@ bool agg_measure__is_sound(const struct agg_feature *feature, __int128 amount)
     return amount == (int64_t)amount && (feature->measure == AGG_MEASURE_COUNT || amount > 0);
 }
 
-__int128 agg_rows__measure(const struct agg_rows *rows, const struct agg_row *row, const struct agg_feature *feature)
-{
-    const uint8_t *narrow = (const uint8_t *)row + feature->narrow_at, *wide = (const uint8_t *)row + feature->wide_at;
-
-    if (rows->is_wide && feature->measure == AGG_MEASURE_SUM) {
-        __int128 sum;
-
-        memcpy(&sum, wide, sizeof sum);
-        return sum;
-    }
-    if (!rows->is_wide && feature->measure == AGG_MEASURE_COUNT)
-        return *(const int32_t *)(const void *)narrow;
-    return *(const int64_t *)(const void *)(rows->is_wide ? wide : narrow);
-}
-
 /* False: it does not fit, and nothing changed. Wide rows hold whatever is sound. */
 static bool measure_set(const struct agg_rows *rows, struct agg_row *row, const struct agg_feature *feature, __int128 amount)
 {
@@ -81,64 +66,7 @@ static __int128 merged(const struct agg_feature *feature, __int128 a, __int128 b
     return a + b;
 }
 
-/* ---- where things lie ---- */
-
-static uint32_t sources_bytes(const struct agg_rows *rows)
-{
-    return (uint32_t)(rows->source_count * AGG_SOURCE_WORDS * sizeof(uint64_t));
-}
-
-static uint32_t totals_offset(const struct agg_rows *rows)
-{
-    return (uint32_t)sizeof *rows + sources_bytes(rows) + rows->kept_capacity * 2 * (uint32_t)sizeof(uint64_t);
-}
-
-static uint32_t rows_offset(const struct agg_rows *rows, const struct agg_entity *entity)
-{
-    return totals_offset(rows) + entity->totals_bytes;
-}
-
-uint32_t agg_rows__row_bytes(const struct agg_rows *rows, const struct agg_entity *entity)
-{
-    return rows->is_wide ? entity->wide_bytes : entity->narrow_bytes;
-}
-
-/* Rows that lie before those of `level`. */
-static uint32_t rows_before(const struct agg_rows *rows, int level)
-{
-    uint32_t count = 0;
-
-    for (int i = AGG_LEVELS - 1; i > level; i--)
-        count += rows->row_count[i];
-    return count;
-}
-
-uint32_t agg_rows__used(const struct agg_rows *rows, const struct agg_entity *entity)
-{
-    return rows_offset(rows, entity) + rows_before(rows, -1) * agg_rows__row_bytes(rows, entity);
-}
-
-uint64_t *agg_rows__sources(struct agg_rows *rows)
-{
-    return (uint64_t *)(rows + 1);
-}
-
-uint64_t *agg_rows__kept(struct agg_rows *rows)
-{
-    return (uint64_t *)(void *)((uint8_t *)(rows + 1) + sources_bytes(rows));
-}
-
-uint8_t *agg_rows__totals(const struct agg_rows *rows)
-{
-    return (uint8_t *)(uintptr_t)rows + totals_offset(rows);
-}
-
-struct agg_row *agg_rows__row(struct agg_rows *rows, const struct agg_entity *entity, int level, uint32_t index)
-{
-    size_t offset = rows_offset(rows, entity) + (size_t)(rows_before(rows, level) + index) * agg_rows__row_bytes(rows, entity);
-
-    return (struct agg_row *)(void *)((uint8_t *)rows + offset);
-}
+/* ---- growing ---- */
 
 bool agg_rows__is_filled(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_row *row)
 {
@@ -183,41 +111,6 @@ bool agg_rows__insert(struct agg_blob *blob, const struct agg_entity *entity, ui
 
 /* ---- rows ---- */
 
-static const struct agg_row *row_after(const struct agg_row *row, size_t bytes)
-{
-    return (const struct agg_row *)(const void *)((const uint8_t *)row + bytes);
-}
-
-/*
- * The first row of the level whose pane is `pane` or later; most often one of the last, or none. Panes ascend, so a row lies at most
- * as far from the last as their panes do: where every pane has its row, that is the place.
- */
-static uint32_t lower_bound(const struct agg_row *first, uint32_t count, size_t bytes, int64_t pane)
-{
-    uint32_t low = 0, high = count;
-    int64_t last;
-
-    if (count == 0)
-        return 0;
-    last = row_after(first, (count - 1) * bytes)->pane;
-    if (last < pane)
-        return count;
-    if (last - pane < (int64_t)count) {
-        low = count - 1 - (uint32_t)(last - pane);
-        if (row_after(first, low * bytes)->pane == pane)
-            return low;
-    }
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (row_after(first, middle * bytes)->pane < pane)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* A row of this level is due when the horizon gets here. */
 static uint32_t due_s(const struct agg_entity *entity, int level, int64_t pane)
 {
@@ -226,13 +119,12 @@ static uint32_t due_s(const struct agg_entity *entity, int level, int64_t pane)
     return due < UINT32_MAX ? (uint32_t)due : UINT32_MAX;
 }
 
-/* The row of this pane, made when it isn't there; NULL: out of memory. */
-static struct agg_row *row_find(struct agg_blob *blob, const struct agg_entity *entity, int level, int64_t pane)
+struct agg_row *agg_rows__find(struct agg_blob *blob, const struct agg_entity *entity, int level, int64_t pane)
 {
     struct agg_rows *rows = blob->memory;
     uint32_t bytes = agg_rows__row_bytes(rows, entity);
     struct agg_row *first = agg_rows__row(rows, entity, level, 0), *row;
-    uint32_t index = lower_bound(first, rows->row_count[level], bytes, pane), at, due;
+    uint32_t index = agg_row__lower_bound(first, rows->row_count[level], bytes, pane), at, due;
 
     at = (uint32_t)((uint8_t *)first - (uint8_t *)rows) + index * bytes;
     row = (struct agg_row *)(void *)((uint8_t *)rows + at);
@@ -254,7 +146,7 @@ static struct agg_row *row_find(struct agg_blob *blob, const struct agg_entity *
 static bool widen(struct agg_blob *blob, const struct agg_entity *entity)
 {
     struct agg_rows *rows = blob->memory, wide = *rows;
-    uint32_t count = rows_before(rows, -1), offset = rows_offset(rows, entity);
+    uint32_t count = agg_rows__before(rows, -1), offset = (uint32_t)(agg_rows__first(rows, entity) - (uint8_t *)rows);
     uint64_t narrow_row[ROW_BYTES_MAX / sizeof(uint64_t)];
 
     wide.is_wide = true;
@@ -292,7 +184,7 @@ static enum agg_added put(struct agg_blob *blob, const struct agg_entity *entity
     for (int attempt = 0; attempt < 2 && !is_set; attempt++) {
         if (attempt > 0 && !widen(blob, entity))
             return AGG_NO_MEMORY;
-        row = row_find(blob, entity, *own, pane);
+        row = agg_rows__find(blob, entity, *own, pane);
         if (!row)
             return AGG_NO_MEMORY;
         is_set =
@@ -374,6 +266,8 @@ bool agg_rows__prune(struct agg_blob *blob, const struct agg_entity *entity, con
     for (int level = 0; level < AGG_LEVELS; level++) { /* the finest first: what merges may merge again */
         int64_t oldest = horizon->pane[level] - entity->panes_most[level];
 
+        if (entity->is_even && !rows->is_wide)
+            agg_even__merge(rows, entity, level, oldest, horizon);
         for (rows = blob->memory; rows->row_count[level] > 0 && agg_rows__row(rows, entity, level, 0)->pane <= oldest;
              rows = blob->memory) {
             if (!row_merge(blob, entity, level, horizon))
@@ -397,7 +291,7 @@ void agg_rows__prefetch(const struct agg_rows *rows, const struct agg_entity *en
     if (!rows)
         return;
     if (rows->kept_capacity > 0) {
-        const uint64_t *kept = agg_rows__kept((struct agg_rows *)(uintptr_t)rows); /* only read */
+        const uint64_t *kept = agg_rows__kept(rows);
 
         for (uint32_t i = 0; i < rows->kept_count; i += 4)
             __builtin_prefetch(kept + (size_t)i * 2, 1);
@@ -405,7 +299,7 @@ void agg_rows__prefetch(const struct agg_rows *rows, const struct agg_entity *en
     if (entity->counter_count == 0)
         return;
     bytes = agg_rows__row_bytes(rows, entity);
-    end = (const uint8_t *)rows + rows_offset(rows, entity);
+    end = agg_rows__first(rows, entity);
     for (int level = AGG_LEVELS - 1; level >= 0; level--) {
         end += (size_t)rows->row_count[level] * bytes;
         if (rows->row_count[level] > 0)
@@ -426,10 +320,10 @@ struct agg_range agg_rows__range(const struct agg_rows *rows, const struct agg_e
 
     if (count == 0)
         return (struct agg_range){NULL, 0};
-    row = agg_rows__row((struct agg_rows *)(uintptr_t)rows, entity, level, 0); /* only read */
-    start = lower_bound(row, count, bytes, first);
-    return (struct agg_range){row_after(row, start * bytes),
-                              lower_bound(row_after(row, start * bytes), count - start, bytes, last + 1)};
+    row = agg_rows__row(rows, entity, level, 0);
+    start = agg_row__lower_bound(row, count, bytes, first);
+    return (struct agg_range){agg_row__after(row, start * bytes),
+                              agg_row__lower_bound(agg_row__after(row, start * bytes), count - start, bytes, last + 1)};
 }
 
 __int128 agg_rows__fold(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_feature *feature,
@@ -439,7 +333,7 @@ __int128 agg_rows__fold(const struct agg_rows *rows, const struct agg_entity *en
     __int128 amount = 0;
 
     for (uint32_t i = 0; i < range.count; i++)
-        amount = merged(feature, amount, agg_rows__measure(rows, row_after(range.row, i * bytes), feature));
+        amount = merged(feature, amount, agg_rows__measure(rows, agg_row__after(range.row, i * bytes), feature));
     return amount;
 }
 
@@ -486,5 +380,5 @@ bool agg_rows__is_present(const struct agg_rows *rows, const struct agg_entity *
 
 bool agg_rows__is_dead(const struct agg_rows *rows, const struct agg_entity *entity, int64_t horizon_ms)
 {
-    return rows->kept_count == 0 && rows_before(rows, -1) == 0 && !agg_rows__is_present(rows, entity, horizon_ms);
+    return rows->kept_count == 0 && agg_rows__before(rows, -1) == 0 && !agg_rows__is_present(rows, entity, horizon_ms);
 }

@@ -86,10 +86,10 @@ bool agg_sequence__add(struct agg_blob *blob, const struct agg_entity *entity, c
     struct agg_ring *ring = &rings[feature->sequence];
     int words = feature->order_words;
     uint32_t at = ring->count;
-    uint32_t offset;
+    uint32_t offset = ring_offset(rings, entity, feature->sequence); /* what is before it does not grow here */
 
     if (at >= feature->limit) {
-        if (agg_order__compare(order, agg_sequence__record(rings, entity, feature->sequence, 0), words) <= 0)
+        if (agg_order__compare(order, ring_record(rings, offset, ring, 0, words), words) <= 0)
             return true; /* `limit` greater ones are there */
         drop_oldest(ring);
         at--;
@@ -98,7 +98,6 @@ bool agg_sequence__add(struct agg_blob *blob, const struct agg_entity *entity, c
         return false;
     rings = blob->memory;
     ring = &rings[feature->sequence];
-    offset = ring_offset(rings, entity, feature->sequence);
     while (at > 0) {
         const uint64_t *before = ring_record(rings, offset, ring, at - 1, words);
 

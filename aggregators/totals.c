@@ -9,20 +9,6 @@
  */
 #include "internal.h"
 
-enum { EDGE_NONE = UINT32_MAX }; /* the span holds no row; 0: not known */
-
-static uint32_t *edges(uint8_t *totals)
-{
-    return (uint32_t *)(void *)totals;
-}
-
-static int64_t head_pane(const struct agg_rows *rows, int level)
-{
-    static const uint32_t level_s[AGG_LEVELS] = {1, 10, 60, 600, 3600, 21600, 86400};
-
-    return rows->head_s / level_s[level];
-}
-
 static int64_t total_get(const uint8_t *totals, const struct agg_feature *feature, uint32_t total_at)
 {
     if (feature->measure == AGG_MEASURE_COUNT)
@@ -70,10 +56,10 @@ static __int128 fold(const struct agg_rows *rows, const struct agg_entity *entit
 static uint32_t edge_from(const struct agg_rows *rows, const struct agg_entity *entity, const struct agg_span *span,
                           int64_t first)
 {
-    uint32_t edge = EDGE_NONE;
+    uint32_t edge = AGG_EDGE_NONE;
 
     for (int level = 0; level <= span->level; level++) {
-        struct agg_range range = range_of(rows, entity, span, level, first, head_pane(rows, span->level));
+        struct agg_range range = range_of(rows, entity, span, level, first, agg_rows__head_pane(rows, span->level));
         int64_t ratio = agg__level_ms[span->level] / agg__level_ms[level];
 
         if (range.count > 0 && range.row->pane / ratio < edge)
@@ -105,9 +91,9 @@ static void leave(struct agg_rows *rows, const struct agg_entity *entity, const 
 
         if (member->feature->measure == AGG_MEASURE_GREATEST)
             total_set(rows, totals, member->feature, member->total_at,
-                      fold(rows, entity, span, member->feature, last + 1, head_pane(rows, span->level)));
+                      fold(rows, entity, span, member->feature, last + 1, agg_rows__head_pane(rows, span->level)));
     }
-    edges(totals)[span - entity->spans] = edge_from(rows, entity, span, last + 1);
+    agg_rows__edges(rows)[span - entity->spans] = edge_from(rows, entity, span, last + 1);
 }
 
 static void empty(struct agg_rows *rows, const struct agg_entity *entity, const struct agg_span *span)
@@ -116,25 +102,29 @@ static void empty(struct agg_rows *rows, const struct agg_entity *entity, const 
 
     for (int i = 0; i < span->member_count; i++)
         total_set(rows, totals, span->members[i].feature, span->members[i].total_at, 0);
-    edges(totals)[span - entity->spans] = EDGE_NONE;
+    agg_rows__edges(rows)[span - entity->spans] = AGG_EDGE_NONE;
 }
 
 void agg_totals__advance(struct agg_rows *rows, const struct agg_entity *entity, const struct agg_moment *to)
 {
-    const uint32_t *edge = edges(agg_rows__totals(rows));
+    const uint32_t *edge = agg_rows__edges(rows);
 
     if (to->pane[0] <= (int64_t)rows->head_s)
         return;
     for (int i = 0; i < entity->span_count && !rows->has_no_totals; i++) {
         const struct agg_span *span = &entity->spans[i];
-        int64_t before = head_pane(rows, span->level), last = to->pane[span->level] - span->panes;
+        int64_t last = to->pane[span->level] - span->panes, before, first;
 
-        if (edge[i] == EDGE_NONE || last < (int64_t)edge[i])
+        if (edge[i] == AGG_EDGE_NONE || last < (int64_t)edge[i])
             continue;
+        before = agg_rows__head_pane(rows, span->level);
+        first = before - span->panes + 1;
         if (last >= before)
             empty(rows, entity, span);
+        else if (entity->is_even)
+            agg_even__leave(rows, entity, i, first > (int64_t)edge[i] ? first : (int64_t)edge[i], last);
         else
-            leave(rows, entity, span, before - span->panes + 1, last);
+            leave(rows, entity, span, first, last);
     }
     rows->head_s = (uint32_t)to->pane[0];
 }
@@ -152,10 +142,11 @@ void agg_totals__add(struct agg_rows *rows, const struct agg_feature *feature, i
         int64_t pane = at->pane[window->level];
         int64_t total;
 
-        if (window->span < 0 || window->level < level || (!is_head && pane <= head_pane(rows, window->level) - window->panes))
+        if (window->span < 0 || window->level < level ||
+            (!is_head && pane <= agg_rows__head_pane(rows, window->level) - window->panes))
             continue;
-        if (pane < (int64_t)edges(totals)[window->span])
-            edges(totals)[window->span] = (uint32_t)pane;
+        if (pane < (int64_t)agg_rows__edges(rows)[window->span])
+            agg_rows__edges(rows)[window->span] = (uint32_t)pane;
         total = total_get(totals, feature, window->total_at);
         if (feature->measure != AGG_MEASURE_GREATEST)
             total_set(rows, totals, feature, window->total_at, total + amount);
@@ -172,12 +163,12 @@ void agg_totals__rebuild(struct agg_rows *rows, const struct agg_entity *entity)
     rows->head_s = (uint32_t)(rows->latest_ms / 1000);
     for (int i = 0; i < entity->span_count && !rows->has_no_totals; i++) {
         const struct agg_span *span = &entity->spans[i];
-        int64_t last = head_pane(rows, span->level), first = last - span->panes + 1;
+        int64_t last = agg_rows__head_pane(rows, span->level), first = last - span->panes + 1;
 
         for (int m = 0; m < span->member_count; m++)
             total_set(rows, totals, span->members[m].feature, span->members[m].total_at,
                       fold(rows, entity, span, span->members[m].feature, first, last));
-        edges(totals)[i] = edge_from(rows, entity, span, first);
+        agg_rows__edges(rows)[i] = edge_from(rows, entity, span, first);
     }
 }
 
@@ -201,7 +192,7 @@ static void look_at_rows(struct agg_view *view, const struct agg_span *span, str
 
 static void look(struct agg_view *view, const struct agg_span *span, struct agg_view_span *seen, uint32_t edge)
 {
-    int64_t head = head_pane(view->rows, span->level), newest = view->moment->pane[span->level];
+    int64_t head = agg_rows__head_pane(view->rows, span->level), newest = view->moment->pane[span->level];
     int64_t left = newest - head;
 
     if (left >= span->panes) {

@@ -5,6 +5,7 @@
 #include "internal.h"
 
 const int64_t agg__level_ms[AGG_LEVELS] = {1000, 10000, 60000, 600000, 3600000, 21600000, 86400000};
+const uint32_t agg__level_s[AGG_LEVELS] = {1, 10, 60, 600, 3600, 21600, 86400};
 
 int64_t agg_window__pane(int64_t time_ms, int level)
 {

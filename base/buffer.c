@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIRST_BYTES = 128, VARINT_BYTES_MAX = 10 };
+enum { FIRST_BYTES = 128 };
 
 void fr_buffer_init(struct fr_buffer *buffer)
 {
@@ -45,7 +45,7 @@ static bool grow(struct fr_buffer *buffer, size_t bytes)
     return true;
 }
 
-uint8_t *fr_buffer_reserve(struct fr_buffer *buffer, size_t bytes)
+uint8_t *fr_buffer__make_room(struct fr_buffer *buffer, size_t bytes)
 {
     if (buffer->is_failed)
         return NULL;
@@ -75,16 +75,6 @@ void fr_buffer_append_text(struct fr_buffer *buffer, const char *text)
     fr_buffer_append(buffer, text, strlen(text));
 }
 
-void fr_buffer_append_byte(struct fr_buffer *buffer, uint8_t byte)
-{
-    uint8_t *to = fr_buffer_reserve(buffer, 1);
-
-    if (!to)
-        return;
-    *to = byte;
-    buffer->length++;
-}
-
 void fr_buffer_append_format(struct fr_buffer *buffer, const char *format, ...)
 {
     va_list args;
@@ -105,35 +95,6 @@ void fr_buffer_append_format(struct fr_buffer *buffer, const char *format, ...)
     vsnprintf((char *)to, (size_t)length + 1, format, args);
     va_end(args);
     buffer->length += (size_t)length;
-}
-
-void fr_buffer_append_varint(struct fr_buffer *buffer, uint64_t value)
-{
-    uint8_t *to = fr_buffer_reserve(buffer, VARINT_BYTES_MAX);
-    size_t length = 0;
-
-    if (!to)
-        return;
-    while (value >= 0x80) {
-        to[length++] = (uint8_t)(value | 0x80);
-        value >>= 7;
-    }
-    to[length++] = (uint8_t)value;
-    buffer->length += length;
-}
-
-void fr_buffer_append_zigzag(struct fr_buffer *buffer, int64_t value)
-{
-    fr_buffer_append_varint(buffer, ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0));
-}
-
-void fr_buffer_append_fixed64(struct fr_buffer *buffer, uint64_t value)
-{
-    uint8_t bytes[8];
-
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)(value >> (8 * i));
-    fr_buffer_append(buffer, bytes, sizeof(bytes));
 }
 
 void fr_buffer_append_be64(struct fr_buffer *buffer, uint64_t value)

@@ -208,6 +208,7 @@ struct pipeline_lane {
     struct agg_lane *scratch;
     enum agg_outcome *outcomes; /* PIPELINE_BATCH_EVENTS */
     struct proto_event *wanted; /* likewise: a batch's events without those of forgotten users */
+    int unchecked_events; /* since it was asked whether there is room for more */
 };
 
 struct pipeline_lanes {

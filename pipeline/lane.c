@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { UNCHECKED_EVENTS_MOST = 4096 };
+
 static struct fr_counter *event_counter(struct fr_metrics *metrics, int action, const char *outcome)
 {
     char labels[96];
@@ -62,17 +64,26 @@ void pipeline_lanes__fini(struct pipeline_lanes *lanes)
     lanes->count = 0;
 }
 
-/* The budget's guard: an epoch sooner when much is dirty, no batch at all when far too much is. */
-static bool has_room(struct pipeline_lanes *lanes, struct fr_err *err)
+/*
+ * The budget's guard: an epoch sooner when much is dirty, no batch at all when far too much is. Asked now and then: the answer takes
+ * a look at every stripe, and a few thousand events more or less are no matter.
+ */
+static bool has_room(struct pipeline_lanes *lanes, struct pipeline_lane *lane, const struct ingest_batch *batch,
+                     struct fr_err *err)
 {
     struct store_stats stats;
 
     if (store_is_failed(lanes->store))
         return fr_fail(err, FR_EXHAUSTED, "pipeline: the store has failed; batches wait");
+    if (lane->unchecked_events < UNCHECKED_EVENTS_MOST) {
+        lane->unchecked_events += batch->event_count;
+        return true;
+    }
     store_stats_read(lanes->store, &stats);
     uint64_t unwritten_bytes = stats.unwritten_bytes + stats.pending_bytes;
     if (unwritten_bytes > lanes->dirty_bytes_most)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: %llu bytes wait for an epoch", (unsigned long long)unwritten_bytes);
+    lane->unchecked_events = 0;
     return true;
 }
 
@@ -84,10 +95,15 @@ struct events {
 static void count_events(struct pipeline_lanes *lanes, struct events events, const enum agg_outcome *outcomes,
                          const struct agg_tally *tally)
 {
-    for (int i = 0; i < events.count; i++) {
-        uint32_t action = events.at[i].action;
+    uint32_t applied[PROTO_ACTIONS] = {0}, duplicate[PROTO_ACTIONS] = {0};
 
-        fr_counter_add(outcomes[i] == AGG_DUPLICATE ? lanes->duplicate[action] : lanes->applied[action], 1);
+    for (int i = 0; i < events.count; i++)
+        ++*(outcomes[i] == AGG_DUPLICATE ? &duplicate[events.at[i].action] : &applied[events.at[i].action]);
+    for (int action = 0; action < PROTO_ACTIONS; action++) {
+        if (applied[action] > 0)
+            fr_counter_add(lanes->applied[action], applied[action]);
+        if (duplicate[action] > 0)
+            fr_counter_add(lanes->duplicate[action], duplicate[action]);
     }
     fr_counter_add(lanes->dedupe_unchecked, tally->dedupe_unchecked);
     fr_counter_add(lanes->too_late, tally->too_late);
@@ -172,7 +188,7 @@ bool pipeline_lanes__batch(void *user, const struct ingest_batch *batch, struct 
     bool is_applied;
 
     assert(batch->lane < lanes->count && batch->event_count <= PIPELINE_BATCH_EVENTS);
-    if (!has_room(lanes, err))
+    if (!has_room(lanes, lane, batch, err))
         return false;
     visit = store_visit_enter(lanes->store);
     is_applied = apply(lanes, batch, &events, &tally, &kafka_ts_ms, err);

@@ -158,41 +158,7 @@ void store_prefetch(const struct store *store, uint64_t hash)
     __builtin_prefetch((const void *)(slots + (hash & mask) * sizeof(struct store_slot)));
 }
 
-/* By its hash alone, stripe locked: whoever fetches ahead may fetch the wrong one for once. */
-static const struct store_entry *find_hash(struct store_stripe *stripe, uint64_t hash)
-{
-    const struct store_slot *slots = atomic_load_explicit(&stripe->slots, memory_order_relaxed);
-    uint64_t mask = atomic_load_explicit(&stripe->slot_mask, memory_order_relaxed);
-
-    if (slots == NULL)
-        return NULL;
-    for (uint64_t at = hash & mask; slots[at].entry != NULL; at = (at + 1) & mask)
-        if (((slots[at].tag ^ hash) & STORE_TAG_HASH) == 0)
-            return slots[at].entry;
-    return NULL;
-}
-
-void store_prefetch_entry(struct store *store, uint64_t hash)
-{
-    struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
-
-    pthread_mutex_lock(&stripe->lock);
-    __builtin_prefetch(find_hash(stripe, hash), 1);
-    pthread_mutex_unlock(&stripe->lock);
-}
-
-void store_prefetch_part(struct store *store, uint64_t hash, enum store_part part, int lines)
-{
-    struct store_stripe *stripe = store_stripe__of(store->stripes, hash);
-
-    pthread_mutex_lock(&stripe->lock);
-    const struct store_entry *entry = find_hash(stripe, hash);
-    const uint8_t *block = entry != NULL ? (const uint8_t *)entry->parts[part] : NULL;
-    pthread_mutex_unlock(&stripe->lock);
-    for (int i = 0; i < lines && block != NULL; i++)
-        __builtin_prefetch(block + i * STORE_LINE_BYTES, 1);
-}
-
+/* By its hash alone: whoever fetches ahead may fetch the wrong one for once. */
 struct store_entry *store_entry_find(struct store *store, uint64_t hash)
 {
     struct store_stripe *stripe = store_stripe__of(store->stripes, hash);

@@ -127,18 +127,15 @@ bool store_is_loaded(struct store *store, const struct store_key *keys, const ui
 bool store_is_whole(const struct store *store);
 
 /*
- * Starts fetching cache lines ahead of store_entry_lock(), in three stages, each some hundred nanoseconds after the one before
- * because it looks at what that brought: the lock and the slot of the table; the entry; the first `lines` of 64 bytes of a part.
- * The last two lock the stripe for a moment. Any thread, holding no entity.
+ * For whoever goes through many entities on a visit: it finds each once and locks it later, when what it works on has come. In
+ * stages, each some hundred nanoseconds after the one before because it looks at what that brought. Any thread, holding no entity.
+ * First the stripe's lock and the slot of the table.
  */
 void store_prefetch(const struct store *store, uint64_t hash);
-void store_prefetch_entry(struct store *store, uint64_t hash);
-void store_prefetch_part(struct store *store, uint64_t hash, enum store_part part, int lines);
-
 /*
- * The same for a reader of many entities, on a visit: it finds each once and locks it later, when what it reads has come. After
- * store_prefetch(): the entity with this hash, NULL when it isn't in the table; it stays where it is to the end of the visit, and
- * its own line is being fetched. Not locked: whatever is in it may change, so it is good for the next two alone.
+ * The entity with this hash, NULL when it isn't in the table; it stays where it is to the end of the visit, and its own line is being
+ * fetched. Locks the stripe for a moment. What is found is not locked, whatever is in it may change, so it is good for the next
+ * two alone.
  */
 struct store_entry *store_entry_find(struct store *store, uint64_t hash);
 /* Starts fetching `lines` of a part of what was found; NULL is fine. Takes no lock, so it may fetch in vain. */

@@ -13,6 +13,15 @@ static const char *const text = "entities: { item: { key: [item_id] } }\n"
                                 "  least:  { entity: item, aggregate: min, windows: [30s, 10m, 2d] }\n"
                                 "  most:   { entity: item, aggregate: max, windows: [30s, 2h] }\n";
 
+/* All have the same windows: whole rows are added, merged and taken off (even.c). */
+static const char *const even_text = "entities: { item: { key: [item_id] } }\n"
+                                     "features:\n"
+                                     "  views:  { entity: item, aggregate: count, windows: [1m, 5m, 1h, 7d] }\n"
+                                     "  times:  { entity: item, aggregate: sum, windows: [1h, 1m, 5m, 7d] }\n"
+                                     "  likes:  { entity: item, aggregate: count, windows: [7d, 5m, 1h, 1m] }\n"
+                                     "  shares: { entity: item, aggregate: count, windows: [1m, 5m, 1h, 7d] }\n"
+                                     "  prices: { entity: item, aggregate: sum, windows: [1m, 5m, 1h, 7d] }\n";
+
 struct addition {
     const struct agg_feature *feature;
     int64_t ts_ms;
@@ -24,7 +33,7 @@ struct case_ {
     const struct agg_entity *entity;
     struct fr_buffer buffer;
     struct agg_blob blob;
-    struct addition additions[ADDS_MAX];
+    struct addition additions[2 * ADDS_MAX];
     int count;
     int64_t horizon_ms, greatest_ms;
 };
@@ -47,6 +56,18 @@ static void case_fini(struct case_ *it)
     agg_catalogue_free(it->catalogue);
 }
 
+/* To the feature, and of an even entity to another at once, as an event does. */
+static void add_even(struct case_ *it, const struct agg_feature *feature, const struct agg_moment *at, int64_t amount)
+{
+    struct agg_moment horizon = agg_window__moment(it->horizon_ms);
+    struct agg_amount amounts[2] = {{feature, amount}, {it->entity->counters[it->count % it->entity->counter_count], 1}};
+    int count = amounts[0].feature == amounts[1].feature ? 1 : 2;
+
+    assert_int_not_equal(agg_even__add(&it->blob, it->entity, amounts, count, at, &horizon), AGG_NO_MEMORY);
+    for (int i = 0; i < count; i++)
+        it->additions[it->count++] = (struct addition){amounts[i].feature, at->time_ms, amounts[i].amount};
+}
+
 static void add(struct case_ *it, const struct agg_feature *feature, int64_t ts_ms, __int128 amount)
 {
     struct agg_moment at = agg_window__moment(ts_ms), horizon = agg_window__moment(it->horizon_ms);
@@ -54,8 +75,12 @@ static void add(struct case_ *it, const struct agg_feature *feature, int64_t ts_
     agg_totals__advance(it->blob.memory, it->entity, &at);
     if (((struct agg_rows *)it->blob.memory)->latest_ms < ts_ms)
         ((struct agg_rows *)it->blob.memory)->latest_ms = ts_ms;
-    assert_int_not_equal(agg_rows__add(&it->blob, it->entity, feature, &at, amount, &horizon), AGG_NO_MEMORY);
-    it->additions[it->count++] = (struct addition){feature, ts_ms, amount};
+    if (it->entity->is_even) {
+        add_even(it, feature, &at, (int64_t)amount);
+    } else {
+        assert_int_not_equal(agg_rows__add(&it->blob, it->entity, feature, &at, amount, &horizon), AGG_NO_MEMORY);
+        it->additions[it->count++] = (struct addition){feature, ts_ms, amount};
+    }
     it->greatest_ms = it->greatest_ms > ts_ms ? it->greatest_ms : ts_ms;
 }
 
@@ -176,6 +201,20 @@ static void totals_are_what_the_rows_make(void **state)
     }
 }
 
+static void whole_rows_are_what_their_counters_make(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
+        struct rng rng = {seed};
+        struct case_ it;
+
+        case_init(&it, even_text);
+        assert_true(it.entity->is_even);
+        play(&it, &rng, seed % 2 == 0 ? 100000000 : INT64_C(1000000000000000000)); /* some get wide, in any of the ways */
+        case_fini(&it);
+    }
+}
+
 static void sums_beyond_64_bits_stay_exact(void **state)
 {
     (void)state;
@@ -195,6 +234,7 @@ static void a_row_widens_when_its_integer_no_longer_fits(void **state)
 
     (void)state;
     case_init(&it, text);
+    assert_false(it.entity->is_even);
     for (int i = 0; i < 3; i++) {
         add(&it, it.entity->counters[0], 5000, INT32_MAX);
         add(&it, it.entity->counters[1], 5000, INT64_MAX);
@@ -221,19 +261,61 @@ static void a_total_that_no_longer_fits_is_added_up_from_rows(void **state)
     case_fini(&it);
 }
 
-/* It goes to a row of 10 s, because at the horizon no window of 1 s panes has it; at the head, 10 s before, one would. */
-static void an_event_too_late_for_a_window_is_not_in_its_total(void **state)
+/* Two rows of a second whose counts fit neither the totals nor one row of ten seconds, beside a third that moves on as it is. */
+static void whole_rows_that_do_not_fit_together_widen(void **state)
 {
     struct case_ it;
 
     (void)state;
-    case_init(&it, text);
+    case_init(&it, even_text);
+    add(&it, it.entity->counters[0], 11000, INT32_MAX - 1);
+    add(&it, it.entity->counters[0], 12000, INT32_MAX - 1);
+    add(&it, it.entity->counters[1], 31000, 5);
+    assert_false(((struct agg_rows *)it.blob.memory)->is_wide);
+    assert_true(((struct agg_rows *)it.blob.memory)->has_no_totals);
+    prune(&it, 95000);
+    assert_true(((struct agg_rows *)it.blob.memory)->is_wide);
+    assert_int_equal(((struct agg_rows *)it.blob.memory)->row_count[0], 0);
+    assert_int_equal(((struct agg_rows *)it.blob.memory)->row_count[1], 2);
+    check(&it, 95000);
+    check(&it, 315000);
+    case_fini(&it);
+}
+
+static void whole_rows_widen_for_an_event_that_does_not_fit(void **state)
+{
+    struct case_ it;
+
+    (void)state;
+    case_init(&it, even_text);
+    for (int i = 0; i < 3; i++) {
+        add(&it, it.entity->counters[0], 5000, INT32_MAX);
+        add(&it, it.entity->counters[1], 5000, INT64_MAX);
+        check(&it, 7000);
+    }
+    assert_true(((struct agg_rows *)it.blob.memory)->is_wide);
+    case_fini(&it);
+}
+
+/* It goes to a row of 10 s, because at the horizon no window of 1 s panes has it; at the head, 10 s before, one would. */
+static void late_for(const char *catalogue_text)
+{
+    struct case_ it;
+
+    case_init(&it, catalogue_text);
     prune(&it, 1000);
     add(&it, it.entity->counters[0], 100000, 1);
     prune(&it, 110000);
     add(&it, it.entity->counters[0], 45000, 1);
     check(&it, 110000);
     case_fini(&it);
+}
+
+static void an_event_too_late_for_a_window_is_not_in_its_total(void **state)
+{
+    (void)state;
+    late_for(text);
+    late_for(even_text);
 }
 
 static void more_spans_than_have_totals_are_read_too(void **state)
@@ -263,6 +345,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(totals_are_what_the_rows_make),
+        cmocka_unit_test(whole_rows_are_what_their_counters_make),
+        cmocka_unit_test(whole_rows_that_do_not_fit_together_widen),
+        cmocka_unit_test(whole_rows_widen_for_an_event_that_does_not_fit),
         cmocka_unit_test(sums_beyond_64_bits_stay_exact),
         cmocka_unit_test(a_row_widens_when_its_integer_no_longer_fits),
         cmocka_unit_test(a_total_that_no_longer_fits_is_added_up_from_rows),
