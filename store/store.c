@@ -101,8 +101,9 @@ static bool find_entities(struct store *store, struct fr_err *err)
     rocksdb_iter_destroy(iterator);
     if (message != NULL)
         return store_disk__fail(message, err, store->path, "find the first entity");
-    return atomic_load(&store->has_unloaded) || store_build__begin_empty(store) ||
-           fr_fail(err, FR_EXHAUSTED, "store: out of memory");
+    atomic_store(&store->are_kinds_known, !atomic_load(&store->has_unloaded)); /* from now on each is noted */
+    atomic_store(&store->is_filter_built, !atomic_load(&store->has_unloaded));
+    return true;
 }
 
 bool store_open(const struct store_options *options, struct store **store, struct fr_err *err)
@@ -113,10 +114,11 @@ bool store_open(const struct store_options *options, struct store **store, struc
         return false;
     if ((options->is_read_only ? store_directory__look(opened->path, err)
                                : store_directory__open(opened->path, &opened->lock_fd, err)) &&
-        store_disk__open(opened->path, opened->memory_bytes, options->is_read_only, &opened->disk, err) &&
+        store_disk__open(opened->path, options->is_read_only, &opened->disk, err) &&
         store_meta__load(&opened->meta, &opened->disk, opened->path, err) && find_entities(opened, err) &&
         check_format(opened, options->is_read_only, err)) {
         atomic_store(&opened->level0_files, store_disk__level0_files(&opened->disk));
+        atomic_store(&opened->index_bytes, store_disk__index_bytes(&opened->disk));
         *store = opened;
         return true;
     }
