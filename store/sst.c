@@ -50,7 +50,7 @@ bool store_sst__reserve(struct store_sst *sst, size_t records)
     if (sst->count + records <= sst->capacity)
         return true;
 
-    size_t capacity = sst->capacity + sst->capacity / 4 + records + 1024;
+    size_t capacity = sst->capacity + sst->capacity / 2 + records + 1024;
     struct store_record *grown = reallocarray(sst->records, capacity, sizeof(*grown));
     if (grown == NULL)
         return false;
