@@ -30,6 +30,7 @@ static bool open_state(struct pipeline_engine *engine, struct pipeline_config *c
     engine->stream.offsets = &engine->offsets;
     pipeline_stream__restore(&engine->stream, engine->store);
     return pipeline_offsets__init(&engine->offsets, engine->store, err) &&
+           pipeline_tombstones__load(&engine->tombstones, engine->store, err) &&
            agg_open(&config->catalogue, engine->store, engine->stream.restored_time_ms, engine->metrics, &engine->agg, err);
 }
 
@@ -43,6 +44,7 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->lanes.store = engine->store;
     engine->lanes.stream = &engine->stream;
     engine->lanes.offsets = &engine->offsets;
+    engine->lanes.tombstones = &engine->tombstones;
     engine->lanes.dirty_bytes_most = config->memory_bytes / 8 * 5;
     engine->keeper.store = engine->store;
     engine->keeper.agg = engine->agg;
@@ -50,6 +52,7 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->committer.store = engine->store;
     engine->committer.stream = &engine->stream;
     engine->committer.offsets = &engine->offsets;
+    engine->committer.tombstones = &engine->tombstones;
     engine->committer.period_ms = config->epoch_ms;
     engine->committer.dirty_bytes_soon = config->memory_bytes / 8 * 3;
     atomic_store(&engine->committer.durable_time_ms, engine->stream.restored_time_ms);
@@ -68,5 +71,6 @@ void pipeline_engine__close(struct pipeline_engine *engine)
     agg_close(engine->agg);
     store_close(engine->store);
     pipeline_offsets__fini(&engine->offsets);
+    pipeline_tombstones__fini(&engine->tombstones);
     fr_metrics_free(engine->metrics);
 }
