@@ -23,6 +23,7 @@ enum {
     PIPELINE_PARTITIONS_MAX = 1 << 16,
     PIPELINE_TOPICS_MAX = 64,
     PIPELINE_PROPERTIES_MAX = 256,
+    PIPELINE_WATCHES_MOST = 1000, /* streams of the node */
 };
 
 /* ---- config.c ---- */
@@ -138,9 +139,9 @@ struct pipeline_lag {
 void pipeline_stream__restore(struct pipeline_stream *stream, struct store *store);
 void pipeline_stream__save(struct pipeline_stream *stream, struct store *store);
 
-/* By a lane, inside the gate, after its batch is applied. */
-void pipeline_stream__advance(struct pipeline_stream *stream, int lane, int64_t stream_time_ms, uint64_t records,
-                              int64_t kafka_ts_ms);
+/* By a lane, inside the gate, after its batch is applied: the time first, then the offsets, then what is counted. */
+void pipeline_stream__raise(struct pipeline_stream *stream, int lane, int64_t stream_time_ms);
+void pipeline_stream__advance(struct pipeline_stream *stream, int lane, uint64_t records, int64_t kafka_ts_ms);
 
 int64_t pipeline_stream__time(struct pipeline_stream *stream); /* S, 0 before the first event */
 uint64_t pipeline_stream__records(struct pipeline_stream *stream); /* applied_events */
@@ -293,6 +294,28 @@ struct pipeline_keeper {
 FR_CHECKED bool pipeline_keeper__start(struct pipeline_keeper *keeper, struct fr_metrics *metrics, struct fr_err *err);
 void pipeline_keeper__stop(struct pipeline_keeper *keeper); /* joins; before the last epoch */
 
+/* ---- watch.c, watch_service.c: entities that are read again and again ---- */
+
+struct pipeline_watches { /* of the node */
+    struct store *store;
+    struct pipeline_stream *stream;
+    struct fr_queue *queue; /* watches that begin and that end, to the watcher */
+    atomic_int streams, values; /* admitted; loops add, the watcher subtracts */
+
+    /* The watcher's. */
+    struct pipeline_watch *list[PIPELINE_WATCHES_MOST];
+    int count, entity_count;
+
+    struct fr_gauge *streams_gauge, *entities_gauge;
+    struct fr_counter *sent, *replaced, *late;
+    struct fr_histogram *read;
+    atomic_bool is_stopping;
+    pthread_t thread;
+    bool is_started;
+};
+
+extern const struct server_streaming pipeline_watching; /* WatchFeatures; its user are the services */
+
 /* ---- engine.c: what applies events and makes epochs, of a node and of a replay ---- */
 
 struct pipeline_engine {
@@ -316,6 +339,10 @@ void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is
 
 extern const char pipeline_replay_meta[]; /* the record that says so */
 
+/* Starts the watcher, after pipeline_engine__open(); stops it when no stream is left: the server is closed. */
+FR_CHECKED bool pipeline_watches__start(struct pipeline_watches *watches, struct pipeline_engine *engine, struct fr_err *err);
+void pipeline_watches__stop(struct pipeline_watches *watches);
+
 /* While a replay has not ended its store says so, and no node takes it for whole. Before the committer starts. */
 void pipeline_engine__mark_unfinished(struct pipeline_engine *engine);
 
@@ -338,6 +365,22 @@ void pipeline_feed__close(struct pipeline_feed *feed); /* drops what is not appl
 /* ingest's counter of what records were found to be. */
 struct fr_counter *pipeline_outcome__counter(struct fr_metrics *metrics, enum proto_verdict verdict);
 
+/* ---- callers.c: how stale replies were, by who asked ---- */
+
+enum { PIPELINE_CALLERS_MOST = 32 };
+
+struct pipeline_callers {
+    struct fr_metrics *metrics;
+    struct fr_histogram *other; /* of all that found no place */
+    struct pipeline_caller *_Atomic list[PIPELINE_CALLERS_MOST];
+};
+
+void pipeline_callers__init(struct pipeline_callers *callers, struct fr_metrics *metrics);
+void pipeline_callers__fini(struct pipeline_callers *callers);
+
+/* A reply to that caller says that applying is so far behind. Any thread. */
+void pipeline_callers__note(struct pipeline_callers *callers, const char *name, int64_t lag_ms);
+
 /* ---- services ---- */
 
 struct pipeline_services { /* what calls may read; filled by the node before the server starts */
@@ -350,6 +393,9 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     int64_t tombstones_ms;
     struct fr_metrics *metrics;
     const char *brokers;
+    struct fr_histogram *after; /* how long calls waited for what they wrote */
+    struct pipeline_watches *watches;
+    struct pipeline_callers callers;
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };
@@ -385,6 +431,20 @@ char **pipeline_backup__holding(struct pipeline_services *services, struct fr_ar
 
 /* Of each partition the next offset to apply; *count of them in the arena, NULL when it has no room. */
 Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services, struct fr_arena *arena, size_t *count);
+
+/* ---- serving.c: whether reads are answered ---- */
+
+/* FR_UNAVAILABLE: the node is closing, or was never ready and has no state. Any thread. */
+FR_CHECKED bool pipeline_serving__check(struct pipeline_services *services, struct fr_err *err);
+
+/* ---- after.c: a read that follows a write ---- */
+
+/*
+ * True when all of `after` is applied. False with call->is_early set: not yet, on a loop; the call is asked again. False otherwise:
+ * FR_BAD_INPUT, an offset or partition that cannot be; FR_DEADLINE, the call's deadline (10 s where it has none) is over first.
+ */
+FR_CHECKED bool pipeline_after__is_applied(struct pipeline_services *services, struct server_call *call,
+                                           Freshet__V1__Offset *const *after, size_t count, struct fr_err *err);
 
 /* A reply's fields as messages, their numbers not copied; NULL when the arena has no room. */
 Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count);
