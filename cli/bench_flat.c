@@ -11,16 +11,17 @@
 #include <unistd.h>
 
 enum {
-    FLAT_SLICES = 28, /* of 6 h */
-    FLAT_SLICE_EVENTS = 150000,
-    FLAT_HOURS = 6,
-    FLAT_EPOCHS = 4, /* in what makes a point: RocksDB compacts every four files, so that each has its share of it */
+    FLAT_SLICES = 14, /* of 12 h */
+    FLAT_SLICE_EVENTS = 300000,
+    FLAT_HOURS = 12,
+    FLAT_EPOCHS = 8, /* in what makes a point: RocksDB compacts every eight files, so that each has its share of it */
     HOUR_MS = 3600000,
     FLAT_MEMORY_SHARE = 2, /* of what is available, for state */
     ENTITY_BYTES = 1024, /* a light one at most, with what an epoch of it takes */
     ENTITIES_LEAST = 10000,
     ENTITIES_MOST = 10000000,
     ENTITIES_PIECE = 500000,
+    ENTITIES_EVENTS = 1000000, /* of a point */
 };
 
 static const uint64_t feed_memory = UINT64_C(64) << 30; /* never the limit here */
@@ -168,7 +169,7 @@ static uint64_t read_available_bytes(void)
 
 static bool run_sizes(const struct cli_bench *bench, struct curves *curves, struct cli_progress *progress, struct fr_err *err)
 {
-    uint64_t events = bench->events > 0 ? bench->events / 4 : ENTITIES_PIECE;
+    uint64_t events = bench->events > 0 ? bench->events / 4 : ENTITIES_EVENTS;
     uint64_t room = read_available_bytes() / FLAT_MEMORY_SHARE / ENTITY_BYTES;
     uint64_t most = bench->entities > 0 ? bench->entities : room < ENTITIES_MOST ? room : ENTITIES_MOST;
     struct course course = {.progress = progress};
@@ -210,7 +211,7 @@ static void append_notes(const struct curves *curves, struct fr_buffer *out)
         " CPU of all threads but for making the events.\n"
         "  By event time, W1's keys and features with windows to 7 d:\n",
         FLAT_EPOCHS);
-    for (int i = 3; i < time->count; i += 4)
+    for (int i = 1; i < time->count; i += 2)
         fr_buffer_append_format(out, "    to hour %3.0f  %6.3f, of it applying %6.3f\n", time->x[i], time->y[i], time->part[i]);
     fr_buffer_append_text(out, "  By entities, half users, half items, drawn evenly:\n");
     for (int i = 0; i < entities->count; i++)

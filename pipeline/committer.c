@@ -11,6 +11,7 @@
 
 enum {
     TICK_MS = 50, /* also how far the horizon of pruning stays behind */
+    TICK_SOON_MS = 5, /* when an epoch will soon be due because much is dirty: lanes may have to wait for it */
     BACKLOG_EVENTS = 100000, /* more lag than this is a backlog */
     BACKLOG_PERIODS = 5,
     BACKLOG_PERIOD_MS_MAX = 10000,
@@ -100,18 +101,36 @@ static bool is_due(struct pipeline_committer *committer, int64_t last_ms, int64_
     return stats.unwritten_bytes > committer->dirty_bytes_soon;
 }
 
+static int tick(struct pipeline_committer *committer)
+{
+    struct store_stats stats;
+
+    store_stats_read(committer->store, &stats);
+    return stats.unwritten_bytes > committer->dirty_bytes_soon / 2 ? TICK_SOON_MS : TICK_MS;
+}
+
+static void raise_horizon(struct pipeline_committer *committer, int64_t *raised_ms)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+
+    if (now_ms - *raised_ms < TICK_MS)
+        return;
+    pipeline_stream__raise_horizon(committer->stream);
+    *raised_ms = now_ms;
+}
+
 static void *run(void *user)
 {
     struct pipeline_committer *committer = user;
-    int64_t last_ms = fr_clock_monotonic_ms(), not_before_ms = 0;
+    int64_t last_ms = fr_clock_monotonic_ms(), not_before_ms = 0, raised_ms = 0;
 
     while (!atomic_load(&committer->is_stopping)) {
         void *message = NULL;
-        bool is_asked = fr_queue_receive(committer->requests, &message, TICK_MS);
+        bool is_asked = fr_queue_receive(committer->requests, &message, tick(committer));
         struct fr_err err = {0};
         bool is_durable;
 
-        pipeline_stream__raise_horizon(committer->stream);
+        raise_horizon(committer, &raised_ms);
         if (!is_asked && !is_due(committer, last_ms, not_before_ms))
             continue;
         committer->asked = message;

@@ -45,7 +45,7 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->lanes.stream = &engine->stream;
     engine->lanes.offsets = &engine->offsets;
     engine->lanes.tombstones = &engine->tombstones;
-    engine->lanes.dirty_bytes_most = config->memory_bytes / 2;
+    engine->lanes.dirty_bytes_most = config->memory_bytes / 8 * 5;
     engine->keeper.store = engine->store;
     engine->keeper.agg = engine->agg;
     engine->keeper.stream = &engine->stream;
@@ -54,7 +54,7 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->committer.offsets = &engine->offsets;
     engine->committer.tombstones = &engine->tombstones;
     engine->committer.period_ms = config->epoch_ms;
-    engine->committer.dirty_bytes_soon = config->memory_bytes / 4;
+    engine->committer.dirty_bytes_soon = config->memory_bytes / 8 * 3;
     atomic_store(&engine->committer.durable_time_ms, engine->stream.restored_time_ms);
     return pipeline_lanes__init(&engine->lanes, engine->agg, config->lanes, engine->metrics, err);
 }

@@ -1,7 +1,8 @@
 /*
  * Building the filters: a scan of all keys on disk, a slice at a time, while the store is in use. It begins at open (until it is
  * through, every key that is not in the table is asked of the disk), when a filter has more keys than it is good for, and when
- * half of its keys are gone from the disk.
+ * half of its keys are gone from the disk. A store that began empty has none until the first entity leaves the table, and then
+ * an empty one, which is right: what memory has room for costs nothing here.
  *
  * The new filters are there before the scan begins, and whatever leaves the table goes into both. So when the scan is through
  * they have every key that is on disk and not in the table: either it was durable when the scan came by, or it became so later,
@@ -16,7 +17,8 @@
 enum {
     TEND_SLICES = 4 * STORE_STRIPES,
     READAHEAD_BYTES = 1 << 20,
-    BUDGET_SHARE = 64 /* a filter has at the least 1/64 of the budget */
+    BUDGET_SHARE = 256, /* a filter has at the least 1/256 of the budget */
+    ROOM = 2, /* for so many times the keys that there are */
 };
 
 static uint64_t keys_least(const struct store *store)
@@ -76,12 +78,20 @@ static void use_next(struct store *store)
     atomic_store(&store->is_filter_built, true);
 }
 
-bool store_build__begin_empty(struct store *store)
+static uint64_t keys_wanted(struct store *store)
 {
-    if (!make_next(store, keys_least(store)))
-        return false;
-    use_next(store);
-    return true;
+    uint64_t least = keys_least(store), keys;
+    struct store_stats stats;
+
+    store_stats_read(store, &stats);
+    keys = ROOM * stats.entities / STORE_STRIPES + 1;
+    return keys > least ? keys : least;
+}
+
+void store_build__begin_empty(struct store *store)
+{
+    if (make_next(store, keys_wanted(store)))
+        use_next(store);
 }
 
 void store_build__fini(struct store *store)
@@ -112,12 +122,7 @@ static bool is_needed(struct store *store)
 
 static bool begin(struct store *store)
 {
-    struct store_stats stats;
-    uint64_t least = keys_least(store);
-
-    store_stats_read(store, &stats);
-    uint64_t keys = (stats.entities + stats.entities / 2) / STORE_STRIPES + 1;
-    store->build.is_running = make_next(store, keys > least ? keys : least);
+    store->build.is_running = make_next(store, keys_wanted(store));
     store->build.at_bytes = 0;
     atomic_store(&store->gone, 0);
     return store->build.is_running;
@@ -195,7 +200,7 @@ bool store_tend(struct store *store, int64_t work_us, struct fr_err *err)
 
     store_visit__advance(store);
     store_evict__to_budget(store, TEND_SLICES);
-    if (store->build.has_failed)
+    if (store->build.has_failed || store_is_whole(store))
         return true;
     if (!store->build.is_running && (!is_needed(store) || !begin(store)))
         return true;

@@ -8,52 +8,57 @@
 #include <stdlib.h>
 
 enum {
-    CACHE_SHARE = 8, /* of the memory budget is block cache: 1/8 */
-    CACHE_BYTES_LEAST = 8 << 20, /* unless that is more than 1/4 of the budget */
-    CACHE_SHARE_MOST = 4,
-    BLOCK_BYTES = 8 << 10,
+    BLOCK_BYTES = 4 << 10, /* a load wants a hundred bytes of one */
+    FILTER_KEY_BITS = 10,
+    LEVEL0_FILES = 8, /* make a compaction: each rewrites the next level, so half as many cost half as much */
     LEVELS = 7,
     LOOK_ATTEMPTS = 10,
 };
 
-/* Copied by RocksDB into each options object that is given it. */
-static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache)
+/*
+ * Copied by RocksDB into each options object that is given it. Blocks are not cached: keys are hashes, so a block that one entity
+ * came out of is not soon wanted for another, and memory is better spent on entities. The files' own indexes and filters stay
+ * with the open files, whole, and are counted (store_disk__index_bytes()).
+ */
+static rocksdb_block_based_table_options_t *table_options(void)
 {
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
 
     rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
     rocksdb_block_based_options_set_format_version(table, 5);
-    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(FILTER_KEY_BITS));
     rocksdb_block_based_options_set_whole_key_filtering(table, 1);
-    rocksdb_block_based_options_set_block_cache(table, cache);
-    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
-    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+    rocksdb_block_based_options_set_no_block_cache(table, 1);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 0);
     return table;
 }
 
-static rocksdb_options_t *base_options(rocksdb_cache_t *cache)
+/*
+ * Nothing is compressed: of varints and hashes zstd saves 30 % of the disk, for more than half of what a load and a compaction
+ * cost. What an earlier version compressed is read as it is.
+ */
+static rocksdb_options_t *base_options(void)
 {
     rocksdb_options_t *options = rocksdb_options_create();
-    rocksdb_block_based_table_options_t *table = table_options(cache);
+    rocksdb_block_based_table_options_t *table = table_options();
 
     rocksdb_options_set_block_based_table_factory(options, table);
     rocksdb_block_based_options_destroy(table);
-    rocksdb_options_set_compression(options, rocksdb_no_compression); /* an epoch's file soon goes into a compressed one */
+    rocksdb_options_set_compression(options, rocksdb_no_compression);
     return options;
 }
 
-static rocksdb_options_t *open_options(rocksdb_cache_t *cache)
+/* The last level has no filters: the store's own (filter.c) knows what is on disk, so nearly all that comes down there is found. */
+static rocksdb_options_t *open_options(void)
 {
-    rocksdb_options_t *options = base_options(cache);
-    int compressions[LEVELS] = {rocksdb_no_compression,  rocksdb_lz4_compression, rocksdb_lz4_compression,
-                                rocksdb_lz4_compression, rocksdb_lz4_compression, rocksdb_zstd_compression,
-                                rocksdb_zstd_compression};
+    rocksdb_options_t *options = base_options();
 
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_paranoid_checks(options, 1);
     rocksdb_options_set_num_levels(options, LEVELS);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
-    rocksdb_options_set_compression_per_level(options, compressions, LEVELS);
+    rocksdb_options_set_level0_file_num_compaction_trigger(options, LEVEL0_FILES);
+    rocksdb_options_set_optimize_filters_for_hits(options, 1);
     rocksdb_options_set_max_background_jobs(options, 2);
     rocksdb_options_set_max_open_files(options, 512);
     rocksdb_options_set_write_buffer_size(options, 1 << 20); /* never used */
@@ -114,23 +119,12 @@ static void look_at_db(const char *path, struct store_disk *disk, char **message
     }
 }
 
-static uint64_t cache_bytes_of(uint64_t memory_bytes)
-{
-    uint64_t bytes = memory_bytes / CACHE_SHARE, most = memory_bytes / CACHE_SHARE_MOST;
-
-    if (bytes >= CACHE_BYTES_LEAST || memory_bytes == 0)
-        return bytes;
-    return most < CACHE_BYTES_LEAST ? most : CACHE_BYTES_LEAST;
-}
-
-bool store_disk__open(const char *path, uint64_t memory_bytes, bool is_read_only, struct store_disk *disk, struct fr_err *err)
+bool store_disk__open(const char *path, bool is_read_only, struct store_disk *disk, struct fr_err *err)
 {
     char *message = NULL;
 
-    disk->cache_bytes = cache_bytes_of(memory_bytes);
-    disk->cache = rocksdb_cache_create_lru(disk->cache_bytes);
-    disk->options = open_options(disk->cache);
-    disk->sst_options = base_options(disk->cache);
+    disk->options = open_options();
+    disk->sst_options = base_options();
     disk->env = rocksdb_envoptions_create();
     disk->read = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(disk->read, 1);
@@ -160,13 +154,12 @@ void store_disk__close(struct store_disk *disk)
         rocksdb_column_family_handle_destroy(disk->family);
         rocksdb_close(disk->db);
     }
-    if (disk->cache != NULL) {
+    if (disk->options != NULL) {
         rocksdb_ingestexternalfileoptions_destroy(disk->ingest);
         rocksdb_readoptions_destroy(disk->read);
         rocksdb_envoptions_destroy(disk->env);
         rocksdb_options_destroy(disk->sst_options);
         rocksdb_options_destroy(disk->options);
-        rocksdb_cache_destroy(disk->cache);
     }
     *disk = (struct store_disk){0};
 }
@@ -208,4 +201,11 @@ int store_disk__level0_files(const struct store_disk *disk)
 
     rocksdb_free(text);
     return files;
+}
+
+uint64_t store_disk__index_bytes(const struct store_disk *disk)
+{
+    uint64_t bytes = 0;
+
+    return rocksdb_property_int(disk->db, "rocksdb.estimate-table-readers-mem", &bytes) == 0 ? bytes : 0;
 }

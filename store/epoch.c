@@ -121,6 +121,19 @@ static bool encode_entry(struct store *store, struct store_stripe *stripe, struc
     return is_encoded;
 }
 
+/* Its changed parts, as far as two cache lines of each: most are no longer. Stripe locked. */
+static void fetch_parts(const struct store_entry *entry)
+{
+    for (int part = 0; part < STORE_PARTS; part++) {
+        const struct store_block *block = entry->parts[part];
+
+        if ((entry->dirty & (1 | 1 << STORE_PARTS) << part) == 0)
+            continue;
+        __builtin_prefetch(block);
+        __builtin_prefetch((const uint8_t *)block + STORE_LINE_BYTES);
+    }
+}
+
 static bool encode_chunk(struct store *store, struct store_stripe *stripe, struct store_dirty *chunk)
 {
     bool is_encoded = true;
@@ -132,7 +145,7 @@ static bool encode_chunk(struct store *store, struct store_stripe *stripe, struc
             __builtin_prefetch(chunk->entries[i + FETCH_AHEAD]);
         pthread_mutex_lock(&stripe->lock);
         if (i + FETCH_AHEAD / 2 < chunk->count)
-            __builtin_prefetch(chunk->entries[i + FETCH_AHEAD / 2]->parts[STORE_PART_ROWS]);
+            fetch_parts(chunk->entries[i + FETCH_AHEAD / 2]);
         is_encoded = encode_entry(store, stripe, chunk->entries[i], &chunk->parts[i]);
         pthread_mutex_unlock(&stripe->lock);
     }

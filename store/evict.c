@@ -95,13 +95,18 @@ static uint64_t evict_slice(struct store *store, struct store_stripe *stripe)
 
 /*
  * While nothing has ever left, loads look for nothing and touch nothing (store_is_whole()). So before the first entity leaves
- * this is over, and then so are the visits that may have relied on it.
+ * this is over, and then so are the visits that may have relied on it. By then there is a filter of those that have left: none.
  */
 static bool may_begin(struct store *store)
 {
     uint64_t never = 0;
 
     if (atomic_load(&store->unloaded_since) == 0) {
+        if (store_is_whole(store)) {
+            if (atomic_exchange(&store->is_leaving_begun, true))
+                return false; /* another thread is at it */
+            store_build__begin_empty(store);
+        }
         atomic_store(&store->has_unloaded, true); /* before the era is read: no visit of a later one saw it unset */
         (void)atomic_compare_exchange_strong(&store->unloaded_since, &never, atomic_load(&store->eras.now));
     }

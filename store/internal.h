@@ -22,7 +22,7 @@ enum {
     STORE_KEY_BYTES_MAX = 1 + 2 + 8 * STORE_KEY_IDS_MAX + 1,
     STORE_KEY_PADDED_BYTES = 32,
     STORE_PART_BYTES_MAX = 1 << 30,
-    STORE_LEVEL0_FILES_MAX = 12, /* ingestion bypasses RocksDB's own brake (107 files without an error, measured) */
+    STORE_LEVEL0_FILES_MAX = 20, /* ingestion bypasses RocksDB's own brake (107 files without an error, measured) */
     STORE_DIRTY_ENTRIES = 55, /* makes a chunk of the dirty list 512 bytes */
     STORE_LINE_BYTES = 64, /* of a processor's cache */
 };
@@ -276,18 +276,16 @@ struct store_disk {
     rocksdb_options_t *options;
     rocksdb_options_t *sst_options;
     rocksdb_envoptions_t *env;
-    rocksdb_cache_t *cache;
-    uint64_t cache_bytes; /* its capacity */
     rocksdb_readoptions_t *read;
     rocksdb_ingestexternalfileoptions_t *ingest;
 };
 
-FR_CHECKED bool store_disk__open(const char *path, uint64_t memory_bytes, bool is_read_only, struct store_disk *disk,
-                                 struct fr_err *err);
+FR_CHECKED bool store_disk__open(const char *path, bool is_read_only, struct store_disk *disk, struct fr_err *err);
 void store_disk__close(struct store_disk *disk);
 /* FR_CORRUPT when the manifest gives a file bounds that cannot be: see disk.c. */
 FR_CHECKED bool store_disk__check_files(const struct store_disk *disk, const char *path, struct fr_err *err);
 int store_disk__level0_files(const struct store_disk *disk); /* −1 when RocksDB does not say */
+uint64_t store_disk__index_bytes(const struct store_disk *disk); /* memory of the open files' indexes and filters */
 bool store_disk__is_corruption(const char *message);
 
 /* Takes RocksDB's message (freed) into `err`: FR_CORRUPT for a failed checksum, else FR_UNAVAILABLE. Returns false. */
@@ -296,7 +294,7 @@ bool store_disk__fail(char *message, struct fr_err *err, const char *path, const
 /* ---- A hand-over that failed half-way (rescue.c) ---- */
 
 /* store_disk__open(), and what a failed sync of the manifest may have left undone is done. */
-FR_CHECKED bool store_rescue__open(const char *path, uint64_t memory_bytes, struct store_disk *disk, struct fr_err *err);
+FR_CHECKED bool store_rescue__open(const char *path, struct store_disk *disk, struct fr_err *err);
 
 /* ---- One epoch's records (sst.c) ---- */
 
@@ -377,7 +375,8 @@ struct store_build { /* of the thread that tends the store */
     size_t at_bytes;
 };
 
-FR_CHECKED bool store_build__begin_empty(struct store *store); /* nothing is on disk; false when out of memory */
+/* Nothing is on disk that is not in the table. By the one thread that is about to let the first entity go; tending begins after it. */
+void store_build__begin_empty(struct store *store);
 void store_build__fini(struct store *store);
 
 /* ---- The store ---- */
@@ -389,7 +388,7 @@ struct store_metrics {
     struct fr_gauge *table_entities;
     struct fr_gauge *table_bytes;
     struct fr_gauge *parts_bytes;
-    struct fr_gauge *cache_bytes;
+    struct fr_gauge *index_bytes;
     struct fr_gauge *filter_bytes;
     struct fr_gauge *buffer_bytes;
     struct fr_gauge *budget_bytes;
@@ -424,7 +423,8 @@ struct store {
     struct store_build build;
     _Atomic uint8_t kind_parts[256]; /* a bit per part that any entity of the kind has on disk */
     _Atomic bool are_kinds_known; /* false: it may have any */
-    _Atomic bool is_filter_built;
+    _Atomic bool is_filter_built; /* or nothing is on disk that it would have */
+    _Atomic bool is_leaving_begun; /* by one thread, which then sets the next two */
     _Atomic bool has_unloaded; /* false: nothing is on disk that is not in the table, and loads need not ask */
     _Atomic uint64_t unloaded_since; /* the era in which entities were first to leave; 0: none yet */
     _Atomic uint64_t unloaded; /* entities of the disk that are not in the table */
@@ -432,6 +432,7 @@ struct store {
     _Atomic uint64_t evicted;
     _Atomic uint64_t hand; /* of the clock: a stripe */
     _Atomic uint64_t filter_bytes;
+    _Atomic uint64_t index_bytes; /* of RocksDB's open files, as of the last epoch */
     _Atomic uint64_t buffer_bytes; /* of an epoch's records: now or in the last one, whichever is more */
     _Atomic uint64_t pending_bytes; /* memory of what the epoch in flight holds */
     _Atomic bool is_failed; /* RocksDB failed once; a second write may abort the process */

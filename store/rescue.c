@@ -25,11 +25,11 @@ static uint64_t missing_number(const char *message)
     return start != NULL && start > message && start[-1] == '/' ? strtoull(start, NULL, 10) : 0;
 }
 
-bool store_rescue__open(const char *path, uint64_t memory_bytes, struct store_disk *disk, struct fr_err *err)
+bool store_rescue__open(const char *path, struct store_disk *disk, struct fr_err *err)
 {
     char left[PATH_MAX], missing[PATH_MAX];
 
-    if (store_disk__open(path, memory_bytes, false, disk, err))
+    if (store_disk__open(path, false, disk, err))
         return true;
     uint64_t number = missing_number(err->message);
     int length = snprintf(missing, sizeof(missing), "%s/%06llu.sst", path, (unsigned long long)number);
@@ -37,7 +37,7 @@ bool store_rescue__open(const char *path, uint64_t memory_bytes, struct store_di
         return false;
 
     struct fr_err again;
-    bool is_open = store_directory__sync(path, &again) && store_disk__open(path, memory_bytes, false, disk, &again);
+    bool is_open = store_directory__sync(path, &again) && store_disk__open(path, false, disk, &again);
     if (is_open)
         fr_log(FR_LOG_WARN, "store", "'%s': the last epoch was handed over half-way when a sync failed; it is whole again",
                path);

@@ -6,6 +6,7 @@
 #include "internal.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -49,7 +50,7 @@ bool store_sst__reserve(struct store_sst *sst, size_t records)
     if (sst->count + records <= sst->capacity)
         return true;
 
-    size_t capacity = 2 * sst->capacity + records + 1024;
+    size_t capacity = sst->capacity + sst->capacity / 2 + records + 1024;
     struct store_record *grown = reallocarray(sst->records, capacity, sizeof(*grown));
     if (grown == NULL)
         return false;
@@ -134,6 +135,20 @@ static void write_file(struct store_sst *sst, const struct store_meta *meta, con
     fr_buffer_fini(&key);
 }
 
+/*
+ * RocksDB's writer of ingested files drops each from the page cache (and its C API does not let us say no): read ahead what the
+ * ingestion, the next loads and soon a compaction would each wait for the disk for. Only a hint.
+ */
+static void bring_back(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+    (void)close(fd);
+}
+
 bool store_sst__ingest(struct store_sst *sst, const struct store_meta *meta, const struct store_disk *disk, const char *path,
                        uint64_t *file_bytes, struct fr_err *err)
 {
@@ -142,6 +157,8 @@ bool store_sst__ingest(struct store_sst *sst, const struct store_meta *meta, con
 
     assert(sst->count == 0 || sst->order != NULL);
     write_file(sst, meta, disk, path, file_bytes, &message);
+    if (message == NULL)
+        bring_back(path);
     if (message == NULL)
         rocksdb_ingest_external_file_cf(disk->db, disk->family, paths, 1, disk->ingest, &message);
     else

@@ -27,7 +27,7 @@ void store__register_metrics(struct store_metrics *metrics, struct fr_metrics *r
         .table_entities = fr_metrics_gauge(registry, "freshet_state_table_entities", NULL, "Entities in memory."),
         .table_bytes = bytes_gauge(registry, "kind=\"table\""),
         .parts_bytes = bytes_gauge(registry, "kind=\"parts\""),
-        .cache_bytes = bytes_gauge(registry, "kind=\"cache\""),
+        .index_bytes = bytes_gauge(registry, "kind=\"index\""),
         .filter_bytes = bytes_gauge(registry, "kind=\"filter\""),
         .buffer_bytes = bytes_gauge(registry, "kind=\"buffers\""),
         .budget_bytes = fr_metrics_gauge(registry, "freshet_state_budget_bytes", NULL, "store.memory."),
@@ -94,7 +94,7 @@ void store_stats_read(struct store *store, struct store_stats *stats)
         .evicted = store_stripe__read(&store->evicted),
         .filter_bytes = store_stripe__read(&store->filter_bytes),
         .buffer_bytes = store_stripe__read(&store->buffer_bytes),
-        .cache_bytes = rocksdb_cache_get_usage(store->disk.cache),
+        .index_bytes = store_stripe__read(&store->index_bytes),
         .is_filter_built = atomic_load_explicit(&store->is_filter_built, memory_order_relaxed),
     };
     for (int i = 0; i < STORE_STRIPES; i++) {
@@ -108,7 +108,7 @@ void store_stats_read(struct store *store, struct store_stats *stats)
         stats->corrupt += store_stripe__read(&stripe->corrupt);
     }
     stats->entities += stats->table_entities;
-    stats->total_bytes = stats->memory_bytes + stats->filter_bytes + stats->buffer_bytes + stats->cache_bytes;
+    stats->total_bytes = stats->memory_bytes + stats->filter_bytes + stats->buffer_bytes + stats->index_bytes;
 }
 
 void store__measure_epoch(struct store *store, int64_t took_us)
@@ -118,6 +118,7 @@ void store__measure_epoch(struct store *store, int64_t took_us)
 
     atomic_store_explicit(&store->epoch_ms, took_us / 1000, memory_order_relaxed);
     atomic_store_explicit(&store->level0_files, store_disk__level0_files(&store->disk), memory_order_relaxed);
+    atomic_store_explicit(&store->index_bytes, store_disk__index_bytes(&store->disk), memory_order_relaxed);
     if (!store->has_metrics)
         return;
     store_stats_read(store, &stats);
@@ -127,7 +128,7 @@ void store__measure_epoch(struct store *store, int64_t took_us)
     fr_gauge_set(metrics->table_entities, (double)stats.table_entities);
     fr_gauge_set(metrics->table_bytes, (double)stats.table_bytes);
     fr_gauge_set(metrics->parts_bytes, (double)(stats.memory_bytes - stats.table_bytes));
-    fr_gauge_set(metrics->cache_bytes, (double)stats.cache_bytes);
+    fr_gauge_set(metrics->index_bytes, (double)stats.index_bytes);
     fr_gauge_set(metrics->filter_bytes, (double)stats.filter_bytes);
     fr_gauge_set(metrics->buffer_bytes, (double)stats.buffer_bytes);
     fr_gauge_set(metrics->budget_bytes, (double)store->memory_bytes);

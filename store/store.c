@@ -101,14 +101,15 @@ static bool find_entities(struct store *store, struct fr_err *err)
     rocksdb_iter_destroy(iterator);
     if (message != NULL)
         return store_disk__fail(message, err, store->path, "find the first entity");
-    return atomic_load(&store->has_unloaded) || store_build__begin_empty(store) ||
-           fr_fail(err, FR_EXHAUSTED, "store: out of memory");
+    atomic_store(&store->are_kinds_known, !atomic_load(&store->has_unloaded)); /* from now on each is noted */
+    atomic_store(&store->is_filter_built, !atomic_load(&store->has_unloaded));
+    return true;
 }
 
 static bool open_disk(struct store *store, bool is_read_only, struct fr_err *err)
 {
-    if (is_read_only ? !store_disk__open(store->path, store->memory_bytes, true, &store->disk, err)
-                     : !store_rescue__open(store->path, store->memory_bytes, &store->disk, err))
+    if (is_read_only ? !store_disk__open(store->path, true, &store->disk, err)
+                     : !store_rescue__open(store->path, &store->disk, err))
         return false;
     return store_disk__check_files(&store->disk, store->path, err) &&
            (is_read_only || store_directory__clear_epochs(store->path, err));
@@ -125,6 +126,7 @@ bool store_open(const struct store_options *options, struct store **store, struc
         open_disk(opened, options->is_read_only, err) && store_meta__load(&opened->meta, &opened->disk, opened->path, err) &&
         find_entities(opened, err) && check_format(opened, options->is_read_only, err)) {
         atomic_store(&opened->level0_files, store_disk__level0_files(&opened->disk));
+        atomic_store(&opened->index_bytes, store_disk__index_bytes(&opened->disk));
         *store = opened;
         return true;
     }

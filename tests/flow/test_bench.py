@@ -94,7 +94,7 @@ def test_flat_has_both_curves(binary, tmp_path):
     found = answer(binary, "flat", "--events", 28 * 512, "--entities", 100_000, "--plot", plot)
     assert (found["name"], list(found["peers"])) == ("flat", ["first_day"])
     hours = [point["hours"] for point in found["curves"]["event_time"]]
-    assert hours == list(range(6, 169, 6))
+    assert hours == list(range(12, 169, 12))
     entities = [point["entities"] for point in found["curves"]["entities"]]
     assert [round(count, -3) for count in entities] == [10_000, 100_000]  # and a few that the node keeps for itself
     for point in found["curves"]["event_time"] + found["curves"]["entities"]:

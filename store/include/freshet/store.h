@@ -57,7 +57,7 @@ struct store_codec {
 
 struct store_options {
     const char *path; /* made when missing; a directory with other things in it is refused */
-    uint64_t memory_bytes; /* budget of table, parts, copies, filter, block cache and an epoch's buffers; 0: none */
+    uint64_t memory_bytes; /* budget of table, parts, copies, filter, RocksDB's indexes and an epoch's buffers; 0: none */
     uint64_t free_bytes_least; /* an epoch is refused (FR_EXHAUSTED) when the disk has less */
     struct store_codec codec;
     struct fr_metrics *metrics; /* may be NULL */
@@ -216,7 +216,7 @@ struct store_stats {
     uint64_t memory_bytes; /* table, parts and copies */
     uint64_t filter_bytes;
     uint64_t buffer_bytes; /* an epoch's records, as many as it took lately */
-    uint64_t cache_bytes; /* RocksDB's blocks */
+    uint64_t index_bytes; /* indexes and filters of RocksDB's open files, as of the last epoch */
     uint64_t table_bytes; /* of memory_bytes, without entities and parts */
     uint64_t dirty_bytes; /* in parts changed since the last boundary */
     uint64_t unwritten_bytes; /* the same with the entities around them: about what cannot leave before an epoch */

@@ -40,6 +40,27 @@ static void the_budget_is_kept(void **state)
     assert_int_equal(stats_of(fixture->store).entities, 100000);
 }
 
+static void the_indexes_of_its_files_are_of_the_budget(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store *store = fixture->store;
+    struct store_stats few, many;
+
+    fill(store, 0, 1000);
+    fixture_commit(store);
+    few = stats_of(store);
+    fill(store, 0, 50000);
+    fixture_commit(store);
+    many = stats_of(store);
+    assert_in_range(few.index_bytes, 1000, 50000); /* ten bits a key, and RocksDB's own structures */
+    assert_true(many.index_bytes > few.index_bytes + 49000 * 10 / 8);
+    assert_int_equal(many.total_bytes, many.memory_bytes + many.filter_bytes + many.buffer_bytes + many.index_bytes);
+    assert_int_equal(store_memory__table_most(store),
+                     store->memory_bytes - many.filter_bytes - many.buffer_bytes - many.index_bytes);
+    fixture_reopen(fixture);
+    assert_true(stats_of(fixture->store).index_bytes > 0);
+}
+
 static void what_is_not_durable_stays(void **state)
 {
     struct fixture *fixture = *state;
@@ -253,6 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_budget_is_kept, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_indexes_of_its_files_are_of_the_budget, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(what_is_not_durable_stays, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(what_a_visit_relies_on_stays_to_its_end, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(what_is_found_to_be_loaded_stays_likewise, fixture_setup, fixture_teardown),

@@ -143,20 +143,44 @@ static uint64_t filter_bytes(struct store *store)
     return stats.filter_bytes;
 }
 
-static void a_full_one_is_built_anew_and_greater(void **state)
+static void there_is_none_while_memory_holds_everything(void **state)
 {
     struct fixture *fixture = *state;
 
+    for (uint64_t id = 0; id < 3000; id++)
+        fixture_set(fixture->store, id, id + 1);
+    fixture_commit(fixture->store);
+    fixture_tend(fixture->store);
+    assert_int_equal(filter_bytes(fixture->store), 0);
+    assert_true(store_is_whole(fixture->store));
+
+    fixture->store->memory_bytes = 64 << 10;
+    fixture_tend(fixture->store);
+    assert_false(store_is_whole(fixture->store));
+    assert_false(fixture_is_in_table(fixture->store, 5));
+    assert_true(filter_bytes(fixture->store) > 0);
+    assert_int_equal(fixture->store->build.at_bytes, 0); /* it had them all as they left: nothing was looked through */
+    assert_in_range(asked(fixture->store, 100000, 110000), 0, 200);
+    for (uint64_t id = 0; id < 3000; id++)
+        assert_int_equal(fixture_get(fixture->store, id), id + 1);
+}
+
+static void a_full_one_is_built_anew_and_greater(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t before = 0;
+
     fixture->options.memory_bytes = 1 << 20;
     fixture_reopen(fixture);
-    uint64_t before = filter_bytes(fixture->store);
     for (uint64_t id = 0; id < 30000; id++) {
         fixture_set(fixture->store, id, id + 1);
         if (id % 3000 == 2999) {
             fixture_commit(fixture->store);
             fixture_tend(fixture->store);
+            before = before > 0 ? before : filter_bytes(fixture->store);
         }
     }
+    assert_true(before > 0);
     for (int i = 0; i < 100 && fixture->store->build.is_running; i++)
         fixture_tend(fixture->store);
     assert_true(filter_bytes(fixture->store) > before);
@@ -189,6 +213,7 @@ int main(void)
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(what_was_looked_for_in_vain_is_not_looked_for_again, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(it_is_built_in_slices_while_entities_come, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(there_is_none_while_memory_holds_everything, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_full_one_is_built_anew_and_greater, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(the_parts_that_no_entity_has_are_not_asked_for, fixture_setup, fixture_teardown),
     };

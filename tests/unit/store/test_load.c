@@ -1,5 +1,7 @@
 #include "fixture.h"
 
+#include "internal.h"
+
 #include <glob.h>
 
 static void many_keys_come_back_in_one_call_duplicates_or_not(void **state)
@@ -64,6 +66,40 @@ static void kinds_and_numbers_of_ids_do_not_mix(void **state)
         fixture_commit(fixture->store);
         fixture_reopen(fixture);
     }
+}
+
+static uint64_t size_of_files(struct store *store)
+{
+    uint64_t bytes = 0;
+
+    assert_int_equal(rocksdb_property_int(store->disk.db, "rocksdb.total-sst-files-size", &bytes), 0);
+    return bytes;
+}
+
+/* Until all its files have been compacted, a store of an earlier version has compressed ones, with filters in the last level. */
+static void what_an_earlier_version_compressed_is_read(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *names[] = {"bottommost_compression", "compression"}, *values[] = {"kZSTD", "kZSTD"};
+    char *message = NULL;
+
+    for (uint64_t id = 0; id < 20000; id++)
+        fixture_set(fixture->store, id, id % 7 + 1);
+    fixture_commit(fixture->store);
+    fixture_set(fixture->store, 5, 55);
+    fixture_commit(fixture->store); /* two files, so that they are not just moved */
+    rocksdb_set_options(fixture->store->disk.db, 2, names, values, &message);
+    assert_null(message);
+    uint64_t plain = size_of_files(fixture->store);
+    rocksdb_compact_range(fixture->store->disk.db, NULL, 0, NULL, 0);
+    assert_true(size_of_files(fixture->store) < plain / 2);
+
+    fixture_reopen(fixture);
+    fixture_set(fixture->store, 6, 66);
+    fixture_commit(fixture->store);
+    fixture_reopen(fixture);
+    for (uint64_t id = 0; id < 20000; id++)
+        assert_int_equal(fixture_get(fixture->store, id), id == 5 ? 55 : id == 6 ? 66 : id % 7 + 1);
 }
 
 static void what_is_in_the_table_is_not_read_over(void **state)
@@ -158,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(many_keys_come_back_in_one_call_duplicates_or_not, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(kinds_and_numbers_of_ids_do_not_mix, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_an_earlier_version_compressed_is_read, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(what_is_in_the_table_is_not_read_over, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(bytes_that_make_no_sense_are_quarantined_and_kept, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_block_that_fails_its_checksum_quarantines_its_entities_only, fixture_setup,

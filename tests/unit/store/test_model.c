@@ -151,7 +151,7 @@ static void so_it_is_when_memory_holds_next_to_nothing(void **state)
     struct fixture *fixture = *state;
     struct store_stats stats;
 
-    fixture->options.memory_bytes = 64 << 10; /* the table's slots alone take more */
+    fixture->options.memory_bytes = 32 << 10; /* the table's slots alone take more */
     fixture_reopen(fixture);
     run(fixture);
     fixture_tend(fixture->store);
