@@ -26,13 +26,14 @@ static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipelin
 }
 
 /* Waiting within the deadline is open work: what is not applied yet is told at once, and the caller may retry. */
-static bool check_after(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
+bool pipeline_features__after(struct pipeline_services *services, Freshet__V1__Offset *const *offsets, size_t offset_count,
+                              struct fr_err *err)
 {
     struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
     int count = ingest ? ingest_partition_count(ingest) : 0;
 
-    for (size_t i = 0; i < request->n_after; i++) {
-        const Freshet__V1__Offset *after = request->after[i];
+    for (size_t i = 0; i < offset_count; i++) {
+        const Freshet__V1__Offset *after = offsets[i];
         bool is_applied = false, is_found = false;
 
         for (int k = 0; k < count && !is_found; k++) {
@@ -125,7 +126,7 @@ static bool put_reply(const struct agg_plan *plan, const struct agg_reply *reply
 }
 
 /* Ids of requests only need to be distinct and hard to meet again after a restart: a counter from a random start, mixed. */
-static uint64_t next_request_id(struct pipeline_services *services)
+uint64_t pipeline_features__request_id(struct pipeline_services *services)
 {
     uint64_t id = atomic_fetch_add_explicit(&services->next_request_id, UINT64_C(0x9e3779b97f4a7c15), memory_order_relaxed);
 
@@ -151,12 +152,12 @@ bool pipeline_features__time(int64_t as_of_ms, const struct pipeline_now *now, i
  * One attempt, on a visit. On a loop nothing may wait for the disk: what only the disk has is left to the pool, where all is done
  * again.
  */
-static bool read_once(struct pipeline_services *services, struct server_call *call,
-                      const Freshet__V1__GetFeaturesRequest *request, const struct agg_plan *plan, struct agg_request *read,
-                      struct agg_reply *reply, struct pipeline_now *now, struct fr_err *err)
+static bool read_once(struct pipeline_services *services, struct server_call *call, const struct agg_plan *plan,
+                      int64_t as_of_ms, struct agg_request *read, struct agg_reply *reply, struct pipeline_now *now,
+                      struct fr_err *err)
 {
     *now = pipeline_stream__now(services->stream);
-    if (!pipeline_features__time(request->as_of_ms, now, &read->time_ms, err))
+    if (!pipeline_features__time(as_of_ms, now, &read->time_ms, err))
         return false;
     if (call->may_block ? !agg_read_load(services->agg, plan, read, call->arena, err)
                         : !agg_read_is_loaded(services->agg, plan, read, call->arena, &call->is_postponed, err))
@@ -165,7 +166,7 @@ static bool read_once(struct pipeline_services *services, struct server_call *ca
         return false;
     /* Loading may have waited for the disk: T is taken again, at no cost. */
     *now = pipeline_stream__now(services->stream);
-    return pipeline_features__time(request->as_of_ms, now, &read->time_ms, err) &&
+    return pipeline_features__time(as_of_ms, now, &read->time_ms, err) &&
            agg_read(services->agg, plan, read, call->arena, reply, err);
 }
 
@@ -173,23 +174,18 @@ static bool read_once(struct pipeline_services *services, struct server_call *ca
  * Reads at T. A read that took so long that state may have been pruned past its T meanwhile is done again at the new T, and so is
  * one that an event made look at an entity which was not loaded.
  */
-static bool read_reply(struct pipeline_services *services, struct server_call *call,
-                       const Freshet__V1__GetFeaturesRequest *request, const struct agg_plan *plan, struct agg_reply *reply,
-                       struct pipeline_now *now, struct fr_err *err)
+bool pipeline_features__read(struct pipeline_services *services, struct server_call *call, const struct agg_plan *plan,
+                             int64_t as_of_ms, struct agg_request *read, struct agg_reply *reply, struct pipeline_now *now,
+                             struct fr_err *err)
 {
-    struct agg_request read = {.user_id = request->user_id,
-                               .item_ids = request->item_ids,
-                               .item_count = (int)request->n_item_ids,
-                               .room_id = request->room_id};
-
     for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
         struct store_visit visit = store_visit_enter(services->store);
-        bool is_read = read_once(services, call, request, plan, &read, reply, now, err);
+        bool is_read = read_once(services, call, plan, as_of_ms, read, reply, now, err);
 
         store_visit_leave(services->store, visit);
         if (!is_read)
             return false;
-        if (pipeline_stream__horizon(services->stream) <= read.time_ms && !reply->is_incomplete)
+        if (pipeline_stream__horizon(services->stream) <= read->time_ms && !reply->is_incomplete)
             return true;
     }
     return fr_fail(err, FR_UNAVAILABLE, "the stream ran ahead of %d attempts to read; retry", READ_ATTEMPTS);
@@ -201,19 +197,23 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     struct pipeline_services *services = user;
     const Freshet__V1__GetFeaturesRequest *request = (const Freshet__V1__GetFeaturesRequest *)message;
     Freshet__V1__GetFeaturesResponse *response = fr_arena_take(call->arena, sizeof *response);
+    struct agg_request read = {.user_id = request->user_id,
+                               .item_ids = request->item_ids,
+                               .item_count = (int)request->n_item_ids,
+                               .room_id = request->room_id};
     const struct agg_plan *plan;
     struct agg_reply reply = {0};
     struct pipeline_now now;
 
-    if (!check(request, services, err) || !check_after(request, services, err) ||
+    if (!check(request, services, err) || !pipeline_features__after(services, request->after, request->n_after, err) ||
         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
-        !read_reply(services, call, request, plan, &reply, &now, err))
+        !pipeline_features__read(services, call, plan, request->as_of_ms, &read, &reply, &now, err))
         return false;
     if (response)
         freshet__v1__get_features_response__init(response);
     if (!response || !put_reply(plan, &reply, (int)request->n_item_ids, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be; ask for fewer items or features");
-    response->request_id = next_request_id(services);
+    response->request_id = pipeline_features__request_id(services);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
     *answer = &response->base;
@@ -387,6 +387,8 @@ bool pipeline_features__describe(void *user, struct server_call *call, const Pro
         return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
     if (!describe_sets(services->agg, call->arena, response, err))
         return false;
+    if (!pipeline_models__describe(services->models, call->arena, response))
+        return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
     *answer = &response->base;
     return true;
 }

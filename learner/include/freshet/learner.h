@@ -75,6 +75,8 @@ struct learner_sparse {
 
 enum learner_transform { LEARNER_STANDARD, LEARNER_LOG, LEARNER_RAW };
 
+const char *learner_transform_name(enum learner_transform transform); /* as in the configuration; static */
+
 struct learner_dense { /* one entry of `dense`: a feature's columns, or one column, or all that no other entry names */
     const char *name; /* "all": the rest */
     enum learner_transform transform;
