@@ -186,10 +186,12 @@ static bool follow_push(struct learner *learner, struct message *message)
     return true;
 }
 
-static bool set_frozen(struct learner_line *line, bool is_frozen)
+static bool set_frozen(struct learner_line *live, struct learner_line *shadow, bool is_frozen)
 {
-    line->is_frozen = is_frozen;
-    learner_line__publish(line);
+    live->is_frozen = is_frozen;
+    learner_line__publish(live);
+    if (shadow)
+        learner_line__publish(shadow); /* who asks for states after an order sees both as of then */
     return true;
 }
 
@@ -199,9 +201,9 @@ static bool follow_order(struct learner *learner, const struct message *message)
 
     switch (message->order) {
     case LEARNER_FREEZE:
-        return set_frozen(live, true);
+        return set_frozen(live, shadow, true);
     case LEARNER_THAW:
-        return set_frozen(live, false);
+        return set_frozen(live, shadow, false);
     case LEARNER_ROLLBACK:
         return learner_line__rollback(live, message->err);
     case LEARNER_SAVE:
@@ -212,7 +214,7 @@ static bool follow_order(struct learner *learner, const struct message *message)
     if (shadow)
         return learner_line__promote(live, shadow, message->err);
     if (live->is_frozen)
-        return set_frozen(live, false);
+        return set_frozen(live, shadow, false);
     return fr_fail(message->err, FR_PRECONDITION,
                    "model '%s' has no shadow to promote; add `shadow` to it in the configuration", live->model->name);
 }
