@@ -11,7 +11,7 @@ enum {
     EXPIRE_A_VERSION = 4096,
     HOLD_EXAMPLES = 2000, /* after a roll-back: only judged, while a burst of wrong labels may go on */
     SAVE_MS = 30000,
-    /* Versions of a run begin that far above the file's: what the run before published after it is never mistaken for ours. */
+    /* Versions of a run begin that far above the file's, and a file is written first: what the run before published after it is never mistaken for ours. */
     VERSIONS_A_FILE = 1000000
 };
 
@@ -86,7 +86,8 @@ bool learner_line__open(struct learner_line *line, const struct learner_line_opt
     line->schema = options->schema;
     line->is_shadow = options->is_shadow;
     line->next_publish_ms = now_ms + model->publish_ms;
-    line->next_save_ms = now_ms + SAVE_MS;
+    line->next_save_ms = now_ms; /* before the first version: the next run has to begin above those of this one */
+    line->is_dirty = true;
     for (int i = 0; i < model->task_count; i++)
         learner_judged__init(&line->judged[i]);
     find_metrics(line, options->metrics);
