@@ -138,7 +138,7 @@ static void sync_directory(const char *path)
     close(fd);
 }
 
-bool learner_file__save(const struct learner_line *line, struct fr_err *err)
+bool learner_file__save(const struct learner_line *line, bool keeps_before, struct fr_err *err)
 {
     char beside[PATH_BYTES], before[PATH_BYTES];
     struct stream *stream = calloc(1, sizeof *stream);
@@ -156,7 +156,7 @@ bool learner_file__save(const struct learner_line *line, struct fr_err *err)
         (void)unlink(beside);
         return false;
     }
-    if (rename(line->path, before) != 0 && errno != ENOENT)
+    if (keeps_before && rename(line->path, before) != 0 && errno != ENOENT)
         return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", line->path, strerror(errno));
     if (rename(beside, line->path) != 0)
         return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", beside, strerror(errno));

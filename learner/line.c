@@ -65,6 +65,7 @@ static bool load(struct learner_line *line, uint64_t *version, struct fr_err *er
         line->position = kept.position;
         atomic_store(&line->saved_position, kept.position);
         memcpy(line->judged, kept.judged, sizeof line->judged);
+        line->keeps_file = true;
         *version = kept.version + VERSIONS_A_FILE;
         return true;
     }
@@ -87,7 +88,7 @@ bool learner_line__open(struct learner_line *line, const struct learner_line_opt
     line->is_shadow = options->is_shadow;
     line->next_publish_ms = now_ms + model->publish_ms;
     line->next_save_ms = now_ms; /* before the first version: the next run has to begin above those of this one */
-    line->is_dirty = true;
+    line->is_dirty = line->is_opening = true;
     for (int i = 0; i < model->task_count; i++)
         learner_judged__init(&line->judged[i]);
     find_metrics(line, options->metrics);
@@ -213,8 +214,10 @@ bool learner_line__save(struct learner_line *line, struct fr_err *err)
     line->next_save_ms = fr_clock_monotonic_ms() + SAVE_MS;
     if (!line->path[0] || line->is_alarmed)
         return true; /* what may be spoiled is not kept */
-    if (!learner_file__save(line, err))
+    if (!learner_file__save(line, line->keeps_file && !line->is_opening, err))
         return false;
+    line->keeps_file = line->keeps_file || !line->is_opening;
+    line->is_opening = false;
     atomic_store(&line->saved_position, line->position);
     line->is_dirty = false;
     return true;

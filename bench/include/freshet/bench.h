@@ -80,4 +80,15 @@ struct bench_feed_state {
 };
 void bench_feed_look(struct bench_feed *feed, struct bench_feed_state *state);
 
+/* ---- L1, the learning workload ---- */
+
+enum { BENCH_L1_BITS = 22, BENCH_L1_FEATURES = 30 };
+
+struct bench_l1;
+struct bench_l1 *bench_l1_new(uint64_t count); /* 1,000,000 in full. NULL when out of memory. One thread */
+void bench_l1_free(struct bench_l1 *l1); /* NULL is fine */
+
+/* The next example: coordinates in [0, 2^22), the label, and what the hidden model says of it. False after the last. */
+bool bench_l1_next(struct bench_l1 *l1, uint64_t coordinates[BENCH_L1_FEATURES], int *label, double *probability);
+
 #endif
