@@ -197,13 +197,9 @@ void learner_line__publish(struct learner_line *line)
 
     learner_trainer__expire(&line->trainer, EXPIRE_A_VERSION);
     fill_state(line, &state);
-    if (learner_serving__publish(&line->serving, &line->trainer, &state, fr_clock_wall_ms())) {
-        fr_counter_add(line->versions_total, 1);
-        line->is_pending = false;
-    } else {
-        fr_log(FR_LOG_WARN, "learner", "out of memory for a version of model '%s'; the one before is served",
-               line->model->name);
-    }
+    learner_serving__publish(&line->serving, &line->trainer, &state, fr_clock_wall_ms());
+    fr_counter_add(line->versions_total, 1);
+    line->is_pending = false;
     line->next_publish_ms = fr_clock_monotonic_ms() + line->model->publish_ms;
 }
 
