@@ -3,8 +3,6 @@
  */
 #include "internal.h"
 
-#include <freshet/learner.h>
-
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -271,7 +269,7 @@ static void read_sections(struct fr_yaml *root, struct pipeline_config *config, 
     read_kafka(root, config, diagnostics);
     read_store(root, config, diagnostics);
     read_server(root, config, diagnostics);
-    learner_config_check(root, &config->model_count, diagnostics);
+    config->learner = learner_config_parse(root, config->arena, diagnostics);
     config->catalogue = agg_catalogue_parse(root, &config->dedupe, diagnostics);
     fr_yaml_finish(root, "the configuration", root_keys, (int)(sizeof root_keys / sizeof *root_keys), diagnostics);
 }

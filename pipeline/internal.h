@@ -7,6 +7,7 @@
 #include <freshet/aggregators.h>
 #include <freshet/arena.h>
 #include <freshet/ingest.h>
+#include <freshet/learner.h>
 #include <freshet/metrics.h>
 #include <freshet/pipeline.h>
 #include <freshet/queue.h>
@@ -55,7 +56,7 @@ struct pipeline_config {
     int64_t ready_lag_ms;
     struct server_limits limits;
 
-    int model_count; /* described; none is trained in this version */
+    struct learner_config *learner;
     struct agg_catalogue *catalogue;
 };
 

@@ -234,9 +234,9 @@ bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node *
     memset(node, 0, sizeof *node);
     node->config = *config;
     *config = NULL;
-    if (node->config->model_count > 0)
+    if (node->config->learner->model_count > 0)
         fr_log(FR_LOG_WARN, "pipeline", "models: %d described, but this version trains none: Score and Pull are not served",
-               node->config->model_count);
+               node->config->learner->model_count);
     node->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!start(node, err)) {
         struct fr_err first = *err;
