@@ -6,10 +6,11 @@
 
 #include <freshet/text.h>
 #include <freshet/v1/feature.pb-c.h>
+#include <freshet/v1/model.pb-c.h>
 
 #include <inttypes.h>
 
-enum { READ_ATTEMPTS = 5 };
+enum { READ_ATTEMPTS = 5, LOGGED_ROWS = 32 };
 
 static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
 {
@@ -20,8 +21,10 @@ static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipelin
     if (request->as_of_ms < 0 || request->as_of_ms >= PROTO_TS_MS_END)
         return fr_fail(err, FR_BAD_INPUT, "as_of_ms: %" PRId64 " is not a time; use Unix milliseconds, or 0 for now",
                        request->as_of_ms);
-    if (request->log || request->n_log_items > 0)
-        return fr_fail(err, FR_UNIMPLEMENTED, "log: this version logs no served rows; leave log and log_items out");
+    if (!request->log && request->n_log_items > 0)
+        return fr_fail(err, FR_BAD_INPUT, "log_items: given without log; set log to true, or leave log_items out");
+    if (request->log && (request->user_id == 0 || request->n_item_ids == 0))
+        return fr_fail(err, FR_BAD_INPUT, "log: rows are joined by user and item; give user_id and item_ids, or leave log out");
     return true;
 }
 
@@ -124,6 +127,21 @@ static bool put_reply(const struct agg_plan *plan, const struct agg_reply *reply
     return response->item_fields && put_sequences(reply, arena, response);
 }
 
+/* The same names in the same order are the same schema, on every node. */
+uint64_t pipeline_features__schema(const struct agg_plan *plan)
+{
+    const char *const *user_names, *const *item_names;
+    int user_columns = agg_plan_user_columns(plan, &user_names), item_columns = agg_plan_item_columns(plan, &item_names);
+    uint64_t hash = 0;
+
+    for (int i = 0; i < user_columns; i++)
+        hash = fr_text_hash(user_names[i], strlen(user_names[i]) + 1, hash);
+    hash = fr_text_hash("|", 1, hash);
+    for (int i = 0; i < item_columns; i++)
+        hash = fr_text_hash(item_names[i], strlen(item_names[i]) + 1, hash);
+    return hash;
+}
+
 /* Ids of requests only need to be distinct and hard to meet again after a restart: a counter from a random start, mixed. */
 static uint64_t next_request_id(struct pipeline_services *services)
 {
@@ -195,6 +213,69 @@ static bool read_reply(struct pipeline_services *services, struct server_call *c
     return fr_fail(err, FR_UNAVAILABLE, "the stream ran ahead of %d attempts to read; retry", READ_ATTEMPTS);
 }
 
+/* Where each item to be logged is in the request: those that log_items names, or the first ones. −1: one is not there. */
+static int choose_rows(const Freshet__V1__GetFeaturesRequest *request, int *rows, size_t *unknown)
+{
+    size_t items = request->n_item_ids, count = request->n_log_items;
+
+    if (count == 0) {
+        count = items < LOGGED_ROWS ? items : LOGGED_ROWS;
+        for (size_t i = 0; i < count; i++)
+            rows[i] = (int)i;
+        return (int)count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+
+        while (at < items && request->item_ids[at] != request->log_items[i])
+            at++;
+        *unknown = i;
+        if (at == items)
+            return -1;
+        rows[i] = (int)at;
+    }
+    return (int)count;
+}
+
+/* The rows as they are answered, to the served topic. The call does not wait for it. */
+static bool log_rows(struct pipeline_services *services, const Freshet__V1__GetFeaturesRequest *request,
+                     const struct agg_plan *plan, int64_t time_ms, struct fr_arena *arena,
+                     const Freshet__V1__GetFeaturesResponse *response, struct fr_err *err)
+{
+    size_t most = request->n_log_items > 0 ? request->n_log_items : LOGGED_ROWS, columns = response->n_item_columns;
+    int *rows = fr_arena_take(arena, most * sizeof *rows), count;
+    Freshet__V1__Served served;
+    size_t unknown = 0;
+
+    if (!rows)
+        return fr_fail(err, FR_EXHAUSTED, "log: the rows are larger than a call may be; log fewer items");
+    count = choose_rows(request, rows, &unknown);
+    if (count < 0)
+        return fr_fail(err, FR_BAD_INPUT, "log_items[%zu]: %" PRIu64 " is not among item_ids", unknown,
+                       request->log_items[unknown]);
+    freshet__v1__served__init(&served);
+    served.request_id = response->request_id;
+    served.user_id = request->user_id;
+    served.served_ms = time_ms > 0 ? time_ms : 1;
+    served.schema = pipeline_features__schema(plan);
+    served.user_values = response->user_values;
+    served.n_user_values = response->n_user_values;
+    served.n_item_ids = (size_t)count;
+    served.n_item_values = (size_t)count * columns;
+    served.item_ids = fr_arena_take(arena, (served.n_item_ids + 1) * sizeof *served.item_ids);
+    served.item_values = fr_arena_take(arena, (served.n_item_values + 1) * sizeof *served.item_values);
+    if (!served.item_ids || !served.item_values)
+        return fr_fail(err, FR_EXHAUSTED, "log: the rows are larger than a call may be; log fewer items");
+    for (size_t i = 0; i < served.n_item_ids; i++) {
+        served.item_ids[i] = request->item_ids[rows[i]];
+        if (columns > 0)
+            memcpy(served.item_values + i * columns, response->item_values + (size_t)rows[i] * columns,
+                   columns * sizeof *served.item_values);
+    }
+    pipeline_served_log__put(services->served_log, &served);
+    return true;
+}
+
 bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
                             struct fr_err *err)
 {
@@ -216,6 +297,9 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     response->request_id = next_request_id(services);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
+    if (request->log && !log_rows(services, request, plan, request->as_of_ms ? request->as_of_ms : now.read_time_ms, call->arena,
+                                  response, err))
+        return false;
     *answer = &response->base;
     return true;
 }
@@ -291,19 +375,6 @@ static bool is_sequence(struct agg *agg, const char *feature)
     return false;
 }
 
-/* The same names in the same order are the same schema, on every node. */
-static uint64_t hash_columns(const Freshet__V1__FeatureSetDescription *set)
-{
-    uint64_t hash = 0;
-
-    for (size_t i = 0; i < set->n_user_columns; i++)
-        hash = fr_text_hash(set->user_columns[i], strlen(set->user_columns[i]) + 1, hash);
-    hash = fr_text_hash("|", 1, hash);
-    for (size_t i = 0; i < set->n_item_columns; i++)
-        hash = fr_text_hash(set->item_columns[i], strlen(set->item_columns[i]) + 1, hash);
-    return hash;
-}
-
 /* The columns of a set are those of its read plan, so that Describe cannot differ from a reply. */
 static bool describe_set(struct agg *agg, const struct agg_set_info *info, struct fr_arena *arena,
                          Freshet__V1__FeatureSetDescription *set, struct fr_err *err)
@@ -325,7 +396,7 @@ static bool describe_set(struct agg *agg, const struct agg_set_info *info, struc
     set->user_columns = (char **)user_names;
     set->n_item_columns = (size_t)agg_plan_item_columns(plan, &item_names);
     set->item_columns = (char **)item_names;
-    set->schema = hash_columns(set);
+    set->schema = pipeline_features__schema(plan);
     return true;
 }
 

@@ -1,0 +1,167 @@
+/*
+ * The outbox's way out: chunks whose epoch is durable are produced in order, and go once Kafka has acknowledged them and the model has
+ * kept what it learned of them. A crash in between sends some of them again, with the same ids.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+#include <freshet/message.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+    TICK_MS = 20,
+    RETRY_MS = 500,
+    CHUNKS_AT_ONCE = 64,
+    FLUSH_MS = 10000,
+    LEARN_MS = 1000,
+    EXAMPLE_BYTES = 4 << 20,
+};
+
+static bool open_producer(struct pipeline_outbox *outbox, struct fr_err *err)
+{
+    struct ingest_producer_options options = {.brokers = outbox->brokers,
+                                              .properties = outbox->config->properties,
+                                              .property_count = outbox->config->property_count};
+
+    if (outbox->producer)
+        return true;
+    if (!ingest_producer_open(&options, &outbox->producer, err))
+        return false;
+    return ingest_producer_topic(outbox->producer, outbox->config->learner->examples, outbox->topic_partitions, err);
+}
+
+static void close_producer(struct pipeline_outbox *outbox)
+{
+    ingest_producer_close(outbox->producer);
+    outbox->producer = NULL;
+}
+
+static bool send_entry(struct pipeline_outbox *outbox, const struct learner_outbox_entry *entry, struct fr_err *err)
+{
+    char key[24];
+    struct ingest_record record = {.topic = outbox->config->learner->examples, .partition = -1, .value = entry->wire};
+
+    snprintf(key, sizeof key, "%" PRIu64, entry->user_id);
+    record.key = fr_slice_of(key);
+    return ingest_producer_send(outbox->producer, &record, err);
+}
+
+/* False: the broker is away, or refuses; the chunk is sent again. */
+static bool send_chunk(struct pipeline_outbox *outbox, struct fr_err *err)
+{
+    struct fr_reader reader = fr_reader(fr_buffer_slice(&outbox->chunk));
+    struct learner_outbox_entry entry;
+    uint64_t count = 0;
+
+    while (learner_outbox_next(outbox->join, &reader, &entry)) {
+        if (!send_entry(outbox, &entry, err))
+            return false;
+        count++;
+    }
+    if (reader.is_failed) /* what is left of it makes no sense, and never will */
+        fr_log(FR_LOG_ERROR, "pipeline", "a chunk of the outbox cannot be read behind %" PRIu64 " examples", count);
+    fr_counter_add(outbox->sent, count);
+    return true;
+}
+
+static bool is_stopping(const struct pipeline_outbox *outbox)
+{
+    return fr_queue_is_closed(outbox->stop);
+}
+
+/* Sends the chunks that are durable, some at a time, and waits until Kafka has them. */
+static bool send_some(struct pipeline_outbox *outbox, bool *is_more, struct fr_err *err)
+{
+    int64_t durable = atomic_load(&outbox->durable), from = outbox->next, to = from;
+
+    *is_more = false;
+    if (from >= durable)
+        return true;
+    if (!open_producer(outbox, err))
+        return false;
+    for (; to < durable && to < from + CHUNKS_AT_ONCE && !is_stopping(outbox); to++) {
+        if (!learner_outbox_read(outbox->join, to, &outbox->chunk, err) || !send_chunk(outbox, err))
+            return false;
+    }
+    if (!ingest_producer_flush(outbox->producer, FLUSH_MS, err))
+        return false;
+    outbox->next = to;
+    learner_outbox_acknowledge(outbox->join, to);
+    *is_more = to < durable;
+    return true;
+}
+
+/* Chunks that Kafka has, and the learner has no more use for. */
+static bool drop_some(struct pipeline_outbox *outbox, struct fr_err *err)
+{
+    while (outbox->dropped < outbox->next) {
+        if (!learner_outbox_drop(outbox->join, outbox->dropped, err))
+            return false;
+        outbox->dropped++;
+    }
+    return true;
+}
+
+static void *run(void *user)
+{
+    struct pipeline_outbox *outbox = user;
+    static struct fr_log_place place;
+    bool is_more = false;
+    void *nothing;
+
+    while (!is_stopping(outbox)) {
+        struct fr_err err;
+
+        if (!is_more)
+            (void)fr_queue_receive(outbox->stop, &nothing, TICK_MS);
+        if (send_some(outbox, &is_more, &err) && drop_some(outbox, &err))
+            continue;
+        if (is_stopping(outbox))
+            break;
+        fr_log_limited(&place, 6, FR_LOG_WARN, "pipeline", "examples wait, and are sent again: %s", err.message);
+        fr_counter_add(outbox->repeated, 1);
+        close_producer(outbox);
+        (void)fr_queue_receive(outbox->stop, &nothing, RETRY_MS);
+    }
+    return NULL;
+}
+
+bool pipeline_outbox__start(struct pipeline_outbox *outbox, struct fr_metrics *metrics, struct fr_err *err)
+{
+    outbox->sent = fr_metrics_counter(metrics, "freshet_examples_sent_total", NULL,
+                                      "Examples given to Kafka, those that were given again included.");
+    outbox->repeated = fr_metrics_counter(metrics, "freshet_examples_retries_total", NULL,
+                                          "Times that examples could not be produced and were tried again.");
+    outbox->dropped = learner_outbox_first(outbox->join);
+    outbox->next = learner_outbox_acknowledged(outbox->join);
+    outbox->topic_partitions = pipeline_config__partitions(outbox->config);
+    outbox->arena = fr_arena_new(EXAMPLE_BYTES);
+    outbox->stop = fr_queue_new(1);
+    fr_buffer_init(&outbox->chunk);
+    if (!outbox->stop || !outbox->arena)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the outbox");
+    if (pthread_create(&outbox->thread, NULL, run, outbox) != 0)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: cannot start the outbox's thread; raise the limit of threads");
+    pthread_setname_np(outbox->thread, "outbox");
+    outbox->is_started = true;
+    return true;
+}
+
+void pipeline_outbox__stop(struct pipeline_outbox *outbox)
+{
+    if (outbox->stop)
+        fr_queue_close(outbox->stop);
+    if (outbox->is_started)
+        pthread_join(outbox->thread, NULL);
+    outbox->is_started = false;
+    close_producer(outbox);
+    if (outbox->stop)
+        fr_queue_free(outbox->stop);
+    outbox->stop = NULL;
+    fr_buffer_fini(&outbox->chunk);
+    fr_arena_free(outbox->arena);
+    outbox->arena = NULL;
+}
