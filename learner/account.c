@@ -285,12 +285,11 @@ void learner_account__event(struct learner_join_lane *lane, const struct proto_e
 
 static int64_t end_of(const struct learner_join *join, const struct learner_impression *shown)
 {
-    int64_t longest_ms = 0;
+    int64_t longest_ms = shown->models == 0 ? join->config->serve_ttl_ms : 0;
 
-    if (shown->models == 0)
-        return shown->shown_ms + join->config->serve_ttl_ms;
+    /* One without rows stays as long as it can be the latest impression of its item: whether rows come late must not matter. */
     for (int model = 0; model < join->config->model_count; model++)
-        if ((shown->models >> model & 1) != 0 && join->longest_ms[model] > longest_ms)
+        if ((shown->models == 0 || (shown->models >> model & 1) != 0) && join->longest_ms[model] > longest_ms)
             longest_ms = join->longest_ms[model];
     return shown->shown_ms + longest_ms;
 }

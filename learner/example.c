@@ -30,18 +30,18 @@ bool learner_example__is_kept(uint64_t example_id, double rate)
 static void label_of(const struct learner_labelled *labelled, int any, const struct learner_any_task *task,
                      Freshet__V1__Label *label)
 {
-    struct learner_clockwork of = {.task = task->task, .shown_ms = labelled->shown.shown_ms};
-    const struct learner_task_state *state = &labelled->states[any];
+    struct learner_clockwork of = {
+        .task = task->task, .shown_ms = labelled->shown.shown_ms, .exit_ms = labelled->shown.exit_ms};
+    int64_t delay_ms;
     bool is_positive;
 
     freshet__v1__label__init(label);
     label->task = (char *)task->task->name;
-    label->observed = learner_policy__is_final(&of, state, labelled->made.at_ms, &is_positive);
+    label->observed =
+        learner_policy__is_final(&of, &labelled->states[any], labelled->made.at_ms, &is_positive, &delay_ms);
     label->value = is_positive ? 1 : 0;
     label->weight = label->observed ? 1 : 0;
-    label->delay_ms = is_positive       ? state->label_ms - of.shown_ms
-                      : label->observed ? task->task->window_ms
-                                        : 0;
+    label->delay_ms = label->observed ? delay_ms : 0;
 }
 
 /* The example's own task first, then the model's others as declared. */

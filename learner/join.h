@@ -76,9 +76,9 @@ enum learner_counted learner_policy__outcome(const struct learner_clockwork *of,
 bool learner_policy__due(const struct learner_clockwork *of, struct learner_task_state *state, int64_t time_ms,
                          struct learner_made *made);
 
-/* Whether the label can no longer change at at_ms, and then what it is. */
+/* Whether the label can no longer change at at_ms, and then what it is, and how long after the impression that was known. */
 bool learner_policy__is_final(const struct learner_clockwork *of, const struct learner_task_state *state, int64_t at_ms,
-                              bool *is_positive);
+                              bool *is_positive, int64_t *delay_ms);
 
 /* ---- book.c: what waits of one user ---- */
 

@@ -73,13 +73,20 @@ enum learner_counted learner_policy__outcome(const struct learner_clockwork *of,
     return is_first ? LEARNER_LABEL : LEARNER_LABEL_DUPLICATE;
 }
 
-/* The user has left, or the window's end is as good. */
+/* When nothing more can come: the end of the window; of slivers also when the user left. */
+static int64_t last_of(const struct learner_clockwork *of)
+{
+    bool has_left = of->task->policy == LEARNER_SLIVER && of->exit_ms > 0 && of->exit_ms < end_of(of);
+
+    return has_left ? of->exit_ms : end_of(of);
+}
+
 static bool sliver_due(const struct learner_clockwork *of, struct learner_task_state *state, int64_t time_ms,
                        struct learner_made *made)
 {
-    int64_t exit_ms = of->exit_ms > 0 && of->exit_ms < end_of(of) ? of->exit_ms : end_of(of);
+    int64_t exit_ms = last_of(of);
 
-    if (state->is_done || (exit_ms != of->exit_ms && time_ms < exit_ms))
+    if (state->is_done || (exit_ms != of->exit_ms && time_ms < exit_ms)) /* one that was told needs no time to pass */
         return false;
     state->is_done = true;
     *made = (struct learner_made){
@@ -119,8 +126,9 @@ bool learner_policy__due(const struct learner_clockwork *of, struct learner_task
 }
 
 bool learner_policy__is_final(const struct learner_clockwork *of, const struct learner_task_state *state, int64_t at_ms,
-                              bool *is_positive)
+                              bool *is_positive, int64_t *delay_ms)
 {
     *is_positive = state->label_ms > 0 && state->label_ms <= at_ms;
-    return *is_positive || at_ms >= end_of(of);
+    *delay_ms = (*is_positive ? state->label_ms : last_of(of)) - of->shown_ms;
+    return *is_positive || at_ms >= last_of(of);
 }

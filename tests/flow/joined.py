@@ -37,37 +37,40 @@ class Shown:
     def labels(self, task):
         """Times of the outcomes of a task that lie in its window."""
         found = (ms for ms, action in self.outcomes if action in task.actions and 0 <= ms - self.ms < task.window_ms)
-        return sorted(found)
+        return sorted(ms for ms in found if task.policy != "sliver" or ms <= self.last(task))
 
     def sliver(self, ms):
         begin = self.ms + xxhash.xxh64_intdigest(struct.pack("<QQ", self.event["request_id"], self.event["item_id"])) % SLIVER_MS
         return 0 if ms < begin else 1 + (ms - begin) // SLIVER_MS
 
+    def last(self, task):
+        """When nothing more can come."""
+        end = self.ms + task.window_ms
+        return min(self.exit_ms or end, end) if task.policy == "sliver" else end
+
     def steps(self, task):
         """(step, label, delay, when) of a task's examples."""
-        end, labels = self.ms + task.window_ms, self.labels(task)
+        end, labels = self.last(task), self.labels(task)
         if task.policy == "wait":
             return [(0, 1, labels[0] - self.ms, end) if labels else (0, 0, task.window_ms, end)]
         if task.policy == "fnw":
             return [(0, 0, 0, self.ms)] + [(1, 1, ms - self.ms, ms) for ms in labels[:1]]
         if task.policy == "first_only":
             return [(0, 1, labels[0] - self.ms, labels[0])] if labels else [(1, 0, task.window_ms, end)]
-        leaves = min(self.exit_ms or end, end)
         firsts = {}
         for ms in labels:
-            if ms <= leaves:
-                firsts.setdefault(self.sliver(ms), ms)
+            firsts.setdefault(self.sliver(ms), ms)
         if firsts:
             return [(step, 1, ms - self.ms, ms) for step, ms in firsts.items()]
-        return [(self.sliver(leaves), 0, leaves - self.ms, leaves)]
+        return [(self.sliver(end), 0, end - self.ms, end)]
 
     def final(self, task, at_ms):
         """(observed, label, delay) of another task at a moment."""
         labels = [ms for ms in self.labels(task) if ms <= at_ms]
         if labels:
             return True, 1, labels[0] - self.ms
-        if at_ms >= self.ms + task.window_ms:
-            return True, 0, task.window_ms
+        if at_ms >= self.last(task):
+            return True, 0, self.last(task) - self.ms
         return False, 0, 0
 
 
@@ -79,14 +82,15 @@ class Join:
         rows = {}
         for message in served:
             rows.setdefault((message.user_id, message.request_id), message)
-        self.shown, self.latest = {}, {}
+        self.shown = {}
         names = {action for task in tasks for action in task.actions}
         for event in events:
             user, item, request = event["user_id"], event["item_id"], event["request_id"]
             if event["action"] == "impression" and request:
                 message = rows.get((user, request))
-                if (user, request, item) not in self.shown and message and abs(event["ts_ms"] - message.served_ms) <= ttl_ms:
-                    self.shown[user, request, item] = Shown(event, message)
+                if message and abs(event["ts_ms"] - message.served_ms) > ttl_ms:
+                    message = None
+                self.shown.setdefault((user, request, item), Shown(event, message))
         for event in events:
             user, item, request = event["user_id"], event["item_id"], event["request_id"]
             if event["action"] == "leave_room":
@@ -115,7 +119,7 @@ class Join:
         """{example_id: what it says}."""
         found = {}
         for (user, request, item), shown in self.shown.items():
-            if item not in shown.served.item_ids:
+            if not shown.served or item not in shown.served.item_ids:
                 continue
             for task in self.tasks:
                 for step, label, delay, at_ms in shown.steps(task):
