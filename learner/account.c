@@ -102,7 +102,7 @@ static int find_waiting(const struct learner_book *book, const struct learner_im
     return found;
 }
 
-/* The rows of an impression are there: what waited for that is done. */
+/* The rows of an impression are there: what waited for that is done, outcomes first, because the exit is known already. */
 static void match(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown,
                   struct learner_request *request)
 {
@@ -113,13 +113,13 @@ static void match(struct learner_join_lane *lane, uint64_t user_id, struct learn
         return;
     shown->models = request->models;
     request->is_seen = 1;
-    make_due(lane, user_id, shown, INT64_MIN);
     while ((waiting = find_waiting(&lane->book, shown)) >= 0) {
         struct learner_outcome outcome = lane->book.outcomes[waiting];
 
         learner_book__remove_outcome(&lane->book, waiting);
         take_outcome(lane, user_id, shown, outcome.action, outcome.ts_ms);
     }
+    make_due(lane, user_id, shown, INT64_MIN);
 }
 
 static void note_gone(struct learner_join_lane *lane, uint64_t request_id)

@@ -15,6 +15,14 @@ static int64_t end_of(const struct learner_clockwork *of)
     return of->shown_ms + of->task->window_ms;
 }
 
+/* When nothing more can come: the end of the window; of slivers also when the user left. */
+static int64_t last_of(const struct learner_clockwork *of)
+{
+    bool has_left = of->task->policy == LEARNER_SLIVER && of->exit_ms > 0 && of->exit_ms < end_of(of);
+
+    return has_left ? of->exit_ms : end_of(of);
+}
+
 /* The first sliver is cut short at random, so that not all users' slivers begin with the impression. */
 static int32_t sliver_of(const struct learner_clockwork *of, int64_t ts_ms)
 {
@@ -42,7 +50,7 @@ enum learner_counted learner_policy__outcome(const struct learner_clockwork *of,
     int32_t sliver;
 
     *is_made = false;
-    if (ts_ms >= end_of(of))
+    if (ts_ms >= end_of(of) || ts_ms > last_of(of))
         return LEARNER_LABEL_LATE;
     if (state->is_done)
         return is_first ? LEARNER_LABEL_LATE : LEARNER_LABEL_DUPLICATE;
@@ -71,14 +79,6 @@ enum learner_counted learner_policy__outcome(const struct learner_clockwork *of,
         return LEARNER_LABEL;
     }
     return is_first ? LEARNER_LABEL : LEARNER_LABEL_DUPLICATE;
-}
-
-/* When nothing more can come: the end of the window; of slivers also when the user left. */
-static int64_t last_of(const struct learner_clockwork *of)
-{
-    bool has_left = of->task->policy == LEARNER_SLIVER && of->exit_ms > 0 && of->exit_ms < end_of(of);
-
-    return has_left ? of->exit_ms : end_of(of);
 }
 
 static bool sliver_due(const struct learner_clockwork *of, struct learner_task_state *state, int64_t time_ms,

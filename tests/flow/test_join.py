@@ -1,6 +1,7 @@
 """Served rows and what happened next become examples, through the wire: every label policy against an oracle, and after kills."""
 
 import random
+import time
 import uuid
 
 import confluent_kafka
@@ -228,3 +229,64 @@ def test_every_policy_makes_the_examples_of_the_oracle(make_node, real_kafka):
     for what in ("rows_duplicate", "impressions_duplicate", "labels_before_impression", "labels_without_impression",
                  "labels_duplicate", "labels_late", "impressions_without_rows", "impressions_of_unlogged_items"):  # fmt: skip
         assert joined_count(node, what) > 0, what
+
+
+@pytest.mark.parametrize("lanes, is_served_first", ((1, True), (4, False)))
+def test_it_does_not_matter_which_topic_is_read_first(make_node, real_kafka, lanes, is_served_first):
+    topic = kafka.new_topic(real_kafka)
+    node = make_node(configuration(real_kafka, topic, lanes=lanes)).start()
+    story = Story(schema_of(node).schema, seed=lanes + 1)
+    node.stop()
+    loads = [lambda: produce_served(real_kafka, topic, story.served), lambda: produce_events(real_kafka, topic, story.events)]
+    count = sum(load() for load in (loads if is_served_first else reversed(loads)))
+    count += produce_events(real_kafka, topic, [end_of_time(story.events)])
+    node.start()  # with all of it waiting
+    wanted = oracle_of(story)
+    node.wait_applied(count)
+    check_story(wait_examples(real_kafka, node, topic, wanted), wanted)
+
+
+KILLS, MANY_KILLS = 6, 100
+
+
+def kill_in_the_loop(make_node, brokers, kills):
+    """The story told in pieces to a node that is killed in each of them, then again to another; the topic of each."""
+    topic = kafka.new_topic(brokers)
+    node = make_node(configuration(brokers, topic), "killed").start()
+    story = Story(schema_of(node).schema, seed=9)
+    dice = random.Random(kills)
+    mixed = sorted(
+        [(message.served_ms, True, message) for message in story.served] + [(e["ts_ms"], False, e) for e in story.events],
+        key=lambda one: one[:2],
+    )
+    size = len(mixed) // kills + 1
+    sent = 0
+    for at in range(0, len(mixed), size):
+        some = mixed[at : at + size]
+        sent += produce_served(brokers, topic, [one for _, is_served, one in some if is_served])
+        sent += produce_events(brokers, topic, [one for _, is_served, one in some if not is_served])
+        goal = dice.randint(max(sent - size, 1), sent)
+        wait_for(lambda goal=goal: node.applied() >= goal, lambda: node.log()[-1000:])
+        if dice.random() < 0.5:
+            time.sleep(dice.random() * 0.3)  # not a wait: into the epochs, the acknowledgements and the deletes behind them
+        node.kill()
+        node.start(is_ready=False)
+    sent += produce_events(brokers, topic, [end_of_time(story.events)])
+    node.wait_applied(sent)
+    return node, story, topic
+
+
+def check_kills(make_node, brokers, kills):
+    node, story, topic = kill_in_the_loop(make_node, brokers, kills)
+    wanted = oracle_of(story)
+    check_story(wait_examples(brokers, node, topic, wanted), wanted)
+    node.stop()
+
+
+def test_kills_in_the_loop_change_no_example(make_node, real_kafka):
+    check_kills(make_node, real_kafka, KILLS)
+
+
+@pytest.mark.long
+def test_a_hundred_kills_in_the_loop_change_no_example(make_node, real_kafka):
+    check_kills(make_node, real_kafka, MANY_KILLS)
