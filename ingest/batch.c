@@ -26,7 +26,8 @@ bool ingest_draft__init(struct ingest_draft *draft, int capacity)
     draft->advances = calloc(count, sizeof *draft->advances);
     draft->touched = calloc(count, sizeof *draft->touched);
     draft->lost = calloc(count, sizeof *draft->lost);
-    return draft->events && draft->offsets && draft->partitions && draft->served && draft->advances && draft->touched && draft->lost;
+    return draft->events && draft->offsets && draft->partitions && draft->served && draft->advances && draft->touched &&
+           draft->lost;
 }
 
 void ingest_draft__fini(struct ingest_draft *draft)
@@ -162,8 +163,8 @@ static bool take_record(struct ingest_lane *lane, struct ingest_part *part, cons
     struct ingest_draft *draft = &lane->draft;
     rd_kafka_timestamp_type_t kind;
     struct fr_err why = {.message = ""};
-    enum proto_verdict verdict = part->source->is_served ? read_served(lane, part, message, future_ms, &why) :
-                                                           read_event(lane, part, message, future_ms, &why);
+    enum proto_verdict verdict = part->source->is_served ? read_served(lane, part, message, future_ms, &why)
+                                                         : read_event(lane, part, message, future_ms, &why);
 
     if (verdict >= PROTO_EMPTY && !post_letter(lane, part, message, verdict, &why))
         return false;

@@ -102,8 +102,7 @@ static bool make(struct ingest *ingest, struct ingest_source *source)
         partitions = ingest->sources[0].partition_count;
     if (partitions == 0)
         return false; /* the first one is not found yet; it will be asked again */
-    if (ingest_topic__create(ingest->office, source->name, partitions, ingest->helper.is_mock, ingest->stop,
-                             &err)) {
+    if (ingest_topic__create(ingest->office, source->name, partitions, ingest->helper.is_mock, ingest->stop, &err)) {
         source->is_made_here = true;
         fr_log(FR_LOG_INFO, "ingest", "made topic '%s'", source->name);
         return true;

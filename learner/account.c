@@ -233,8 +233,7 @@ static struct learner_impression *latest_of(const struct learner_join_lane *lane
     for (int i = 0; i < lane->book.impression_count; i++) {
         struct learner_impression *shown = learner_book__at(&lane->book, i);
 
-        if (shown->item_id != event->item_id || shown->shown_ms > event->ts_ms ||
-            event->ts_ms - shown->shown_ms >= longest_ms)
+        if (shown->item_id != event->item_id || shown->shown_ms > event->ts_ms || event->ts_ms - shown->shown_ms >= longest_ms)
             continue;
         if (!latest || shown->shown_ms > latest->shown_ms ||
             (shown->shown_ms == latest->shown_ms && shown->request_id > latest->request_id))

@@ -22,8 +22,7 @@ void learner_book__fini(struct learner_book *book)
 
 static size_t stored_bytes(const struct learner_book_head *head)
 {
-    size_t stride =
-        sizeof(struct learner_impression) + (size_t)head->task_count * sizeof(struct learner_task_state);
+    size_t stride = sizeof(struct learner_impression) + (size_t)head->task_count * sizeof(struct learner_task_state);
 
     return sizeof *head + (size_t)head->request_count * sizeof(struct learner_request) + head->impression_count * stride +
            head->outcome_count * sizeof(struct learner_outcome);
@@ -180,14 +179,14 @@ uint32_t learner_book__bytes(const struct learner_book *book)
 
 void learner_book__write(const struct learner_book *book, uint64_t tasks, void *bytes)
 {
-    struct learner_book_head head = {.format = LEARNER_BOOK_FORMAT,
-                                     .task_count = (uint32_t)((book->stride - sizeof(struct learner_impression)) /
-                                                              sizeof(struct learner_task_state)),
-                                     .tasks = tasks,
-                                     .scheduled_ms = book->scheduled_ms,
-                                     .request_count = (uint32_t)book->request_count,
-                                     .impression_count = (uint32_t)book->impression_count,
-                                     .outcome_count = (uint32_t)book->outcome_count};
+    struct learner_book_head head = {
+        .format = LEARNER_BOOK_FORMAT,
+        .task_count = (uint32_t)((book->stride - sizeof(struct learner_impression)) / sizeof(struct learner_task_state)),
+        .tasks = tasks,
+        .scheduled_ms = book->scheduled_ms,
+        .request_count = (uint32_t)book->request_count,
+        .impression_count = (uint32_t)book->impression_count,
+        .outcome_count = (uint32_t)book->outcome_count};
     size_t requests = (size_t)book->request_count * sizeof *book->requests,
            impressions = (size_t)book->impression_count * book->stride,
            outcomes = (size_t)book->outcome_count * sizeof *book->outcomes;

@@ -37,8 +37,7 @@ static void label_of(const struct learner_labelled *labelled, int any, const str
 
     freshet__v1__label__init(label);
     label->task = (char *)task->task->name;
-    label->observed =
-        learner_policy__is_final(&of, &labelled->states[any], labelled->made.at_ms, &is_positive, &delay_ms);
+    label->observed = learner_policy__is_final(&of, &labelled->states[any], labelled->made.at_ms, &is_positive, &delay_ms);
     label->value = is_positive ? 1 : 0;
     label->weight = label->observed ? 1 : 0;
     label->delay_ms = label->observed ? delay_ms : 0;
@@ -128,8 +127,7 @@ bool learner_example__append(const struct learner_join *join, const struct learn
     example.item_id = shown->item_id;
     example.served_ms = rows->head.served_ms;
     example.position = shown->position > 0 || !rows->head.has_positions ? shown->position : rows->positions[row];
-    example.propensity =
-        shown->propensity > 0 || !rows->head.has_propensities ? shown->propensity : rows->propensities[row];
+    example.propensity = shown->propensity > 0 || !rows->head.has_propensities ? shown->propensity : rows->propensities[row];
     example.model_version = rows->head.model_version;
     example.policy = (char *)policies[task->task->policy];
     example.schema = join->schemas[task->model].hash;

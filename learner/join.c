@@ -22,8 +22,7 @@ bool learner_join__fail(struct fr_err *err)
 
 void learner_join__key(int kind, uint64_t first, uint64_t second, struct store_key *key)
 {
-    *key = (struct store_key){
-        .kind = (uint8_t)kind, .id_count = kind == LEARNER_KIND_ROWS ? 2 : 1, .ids = {first, second}};
+    *key = (struct store_key){.kind = (uint8_t)kind, .id_count = kind == LEARNER_KIND_ROWS ? 2 : 1, .ids = {first, second}};
 }
 
 /* ---- metrics ---- */
@@ -53,8 +52,8 @@ static void register_metrics(struct learner_join *join, struct fr_metrics *metri
 
     for (int i = 0; i < LEARNER_COUNTED; i++) {
         snprintf(labels, sizeof labels, "what=\"%s\"", counted_names[i]);
-        join->counters[i] =
-            fr_metrics_counter(metrics, "freshet_join_total", labels, "What the join of rows and outcomes met, by what it was.");
+        join->counters[i] = fr_metrics_counter(metrics, "freshet_join_total", labels,
+                                               "What the join of rows and outcomes met, by what it was.");
     }
     for (int i = 0; i < join->task_count; i++)
         for (int positive = 0; positive < 2; positive++) {
@@ -92,11 +91,10 @@ static bool gather_tasks(struct learner_join *join, struct fr_err *err)
             char name[512];
 
             if (join->task_count == LEARNER_TASKS_ALL_MAX)
-                return fr_fail(err, FR_BAD_CONFIG, "models: more than %d tasks in all; leave some out",
-                               LEARNER_TASKS_ALL_MAX);
+                return fr_fail(err, FR_BAD_CONFIG, "models: more than %d tasks in all; leave some out", LEARNER_TASKS_ALL_MAX);
             snprintf(name, sizeof name, "%s.%s", model->name, task->name);
-            join->tasks[join->task_count++] = (struct learner_any_task){
-                .model = m, .index = t, .task = task, .hash = fr_text_hash(name, strlen(name), 0)};
+            join->tasks[join->task_count++] =
+                (struct learner_any_task){.model = m, .index = t, .task = task, .hash = fr_text_hash(name, strlen(name), 0)};
             join->tasks_hash = fr_text_hash(name, strlen(name), join->tasks_hash);
             join->tasks_hash = fr_text_hash(words, sizeof words, join->tasks_hash);
             join->actions |= task->actions;
@@ -574,8 +572,8 @@ static bool keep_rows(struct learner_join_lane *lane, const Freshet__V1__Served 
 }
 
 /* All that a batch has of one user: doings[first..end). Rows that are kept are marked by a request of their own. */
-static bool apply_user(struct learner_join_lane *lane, const struct learner_join_batch *batch, const bool *is_skipped, int first,
-                       int end, struct fr_err *err)
+static bool apply_user(struct learner_join_lane *lane, const struct learner_join_batch *batch, const bool *is_skipped,
+                       int first, int end, struct fr_err *err)
 {
     uint64_t user_id = lane->doings[first].user_id;
     struct learner_request requests[16];

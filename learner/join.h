@@ -69,8 +69,8 @@ struct learner_clockwork { /* of one impression and task */
 };
 
 /* An outcome at ts_ms. What became of it; *made is set when it makes an example at once (is_made). */
-enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_task_state *state, int64_t ts_ms,
-                                             struct learner_made *made, bool *is_made);
+enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_task_state *state,
+                                             int64_t ts_ms, struct learner_made *made, bool *is_made);
 
 /* What is due by time_ms (INT64_MIN: only what needs no time to pass). True: *made is to be made, and it is to be asked again. */
 bool learner_policy__due(const struct learner_clockwork *of, struct learner_task_state *state, int64_t time_ms,
@@ -203,7 +203,7 @@ struct learner_dues { /* a heap, under a lock */
     struct learner_due {
         int64_t due_ms;
         uint64_t user_id;
-    } *heap;
+    } * heap;
     size_t count, capacity;
 };
 

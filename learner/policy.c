@@ -39,12 +39,11 @@ static void note(struct learner_task_state *state, int64_t ts_ms)
 
 static void make_positive(const struct learner_clockwork *of, uint32_t step, int64_t ts_ms, struct learner_made *made)
 {
-    *made = (struct learner_made){
-        .step = step, .is_positive = true, .delay_ms = ts_ms - of->shown_ms, .at_ms = ts_ms};
+    *made = (struct learner_made){.step = step, .is_positive = true, .delay_ms = ts_ms - of->shown_ms, .at_ms = ts_ms};
 }
 
-enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_task_state *state, int64_t ts_ms,
-                                             struct learner_made *made, bool *is_made)
+enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_task_state *state,
+                                             int64_t ts_ms, struct learner_made *made, bool *is_made)
 {
     bool is_first = state->label_ms == 0;
     int32_t sliver;
@@ -89,8 +88,8 @@ static bool sliver_due(const struct learner_clockwork *of, struct learner_task_s
     if (state->is_done || (exit_ms != of->exit_ms && time_ms < exit_ms)) /* one that was told needs no time to pass */
         return false;
     state->is_done = true;
-    *made = (struct learner_made){
-        .step = (uint32_t)sliver_of(of, exit_ms), .delay_ms = exit_ms - of->shown_ms, .at_ms = exit_ms};
+    *made =
+        (struct learner_made){.step = (uint32_t)sliver_of(of, exit_ms), .delay_ms = exit_ms - of->shown_ms, .at_ms = exit_ms};
     return state->label_ms == 0;
 }
 

@@ -18,20 +18,19 @@ static struct learner_rows_head head_of(const Freshet__V1__Served *served)
     size_t items = served->n_item_ids;
     int scene = proto_scene_number(fr_slice_of(served->scene));
 
-    return (struct learner_rows_head){.format = LEARNER_ROWS_FORMAT,
-                                      .item_count = (uint32_t)items,
-                                      .served_ms = served->served_ms,
-                                      .matrix = served->schema,
-                                      .model_version = served->model_version,
-                                      .model = served->n_sparse > 0 && served->model[0]
-                                                   ? fr_text_hash(served->model, strlen(served->model), 0)
-                                                   : 0,
-                                      .user_columns = (uint32_t)served->n_user_values,
-                                      .item_columns = (uint32_t)(served->n_item_values / items),
-                                      .sparse_count = (uint32_t)(served->n_sparse / items),
-                                      .scene = scene > 0 ? (uint32_t)scene : 0,
-                                      .has_positions = served->n_positions > 0,
-                                      .has_propensities = served->n_propensities > 0};
+    return (struct learner_rows_head){
+        .format = LEARNER_ROWS_FORMAT,
+        .item_count = (uint32_t)items,
+        .served_ms = served->served_ms,
+        .matrix = served->schema,
+        .model_version = served->model_version,
+        .model = served->n_sparse > 0 && served->model[0] ? fr_text_hash(served->model, strlen(served->model), 0) : 0,
+        .user_columns = (uint32_t)served->n_user_values,
+        .item_columns = (uint32_t)(served->n_item_values / items),
+        .sparse_count = (uint32_t)(served->n_sparse / items),
+        .scene = scene > 0 ? (uint32_t)scene : 0,
+        .has_positions = served->n_positions > 0,
+        .has_propensities = served->n_propensities > 0};
 }
 
 uint32_t learner_rows__bytes(const Freshet__V1__Served *served)
@@ -78,8 +77,7 @@ bool learner_rows__look(struct fr_slice bytes, struct learner_rows *rows)
     rows->user_values = (const float *)(const void *)(rows->sparse + items * rows->head.sparse_count);
     rows->item_values = rows->user_values + rows->head.user_columns;
     rows->propensities = rows->item_values + items * rows->head.item_columns;
-    rows->positions =
-        (const uint32_t *)(const void *)(rows->propensities + (rows->head.has_propensities ? items : 0));
+    rows->positions = (const uint32_t *)(const void *)(rows->propensities + (rows->head.has_propensities ? items : 0));
     return true;
 }
 

@@ -297,8 +297,8 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     response->request_id = next_request_id(services);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
-    if (request->log && !log_rows(services, request, plan, request->as_of_ms ? request->as_of_ms : now.read_time_ms, call->arena,
-                                  response, err))
+    if (request->log && !log_rows(services, request, plan, request->as_of_ms ? request->as_of_ms : now.read_time_ms,
+                                  call->arena, response, err))
         return false;
     *answer = &response->base;
     return true;

@@ -158,10 +158,8 @@ static struct learner_join_batch join_batch(const struct ingest_batch *batch, co
 {
     for (int i = 0; i < batch->served_count; i++)
         served[i] = batch->served[i].rows;
-    return (struct learner_join_batch){.events = batch->events,
-                                       .event_count = batch->event_count,
-                                       .served = served,
-                                       .served_count = batch->served_count};
+    return (struct learner_join_batch){
+        .events = batch->events, .event_count = batch->event_count, .served = served, .served_count = batch->served_count};
 }
 
 bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch, struct fr_err *err)

@@ -95,7 +95,8 @@ void pipeline_learning__stop(struct pipeline_learning *learning); /* joins them;
 void pipeline_learning__close(struct pipeline_learning *learning); /* NULL is fine */
 
 /* Of a lane: before the gate on the batch's visit, and inside it. */
-FR_CHECKED bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch, struct fr_err *err);
+FR_CHECKED bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch,
+                                        struct fr_err *err);
 FR_CHECKED bool pipeline_learning__apply(struct pipeline_learning *learning, const struct ingest_batch *batch,
                                          const bool *is_skipped, struct fr_err *err);
 

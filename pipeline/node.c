@@ -200,8 +200,8 @@ static void choose_topics(struct pipeline_node *node)
     memcpy(node->topics, config->topics, (size_t)config->topic_count * sizeof *node->topics);
     node->topic_count = config->topic_count;
     if (node->learning)
-        node->topics[node->topic_count++] = (struct ingest_topic){
-            .name = config->learner->served, .partitions = INGEST_LIKE_FIRST, .is_served = true};
+        node->topics[node->topic_count++] =
+            (struct ingest_topic){.name = config->learner->served, .partitions = INGEST_LIKE_FIRST, .is_served = true};
 }
 
 static bool open_learning(struct pipeline_node *node, struct fr_err *err)
@@ -258,8 +258,8 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) && start_server(node, err) &&
            start_ingest(node, err) &&
-           (!node->learning || pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest,
-                                                        node->engine.metrics, err));
+           (!node->learning ||
+            pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err));
 }
 
 bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **ret, struct fr_err *err)

@@ -22,9 +22,8 @@ enum {
 
 static bool open_producer(struct pipeline_outbox *outbox, struct fr_err *err)
 {
-    struct ingest_producer_options options = {.brokers = outbox->brokers,
-                                              .properties = outbox->config->properties,
-                                              .property_count = outbox->config->property_count};
+    struct ingest_producer_options options = {
+        .brokers = outbox->brokers, .properties = outbox->config->properties, .property_count = outbox->config->property_count};
 
     if (outbox->producer)
         return true;

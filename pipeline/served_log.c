@@ -33,9 +33,10 @@ void pipeline_served_log__init(struct pipeline_served_log *log, const struct pip
     log->brokers = brokers;
     pthread_mutex_init(&log->lock, NULL);
     log->sent = fr_metrics_counter(metrics, "freshet_served_total", NULL, "Records of served rows given to Kafka.");
-    log->dropped = fr_metrics_counter(metrics, "freshet_served_dropped_total", NULL,
-                                      "Records of served rows dropped because Kafka was slower than the calls, refused them, or "
-                                      "they were too large.");
+    log->dropped =
+        fr_metrics_counter(metrics, "freshet_served_dropped_total", NULL,
+                           "Records of served rows dropped because Kafka was slower than the calls, refused them, or "
+                           "they were too large.");
 }
 
 static void drop(struct pipeline_served_log *log, const char *why)
@@ -48,9 +49,8 @@ static void drop(struct pipeline_served_log *log, const char *why)
 
 static bool open_producer(const struct pipeline_served_log *log, struct ingest_producer **producer, struct fr_err *err)
 {
-    struct ingest_producer_options options = {.brokers = log->brokers,
-                                              .properties = log->config->properties,
-                                              .property_count = log->config->property_count};
+    struct ingest_producer_options options = {
+        .brokers = log->brokers, .properties = log->config->properties, .property_count = log->config->property_count};
 
     if (ingest_producer_open(&options, producer, err) &&
         ingest_producer_topic(*producer, log->config->learner->served, pipeline_config__partitions(log->config), err))
@@ -64,9 +64,8 @@ static void send_message(struct pipeline_served_log *log, struct ingest_producer
                          const struct served_message *message)
 {
     char key[24];
-    struct ingest_record record = {.topic = log->config->learner->served,
-                                   .partition = -1,
-                                   .value = fr_slice(message->bytes, message->length)};
+    struct ingest_record record = {
+        .topic = log->config->learner->served, .partition = -1, .value = fr_slice(message->bytes, message->length)};
     struct fr_err err;
 
     snprintf(key, sizeof key, "%" PRIu64, message->user_id);
@@ -134,9 +133,8 @@ void pipeline_served_log__put(struct pipeline_served_log *log, const Freshet__V1
         drop(log, "their thread cannot be started");
         return;
     }
-    message = atomic_load_explicit(&log->queued_bytes, memory_order_relaxed) < QUEUE_BYTES
-                  ? malloc(sizeof *message + length)
-                  : NULL;
+    message =
+        atomic_load_explicit(&log->queued_bytes, memory_order_relaxed) < QUEUE_BYTES ? malloc(sizeof *message + length) : NULL;
     if (!message) {
         drop(log, "Kafka is slower than the calls");
         return;

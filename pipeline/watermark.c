@@ -31,8 +31,8 @@ void pipeline_watermark__see(struct pipeline_watermark *watermark, int partition
 /* All that was in it when the candidate was taken is applied. */
 static bool is_caught_up(const struct pipeline_watermark *watermark, const struct ingest_partition *partition, int64_t next)
 {
-    return partition->is_started && partition->end >= 0 && next >= 0 &&
-           partition->known_ms > watermark->candidate_at_ms && (next >= partition->end || partition->end <= partition->low);
+    return partition->is_started && partition->end >= 0 && next >= 0 && partition->known_ms > watermark->candidate_at_ms &&
+           (next >= partition->end || partition->end <= partition->low);
 }
 
 /* The least bound; *is_all when no partition is behind the candidate. */
