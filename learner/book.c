@@ -10,7 +10,7 @@
 void learner_book__init(struct learner_book *book, int task_count)
 {
     *book = (struct learner_book){.stride = sizeof(struct learner_impression) +
-                                            (size_t)task_count * sizeof(struct learner_task_state)};
+                                            (size_t)task_count * sizeof(struct learner_label_state)};
 }
 
 void learner_book__fini(struct learner_book *book)
@@ -22,7 +22,7 @@ void learner_book__fini(struct learner_book *book)
 
 static size_t stored_bytes(const struct learner_book_head *head)
 {
-    size_t stride = sizeof(struct learner_impression) + (size_t)head->task_count * sizeof(struct learner_task_state);
+    size_t stride = sizeof(struct learner_impression) + (size_t)head->task_count * sizeof(struct learner_label_state);
 
     return sizeof *head + (size_t)head->request_count * sizeof(struct learner_request) + head->impression_count * stride +
            head->outcome_count * sizeof(struct learner_outcome);
@@ -181,7 +181,7 @@ void learner_book__write(const struct learner_book *book, uint64_t tasks, void *
 {
     struct learner_book_head head = {
         .format = LEARNER_BOOK_FORMAT,
-        .task_count = (uint32_t)((book->stride - sizeof(struct learner_impression)) / sizeof(struct learner_task_state)),
+        .task_count = (uint32_t)((book->stride - sizeof(struct learner_impression)) / sizeof(struct learner_label_state)),
         .tasks = tasks,
         .scheduled_ms = book->scheduled_ms,
         .request_count = (uint32_t)book->request_count,

@@ -195,7 +195,6 @@ struct learner_join_lane *learner_join_lane_new(struct learner_join *join)
     lane->join = join;
     learner_book__init(&lane->book, join->task_count);
     fr_buffer_init(&lane->chunk);
-    fr_buffer_init(&lane->copy);
     lane->arena = fr_arena_new(EXAMPLE_BYTES);
     if (!lane->arena) {
         learner_join_lane_free(lane);
@@ -210,7 +209,6 @@ void learner_join_lane_free(struct learner_join_lane *lane)
         return;
     learner_book__fini(&lane->book);
     fr_buffer_fini(&lane->chunk);
-    fr_buffer_fini(&lane->copy);
     fr_arena_free(lane->arena);
     free(lane->doings);
     free(lane->keys);
@@ -329,8 +327,10 @@ static void make_example(struct learner_join_lane *lane, const struct learner_la
         learner_join__count(lane, LEARNER_SAMPLED_OUT);
     else if (!learner_example__append(join, labelled, id, rows, lane->arena, &lane->chunk))
         learner_join__count(lane, LEARNER_IMPRESSION_UNLOGGED);
-    else
+    else {
+        lane->chunk_count++;
         fr_counter_add(join->examples[labelled->task][labelled->made.is_positive], 1);
+    }
 }
 
 /* The rows are looked at in place, under their lock. */
@@ -355,7 +355,8 @@ static bool make_examples(struct learner_join_lane *lane, struct fr_err *err)
             learner_join__count(lane, LEARNER_DROPPED_ROOM);
         if (entry)
             store_entry_unlock(join->store, entry);
-        if (lane->chunk.length >= LEARNER_CHUNK_BYTES && !learner_outbox__put(lane, err))
+        if ((lane->chunk.length >= LEARNER_CHUNK_BYTES || lane->chunk_count >= LEARNER_CHUNK_EXAMPLES) &&
+            !learner_outbox__put(lane, err))
             return false;
     }
     lane->labelled_count = 0;

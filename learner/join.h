@@ -19,7 +19,8 @@ enum {
     LEARNER_REQUESTS_MAX = 512, /* of a user at a time; then the oldest leaves */
     LEARNER_IMPRESSIONS_MAX = 4096,
     LEARNER_OUTCOMES_MAX = 256,
-    LEARNER_CHUNK_BYTES = 256 << 10
+    LEARNER_CHUNK_BYTES = 256 << 10,
+    LEARNER_CHUNK_EXAMPLES = 512 /* a batch of the learner takes them */
 };
 
 /* ---- what is counted ---- */
@@ -46,7 +47,7 @@ enum learner_counted {
 
 /* ---- policy.c: when a task makes an example of an impression ---- */
 
-struct learner_task_state {
+struct learner_label_state {
     int64_t label_ms; /* the earliest outcome's time; 0: none yet */
     int32_t sliver; /* 1 + the latest sliver that had an outcome */
     uint8_t steps; /* fnw: 1 the negative is out, 2 the positive is */
@@ -69,15 +70,15 @@ struct learner_clockwork { /* of one impression and task */
 };
 
 /* An outcome at ts_ms. What became of it; *made is set when it makes an example at once (is_made). */
-enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_task_state *state,
+enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_label_state *state,
                                              int64_t ts_ms, struct learner_made *made, bool *is_made);
 
 /* What is due by time_ms (INT64_MIN: only what needs no time to pass). True: *made is to be made, and it is to be asked again. */
-bool learner_policy__due(const struct learner_clockwork *of, struct learner_task_state *state, int64_t time_ms,
+bool learner_policy__due(const struct learner_clockwork *of, struct learner_label_state *state, int64_t time_ms,
                          struct learner_made *made);
 
 /* Whether the label can no longer change at at_ms, and then what it is, and how long after the impression that was known. */
-bool learner_policy__is_final(const struct learner_clockwork *of, const struct learner_task_state *state, int64_t at_ms,
+bool learner_policy__is_final(const struct learner_clockwork *of, const struct learner_label_state *state, int64_t at_ms,
                               bool *is_positive, int64_t *delay_ms);
 
 /* ---- book.c: what waits of one user ---- */
@@ -98,7 +99,7 @@ struct learner_impression { /* one task state for each task of all models follow
     float propensity;
     uint32_t models; /* of its rows; 0: they did not come yet */
     uint32_t scene;
-    struct learner_task_state tasks[];
+    struct learner_label_state tasks[];
 };
 
 struct learner_outcome { /* of an impression that is not there, or has no rows yet */
@@ -183,7 +184,7 @@ struct learner_labelled { /* an example to be made, without its features */
     uint64_t user_id;
     struct learner_made made;
     struct learner_impression shown;
-    struct learner_task_state states[LEARNER_TASKS_ALL_MAX];
+    struct learner_label_state states[LEARNER_TASKS_ALL_MAX];
 };
 
 /* XXH64, seed 0, over request, user, item and step, 8 bytes little endian each, then the text "model.task". */
@@ -261,7 +262,8 @@ struct learner_join_lane {
     uint64_t *gone; /* requests of the user at hand whose rows are needed no more */
     int gone_count, gone_capacity;
     struct fr_arena *arena; /* of one example */
-    struct fr_buffer chunk, copy;
+    struct fr_buffer chunk;
+    int chunk_count; /* examples in it */
     uint64_t counted[LEARNER_COUNTED];
     bool is_failed; /* out of memory */
 };

@@ -30,6 +30,7 @@ bool learner_outbox__put(struct learner_join_lane *lane, struct fr_err *err)
         return learner_join__fail(err);
     atomic_fetch_add_explicit(&join->outbox_bytes, lane->chunk.length, memory_order_relaxed);
     fr_buffer_clear(&lane->chunk);
+    lane->chunk_count = 0;
     return true;
 }
 

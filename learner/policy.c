@@ -31,7 +31,7 @@ static int32_t sliver_of(const struct learner_clockwork *of, int64_t ts_ms)
     return ts_ms < begin_ms ? 0 : (int32_t)(1 + (ts_ms - begin_ms) / LEARNER_SLIVER_MS);
 }
 
-static void note(struct learner_task_state *state, int64_t ts_ms)
+static void note(struct learner_label_state *state, int64_t ts_ms)
 {
     if (state->label_ms == 0 || ts_ms < state->label_ms)
         state->label_ms = ts_ms;
@@ -42,7 +42,7 @@ static void make_positive(const struct learner_clockwork *of, uint32_t step, int
     *made = (struct learner_made){.step = step, .is_positive = true, .delay_ms = ts_ms - of->shown_ms, .at_ms = ts_ms};
 }
 
-enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_task_state *state,
+enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_label_state *state,
                                              int64_t ts_ms, struct learner_made *made, bool *is_made)
 {
     bool is_first = state->label_ms == 0;
@@ -80,7 +80,7 @@ enum learner_counted learner_policy__outcome(const struct learner_clockwork *of,
     return is_first ? LEARNER_LABEL : LEARNER_LABEL_DUPLICATE;
 }
 
-static bool sliver_due(const struct learner_clockwork *of, struct learner_task_state *state, int64_t time_ms,
+static bool sliver_due(const struct learner_clockwork *of, struct learner_label_state *state, int64_t time_ms,
                        struct learner_made *made)
 {
     int64_t exit_ms = last_of(of);
@@ -93,7 +93,7 @@ static bool sliver_due(const struct learner_clockwork *of, struct learner_task_s
     return state->label_ms == 0;
 }
 
-bool learner_policy__due(const struct learner_clockwork *of, struct learner_task_state *state, int64_t time_ms,
+bool learner_policy__due(const struct learner_clockwork *of, struct learner_label_state *state, int64_t time_ms,
                          struct learner_made *made)
 {
     bool is_over = time_ms >= end_of(of);
@@ -124,7 +124,7 @@ bool learner_policy__due(const struct learner_clockwork *of, struct learner_task
     return true;
 }
 
-bool learner_policy__is_final(const struct learner_clockwork *of, const struct learner_task_state *state, int64_t at_ms,
+bool learner_policy__is_final(const struct learner_clockwork *of, const struct learner_label_state *state, int64_t at_ms,
                               bool *is_positive, int64_t *delay_ms)
 {
     *is_positive = state->label_ms > 0 && state->label_ms <= at_ms;

@@ -13,6 +13,11 @@ static const char *const id_parts[] = {"user_id",         "item_id",      "room_
                                        "item.creator_id", "item.room_id", "item.category_id"};
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
+const char *learner_transform_name(enum learner_transform transform)
+{
+    return transforms[transform];
+}
+
 static const char *text_of(const struct fr_yaml *scalar)
 {
     return scalar->text.bytes;

@@ -10,7 +10,7 @@
 
 #include <inttypes.h>
 
-enum { READ_ATTEMPTS = 5, LOGGED_ROWS = 32 };
+enum { READ_ATTEMPTS = 5 };
 
 static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
 {
@@ -29,13 +29,14 @@ static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipelin
 }
 
 /* Waiting within the deadline is open work: what is not applied yet is told at once, and the caller may retry. */
-static bool check_after(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
+bool pipeline_features__after(struct pipeline_services *services, Freshet__V1__Offset *const *offsets, size_t offset_count,
+                              struct fr_err *err)
 {
     struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
     int count = ingest ? ingest_partition_count(ingest) : 0;
 
-    for (size_t i = 0; i < request->n_after; i++) {
-        const Freshet__V1__Offset *after = request->after[i];
+    for (size_t i = 0; i < offset_count; i++) {
+        const Freshet__V1__Offset *after = offsets[i];
         bool is_applied = false, is_found = false;
 
         for (int k = 0; k < count && !is_found; k++) {
@@ -143,7 +144,7 @@ uint64_t pipeline_features__schema(const struct agg_plan *plan)
 }
 
 /* Ids of requests only need to be distinct and hard to meet again after a restart: a counter from a random start, mixed. */
-static uint64_t next_request_id(struct pipeline_services *services)
+uint64_t pipeline_features__request_id(struct pipeline_services *services)
 {
     uint64_t id = atomic_fetch_add_explicit(&services->next_request_id, UINT64_C(0x9e3779b97f4a7c15), memory_order_relaxed);
 
@@ -169,12 +170,12 @@ bool pipeline_features__time(int64_t as_of_ms, const struct pipeline_now *now, i
  * One attempt, on a visit. On a loop nothing may wait for the disk: what only the disk has is left to the pool, where all is done
  * again.
  */
-static bool read_once(struct pipeline_services *services, struct server_call *call,
-                      const Freshet__V1__GetFeaturesRequest *request, const struct agg_plan *plan, struct agg_request *read,
-                      struct agg_reply *reply, struct pipeline_now *now, struct fr_err *err)
+static bool read_once(struct pipeline_services *services, struct server_call *call, const struct agg_plan *plan,
+                      int64_t as_of_ms, struct agg_request *read, struct agg_reply *reply, struct pipeline_now *now,
+                      struct fr_err *err)
 {
     *now = pipeline_stream__now(services->stream);
-    if (!pipeline_features__time(request->as_of_ms, now, &read->time_ms, err))
+    if (!pipeline_features__time(as_of_ms, now, &read->time_ms, err))
         return false;
     if (call->may_block ? !agg_read_load(services->agg, plan, read, call->arena, err)
                         : !agg_read_is_loaded(services->agg, plan, read, call->arena, &call->is_postponed, err))
@@ -183,7 +184,7 @@ static bool read_once(struct pipeline_services *services, struct server_call *ca
         return false;
     /* Loading may have waited for the disk: T is taken again, at no cost. */
     *now = pipeline_stream__now(services->stream);
-    return pipeline_features__time(request->as_of_ms, now, &read->time_ms, err) &&
+    return pipeline_features__time(as_of_ms, now, &read->time_ms, err) &&
            agg_read(services->agg, plan, read, call->arena, reply, err);
 }
 
@@ -191,89 +192,44 @@ static bool read_once(struct pipeline_services *services, struct server_call *ca
  * Reads at T. A read that took so long that state may have been pruned past its T meanwhile is done again at the new T, and so is
  * one that an event made look at an entity which was not loaded.
  */
-static bool read_reply(struct pipeline_services *services, struct server_call *call,
-                       const Freshet__V1__GetFeaturesRequest *request, const struct agg_plan *plan, struct agg_reply *reply,
-                       struct pipeline_now *now, struct fr_err *err)
+bool pipeline_features__read(struct pipeline_services *services, struct server_call *call, const struct agg_plan *plan,
+                             int64_t as_of_ms, struct agg_request *read, struct agg_reply *reply, struct pipeline_now *now,
+                             struct fr_err *err)
 {
-    struct agg_request read = {.user_id = request->user_id,
-                               .item_ids = request->item_ids,
-                               .item_count = (int)request->n_item_ids,
-                               .room_id = request->room_id};
-
     for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
         struct store_visit visit = store_visit_enter(services->store);
-        bool is_read = read_once(services, call, request, plan, &read, reply, now, err);
+        bool is_read = read_once(services, call, plan, as_of_ms, read, reply, now, err);
 
         store_visit_leave(services->store, visit);
         if (!is_read)
             return false;
-        if (pipeline_stream__horizon(services->stream) <= read.time_ms && !reply->is_incomplete)
+        if (pipeline_stream__horizon(services->stream) <= read->time_ms && !reply->is_incomplete)
             return true;
     }
     return fr_fail(err, FR_UNAVAILABLE, "the stream ran ahead of %d attempts to read; retry", READ_ATTEMPTS);
 }
 
-/* Where each item to be logged is in the request: those that log_items names, or the first ones. −1: one is not there. */
-static int choose_rows(const Freshet__V1__GetFeaturesRequest *request, int *rows, size_t *unknown)
-{
-    size_t items = request->n_item_ids, count = request->n_log_items;
-
-    if (count == 0) {
-        count = items < LOGGED_ROWS ? items : LOGGED_ROWS;
-        for (size_t i = 0; i < count; i++)
-            rows[i] = (int)i;
-        return (int)count;
-    }
-    for (size_t i = 0; i < count; i++) {
-        size_t at = 0;
-
-        while (at < items && request->item_ids[at] != request->log_items[i])
-            at++;
-        *unknown = i;
-        if (at == items)
-            return -1;
-        rows[i] = (int)at;
-    }
-    return (int)count;
-}
-
-/* The rows as they are answered, to the served topic. The call does not wait for it. */
+/* The rows as they are answered. */
 static bool log_rows(struct pipeline_services *services, const Freshet__V1__GetFeaturesRequest *request,
                      const struct agg_plan *plan, int64_t time_ms, struct fr_arena *arena,
                      const Freshet__V1__GetFeaturesResponse *response, struct fr_err *err)
 {
-    size_t most = request->n_log_items > 0 ? request->n_log_items : LOGGED_ROWS, columns = response->n_item_columns;
-    int *rows = fr_arena_take(arena, most * sizeof *rows), count;
-    Freshet__V1__Served served;
-    size_t unknown = 0;
+    struct pipeline_rows rows = {.request_id = response->request_id,
+                                 .user_id = request->user_id,
+                                 .time_ms = time_ms,
+                                 .scene = "",
+                                 .model = "",
+                                 .schema = pipeline_features__schema(plan),
+                                 .user_values = response->user_values,
+                                 .user_columns = response->n_user_values,
+                                 .item_ids = request->item_ids,
+                                 .items = request->n_item_ids,
+                                 .item_values = response->item_values,
+                                 .item_columns = response->n_item_columns,
+                                 .log_items = request->log_items,
+                                 .log_items_count = request->n_log_items};
 
-    if (!rows)
-        return fr_fail(err, FR_EXHAUSTED, "log: the rows are larger than a call may be; log fewer items");
-    count = choose_rows(request, rows, &unknown);
-    if (count < 0)
-        return fr_fail(err, FR_BAD_INPUT, "log_items[%zu]: %" PRIu64 " is not among item_ids", unknown,
-                       request->log_items[unknown]);
-    freshet__v1__served__init(&served);
-    served.request_id = response->request_id;
-    served.user_id = request->user_id;
-    served.served_ms = time_ms > 0 ? time_ms : 1;
-    served.schema = pipeline_features__schema(plan);
-    served.user_values = response->user_values;
-    served.n_user_values = response->n_user_values;
-    served.n_item_ids = (size_t)count;
-    served.n_item_values = (size_t)count * columns;
-    served.item_ids = fr_arena_take(arena, (served.n_item_ids + 1) * sizeof *served.item_ids);
-    served.item_values = fr_arena_take(arena, (served.n_item_values + 1) * sizeof *served.item_values);
-    if (!served.item_ids || !served.item_values)
-        return fr_fail(err, FR_EXHAUSTED, "log: the rows are larger than a call may be; log fewer items");
-    for (size_t i = 0; i < served.n_item_ids; i++) {
-        served.item_ids[i] = request->item_ids[rows[i]];
-        if (columns > 0)
-            memcpy(served.item_values + i * columns, response->item_values + (size_t)rows[i] * columns,
-                   columns * sizeof *served.item_values);
-    }
-    pipeline_served_log__put(services->served_log, &served);
-    return true;
+    return pipeline_rows__log(services->served_log, &rows, arena, err);
 }
 
 bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
@@ -282,19 +238,23 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     struct pipeline_services *services = user;
     const Freshet__V1__GetFeaturesRequest *request = (const Freshet__V1__GetFeaturesRequest *)message;
     Freshet__V1__GetFeaturesResponse *response = fr_arena_take(call->arena, sizeof *response);
+    struct agg_request read = {.user_id = request->user_id,
+                               .item_ids = request->item_ids,
+                               .item_count = (int)request->n_item_ids,
+                               .room_id = request->room_id};
     const struct agg_plan *plan;
     struct agg_reply reply = {0};
     struct pipeline_now now;
 
-    if (!check(request, services, err) || !check_after(request, services, err) ||
+    if (!check(request, services, err) || !pipeline_features__after(services, request->after, request->n_after, err) ||
         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
-        !read_reply(services, call, request, plan, &reply, &now, err))
+        !pipeline_features__read(services, call, plan, request->as_of_ms, &read, &reply, &now, err))
         return false;
     if (response)
         freshet__v1__get_features_response__init(response);
     if (!response || !put_reply(plan, &reply, (int)request->n_item_ids, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be; ask for fewer items or features");
-    response->request_id = next_request_id(services);
+    response->request_id = pipeline_features__request_id(services);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
     if (request->log && !log_rows(services, request, plan, request->as_of_ms ? request->as_of_ms : now.read_time_ms,
@@ -458,6 +418,8 @@ bool pipeline_features__describe(void *user, struct server_call *call, const Pro
         return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
     if (!describe_sets(services->agg, call->arena, response, err))
         return false;
+    if (!pipeline_models__describe(services->models, call->arena, response))
+        return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
     *answer = &response->base;
     return true;
 }

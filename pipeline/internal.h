@@ -16,6 +16,7 @@
 #include <freshet/server.h>
 #include <freshet/store.h>
 #include <freshet/v1/feature.pb-c.h>
+#include <freshet/v1/model.pb-c.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -302,6 +303,32 @@ void pipeline_feed__close(struct pipeline_feed *feed); /* drops what is not appl
 /* ingest's counter of what records were found to be. */
 struct fr_counter *pipeline_outcome__counter(struct fr_metrics *metrics, enum proto_verdict verdict);
 
+/* ---- models.c: the models of a node, what is read for them, and who learns them ---- */
+
+struct pipeline_models {
+    const struct learner_config *config;
+    struct fr_arena *arena;
+    struct learner_schema schemas[LEARNER_MODELS_MAX];
+    const struct agg_plan *plans[LEARNER_MODELS_MAX]; /* the feature set, then what the item remembers, where it is asked for */
+    struct learner *learner; /* NULL without models */
+};
+
+/* After the aggregators are open, before lanes start. FR_BAD_CONFIG: a column that is not there. To be closed after a failure too. */
+FR_CHECKED bool pipeline_models__open(struct pipeline_models *models, const struct pipeline_config *config, struct agg *agg,
+                                      struct fr_metrics *metrics, struct fr_err *err);
+void pipeline_models__close(struct pipeline_models *models); /* after the server and the lanes */
+
+/* A model's rows of a reply: dense and sparse of each item, as an example holds them. False: the arena has no room. */
+FR_CHECKED bool pipeline_models__rows(const struct pipeline_models *models, int model, const struct agg_request *read,
+                                      uint64_t scene, const struct agg_reply *reply, struct fr_arena *arena, float **dense,
+                                      uint64_t **sparse);
+
+/* The schemas of Describe; the states of Status. False: the arena has no room. */
+bool pipeline_models__describe(const struct pipeline_models *models, struct fr_arena *arena,
+                               Freshet__V1__DescribeResponse *response);
+Freshet__V1__ModelState **pipeline_models__states(struct pipeline_models *models, int model, struct fr_arena *arena,
+                                                  size_t *count); /* model −1: of all */
+
 /* ---- services ---- */
 
 struct pipeline_services { /* what calls may read; filled by the node before the server starts */
@@ -312,6 +339,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct pipeline_committer *committer;
     struct fr_metrics *metrics;
     struct pipeline_served_log *served_log;
+    struct pipeline_models *models;
     const char *brokers;
     atomic_bool is_closing;
     atomic_ulong next_request_id;
@@ -327,6 +355,15 @@ bool pipeline_recall__related(void *services, struct server_call *call, const Pr
                               ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_recall__recent(void *services, struct server_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_model__score(void *services, struct server_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_model__push(void *services, struct server_call *call, const ProtobufCMessage *request,
+                          ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_model__status(void *services, struct server_call *call, const ProtobufCMessage *request,
+                            ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_model__change(void *services, struct server_call *call, const ProtobufCMessage *request,
+                            ProtobufCMessage **response, struct fr_err *err);
+extern const struct server_streaming pipeline_model_pulling; /* Pull; its user are the services */
 bool pipeline_admin__status(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__checkpoint(void *services, struct server_call *call, const ProtobufCMessage *request,
@@ -345,6 +382,17 @@ uint64_t pipeline_features__schema(const struct agg_plan *plan);
 
 /* A reply's fields as messages, their numbers not copied; NULL when the arena has no room. */
 Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count);
+
+/* All of `after` is applied; FR_UNAVAILABLE while not, FR_BAD_INPUT for a partition that is not read here. */
+FR_CHECKED bool pipeline_features__after(struct pipeline_services *services, Freshet__V1__Offset *const *offsets,
+                                         size_t offset_count, struct fr_err *err);
+
+/* Reads by the plan at T, which is left in read->time_ms. On a loop it may set call->is_postponed and return false without an error. */
+FR_CHECKED bool pipeline_features__read(struct pipeline_services *services, struct server_call *call,
+                                        const struct agg_plan *plan, int64_t as_of_ms, struct agg_request *read,
+                                        struct agg_reply *reply, struct pipeline_now *now, struct fr_err *err);
+
+uint64_t pipeline_features__request_id(struct pipeline_services *services);
 
 /* T: now, or as_of_ms, which must not be before it. */
 FR_CHECKED bool pipeline_features__time(int64_t as_of_ms, const struct pipeline_now *now, int64_t *time_ms, struct fr_err *err);

@@ -7,32 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 50, USERS_A_TICK = 4096, ARENA_BYTES = 64 << 20, JOIN_LOG_PLACES = 6 };
-
-static bool make_schemas(struct pipeline_learning *learning, const struct pipeline_config *config, struct agg *agg,
-                         struct fr_err *err)
-{
-    const struct learner_config *learner = config->learner;
-
-    learning->arena = fr_arena_new(ARENA_BYTES);
-    learning->schemas =
-        learning->arena ? fr_arena_take_zeroed(learning->arena, (size_t)learner->model_count, sizeof *learning->schemas) : NULL;
-    if (!learning->schemas)
-        return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for models");
-    for (int i = 0; i < learner->model_count; i++) {
-        const char *const *user_names, *const *item_names;
-        const struct agg_plan *plan;
-
-        if (!agg_plan_get(agg, learner->models[i].feature_set, NULL, 0, &plan, err))
-            return false;
-        int user_columns = agg_plan_user_columns(plan, &user_names), item_columns = agg_plan_item_columns(plan, &item_names);
-        if (!learner_schema_make(&learner->models[i], user_names, user_columns, item_names, item_columns, learning->arena,
-                                 &learning->schemas[i], err))
-            return false;
-        learning->matrices[i] = pipeline_features__schema(plan);
-    }
-    return true;
-}
+enum { TICK_MS = 50, USERS_A_TICK = 4096, JOIN_LOG_PLACES = 6 };
 
 static bool make_lanes(struct pipeline_learning *learning, int count)
 {
@@ -46,7 +21,7 @@ static bool make_lanes(struct pipeline_learning *learning, int count)
     return true;
 }
 
-bool pipeline_learning__open(const struct pipeline_config *config, struct agg *agg, struct store *store,
+bool pipeline_learning__open(const struct pipeline_config *config, struct pipeline_models *models, struct store *store,
                              struct pipeline_stream *stream, struct pipeline_offsets *offsets, struct fr_metrics *metrics,
                              struct pipeline_learning **ret, struct fr_err *err)
 {
@@ -64,9 +39,10 @@ bool pipeline_learning__open(const struct pipeline_config *config, struct agg *a
     learning->watermark.stream = stream;
     learning->watermark.offsets = offsets;
     *ret = learning; /* the caller closes it */
-    if (!make_schemas(learning, config, agg, err))
-        return false;
-    options.schemas = learning->schemas;
+    for (int i = 0; i < config->learner->model_count; i++)
+        learning->matrices[i] = pipeline_features__schema(models->plans[i]);
+    learning->outbox.learner = models->learner;
+    options.schemas = models->schemas;
     options.matrices = learning->matrices;
     if (!learner_join_open(&options, &learning->join, err))
         return false;
@@ -148,7 +124,6 @@ void pipeline_learning__close(struct pipeline_learning *learning)
     pipeline_watermark__fini(&learning->watermark);
     if (learning->stop)
         fr_queue_free(learning->stop);
-    fr_arena_free(learning->arena);
     free(learning);
 }
 

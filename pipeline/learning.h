@@ -14,9 +14,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-struct agg;
-struct agg_plan;
 struct pipeline_config;
+struct pipeline_models;
 struct pipeline_offsets;
 struct pipeline_stream;
 
@@ -47,7 +46,7 @@ int64_t pipeline_watermark__time(struct pipeline_watermark *watermark); /* by on
 
 struct pipeline_outbox {
     struct learner_join *join;
-    struct learner *learner; /* NULL: nothing learns here */
+    struct learner *learner;
     const struct pipeline_config *config;
     const char *brokers;
     int topic_partitions; /* of the examples topic, when it is to be made */
@@ -56,7 +55,7 @@ struct pipeline_outbox {
     int64_t next, learned, dropped; /* the next chunk to send, to learn from, to delete */
     struct fr_buffer chunk;
     struct fr_arena *arena; /* of one example, unpacked */
-    struct fr_counter *sent, *refused, *repeated;
+    struct fr_counter *sent, *repeated;
     struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
     pthread_t thread;
     bool is_started;
@@ -68,9 +67,7 @@ void pipeline_outbox__stop(struct pipeline_outbox *outbox); /* joins */
 /* ---- learning.c ---- */
 
 struct pipeline_learning {
-    struct fr_arena *arena;
-    struct learner_schema *schemas; /* of each model */
-    uint64_t matrices[LEARNER_MODELS_MAX];
+    uint64_t matrices[LEARNER_MODELS_MAX]; /* of each model: what Served.schema calls its feature set */
     struct learner_join *join;
     struct learner_join_lane **lanes, *own;
     int lane_count;
@@ -83,9 +80,9 @@ struct pipeline_learning {
     bool is_started;
 };
 
-/* Before lanes start; needs the read plans. NULL where the configuration has no models. */
-FR_CHECKED bool pipeline_learning__open(const struct pipeline_config *config, struct agg *agg, struct store *store,
-                                        struct pipeline_stream *stream, struct pipeline_offsets *offsets,
+/* Before lanes start; `models` are open and outlive it. NULL where the configuration has no models. */
+FR_CHECKED bool pipeline_learning__open(const struct pipeline_config *config, struct pipeline_models *models,
+                                        struct store *store, struct pipeline_stream *stream, struct pipeline_offsets *offsets,
                                         struct fr_metrics *metrics, struct pipeline_learning **learning, struct fr_err *err);
 /* Starts the threads; `brokers` and `config` outlive them. */
 FR_CHECKED bool pipeline_learning__start(struct pipeline_learning *learning, const struct pipeline_config *config,
@@ -102,6 +99,32 @@ FR_CHECKED bool pipeline_learning__apply(struct pipeline_learning *learning, con
 
 /* Whether a batch may come: false while too many examples wait for Kafka. */
 bool pipeline_learning__has_room(const struct pipeline_learning *learning);
+
+/* ---- served_rows.c: which rows of a reply are logged ---- */
+
+struct pipeline_rows { /* of one reply */
+    uint64_t request_id, user_id;
+    int64_t time_ms; /* T of the read */
+    const char *scene, *model; /* "": none */
+    uint64_t model_version;
+    uint64_t schema; /* of the columns */
+    float *user_values;
+    size_t user_columns;
+    const uint64_t *item_ids;
+    size_t items;
+    const float *item_values; /* row-major */
+    size_t item_columns;
+    const uint64_t *sparse; /* row-major; NULL: none */
+    size_t sparse_columns;
+    const float *scores; /* NULL: none, and the first rows are taken for the best */
+    const uint64_t *log_items; /* which rows; none: the best 32 */
+    size_t log_items_count;
+};
+struct pipeline_served_log;
+
+/* Hands them to the log. FR_BAD_INPUT: one of log_items is not there; FR_EXHAUSTED: the arena has no room. Any thread. */
+FR_CHECKED bool pipeline_rows__log(struct pipeline_served_log *log, const struct pipeline_rows *rows, struct fr_arena *arena,
+                                   struct fr_err *err);
 
 /* ---- served_log.c: served rows to Kafka ---- */
 

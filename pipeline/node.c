@@ -24,7 +24,7 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 9,
+    METHODS = 14,
     PAGES = 5,
 };
 
@@ -39,6 +39,7 @@ struct pipeline_node {
     struct ingest *ingest;
     struct server *server;
     struct pipeline_services services;
+    struct pipeline_models models;
     struct server_method methods[METHODS];
     struct server_page pages[PAGES];
     char cluster_id[64]; /* of the embedded broker, drawn at each start; "" otherwise */
@@ -105,6 +106,16 @@ static const struct server_method methods[METHODS] = {
     METHOD("RecallService", "Trending", trending_request, candidates, SERVER_READ, false, pipeline_recall__trending),
     METHOD("RecallService", "Related", related_request, candidates, SERVER_READ, false, pipeline_recall__related),
     METHOD("RecallService", "Recent", recent_request, candidates, SERVER_READ, false, pipeline_recall__recent),
+    METHOD("ModelService", "Score", score_request, score_response, SERVER_READ, false, pipeline_model__score),
+    {.service = "freshet.v1.ModelService",
+     .name = "Pull",
+     .request = &freshet__v1__pull_request__descriptor,
+     .response = &freshet__v1__model_delta__descriptor,
+     .group = SERVER_LEARN,
+     .streaming = &pipeline_model_pulling},
+    METHOD("ModelService", "Push", push_request, push_response, SERVER_LEARN, true, pipeline_model__push),
+    METHOD("ModelService", "Status", model_status_request, model_status_response, SERVER_READ, false, pipeline_model__status),
+    METHOD("ModelService", "Change", model_change_request, model_status_response, SERVER_ADMIN, true, pipeline_model__change),
     METHOD("AdminService", "Status", status_request, status_response, SERVER_ADMIN, false, pipeline_admin__status),
     METHOD("AdminService", "Checkpoint", checkpoint_request, checkpoint_response, SERVER_ADMIN, true,
            pipeline_admin__checkpoint),
@@ -135,6 +146,7 @@ static void fill_services(struct pipeline_node *node)
     node->services.offsets = &node->engine.offsets;
     node->services.committer = &node->engine.committer;
     node->services.metrics = node->engine.metrics;
+    node->services.models = &node->models;
     node->services.brokers = node->brokers;
     node->services.served_log = &node->served_log;
 }
@@ -209,7 +221,7 @@ static bool open_learning(struct pipeline_node *node, struct fr_err *err)
     struct pipeline_engine *engine = &node->engine;
 
     pipeline_served_log__init(&node->served_log, node->config, node->brokers, engine->metrics);
-    if (!pipeline_learning__open(node->config, engine->agg, engine->store, &engine->stream, &engine->offsets, engine->metrics,
+    if (!pipeline_learning__open(node->config, &node->models, engine->store, &engine->stream, &engine->offsets, engine->metrics,
                                  &node->learning, err))
         return false;
     engine->lanes.learning = node->learning;
@@ -250,7 +262,9 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
 {
     if (node->wake < 0)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of file descriptors");
-    if (!pipeline_engine__open(&node->engine, node->config, err) || !open_learning(node, err))
+    if (!pipeline_engine__open(&node->engine, node->config, err) ||
+        !pipeline_models__open(&node->models, node->config, node->engine.agg, node->engine.metrics, err) ||
+        !open_learning(node, err))
         return false;
     fill_services(node);
     fill_tables(node);
@@ -271,9 +285,6 @@ bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node *
     memset(node, 0, sizeof *node);
     node->config = *config;
     *config = NULL;
-    if (node->config->learner->model_count > 0)
-        fr_log(FR_LOG_WARN, "pipeline", "models: %d described, but this version trains none: Score and Pull are not served",
-               node->config->learner->model_count);
     node->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!start(node, err)) {
         struct fr_err first = *err;
@@ -440,6 +451,7 @@ void pipeline_node_close(struct pipeline_node *node)
     server_close(node->server);
     close_ingest(node);
     pipeline_learning__close(node->learning);
+    pipeline_models__close(&node->models);
     pipeline_engine__close(&node->engine);
     pipeline_config_free(node->config);
     if (node->wake >= 0)

@@ -75,6 +75,8 @@ struct learner_sparse {
 
 enum learner_transform { LEARNER_STANDARD, LEARNER_LOG, LEARNER_RAW };
 
+const char *learner_transform_name(enum learner_transform transform); /* as in the configuration; static */
+
 struct learner_dense { /* one entry of `dense`: a feature's columns, or one column, or all that no other entry names */
     const char *name; /* "all": the rest */
     enum learner_transform transform;
@@ -241,5 +243,125 @@ int64_t learner_position(const struct learner *learner);
 
 /* The least position that all models' files hold now: what lies before may go. Any thread. */
 int64_t learner_durable_position(const struct learner *learner);
+
+/* ---- State ---- */
+
+struct learner_task_state {
+    const char *name;
+    double auc, log_loss, normalized_entropy, calibration; /* of progressive validation, fading; 0 before the first example */
+    uint64_t examples, positives;
+};
+
+struct learner_state {
+    const char *name, *role; /* "live", "shadow", "frozen" */
+    uint64_t version, schema, examples, rejected, coordinates, rollbacks;
+    int64_t published_ms;
+    struct learner_task_state tasks[LEARNER_TASKS_MAX];
+    int task_count;
+};
+
+/* As of the last version. is_shadow: false when there is none. Any thread; never waits. */
+bool learner_state(struct learner *learner, int model, bool is_shadow, struct learner_state *state);
+
+/* ---- Scoring: any thread, never waits ---- */
+
+enum learner_explore { LEARNER_EXPLORE_NONE, LEARNER_EXPLORE_THOMPSON, LEARNER_EXPLORE_UCB };
+
+struct learner_ask {
+    int model;
+    int scene; /* whose formula blends; 0: none */
+    const int *tasks; /* whose probabilities are asked for, in order */
+    int task_count;
+    enum learner_explore explore;
+    uint64_t seed;
+    const uint64_t *item_ids;
+    const float *dense; /* items × schema->dense_count, as served */
+    const uint64_t *sparse; /* items × schema->sparse_count */
+    int item_count;
+};
+
+struct learner_scores { /* in the arena */
+    uint64_t version;
+    float *probabilities; /* items × tasks asked for: without exploration */
+    float *scores; /* the blend, of explored probabilities if asked for */
+    float *score_sd; /* of the blend, to first order */
+    double *logits; /* items × tasks asked for: what a pulled copy repeats bit by bit */
+};
+
+/* All of it by one version. A dense value that is not finite counts as the column's mean. FR_EXHAUSTED: the arena's limit. */
+FR_CHECKED bool learner_score(struct learner *learner, const struct learner_ask *ask, struct fr_arena *arena,
+                              struct learner_scores *scores, struct fr_err *err);
+
+/* ---- Pulling: any thread, never waits ---- */
+
+struct learner_delta { /* one message; in the arena */
+    uint64_t version; /* that the copy is at when this is applied: the old one until a version's last message */
+    bool is_full; /* forget everything first */
+    bool is_last; /* of its version: digest is set */
+    uint32_t width; /* tasks + factors */
+    uint64_t *ids;
+    float *weights; /* ids × width */
+    size_t count;
+    uint64_t *removed;
+    size_t removed_count;
+    uint64_t digest; /* Σ over rows of XXH64(id ‖ weights, little endian) + XXH64(means ‖ scales); never 0 on the last */
+    uint64_t schema;
+    double *dense_mean, *dense_scale; /* schema->dense_count */
+};
+
+struct learner_pull { /* one stream; zeroed, with model and since_version set */
+    int model;
+    bool is_shadow;
+    uint64_t since_version; /* what the client has; 0: nothing */
+    /* The rest is learner_pull()'s own. */
+    bool is_begun, is_full; /* is_full: in the middle of one */
+    uint64_t start_version; /* where the delta begins that completes what was sent */
+    uint32_t next_row; /* of a full one */
+    bool has_entry;
+    uint64_t next_entry; /* in the log of changes */
+};
+
+enum learner_pulled { LEARNER_PULLED, LEARNER_PULL_CURRENT, LEARNER_PULL_EXHAUSTED };
+
+/* The next message of a stream, 256 KiB of weights at most; CURRENT: the client has the last version. */
+enum learner_pulled learner_pull(struct learner *learner, struct learner_pull *pull, struct fr_arena *arena,
+                                 struct learner_delta *delta);
+
+/* ---- Pushing and orders: block until the learner has done it; on a pool ---- */
+
+struct learner_push {
+    uint64_t base_version; /* that the values were computed against */
+    uint64_t schema;
+    bool is_weights; /* they take the place of the coordinates'; else summed gradients for the model's own optimiser */
+    uint32_t width;
+    const uint64_t *ids;
+    const float *values; /* ids × width */
+    size_t count;
+};
+
+struct learner_pushed {
+    uint64_t version; /* the first that has it */
+    uint64_t accepted, rejected; /* ids: unknown, or with a value that is not finite or beyond ±1,000 */
+};
+
+/* FR_BAD_INPUT: lengths; FR_PRECONDITION: schema, a version that is not kept or not yet there, frozen; FR_UNAVAILABLE: closing. */
+FR_CHECKED bool learner_push(struct learner *learner, int model, const struct learner_push *push, struct learner_pushed *pushed,
+                             struct fr_err *err);
+
+enum learner_order { LEARNER_FREEZE, LEARNER_THAW, LEARNER_ROLLBACK, LEARNER_PROMOTE, LEARNER_SAVE };
+
+/*
+ * FREEZE: judges on, learns no more, until THAW. ROLLBACK: the last file but what it held is served again, as a new version. PROMOTE: the
+ * shadow becomes the live one and the live one the shadow; a frozen one thaws. SAVE: writes the file now. FR_PRECONDITION: there is no shadow, no file.
+ */
+FR_CHECKED bool learner_order(struct learner *learner, int model, enum learner_order order, struct fr_err *err);
+
+/* ---- One model by hand, on the caller's thread: for benchmarks and for files ---- */
+
+struct learner_alone;
+struct learner_alone *learner_alone_new(const struct learner_schema *schema); /* NULL when out of memory */
+void learner_alone_free(struct learner_alone *alone);
+/* The probability of each before it is learned into probabilities[0..count), NaN for one that is refused. */
+void learner_alone_learn(struct learner_alone *alone, const struct learner_example *examples, int count, double *probabilities);
 
 #endif
