@@ -25,6 +25,8 @@ static void at_boundary(void *user, struct store *store)
 
     pipeline_offsets__save(committer->offsets, store);
     pipeline_stream__save(committer->stream, store);
+    if (committer->learning)
+        committer->boundary_position = learner_join_boundary(committer->learning->join);
     if (atomic_load(&committer->is_replay_done))
         store_meta_delete(store, pipeline_replay_meta);
     committer->boundary_time_ms = pipeline_stream__time(committer->stream);
@@ -52,6 +54,8 @@ static bool turn_epoch(struct pipeline_committer *committer, struct fr_err *err)
     if (!store_epoch_commit(committer->store, &epoch, err))
         return false;
     atomic_store(&committer->durable_time_ms, committer->boundary_time_ms);
+    if (committer->learning)
+        atomic_store(&committer->learning->outbox.durable, committer->boundary_position);
     if (ingest && committer->boundary_count > 0)
         ingest_offsets_commit(ingest, committer->boundary_offsets, committer->boundary_count);
     return true;

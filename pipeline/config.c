@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20 };
+enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20, DEFAULT_PARTITIONS = 8 };
 
 static const char *const root_keys[] = {"node",     "kafka",    "store", "server",       "learner",
                                         "entities", "features", "lists", "feature_sets", "models"};
@@ -336,6 +336,11 @@ bool pipeline_config_has_topic(const struct pipeline_config *config, const char 
             return true;
     }
     return false;
+}
+
+int pipeline_config__partitions(const struct pipeline_config *config)
+{
+    return config->topics[0].partitions > 0 ? config->topics[0].partitions : DEFAULT_PARTITIONS;
 }
 
 const char *pipeline_config_group(const struct pipeline_config *config)

@@ -13,14 +13,37 @@ static bool check_whole(struct store *store, const char *path, struct fr_err *er
                    "pipeline: the replay into '%s' did not come to its end; remove the directory and replay again", path);
 }
 
+/* Kinds of entities that are the join's, and the others, which are the aggregators'. */
+static void encode(void *user, const struct store_key *key, enum store_part part, const void *memory, uint32_t bytes,
+                   struct fr_buffer *disk)
+{
+    const struct store_codec *aggregates = user;
+
+    if (key->kind >= LEARNER_KIND_FIRST)
+        learner_join_encode(memory, bytes, disk);
+    else
+        aggregates->encode(aggregates->user, key, part, memory, bytes, disk);
+}
+
+static bool decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
+                   struct fr_buffer *memory)
+{
+    const struct store_codec *aggregates = user;
+
+    if (key->kind >= LEARNER_KIND_FIRST)
+        return learner_join_decode(key, disk, memory);
+    return aggregates->decode(aggregates->user, key, part, disk, memory);
+}
+
 static bool open_state(struct pipeline_engine *engine, struct pipeline_config *config, struct fr_err *err)
 {
     struct store_options options = {.path = config->store_path,
                                     .memory_bytes = config->memory_bytes,
                                     .free_bytes_least = config->free_bytes_least,
-                                    .codec = agg_codec(config->catalogue),
+                                    .codec = {.user = &engine->codec, .encode = encode, .decode = decode},
                                     .metrics = engine->metrics};
 
+    engine->codec = agg_codec(config->catalogue);
     if (!store_open(&options, &engine->store, err) || !check_whole(engine->store, config->store_path, err))
         return false;
     engine->stream.is_event_clock = config->is_event_clock;

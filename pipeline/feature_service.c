@@ -6,6 +6,7 @@
 
 #include <freshet/text.h>
 #include <freshet/v1/feature.pb-c.h>
+#include <freshet/v1/model.pb-c.h>
 
 #include <inttypes.h>
 
@@ -20,8 +21,10 @@ static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipelin
     if (request->as_of_ms < 0 || request->as_of_ms >= PROTO_TS_MS_END)
         return fr_fail(err, FR_BAD_INPUT, "as_of_ms: %" PRId64 " is not a time; use Unix milliseconds, or 0 for now",
                        request->as_of_ms);
-    if (request->log || request->n_log_items > 0)
-        return fr_fail(err, FR_UNIMPLEMENTED, "log: this version logs no served rows; leave log and log_items out");
+    if (!request->log && request->n_log_items > 0)
+        return fr_fail(err, FR_BAD_INPUT, "log_items: given without log; set log to true, or leave log_items out");
+    if (request->log && (request->user_id == 0 || request->n_item_ids == 0))
+        return fr_fail(err, FR_BAD_INPUT, "log: rows are joined by user and item; give user_id and item_ids, or leave log out");
     return true;
 }
 
@@ -125,6 +128,21 @@ static bool put_reply(const struct agg_plan *plan, const struct agg_reply *reply
     return response->item_fields && put_sequences(reply, arena, response);
 }
 
+/* The same names in the same order are the same schema, on every node. */
+uint64_t pipeline_features__schema(const struct agg_plan *plan)
+{
+    const char *const *user_names, *const *item_names;
+    int user_columns = agg_plan_user_columns(plan, &user_names), item_columns = agg_plan_item_columns(plan, &item_names);
+    uint64_t hash = 0;
+
+    for (int i = 0; i < user_columns; i++)
+        hash = fr_text_hash(user_names[i], strlen(user_names[i]) + 1, hash);
+    hash = fr_text_hash("|", 1, hash);
+    for (int i = 0; i < item_columns; i++)
+        hash = fr_text_hash(item_names[i], strlen(item_names[i]) + 1, hash);
+    return hash;
+}
+
 /* Ids of requests only need to be distinct and hard to meet again after a restart: a counter from a random start, mixed. */
 uint64_t pipeline_features__request_id(struct pipeline_services *services)
 {
@@ -191,6 +209,29 @@ bool pipeline_features__read(struct pipeline_services *services, struct server_c
     return fr_fail(err, FR_UNAVAILABLE, "the stream ran ahead of %d attempts to read; retry", READ_ATTEMPTS);
 }
 
+/* The rows as they are answered. */
+static bool log_rows(struct pipeline_services *services, const Freshet__V1__GetFeaturesRequest *request,
+                     const struct agg_plan *plan, int64_t time_ms, struct fr_arena *arena,
+                     const Freshet__V1__GetFeaturesResponse *response, struct fr_err *err)
+{
+    struct pipeline_rows rows = {.request_id = response->request_id,
+                                 .user_id = request->user_id,
+                                 .time_ms = time_ms,
+                                 .scene = "",
+                                 .model = "",
+                                 .schema = pipeline_features__schema(plan),
+                                 .user_values = response->user_values,
+                                 .user_columns = response->n_user_values,
+                                 .item_ids = request->item_ids,
+                                 .items = request->n_item_ids,
+                                 .item_values = response->item_values,
+                                 .item_columns = response->n_item_columns,
+                                 .log_items = request->log_items,
+                                 .log_items_count = request->n_log_items};
+
+    return pipeline_rows__log(services->served_log, &rows, arena, err);
+}
+
 bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
                             struct fr_err *err)
 {
@@ -216,6 +257,9 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     response->request_id = pipeline_features__request_id(services);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
+    if (request->log && !log_rows(services, request, plan, request->as_of_ms ? request->as_of_ms : now.read_time_ms,
+                                  call->arena, response, err))
+        return false;
     *answer = &response->base;
     return true;
 }
@@ -291,19 +335,6 @@ static bool is_sequence(struct agg *agg, const char *feature)
     return false;
 }
 
-/* The same names in the same order are the same schema, on every node. */
-static uint64_t hash_columns(const Freshet__V1__FeatureSetDescription *set)
-{
-    uint64_t hash = 0;
-
-    for (size_t i = 0; i < set->n_user_columns; i++)
-        hash = fr_text_hash(set->user_columns[i], strlen(set->user_columns[i]) + 1, hash);
-    hash = fr_text_hash("|", 1, hash);
-    for (size_t i = 0; i < set->n_item_columns; i++)
-        hash = fr_text_hash(set->item_columns[i], strlen(set->item_columns[i]) + 1, hash);
-    return hash;
-}
-
 /* The columns of a set are those of its read plan, so that Describe cannot differ from a reply. */
 static bool describe_set(struct agg *agg, const struct agg_set_info *info, struct fr_arena *arena,
                          Freshet__V1__FeatureSetDescription *set, struct fr_err *err)
@@ -325,7 +356,7 @@ static bool describe_set(struct agg *agg, const struct agg_set_info *info, struc
     set->user_columns = (char **)user_names;
     set->n_item_columns = (size_t)agg_plan_item_columns(plan, &item_names);
     set->item_columns = (char **)item_names;
-    set->schema = hash_columns(set);
+    set->schema = pipeline_features__schema(plan);
     return true;
 }
 

@@ -4,6 +4,8 @@
 #ifndef PIPELINE_INTERNAL_H
 #define PIPELINE_INTERNAL_H
 
+#include "learning.h"
+
 #include <freshet/aggregators.h>
 #include <freshet/arena.h>
 #include <freshet/ingest.h>
@@ -60,6 +62,9 @@ struct pipeline_config {
     struct learner_config *learner;
     struct agg_catalogue *catalogue;
 };
+
+/* With how many partitions the learner's topics are made: as many as the events' first topic. */
+int pipeline_config__partitions(const struct pipeline_config *config);
 
 /* ---- offsets.c: where each partition stands, and under which cluster ---- */
 
@@ -170,12 +175,14 @@ struct pipeline_now pipeline_stream__now(struct pipeline_stream *stream);
 struct pipeline_lane {
     struct agg_lane *scratch;
     enum agg_outcome *outcomes; /* PIPELINE_BATCH_EVENTS */
+    bool *is_duplicate; /* likewise, for the join */
 };
 
 struct pipeline_lanes {
     struct store *store;
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
+    struct pipeline_learning *learning; /* NULL without models */
     uint64_t dirty_bytes_most; /* batches wait above it */
     int count;
     struct pipeline_lane lanes[PIPELINE_LANES_MAX];
@@ -203,6 +210,7 @@ struct pipeline_committer {
     struct store *store;
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
+    struct pipeline_learning *learning; /* NULL without models */
     struct ingest *_Atomic ingest;
     int64_t period_ms;
     uint64_t dirty_bytes_soon;
@@ -216,6 +224,7 @@ struct pipeline_committer {
     int64_t *boundary_offsets;
     int boundary_count;
     int64_t boundary_time_ms;
+    int64_t boundary_position; /* of the outbox */
     pthread_t thread;
     bool is_started;
 };
@@ -254,6 +263,7 @@ void pipeline_keeper__stop(struct pipeline_keeper *keeper); /* joins; before the
 struct pipeline_engine {
     struct fr_metrics *metrics;
     struct store *store;
+    struct store_codec codec; /* of what is the aggregators' in it */
     struct agg *agg;
     struct pipeline_offsets offsets;
     struct pipeline_stream stream;
@@ -328,6 +338,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct pipeline_offsets *offsets;
     struct pipeline_committer *committer;
     struct fr_metrics *metrics;
+    struct pipeline_served_log *served_log;
     struct pipeline_models *models;
     const char *brokers;
     atomic_bool is_closing;
@@ -365,6 +376,9 @@ bool pipeline_admin__explain(void *services, struct server_call *call, const Pro
 
 /* Of each partition the next offset to apply; *count of them in the arena, NULL when it has no room. */
 Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services, struct fr_arena *arena, size_t *count);
+
+/* What Describe calls the schema of a plan's columns. */
+uint64_t pipeline_features__schema(const struct agg_plan *plan);
 
 /* A reply's fields as messages, their numbers not copied; NULL when the arena has no room. */
 Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count);

@@ -44,7 +44,8 @@ bool pipeline_lanes__init(struct pipeline_lanes *lanes, struct agg *agg, int cou
     for (int i = 0; i < count; i++) {
         lanes->lanes[i].scratch = agg_lane_new(agg, PIPELINE_BATCH_EVENTS);
         lanes->lanes[i].outcomes = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].outcomes);
-        if (!lanes->lanes[i].scratch || !lanes->lanes[i].outcomes)
+        lanes->lanes[i].is_duplicate = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].is_duplicate);
+        if (!lanes->lanes[i].scratch || !lanes->lanes[i].outcomes || !lanes->lanes[i].is_duplicate)
             return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for %d lanes", count);
     }
     return true;
@@ -55,6 +56,7 @@ void pipeline_lanes__fini(struct pipeline_lanes *lanes)
     for (int i = 0; i < lanes->count; i++) {
         agg_lane_free(lanes->lanes[i].scratch);
         free(lanes->lanes[i].outcomes);
+        free(lanes->lanes[i].is_duplicate);
     }
     lanes->count = 0;
 }
@@ -70,6 +72,8 @@ static bool has_room(struct pipeline_lanes *lanes, struct fr_err *err)
     uint64_t unwritten_bytes = stats.unwritten_bytes + stats.pending_bytes;
     if (unwritten_bytes > lanes->dirty_bytes_most)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: %llu bytes wait for an epoch", (unsigned long long)unwritten_bytes);
+    if (lanes->learning && !pipeline_learning__has_room(lanes->learning))
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: the outbox is full; batches wait until Kafka takes examples");
     return true;
 }
 
@@ -110,6 +114,16 @@ static int64_t advance_offsets(struct pipeline_lanes *lanes, const struct ingest
     return kafka_ts_ms;
 }
 
+/* Served rows and what the events mean for them. */
+static bool join(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct fr_err *err)
+{
+    struct pipeline_lane *lane = &lanes->lanes[batch->lane];
+
+    for (int i = 0; i < batch->event_count; i++)
+        lane->is_duplicate[i] = lane->outcomes[i] == AGG_DUPLICATE;
+    return pipeline_learning__apply(lanes->learning, batch, lane->is_duplicate, err);
+}
+
 /* On a visit. */
 static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct agg_tally *tally, int64_t *kafka_ts_ms,
                   struct fr_err *err)
@@ -120,10 +134,14 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
 
     if (batch->event_count > 0 && !agg_batch_load(lane->scratch, batch->events, batch->event_count, err))
         return false;
+    if (lanes->learning && !pipeline_learning__load(lanes->learning, batch, err))
+        return false;
     store_gate_enter(lanes->store);
     if (batch->event_count > 0)
         is_applied = agg_batch_apply(lane->scratch, batch->events, batch->event_count, pipeline_stream__horizon(lanes->stream),
                                      lane->outcomes, tally, err);
+    if (is_applied && lanes->learning)
+        is_applied = join(lanes, batch, err);
     if (is_applied) {
         *kafka_ts_ms = advance_offsets(lanes, batch, &records);
         pipeline_stream__advance(lanes->stream, batch->lane, greatest_time(batch), records, *kafka_ts_ms);

@@ -72,8 +72,6 @@ static bool check_score(const Freshet__V1__ScoreRequest *request, struct pipelin
         return fr_fail(err, FR_BAD_INPUT, "item_ids: %zu given; send at most %d a call", request->n_item_ids, AGG_ITEMS_MAX);
     if ((int)request->explore < 0 || request->explore > FRESHET__V1__EXPLORE__UCB)
         return fr_fail(err, FR_BAD_INPUT, "explore: %d is unknown; use NONE, THOMPSON or UCB", (int)request->explore);
-    if (request->n_log_items > 0)
-        return fr_fail(err, FR_UNIMPLEMENTED, "log_items: this version logs no served rows; leave it out");
     ask->explore = (enum learner_explore)request->explore;
     ask->seed = request->seed;
     ask->item_ids = request->item_ids;
@@ -93,6 +91,37 @@ static void put_scores(const struct learner_ask *ask, const struct learner_score
     response->n_score_sd = (size_t)ask->item_count;
     response->stream_time_ms = now->stream_time_ms;
     response->applied_lag_ms = now->applied_lag_ms;
+}
+
+/* What was scored, as it was scored, for the join: rows of log_items, or the best. Without a user nothing can be joined. */
+static bool log_scored(struct pipeline_services *services, const Freshet__V1__ScoreRequest *request,
+                       const struct learner_ask *ask, const struct agg_request *read, const struct agg_reply *reply,
+                       struct fr_arena *arena, const Freshet__V1__ScoreResponse *response, struct fr_err *err)
+{
+    const struct learner_schema *schema = &services->models->schemas[ask->model];
+    struct pipeline_rows rows = {.request_id = response->request_id,
+                                 .user_id = request->user_id,
+                                 .time_ms = read->time_ms,
+                                 .scene = ask->scene > 0 ? proto_scene_name((uint32_t)ask->scene) : "",
+                                 .model = schema->model->name,
+                                 .model_version = response->model_version,
+                                 .schema = pipeline_features__schema(services->models->plans[ask->model]),
+                                 .user_values = reply->user_values,
+                                 .user_columns = (size_t)schema->user_columns,
+                                 .item_ids = request->item_ids,
+                                 .items = request->n_item_ids,
+                                 .item_values = reply->item_values,
+                                 .item_columns = (size_t)schema->item_columns,
+                                 .sparse = ask->sparse,
+                                 .sparse_columns = (size_t)schema->sparse_count,
+                                 .scores = response->scores,
+                                 .log_items = request->log_items,
+                                 .log_items_count = request->n_log_items};
+
+    if (request->user_id == 0 || request->n_item_ids == 0)
+        return request->n_log_items == 0 ||
+               fr_fail(err, FR_BAD_INPUT, "log_items: rows are joined by user and item; give user_id and item_ids too");
+    return pipeline_rows__log(services->served_log, &rows, arena, err);
 }
 
 bool pipeline_model__score(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
@@ -127,6 +156,8 @@ bool pipeline_model__score(void *user, struct server_call *call, const ProtobufC
         return false;
     put_scores(&ask, &scores, &now, response);
     response->request_id = pipeline_features__request_id(services);
+    if (!log_scored(services, request, &ask, &read, &reply, call->arena, response, err))
+        return false;
     *answer = &response->base;
     return true;
 }

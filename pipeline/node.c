@@ -31,6 +31,10 @@ enum {
 struct pipeline_node {
     struct pipeline_config *config;
     struct pipeline_engine engine;
+    struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_served_log served_log;
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 1]; /* the configuration's, and the served rows' */
+    int topic_count;
     struct ingest_broker *broker;
     struct ingest *ingest;
     struct server *server;
@@ -144,6 +148,7 @@ static void fill_services(struct pipeline_node *node)
     node->services.metrics = node->engine.metrics;
     node->services.models = &node->models;
     node->services.brokers = node->brokers;
+    node->services.served_log = &node->served_log;
 }
 
 static uint64_t draw(void)
@@ -157,8 +162,8 @@ static uint64_t draw(void)
 
 static bool start_broker(struct pipeline_node *node, struct fr_err *err)
 {
-    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 1];
-    int count = node->config->topic_count;
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 3];
+    int count = node->config->topic_count, partitions = pipeline_config__partitions(node->config);
 
     if (!node->config->is_embedded) {
         snprintf(node->brokers, sizeof node->brokers, "%s", node->config->brokers);
@@ -167,6 +172,10 @@ static bool start_broker(struct pipeline_node *node, struct fr_err *err)
     memcpy(topics, node->config->topics, (size_t)count * sizeof *topics);
     if (node->config->dead_letters[0])
         topics[count++] = (struct ingest_topic){.name = node->config->dead_letters, .partitions = 1};
+    if (node->learning) {
+        topics[count++] = (struct ingest_topic){.name = node->config->learner->served, .partitions = partitions};
+        topics[count++] = (struct ingest_topic){.name = node->config->learner->examples, .partitions = partitions};
+    }
     if (!ingest_broker_start(topics, count, &node->broker, err))
         return false;
     snprintf(node->brokers, sizeof node->brokers, "%s", ingest_broker_address(node->broker));
@@ -196,15 +205,41 @@ static bool start_server(struct pipeline_node *node, struct fr_err *err)
     return server_open(&options, &node->server, err) && server_start(node->server, err);
 }
 
+static void choose_topics(struct pipeline_node *node)
+{
+    const struct pipeline_config *config = node->config;
+
+    memcpy(node->topics, config->topics, (size_t)config->topic_count * sizeof *node->topics);
+    node->topic_count = config->topic_count;
+    if (node->learning)
+        node->topics[node->topic_count++] =
+            (struct ingest_topic){.name = config->learner->served, .partitions = INGEST_LIKE_FIRST, .is_served = true};
+}
+
+static bool open_learning(struct pipeline_node *node, struct fr_err *err)
+{
+    struct pipeline_engine *engine = &node->engine;
+
+    pipeline_served_log__init(&node->served_log, node->config, node->brokers, engine->metrics);
+    if (!pipeline_learning__open(node->config, &node->models, engine->store, &engine->stream, &engine->offsets, engine->metrics,
+                                 &node->learning, err))
+        return false;
+    engine->lanes.learning = node->learning;
+    engine->committer.learning = node->learning;
+    return true;
+}
+
 static bool start_ingest(struct pipeline_node *node, struct fr_err *err)
 {
     struct pipeline_config *config = node->config;
+
+    choose_topics(node);
     struct ingest_options options = {
         .brokers = node->brokers,
         .cluster_id = node->cluster_id[0] ? node->cluster_id : NULL,
         .group = config->group,
-        .topics = config->topics,
-        .topic_count = config->topic_count,
+        .topics = node->topics,
+        .topic_count = node->topic_count,
         .dead_letters = config->dead_letters,
         .start = config->start,
         .properties = config->properties,
@@ -228,14 +263,17 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     if (node->wake < 0)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of file descriptors");
     if (!pipeline_engine__open(&node->engine, node->config, err) ||
-        !pipeline_models__open(&node->models, node->config, node->engine.agg, node->engine.metrics, err))
+        !pipeline_models__open(&node->models, node->config, node->engine.agg, node->engine.metrics, err) ||
+        !open_learning(node, err))
         return false;
     fill_services(node);
     fill_tables(node);
     atomic_store(&node->services.next_request_id, draw());
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) && start_server(node, err) &&
-           start_ingest(node, err);
+           start_ingest(node, err) &&
+           (!node->learning ||
+            pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err));
 }
 
 bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **ret, struct fr_err *err)
@@ -404,11 +442,15 @@ void pipeline_node_close(struct pipeline_node *node)
         ingest_stop(node->ingest);
     if (node->server)
         server_drain(node->server, DRAIN_MS);
+    pipeline_served_log__close(&node->served_log);
     pipeline_keeper__stop(&node->engine.keeper);
+    if (node->learning)
+        pipeline_learning__stop(node->learning);
     if (commit_last(node) && dog)
         atomic_store(&dog->is_durable, true);
     server_close(node->server);
     close_ingest(node);
+    pipeline_learning__close(node->learning);
     pipeline_models__close(&node->models);
     pipeline_engine__close(&node->engine);
     pipeline_config_free(node->config);
