@@ -24,6 +24,8 @@ static const struct cli_command commands[] = {
     {"explain", "tells what a value is made of: panes, events, offsets", "ENTITY KEY FEATURE [--as-of MS] [--json]",
      cli_explain__main},
     {"digest", "prints one line of hex: two nodes that print the same hold the same", "[--api HOST:PORT]", cli_digest__main},
+    {"model", "shows the online model, and orders: promote, freeze, thaw, rollback, save, export, import",
+     "show|promote|freeze|thaw|rollback|save [--model NAME] | export|import --model NAME --store DIR FILE", cli_model__main},
     {"simulate", "makes the events of a realistic livestream and shop", "--rate N --seconds S [--brokers B --topic T]",
      cli_simulate__main},
     {"bench", "measures this build beside its peers, in pairs", "[NAME] [--brokers B] [--json] [--plot FILE.svg]",
@@ -32,7 +34,7 @@ static const struct cli_command commands[] = {
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* Planned, so that nobody takes them for a slip of the pen. */
-static const char *const later[] = {"backup", "restore", "fsck", "forget", "model"};
+static const char *const later[] = {"backup", "restore", "fsck", "forget"};
 enum { LATER = sizeof later / sizeof *later };
 
 static int print_help(FILE *out, int exit_code)
