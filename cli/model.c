@@ -4,17 +4,14 @@
  */
 #include "internal.h"
 
-#include <freshet/learner.h>
 #include <freshet/message.h>
+#include <freshet/pipeline.h>
 #include <freshet/text.h>
 #include <freshet/v1/model.pb-c.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <unistd.h>
 
-enum { MODEL_TIMEOUT_MS = 60000, MODEL_ARENA_BYTES = 4 << 20, COPY_BYTES = 1 << 16, PATH_BYTES = 1024 };
+enum { MODEL_TIMEOUT_MS = 60000, MODEL_ARENA_BYTES = 4 << 20, PATH_BYTES = 1024 };
 
 static const char *const actions[] = {"show", "promote", "freeze", "thaw", "rollback", "save", "export", "import"};
 static const char *const changes[] = {NULL, "PROMOTE", "FREEZE", "THAW", "ROLLBACK", "SAVE", "SAVE", NULL};
@@ -104,34 +101,10 @@ static bool ask(const struct model_options *options, const char *change, struct 
 
 /* ---- files ---- */
 
-static bool copy(const char *from, const char *to, struct fr_err *err)
-{
-    static uint8_t bytes[COPY_BYTES];
-    char beside[PATH_BYTES + 8];
-    int in = open(from, O_RDONLY | O_CLOEXEC), out;
-    ssize_t got = 1;
-    bool is_good;
-
-    if (in < 0)
-        return fr_fail(err, FR_UNAVAILABLE, "cannot open '%s': %s", from, strerror(errno));
-    snprintf(beside, sizeof beside, "%s.new", to);
-    out = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    is_good = out >= 0;
-    while (is_good && (got = read(in, bytes, sizeof bytes)) > 0)
-        is_good = write(out, bytes, (size_t)got) == got;
-    is_good = is_good && got == 0 && fsync(out) == 0;
-    if (!is_good || rename(beside, to) != 0)
-        is_good = fr_fail(err, FR_UNAVAILABLE, "cannot write '%s': %s", to, strerror(errno));
-    close(in);
-    if (out >= 0)
-        close(out);
-    return is_good;
-}
-
 /* The file is checked on the side where it comes from: nothing that is not whole is copied. */
 static bool move_file(const struct model_options *options, int action, const char *file, struct fr_err *err)
 {
-    struct learner_file_info info;
+    struct pipeline_model_file info;
     char path[PATH_BYTES];
     struct fr_buffer reply;
 
@@ -141,8 +114,7 @@ static bool move_file(const struct model_options *options, int action, const cha
     if (action == EXPORT && !ask(options, changes[EXPORT], &reply, err))
         fprintf(stderr, "freshet model: no node wrote its file anew (%s); the one that is there is taken\n", err->message);
     fr_buffer_fini(&reply);
-    if (!learner_file_look(action == EXPORT ? path : file, &info, err) ||
-        !copy(action == EXPORT ? path : file, action == EXPORT ? file : path, err))
+    if (!pipeline_model_copy(action == EXPORT ? path : file, action == EXPORT ? file : path, &info, err))
         return false;
     printf("%s: version %" PRIu64 ", %" PRIu64 " examples, %" PRIu64 " coordinates, schema %" PRIu64 "\n",
            action == EXPORT ? file : path, info.version, info.examples, info.coordinates, info.schema);
