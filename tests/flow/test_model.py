@@ -1,5 +1,8 @@
 """ModelService over the wire: scores, a pulled copy with the same bits, pushes, orders, restarts."""
 
+import json
+import time
+
 import grpc
 import numpy as np
 import pytest
@@ -214,3 +217,66 @@ def test_status_and_metrics_name_the_model(node):
     with pytest.raises(CallError, match="frozen"):
         push(node, base_version=state(node).version, schema=state(node).schema, width=5)
     assert node.call_json("ModelService/Change", {"change": "PROMOTE"})["models"][0]["role"] == "live"
+
+
+# ---- The loop: what was shown and clicked changes the next score ----
+
+
+def test_what_is_clicked_is_scored_higher_from_the_next_version_on(make_node):
+    configuration = json.loads(json.dumps(CONFIGURATION))
+    configuration["node"]["clock"] = "wall"
+    configuration["store"] = {"epoch": "100ms"}
+    configuration["models"]["shop"]["tasks"] = {"click": {"actions": ["click"], "policy": "fnw", "window": "1m"}}
+    configuration["models"]["shop"]["blend"] = {"live": "click"}
+    node = make_node(configuration).start()
+    before = state(node)
+    event_id = 0
+    for _ in range(12):
+        shown = score(node, scene="live", log_items=ITEMS)
+        now_ms = int(time.time() * 1000)
+        events = [
+            event_pb2.Event(
+                event_id=(event_id := event_id + 1), ts_ms=now_ms, user_id=77, item_id=item, action=action,
+                request_id=shown.request_id, scene=event_pb2.LIVE, position=ITEMS.index(item) + 1,
+            )
+            for item in ITEMS for action in ([event_pb2.IMPRESSION, event_pb2.CLICK] if item < 3 else [event_pb2.IMPRESSION])
+        ]  # fmt: skip
+        kafka.produce(node.brokers, "freshet.events", [(b"77", event.SerializeToString()) for event in events])
+        produced = time.monotonic()
+        wait_for(lambda: score(node, scene="live").model_version > shown.model_version, "a version that learned from it")
+        assert time.monotonic() - produced < 10
+    wait_for(lambda: state(node).tasks[0].examples >= 12 * (len(ITEMS) + 2), lambda: str(state(node)))
+    wait_for(lambda: state(node).version > before.version + 1, "the last of it published")
+    scores = score(node, scene="live").scores
+    assert min(scores[:2]) > 1.2 * max(scores[2:]), scores
+    learned = state(node)
+    assert learned.tasks[0].positives == 24 and learned.rejected == 0
+    # Saved and killed: what the outbox still holds is learned again, nothing twice.
+    node.call_json("ModelService/Change", {"change": "SAVE"})
+    node.kill()
+    node.start()
+    wait_for(lambda: state(node).examples == learned.examples, lambda: f"{learned.examples} examples, {state(node)}")
+    assert np.allclose(score(node, scene="live").scores, scores, rtol=0.05)
+
+
+def test_the_command_line_shows_orders_and_copies(node, tmp_path):
+    def run(*arguments):
+        done = node.cli("model", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "shop" in run("show") and "click" in run("show")
+    assert json.loads(run("freeze", "--json"))["models"][0]["role"] == "frozen"
+    assert json.loads(run("thaw", "--json"))["models"][0]["role"] == "live"
+    file = tmp_path / "shop.model"
+    store = node.configuration["store"]["path"]
+    assert "coordinates" in run("export", "--model", "shop", "--store", store, file)
+    node.stop()
+    spoiled = tmp_path / "spoiled.model"
+    spoiled.write_bytes(file.read_bytes()[:-20])
+    refused = node.cli("model", "import", "--model", "shop", "--store", store, spoiled)
+    assert refused.returncode == 1 and "not whole" in refused.stderr
+    run("import", "--model", "shop", "--store", store, file)
+    node.start()
+    mistaken = node.cli("model", "promot")
+    assert mistaken.returncode == 2 and "did you mean promote" in mistaken.stderr
