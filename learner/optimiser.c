@@ -32,9 +32,8 @@ void learner_ftrl__step(const struct learner_optimiser *optimiser, struct learne
  * The same for many at once. Each number is rounded as one after the other would round it, whatever the processor does at a time: no
  * product and sum become one (CMakeLists.txt), and square roots and quotients are exact.
  */
-__attribute__((target_clones("avx2", "default"))) static void step_block(const struct learner_optimiser *optimiser,
-                                                                         double *restrict z, double *restrict n,
-                                                                         double *restrict w, double gradient)
+static inline __attribute__((always_inline)) void step_all(const struct learner_optimiser *optimiser, double *restrict z,
+                                                           double *restrict n, double *restrict w, double gradient)
 {
     double square = gradient * gradient, alpha = optimiser->alpha, beta = optimiser->beta, l1 = optimiser->l1;
     double l2 = optimiser->l2;
@@ -50,6 +49,26 @@ __attribute__((target_clones("avx2", "default"))) static void step_block(const s
         n[i] = next_n;
         w[i] = next_z > 0 ? -size : size;
     }
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) static void step_wide(const struct learner_optimiser *optimiser, double *restrict z,
+                                                      double *restrict n, double *restrict w, double gradient)
+{
+    step_all(optimiser, z, n, w, gradient);
+}
+#endif
+
+static void step_block(const struct learner_optimiser *optimiser, double *restrict z, double *restrict n, double *restrict w,
+                       double gradient)
+{
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2")) {
+        step_wide(optimiser, z, n, w, gradient);
+        return;
+    }
+#endif
+    step_all(optimiser, z, n, w, gradient);
 }
 
 void learner_ftrl__steps(const struct learner_optimiser *optimiser, struct learner_weight *const *weights, int count,
