@@ -22,8 +22,9 @@ static bool make_lanes(struct pipeline_learning *learning, int count)
 }
 
 bool pipeline_learning__open(const struct pipeline_config *config, struct pipeline_models *models, struct store *store,
-                             struct pipeline_stream *stream, struct pipeline_offsets *offsets, struct fr_metrics *metrics,
-                             struct pipeline_learning **ret, struct fr_err *err)
+                             struct pipeline_stream *stream, struct pipeline_offsets *offsets,
+                             struct pipeline_served_log *served_log, struct fr_metrics *metrics, struct pipeline_learning **ret,
+                             struct fr_err *err)
 {
     struct learner_join_options options = {.config = config->learner, .store = store, .metrics = metrics};
     struct pipeline_learning *learning;
@@ -38,6 +39,7 @@ bool pipeline_learning__open(const struct pipeline_config *config, struct pipeli
     learning->outbox_bytes_most = config->learner->join_bytes;
     learning->watermark.stream = stream;
     learning->watermark.offsets = offsets;
+    learning->watermark.served_log = served_log;
     *ret = learning; /* the caller closes it */
     for (int i = 0; i < config->learner->model_count; i++)
         learning->matrices[i] = pipeline_features__schema(models->plans[i]);

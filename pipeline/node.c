@@ -221,8 +221,8 @@ static bool open_learning(struct pipeline_node *node, struct fr_err *err)
     struct pipeline_engine *engine = &node->engine;
 
     pipeline_served_log__init(&node->served_log, node->config, node->brokers, engine->metrics);
-    if (!pipeline_learning__open(node->config, &node->models, engine->store, &engine->stream, &engine->offsets, engine->metrics,
-                                 &node->learning, err))
+    if (!pipeline_learning__open(node->config, &node->models, engine->store, &engine->stream, &engine->offsets,
+                                 &node->served_log, engine->metrics, &node->learning, err))
         return false;
     engine->lanes.learning = node->learning;
     engine->committer.learning = node->learning;
