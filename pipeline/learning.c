@@ -139,6 +139,17 @@ static struct learner_join_batch join_batch(const struct ingest_batch *batch, co
         .events = batch->events, .event_count = batch->event_count, .served = served, .served_count = batch->served_count};
 }
 
+/* Rows of users who were forgotten after they were served. */
+static void skip_forgotten(const struct pipeline_tombstones *tombstones, const struct learner_join_batch *batch,
+                           bool *is_served_skipped)
+{
+    for (int i = 0; i < batch->served_count; i++) {
+        struct proto_event event = {.user_id = batch->served[i]->user_id, .ts_ms = batch->served[i]->served_ms};
+
+        is_served_skipped[i] = pipeline_tombstones__drops(tombstones, &event);
+    }
+}
+
 bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch, struct fr_err *err)
 {
     const Freshet__V1__Served *served[PIPELINE_BATCH_EVENTS];
@@ -148,12 +159,16 @@ bool pipeline_learning__load(struct pipeline_learning *learning, const struct in
 }
 
 bool pipeline_learning__apply(struct pipeline_learning *learning, const struct ingest_batch *batch, const bool *is_skipped,
-                              struct fr_err *err)
+                              const struct pipeline_tombstones *tombstones, struct fr_err *err)
 {
     const Freshet__V1__Served *served[PIPELINE_BATCH_EVENTS];
+    bool is_served_skipped[PIPELINE_BATCH_EVENTS];
     struct learner_join_batch joined = join_batch(batch, served);
 
-    if (!learner_join_apply(learning->lanes[batch->lane], &joined, is_skipped, err))
+    skip_forgotten(tombstones, &joined, is_served_skipped);
+    joined.is_skipped = is_skipped;
+    joined.is_served_skipped = is_served_skipped;
+    if (!learner_join_apply(learning->lanes[batch->lane], &joined, err))
         return false;
     for (int i = 0; i < batch->event_count; i++)
         pipeline_watermark__see(&learning->watermark, batch->partitions[i], batch->events[i].ts_ms);

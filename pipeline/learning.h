@@ -19,6 +19,7 @@ struct pipeline_models;
 struct pipeline_served_log;
 struct pipeline_offsets;
 struct pipeline_stream;
+struct pipeline_tombstones;
 
 /* ---- watermark.c: how far all partitions have come ---- */
 
@@ -101,7 +102,8 @@ void pipeline_learning__close(struct pipeline_learning *learning); /* NULL is fi
 FR_CHECKED bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch,
                                         struct fr_err *err);
 FR_CHECKED bool pipeline_learning__apply(struct pipeline_learning *learning, const struct ingest_batch *batch,
-                                         const bool *is_skipped, struct fr_err *err);
+                                         const bool *is_skipped, const struct pipeline_tombstones *tombstones,
+                                         struct fr_err *err);
 
 /* Whether a batch may come: false while too many examples wait for Kafka. */
 bool pipeline_learning__has_room(const struct pipeline_learning *learning);
