@@ -1,5 +1,6 @@
 """Served rows and what happened next become examples, through the wire: every label policy against an oracle, and after kills."""
 
+import json
 import random
 import time
 import uuid
@@ -11,7 +12,7 @@ import joined
 import kafka
 import settings
 from freshet.v1 import event_pb2, feature_pb2, model_pb2
-from node import CallError, wait_for
+from node import run_cli, wait_for
 
 START_MS = 1_700_000_000_000
 TTL_MS = 60_000
@@ -414,3 +415,36 @@ def test_a_node_with_a_broker_of_its_own_joins_too(make_node):
     produce_events(node.brokers, "events", [shown, end_of_time([shown])])
     identity = joined.example_id("shop", "click", reply.request_id, 7, 2, 0)
     assert set(wait_examples(node.brokers, node, "events", [identity])) == {identity}
+
+
+def test_what_waits_of_a_forgotten_user_goes_and_a_store_with_a_join_is_sound(make_node):
+    tasks = (TASKS[0], joined.Task("buy", ("purchase",), "fnw", 60_000))
+    node = make_node(configuration("embedded", "events", tasks)).start()
+    schema = schema_of(node).schema
+    served = [
+        model_pb2.Served(
+            request_id=user, user_id=user, served_ms=START_MS, schema=schema, item_ids=[1], user_values=[0.0], item_values=[1.0] * 3
+        )
+        for user in (7, 8)
+    ]
+    shown = [event_of("impression", START_MS + 10, user, 1, user) for user in (7, 8)]
+    count = produce_served(node.brokers, "events", served)
+    count += produce_events(node.brokers, "events", shown)
+    node.wait_applied(count)
+    negatives = [joined.example_id("shop", "buy", user, user, 1, 0) for user in (7, 8)]
+    assert set(wait_examples(node.brokers, node, "events", negatives)) == set(negatives)
+    node.digest()  # an epoch with accounts, rows and a chunk of the outbox
+    checked = run_cli(node.binary, "fsck", "--config", node.file, "--json")
+    assert json.loads(checked.stdout)["sound"] is True, checked.stdout
+    waiting = metric(node, "freshet_join_bytes")
+    forgotten = json.loads(node.cli("forget", 7, "--json").stdout)
+    assert int(forgotten["entities"]) == 3  # the user, his account, his rows
+    late = [event_of("impression", START_MS + 5, 7, 1, 70), event_of("click", START_MS + 9, 7, 1, 7)]
+    count += produce_served(node.brokers, "events", [model_pb2.Served.FromString(served[0].SerializeToString())])
+    count += produce_events(node.brokers, "events", [*late, event_of("click", START_MS + 30, 8, 1, 8)])
+    node.wait_applied(count)
+    assert metric(node, "freshet_join_bytes") == waiting / 2
+    produce_events(node.brokers, "events", [end_of_time(late)])
+    click = joined.example_id("shop", "click", 8, 8, 1, 0)
+    assert set(wait_examples(node.brokers, node, "events", [click])) == {*negatives, click}
+    wait_for(lambda: metric(node, "freshet_join_bytes") == 0, "all has left")
