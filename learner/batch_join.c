@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+enum { REQUESTS_AT_ONCE = 16 };
+
 static bool is_relevant(const struct learner_join *join, const struct proto_event *event)
 {
     if (event->user_id == 0)
@@ -167,40 +169,79 @@ static bool keep_rows(struct learner_join_lane *lane, const Freshet__V1__Served 
     return bytes != NULL;
 }
 
-/* All that a batch has of one user: doings[first..end). Rows that are kept are marked by a request of their own. */
-static bool apply_user(struct learner_join_lane *lane, const struct learner_join_batch *batch, int first, int end,
-                       struct fr_err *err)
+/* Whether an event begins an account where there is none: others find nothing that they could be of. */
+static bool begins_account(const struct proto_event *event)
 {
-    uint64_t user_id = lane->doings[first].user_id;
-    struct learner_request requests[16];
-    int request_count = 0, next = first;
-    struct store_entry *entry;
-    struct store_key key;
-    bool is_written;
+    return event->request_id != 0 && event->item_id != 0;
+}
 
-    for (; next < end && lane->doings[next].index < batch->served_count && request_count < 16; next++)
-        request_count += !batch->is_served_skipped[lane->doings[next].index] &&
-                         keep_rows(lane, batch->served[lane->doings[next].index], &requests[request_count]);
-    learner_join__key(LEARNER_KIND_USER, user_id, 0, &key);
-    entry = store_entry_lock(lane->join->store, &key, store_key_hash(lane->join->store, &key), true);
-    if (!entry)
-        return learner_join__fail(err);
-    learner_user__read(lane, entry);
-    for (int i = 0; i < request_count; i++)
-        learner_account__served(lane, user_id, &requests[i]);
-    for (; next < end && lane->doings[next].index >= batch->served_count; next++) {
-        int event = lane->doings[next].index - batch->served_count;
+static void apply_events(struct learner_join_lane *lane, const struct learner_join_batch *batch, int first, int end)
+{
+    for (int i = first; i < end; i++) {
+        int event = lane->doings[i].index - batch->served_count;
 
         if (!batch->is_skipped[event])
             learner_account__event(lane, &batch->events[event]);
     }
-    is_written = learner_user__write(lane, entry, user_id);
-    store_entry_unlock(lane->join->store, entry);
-    if (!is_written)
-        return learner_join__fail(err);
-    if (!learner_user__settle(lane, user_id, err))
+}
+
+/* Opens the account, if there is one or it is needed, and puts it back if it is another one now. */
+static bool change_account(struct learner_join_lane *lane, const struct learner_join_batch *batch, int first, int end,
+                           const struct learner_request *requests, int request_count)
+{
+    struct learner_join *join = lane->join;
+    uint64_t user_id = lane->doings[first].user_id;
+    bool is_needed = request_count > 0, is_written = true;
+    struct store_entry *entry;
+    struct store_key key;
+
+    for (int i = first; i < end && !is_needed; i++)
+        is_needed = lane->doings[i].index >= batch->served_count &&
+                    begins_account(&batch->events[lane->doings[i].index - batch->served_count]);
+    learner_join__key(LEARNER_KIND_USER, user_id, 0, &key);
+    entry = store_entry_lock(join->store, &key, store_key_hash(join->store, &key), is_needed);
+    if (!entry && is_needed)
         return false;
-    return next == end || apply_user(lane, batch, next, end, err);
+    if (entry && store_entry_is_corrupt(entry)) { /* nothing can be put back */
+        learner_join__count(lane, LEARNER_DROPPED_ROOM);
+        store_entry_unlock(join->store, entry);
+        return true;
+    }
+    learner_user__read(lane, entry);
+    for (int i = 0; i < request_count; i++)
+        learner_account__served(lane, user_id, &requests[i]);
+    while (first < end && lane->doings[first].index < batch->served_count)
+        first++;
+    apply_events(lane, batch, first, end);
+    if (entry && lane->book.is_changed)
+        is_written = learner_user__write(lane, entry, user_id);
+    if (entry)
+        store_entry_unlock(join->store, entry);
+    return is_written;
+}
+
+/* All that a batch has of one user: doings[first..end), some rows at a time, then the events. */
+static bool apply_user(struct learner_join_lane *lane, const struct learner_join_batch *batch, int first, int end,
+                       struct fr_err *err)
+{
+    uint64_t user_id = lane->doings[first].user_id;
+
+    while (first < end) {
+        struct learner_request requests[REQUESTS_AT_ONCE];
+        int request_count = 0, next = first;
+
+        for (; next < end && lane->doings[next].index < batch->served_count && request_count < REQUESTS_AT_ONCE; next++)
+            request_count += !batch->is_served_skipped[lane->doings[next].index] &&
+                             keep_rows(lane, batch->served[lane->doings[next].index], &requests[request_count]);
+        if (next < end && lane->doings[next].index >= batch->served_count)
+            next = end; /* the events with the last of the rows */
+        if (!change_account(lane, batch, first, next, requests, request_count))
+            return learner_join__fail(err);
+        if (!learner_user__settle(lane, user_id, err))
+            return false;
+        first = next;
+    }
+    return true;
 }
 
 bool learner_join_apply(struct learner_join_lane *lane, const struct learner_join_batch *batch, struct fr_err *err)

@@ -124,6 +124,7 @@ struct learner_book { /* copied out; capacity grows as needed */
     int request_count, impression_count, outcome_count;
     int request_capacity, impression_capacity, outcome_capacity;
     size_t stride; /* of an impression */
+    bool is_changed; /* since it was read */
     bool is_failed; /* out of memory */
 };
 

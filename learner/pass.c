@@ -17,6 +17,10 @@ static bool pass_user(struct learner_join_lane *lane, const struct learner_due *
     if (!entry)
         return true;
     learner_user__read(lane, entry);
+    if (store_entry_is_corrupt(entry)) {
+        store_entry_unlock(join->store, entry);
+        return true;
+    }
     if (due->due_ms != lane->book.scheduled_ms && due->due_ms != INT64_MIN) { /* another one of his is in the heap */
         store_entry_unlock(join->store, entry);
         return true;
