@@ -38,6 +38,10 @@ int cli_related__main(const struct cli_command *command, int argc, char **argv);
 int cli_status__main(const struct cli_command *command, int argc, char **argv);
 int cli_model__main(const struct cli_command *command, int argc, char **argv);
 int cli_digest__main(const struct cli_command *command, int argc, char **argv);
+int cli_backup__main(const struct cli_command *command, int argc, char **argv);
+int cli_restore__main(const struct cli_command *command, int argc, char **argv);
+int cli_fsck__main(const struct cli_command *command, int argc, char **argv);
+int cli_forget__main(const struct cli_command *command, int argc, char **argv);
 int cli_replay__main(const struct cli_command *command, int argc, char **argv);
 int cli_simulate__main(const struct cli_command *command, int argc, char **argv);
 int cli_bench__main(const struct cli_command *command, int argc, char **argv);
@@ -285,7 +289,7 @@ int64_t cli_loader__size(const struct cli_loader *loader);
 /* Encodes an event as the value and key of a record; `buffer` holds them. */
 void cli_record__encode(const struct proto_event *event, bool is_json, struct fr_buffer *buffer, struct cli_record *record);
 
-/* ---- What happens on the screen: progress.c, table.c ---- */
+/* ---- What happens on the screen: progress.c, growth.c, table.c ---- */
 
 /* One line: "[####------]  42 %  120,000 events  81,000/s  0:03 left"; size −1: no bar. */
 void cli_progress__line(uint64_t at, int64_t size, uint64_t count, const char *what, int64_t elapsed_ms, char *out,
@@ -305,6 +309,14 @@ void cli_progress__fini(struct cli_progress *progress); /* wipes the line */
 
 /* Sends no more than `rate` a second: how long to wait before the next, after `count` in `elapsed_us`. 0: now. */
 int64_t cli_progress__pause_ms(uint64_t rate, uint64_t count, int64_t elapsed_us);
+
+/*
+ * Shows on a terminal how the directory grows (expected_bytes −1: no bar), on a thread of its own, until it is stopped; NULL where there
+ * is nothing to show.
+ */
+struct cli_growth;
+struct cli_growth *cli_growth__show(const char *path, int64_t expected_bytes);
+void cli_growth__stop(struct cli_growth *growth); /* takes NULL */
 
 /* Cells row by row, as aligned columns: the first to the left, the others to the right. */
 struct cli_table {

@@ -65,6 +65,7 @@ static void make_due(struct learner_join_lane *lane, uint64_t user_id, struct le
 static void apply_outcome(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, uint64_t action,
                           int64_t ts_ms)
 {
+    lane->book.is_changed = true;
     for (int task = 0; task < lane->join->task_count; task++) {
         struct learner_clockwork of = clockwork_of(lane->join, shown, task);
         struct learner_made made;
@@ -113,6 +114,7 @@ static void match(struct learner_join_lane *lane, uint64_t user_id, struct learn
         return;
     shown->models = request->models;
     request->is_seen = 1;
+    lane->book.is_changed = true;
     while ((waiting = find_waiting(&lane->book, shown)) >= 0) {
         struct learner_outcome outcome = lane->book.outcomes[waiting];
 
@@ -206,6 +208,7 @@ static void take_exit(struct learner_join_lane *lane, const struct proto_event *
         if (!is_there || event->ts_ms < shown->shown_ms || (shown->exit_ms > 0 && shown->exit_ms <= event->ts_ms))
             continue;
         shown->exit_ms = event->ts_ms;
+        lane->book.is_changed = true;
         if (shown->models != 0)
             make_due(lane, event->user_id, shown, INT64_MIN);
     }

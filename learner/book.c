@@ -45,6 +45,7 @@ static bool reserve(struct learner_book *book, void **list, int count, int *capa
     int wanted = *capacity > 0 ? 2 * *capacity : 16;
     void *grown;
 
+    book->is_changed = true;
     if (count < *capacity)
         return true;
     grown = reallocarray(*list, (size_t)wanted, bytes);
@@ -100,16 +101,19 @@ static void remove_at(void *list, int *count, int i, size_t bytes)
 
 void learner_book__remove_request(struct learner_book *book, int i)
 {
+    book->is_changed = true;
     remove_at(book->requests, &book->request_count, i, sizeof *book->requests);
 }
 
 void learner_book__remove_impression(struct learner_book *book, int i)
 {
+    book->is_changed = true;
     remove_at(book->impressions, &book->impression_count, i, book->stride);
 }
 
 void learner_book__remove_outcome(struct learner_book *book, int i)
 {
+    book->is_changed = true;
     remove_at(book->outcomes, &book->outcome_count, i, sizeof *book->outcomes);
 }
 
@@ -141,6 +145,7 @@ void learner_book__read(struct learner_book *book, struct fr_slice bytes, uint64
     book->request_count = book->impression_count = book->outcome_count = 0;
     book->scheduled_ms = INT64_MAX;
     *lost = 0;
+    book->is_changed = false;
     if (bytes.length == 0)
         return;
     memcpy(&head, at, sizeof head);
@@ -166,6 +171,7 @@ void learner_book__read(struct learner_book *book, struct fr_slice bytes, uint64
         if (outcome)
             memcpy(outcome, at, sizeof *outcome);
     }
+    book->is_changed = *lost > 0;
 }
 
 uint32_t learner_book__bytes(const struct learner_book *book)

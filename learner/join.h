@@ -124,6 +124,7 @@ struct learner_book { /* copied out; capacity grows as needed */
     int request_count, impression_count, outcome_count;
     int request_capacity, impression_capacity, outcome_capacity;
     size_t stride; /* of an impression */
+    bool is_changed; /* since it was read */
     bool is_failed; /* out of memory */
 };
 
@@ -278,6 +279,17 @@ void learner_join__key(int kind, uint64_t first, uint64_t second, struct store_k
 bool learner_join__want(struct learner_join_lane *lane, int kind, uint64_t first, uint64_t second); /* adds to lane->keys */
 bool learner_join__load_wanted(struct learner_join_lane *lane, struct fr_err *err); /* and forgets them */
 FR_CHECKED bool learner_join__fail(struct fr_err *err);
+
+/* ---- user.c: an account in the store ---- */
+
+/* Into lane->book, from a locked entry; NULL: an empty one. */
+void learner_user__read(struct learner_join_lane *lane, const struct store_entry *entry);
+/* The same without changing anything, by itself. */
+void learner_user__peek(struct learner_join_lane *lane, uint64_t user_id);
+/* Puts it back, and sees to it that it is looked at in time. False: out of memory. */
+bool learner_user__write(struct learner_join_lane *lane, struct store_entry *entry, uint64_t user_id);
+/* Does what the changed account asks for, once it is unlocked: makes examples, removes rows. */
+FR_CHECKED bool learner_user__settle(struct learner_join_lane *lane, uint64_t user_id, struct fr_err *err);
 
 /* ---- account.c: what happens to a book ---- */
 

@@ -92,7 +92,7 @@ static uint64_t sum_events(struct fr_metrics *metrics, const char *outcome)
 /* Since this process started; `applied_events` is what a store's life counts. */
 static bool put_outcomes(struct fr_metrics *metrics, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
 {
-    enum { OUTCOMES = 2 + PROTO_VERDICTS };
+    enum { OUTCOMES = 3 + PROTO_VERDICTS };
     Freshet__V1__OutcomeCount *outcomes = fr_arena_take(arena, OUTCOMES * sizeof *outcomes);
     size_t count = 0;
 
@@ -107,6 +107,8 @@ static bool put_outcomes(struct fr_metrics *metrics, struct fr_arena *arena, Fre
     outcomes[count++].events = sum_events(metrics, "applied");
     outcomes[count].outcome = "duplicate";
     outcomes[count++].events = sum_events(metrics, "duplicate");
+    outcomes[count].outcome = "forgotten";
+    outcomes[count++].events = sum_events(metrics, "forgotten");
     for (int verdict = PROTO_UNKNOWN_ACTION; verdict < PROTO_VERDICTS; verdict++) {
         char labels[64];
 
@@ -190,14 +192,33 @@ Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services
     return list;
 }
 
+static bool back_up(struct pipeline_services *services, const Freshet__V1__CheckpointRequest *request,
+                    Freshet__V1__CheckpointResponse *response, struct fr_err *err)
+{
+    struct store_backup_options options = {.directory = request->backup_dir, .keep = request->keep};
+    struct store_backup backup;
+
+    if (request->backup_dir[0] != '/')
+        return fr_fail(err, FR_BAD_INPUT,
+                       "backup_dir: '%.200s' is not absolute; name a directory of the node's machine by its "
+                       "whole path",
+                       request->backup_dir);
+    if (!pipeline_backup__make(services, &options, &backup, err))
+        return false;
+    response->backup_id = backup.id;
+    response->backup_bytes = backup.bytes;
+    response->backup_files = backup.files;
+    return true;
+}
+
 bool pipeline_admin__checkpoint(void *user, struct server_call *call, const ProtobufCMessage *message,
                                 ProtobufCMessage **answer, struct fr_err *err)
 {
     struct pipeline_services *services = user;
+    const Freshet__V1__CheckpointRequest *request = (const Freshet__V1__CheckpointRequest *)message;
     Freshet__V1__CheckpointResponse *response = fr_arena_take(call->arena, sizeof *response);
     struct store_stats stats;
 
-    (void)message;
     if (!response)
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
     freshet__v1__checkpoint_response__init(response);
@@ -210,7 +231,7 @@ bool pipeline_admin__checkpoint(void *user, struct server_call *call, const Prot
     store_stats_read(services->store, &stats);
     response->epoch = stats.epoch;
     *answer = &response->base;
-    return true;
+    return request->backup_dir[0] == 0 || back_up(services, request, response, err);
 }
 
 /* An epoch that turns (it was asked for) between the time of one and the scan of the next would mix the two: look again. */

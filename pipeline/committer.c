@@ -19,7 +19,7 @@ enum {
     RETRY_MS = 500, /* after a failed epoch */
 };
 
-static void at_boundary(void *user, struct store *store)
+static void put_boundary(void *user, struct store *store)
 {
     struct pipeline_committer *committer = user;
 
@@ -27,6 +27,9 @@ static void at_boundary(void *user, struct store *store)
     pipeline_stream__save(committer->stream, store);
     if (committer->learning)
         committer->boundary_position = learner_join_boundary(committer->learning->join);
+    pipeline_tombstones__expire(committer->tombstones, store, pipeline_stream__time(committer->stream));
+    if (committer->asked && committer->asked->at_boundary)
+        committer->asked->is_refused = !committer->asked->at_boundary(committer->asked->user, store, &committer->asked->err);
     if (atomic_load(&committer->is_replay_done))
         store_meta_delete(store, pipeline_replay_meta);
     committer->boundary_time_ms = pipeline_stream__time(committer->stream);
@@ -48,7 +51,7 @@ static bool before_durable(void *user, struct fr_err *err)
 
 static bool turn_epoch(struct pipeline_committer *committer, struct fr_err *err)
 {
-    struct store_epoch epoch = {.boundary = at_boundary, .before_durable = before_durable, .user = committer};
+    struct store_epoch epoch = {.boundary = put_boundary, .before_durable = before_durable, .user = committer};
     struct ingest *ingest = atomic_load_explicit(&committer->ingest, memory_order_acquire);
 
     if (!store_epoch_commit(committer->store, &epoch, err))
@@ -72,7 +75,7 @@ static void answer(struct pipeline_commit *commit, bool is_durable, const struct
 {
     void *message = commit;
 
-    commit->is_durable = is_durable;
+    commit->is_durable = is_durable && !commit->is_refused;
     if (!is_durable)
         commit->err = *err;
     if (!fr_queue_send(commit->answers, &message, 0))
@@ -115,7 +118,9 @@ static void *run(void *user)
         pipeline_stream__raise_horizon(committer->stream);
         if (!is_asked && !is_due(committer, last_ms, not_before_ms))
             continue;
+        committer->asked = message;
         is_durable = turn_epoch(committer, &err);
+        committer->asked = NULL;
         last_ms = fr_clock_monotonic_ms();
         not_before_ms = is_durable ? 0 : last_ms + RETRY_MS;
         if (!is_durable)
@@ -152,7 +157,8 @@ bool pipeline_committer__start(struct pipeline_committer *committer, struct fr_e
     return true;
 }
 
-bool pipeline_committer__commit(struct pipeline_committer *committer, int timeout_ms, struct fr_err *err)
+bool pipeline_committer__commit_with(struct pipeline_committer *committer, pipeline_boundary_fn at_boundary, void *user,
+                                     int timeout_ms, struct fr_err *err)
 {
     struct pipeline_commit *commit;
     void *message = NULL;
@@ -161,6 +167,9 @@ bool pipeline_committer__commit(struct pipeline_committer *committer, int timeou
     if (!fr_queue_receive(committer->idle, &message, timeout_ms))
         return fr_fail(err, FR_EXHAUSTED, "pipeline: %d checkpoints wait already; try again later", PIPELINE_COMMITS_MAX);
     commit = message;
+    commit->at_boundary = at_boundary;
+    commit->user = user;
+    commit->is_refused = false;
     if (!fr_queue_send(committer->requests, &message, 0)) {
         fr_fail(err, FR_UNAVAILABLE, "pipeline: the node is closing; ask again when it is back");
     } else {
@@ -174,6 +183,11 @@ bool pipeline_committer__commit(struct pipeline_committer *committer, int timeou
     if (!fr_queue_send(committer->idle, &message, 0))
         return fr_fail(err, FR_UNAVAILABLE, "pipeline: the node is closing; ask again when it is back");
     return is_durable;
+}
+
+bool pipeline_committer__commit(struct pipeline_committer *committer, int timeout_ms, struct fr_err *err)
+{
+    return pipeline_committer__commit_with(committer, NULL, NULL, timeout_ms, err);
 }
 
 bool pipeline_committer__stop(struct pipeline_committer *committer, struct fr_err *err)

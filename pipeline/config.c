@@ -48,6 +48,7 @@ static void read_node(struct fr_yaml *root, struct pipeline_config *config, stru
                            "node.mode: cluster mode is not in this version; use standalone");
     fr_yaml_int(node, "lanes", 1, PIPELINE_LANES_MAX, &lanes, diagnostics);
     fr_yaml_span(node, "max_future", 0, INT64_C(86400000), &config->max_future_ms, diagnostics);
+    fr_yaml_span(node, "tombstones", 1000, INT64_C(3650) * 86400000, &config->tombstones_ms, diagnostics);
     fr_yaml_int(dedupe, "ids", 0, 1024, &ids, diagnostics);
     fr_yaml_span(dedupe, "horizon", 1000, INT64_C(30) * 86400000, &config->dedupe.horizon_ms, diagnostics);
     fr_yaml_finish(dedupe, "node.dedupe", NULL, 0, diagnostics);
@@ -249,6 +250,7 @@ static void read_server(struct fr_yaml *root, struct pipeline_config *config, st
 static void set_defaults(struct pipeline_config *config)
 {
     config->max_future_ms = 60000;
+    config->tombstones_ms = INT64_C(30) * 86400000;
     config->dedupe = (struct agg_dedupe){.ids = 32, .horizon_ms = 600000};
     config->brokers = "embedded";
     config->group = "freshet";
@@ -341,6 +343,11 @@ bool pipeline_config_has_topic(const struct pipeline_config *config, const char 
 int pipeline_config__partitions(const struct pipeline_config *config)
 {
     return config->topics[0].partitions > 0 ? config->topics[0].partitions : DEFAULT_PARTITIONS;
+}
+
+const char *pipeline_config_store_path(const struct pipeline_config *config)
+{
+    return config->store_path;
 }
 
 const char *pipeline_config_group(const struct pipeline_config *config)

@@ -13,34 +13,12 @@ static bool check_whole(struct store *store, const char *path, struct fr_err *er
                    "pipeline: the replay into '%s' did not come to its end; remove the directory and replay again", path);
 }
 
-/* Kinds of entities that are the join's, and the others, which are the aggregators'. */
-static void encode(void *user, const struct store_key *key, enum store_part part, const void *memory, uint32_t bytes,
-                   struct fr_buffer *disk)
-{
-    const struct store_codec *aggregates = user;
-
-    if (key->kind >= LEARNER_KIND_FIRST)
-        learner_join_encode(memory, bytes, disk);
-    else
-        aggregates->encode(aggregates->user, key, part, memory, bytes, disk);
-}
-
-static bool decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
-                   struct fr_buffer *memory)
-{
-    const struct store_codec *aggregates = user;
-
-    if (key->kind >= LEARNER_KIND_FIRST)
-        return learner_join_decode(key, disk, memory);
-    return aggregates->decode(aggregates->user, key, part, disk, memory);
-}
-
 static bool open_state(struct pipeline_engine *engine, struct pipeline_config *config, struct fr_err *err)
 {
     struct store_options options = {.path = config->store_path,
                                     .memory_bytes = config->memory_bytes,
                                     .free_bytes_least = config->free_bytes_least,
-                                    .codec = {.user = &engine->codec, .encode = encode, .decode = decode},
+                                    .codec = pipeline_codec__with_join(&engine->codec),
                                     .metrics = engine->metrics};
 
     engine->codec = agg_codec(config->catalogue);
@@ -53,6 +31,7 @@ static bool open_state(struct pipeline_engine *engine, struct pipeline_config *c
     engine->stream.offsets = &engine->offsets;
     pipeline_stream__restore(&engine->stream, engine->store);
     return pipeline_offsets__init(&engine->offsets, engine->store, err) &&
+           pipeline_tombstones__load(&engine->tombstones, engine->store, err) &&
            agg_open(&config->catalogue, engine->store, engine->stream.restored_time_ms, engine->metrics, &engine->agg, err);
 }
 
@@ -66,6 +45,7 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->lanes.store = engine->store;
     engine->lanes.stream = &engine->stream;
     engine->lanes.offsets = &engine->offsets;
+    engine->lanes.tombstones = &engine->tombstones;
     engine->lanes.dirty_bytes_most = config->memory_bytes / 2;
     engine->keeper.store = engine->store;
     engine->keeper.agg = engine->agg;
@@ -73,6 +53,7 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->committer.store = engine->store;
     engine->committer.stream = &engine->stream;
     engine->committer.offsets = &engine->offsets;
+    engine->committer.tombstones = &engine->tombstones;
     engine->committer.period_ms = config->epoch_ms;
     engine->committer.dirty_bytes_soon = config->memory_bytes / 4;
     atomic_store(&engine->committer.durable_time_ms, engine->stream.restored_time_ms);
@@ -91,5 +72,6 @@ void pipeline_engine__close(struct pipeline_engine *engine)
     agg_close(engine->agg);
     store_close(engine->store);
     pipeline_offsets__fini(&engine->offsets);
+    pipeline_tombstones__fini(&engine->tombstones);
     fr_metrics_free(engine->metrics);
 }

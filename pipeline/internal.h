@@ -36,6 +36,7 @@ struct pipeline_config {
     bool is_event_clock;
     int lanes;
     int64_t max_future_ms;
+    int64_t tombstones_ms; /* how long late events of a forgotten user are dropped */
     struct agg_dedupe dedupe;
 
     const char *brokers; /* "embedded" or host:port,… */
@@ -170,12 +171,41 @@ struct pipeline_now {
 };
 struct pipeline_now pipeline_stream__now(struct pipeline_stream *stream);
 
+/* ---- tombstones.c: users who were forgotten ---- */
+
+enum { PIPELINE_TOMBSTONES_MAX = 1000000 };
+
+struct pipeline_tombstone {
+    uint64_t user_id;
+    int64_t forgotten_ms; /* the user's events up to this time are dropped … */
+    int64_t until_ms; /* … until S is here */
+};
+
+struct pipeline_tombstones {
+    struct pipeline_tombstone *entries; /* by user */
+    int count, capacity;
+    bool is_failed;
+};
+
+/* Before lanes run. */
+FR_CHECKED bool pipeline_tombstones__load(struct pipeline_tombstones *tombstones, struct store *store, struct fr_err *err);
+void pipeline_tombstones__fini(struct pipeline_tombstones *tombstones);
+
+/* In the committer's boundary: kept in this epoch. FR_EXHAUSTED: PIPELINE_TOMBSTONES_MAX of them, or no memory. */
+FR_CHECKED bool pipeline_tombstones__add(struct pipeline_tombstones *tombstones, struct store *store,
+                                         const struct pipeline_tombstone *tombstone, struct fr_err *err);
+void pipeline_tombstones__expire(struct pipeline_tombstones *tombstones, struct store *store, int64_t now_ms);
+
+/* By a lane, inside the gate. */
+bool pipeline_tombstones__drops(const struct pipeline_tombstones *tombstones, const struct proto_event *event);
+
 /* ---- lane.c: what a batch does ---- */
 
 struct pipeline_lane {
     struct agg_lane *scratch;
     enum agg_outcome *outcomes; /* PIPELINE_BATCH_EVENTS */
-    bool *is_duplicate; /* likewise, for the join */
+    bool *is_skipped; /* likewise: what changes nothing in the join, either */
+    struct proto_event *wanted; /* likewise: a batch's events without those of forgotten users */
 };
 
 struct pipeline_lanes {
@@ -183,10 +213,11 @@ struct pipeline_lanes {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_learning *learning; /* NULL without models */
+    const struct pipeline_tombstones *tombstones;
     uint64_t dirty_bytes_most; /* batches wait above it */
     int count;
     struct pipeline_lane lanes[PIPELINE_LANES_MAX];
-    struct fr_counter *applied[PROTO_ACTIONS], *duplicate[PROTO_ACTIONS];
+    struct fr_counter *applied[PROTO_ACTIONS], *duplicate[PROTO_ACTIONS], *forgotten[PROTO_ACTIONS];
     struct fr_counter *dedupe_unchecked, *too_late, *corrupt;
     struct fr_histogram *apply, *freshness;
 };
@@ -200,10 +231,16 @@ bool pipeline_lanes__batch(void *lanes, const struct ingest_batch *batch, struct
 
 enum { PIPELINE_COMMITS_MAX = 16 };
 
+/* What an asker does at the boundary of the epoch that he asks for: with the gate held alone, on the committer's thread. */
+typedef bool (*pipeline_boundary_fn)(void *user, struct store *store, struct fr_err *err);
+
 struct pipeline_commit { /* one asker's request, and its own answer */
     struct fr_queue *answers;
+    pipeline_boundary_fn at_boundary; /* NULL: nothing */
+    void *user;
     struct fr_err err;
     bool is_durable;
+    bool is_refused; /* at the boundary */
 };
 
 struct pipeline_committer {
@@ -211,7 +248,9 @@ struct pipeline_committer {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_tombstones *tombstones;
     struct ingest *_Atomic ingest;
+    struct pipeline_commit *asked; /* the request that the running epoch is for; NULL: none */
     int64_t period_ms;
     uint64_t dirty_bytes_soon;
     struct fr_queue *requests; /* struct pipeline_commit *, all of commits[] */
@@ -233,6 +272,13 @@ FR_CHECKED bool pipeline_committer__start(struct pipeline_committer *committer, 
 
 /* Asks for an epoch and waits until it is durable. Any thread but the committer's. */
 FR_CHECKED bool pipeline_committer__commit(struct pipeline_committer *committer, int timeout_ms, struct fr_err *err);
+
+/*
+ * The same with something to do at its boundary. What that fails with is the answer, and then nothing is said about the epoch.
+ * When the epoch fails, what was done at its boundary stays and becomes durable with a later one.
+ */
+FR_CHECKED bool pipeline_committer__commit_with(struct pipeline_committer *committer, pipeline_boundary_fn at_boundary,
+                                                void *user, int timeout_ms, struct fr_err *err);
 
 /* Joins the thread, then one last epoch. False: that epoch is not durable (the next start reads Kafka from the one before). */
 FR_CHECKED bool pipeline_committer__stop(struct pipeline_committer *committer, struct fr_err *err);
@@ -258,6 +304,11 @@ struct pipeline_keeper {
 FR_CHECKED bool pipeline_keeper__start(struct pipeline_keeper *keeper, struct fr_metrics *metrics, struct fr_err *err);
 void pipeline_keeper__stop(struct pipeline_keeper *keeper); /* joins; before the last epoch */
 
+/* ---- codec.c: whose state an entity is ---- */
+
+/* The aggregators' codec, and the join's for its own kinds. `aggregates` outlives it. */
+struct store_codec pipeline_codec__with_join(struct store_codec *aggregates);
+
 /* ---- engine.c: what applies events and makes epochs, of a node and of a replay ---- */
 
 struct pipeline_engine {
@@ -267,6 +318,7 @@ struct pipeline_engine {
     struct agg *agg;
     struct pipeline_offsets offsets;
     struct pipeline_stream stream;
+    struct pipeline_tombstones tombstones;
     struct pipeline_lanes lanes;
     struct pipeline_committer committer;
     struct pipeline_keeper keeper;
@@ -337,8 +389,11 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_committer *committer;
+    struct pipeline_tombstones *tombstones; /* at the boundary only */
+    int64_t tombstones_ms;
     struct fr_metrics *metrics;
     struct pipeline_served_log *served_log;
+    struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_models *models;
     const char *brokers;
     atomic_bool is_closing;
@@ -371,8 +426,17 @@ bool pipeline_admin__checkpoint(void *services, struct server_call *call, const 
 bool pipeline_admin__digest(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
 
+bool pipeline_admin__forget(void *services, struct server_call *call, const ProtobufCMessage *request,
+                            ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__explain(void *services, struct server_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **response, struct fr_err *err);
+
+/* Copies the last epoch into the directory and notes there and in the store that it did. On a thread that may block. */
+FR_CHECKED bool pipeline_backup__make(struct pipeline_services *services, const struct store_backup_options *options,
+                                      struct store_backup *backup, struct fr_err *err);
+
+/* Of the backups that this store's node made those that are still there, as "DIR backup N", in the arena; NULL: no room. */
+char **pipeline_backup__holding(struct pipeline_services *services, struct fr_arena *arena, size_t *count);
 
 /* Of each partition the next offset to apply; *count of them in the arena, NULL when it has no room. */
 Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services, struct fr_arena *arena, size_t *count);

@@ -23,6 +23,7 @@ static void register_metrics(struct pipeline_lanes *lanes, struct fr_metrics *me
     for (int action = 1; action < PROTO_ACTIONS; action++) {
         lanes->applied[action] = event_counter(metrics, action, "applied");
         lanes->duplicate[action] = event_counter(metrics, action, "duplicate");
+        lanes->forgotten[action] = event_counter(metrics, action, "forgotten");
     }
     lanes->dedupe_unchecked = fr_metrics_counter(metrics, "freshet_dedupe_unchecked_total", NULL,
                                                  "Events applied although a duplicate of them could no longer be told.");
@@ -44,8 +45,9 @@ bool pipeline_lanes__init(struct pipeline_lanes *lanes, struct agg *agg, int cou
     for (int i = 0; i < count; i++) {
         lanes->lanes[i].scratch = agg_lane_new(agg, PIPELINE_BATCH_EVENTS);
         lanes->lanes[i].outcomes = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].outcomes);
-        lanes->lanes[i].is_duplicate = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].is_duplicate);
-        if (!lanes->lanes[i].scratch || !lanes->lanes[i].outcomes || !lanes->lanes[i].is_duplicate)
+        lanes->lanes[i].wanted = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].wanted);
+        lanes->lanes[i].is_skipped = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].is_skipped);
+        if (!lanes->lanes[i].scratch || !lanes->lanes[i].outcomes || !lanes->lanes[i].wanted || !lanes->lanes[i].is_skipped)
             return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for %d lanes", count);
     }
     return true;
@@ -56,7 +58,8 @@ void pipeline_lanes__fini(struct pipeline_lanes *lanes)
     for (int i = 0; i < lanes->count; i++) {
         agg_lane_free(lanes->lanes[i].scratch);
         free(lanes->lanes[i].outcomes);
-        free(lanes->lanes[i].is_duplicate);
+        free(lanes->lanes[i].wanted);
+        free(lanes->lanes[i].is_skipped);
     }
     lanes->count = 0;
 }
@@ -77,11 +80,16 @@ static bool has_room(struct pipeline_lanes *lanes, struct fr_err *err)
     return true;
 }
 
-static void count_events(struct pipeline_lanes *lanes, const struct ingest_batch *batch, const enum agg_outcome *outcomes,
+struct events {
+    const struct proto_event *at;
+    int count;
+};
+
+static void count_events(struct pipeline_lanes *lanes, struct events events, const enum agg_outcome *outcomes,
                          const struct agg_tally *tally)
 {
-    for (int i = 0; i < batch->event_count; i++) {
-        uint32_t action = batch->events[i].action;
+    for (int i = 0; i < events.count; i++) {
+        uint32_t action = events.at[i].action;
 
         fr_counter_add(outcomes[i] == AGG_DUPLICATE ? lanes->duplicate[action] : lanes->applied[action], 1);
     }
@@ -90,13 +98,31 @@ static void count_events(struct pipeline_lanes *lanes, const struct ingest_batch
     fr_counter_add(lanes->corrupt, tally->corrupt);
 }
 
-static int64_t greatest_time(const struct ingest_batch *batch)
+static int64_t greatest_time(struct events events)
 {
     int64_t greatest_ms = 0;
 
-    for (int i = 0; i < batch->event_count; i++)
-        greatest_ms = batch->events[i].ts_ms > greatest_ms ? batch->events[i].ts_ms : greatest_ms;
+    for (int i = 0; i < events.count; i++)
+        greatest_ms = events.at[i].ts_ms > greatest_ms ? events.at[i].ts_ms : greatest_ms;
     return greatest_ms;
+}
+
+/* What of a batch is to be applied: all of it, but for what users made before they were forgotten. Inside the gate. */
+static struct events take_wanted(struct pipeline_lanes *lanes, const struct ingest_batch *batch)
+{
+    struct events all = {batch->events, batch->event_count};
+    struct proto_event *wanted = lanes->lanes[batch->lane].wanted;
+    int count = 0;
+
+    if (lanes->tombstones->count == 0)
+        return all;
+    for (int i = 0; i < all.count; i++) {
+        if (pipeline_tombstones__drops(lanes->tombstones, &all.at[i]))
+            fr_counter_add(lanes->forgotten[all.at[i].action], 1);
+        else
+            wanted[count++] = all.at[i];
+    }
+    return count == all.count ? all : (struct events){wanted, count};
 }
 
 static int64_t advance_offsets(struct pipeline_lanes *lanes, const struct ingest_batch *batch, uint64_t *records)
@@ -114,19 +140,23 @@ static int64_t advance_offsets(struct pipeline_lanes *lanes, const struct ingest
     return kafka_ts_ms;
 }
 
-/* Served rows and what the events mean for them. */
-static bool join(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct fr_err *err)
+/* Served rows and what the events mean for them. Of duplicates and of what forgotten users did, nothing is learned. */
+static bool join(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct events events, struct fr_err *err)
 {
     struct pipeline_lane *lane = &lanes->lanes[batch->lane];
 
-    for (int i = 0; i < batch->event_count; i++)
-        lane->is_duplicate[i] = lane->outcomes[i] == AGG_DUPLICATE;
-    return pipeline_learning__apply(lanes->learning, batch, lane->is_duplicate, err);
+    for (int i = 0, k = 0; i < batch->event_count; i++) {
+        bool is_dropped = events.count < batch->event_count && pipeline_tombstones__drops(lanes->tombstones, &batch->events[i]);
+
+        lane->is_skipped[i] = is_dropped || lane->outcomes[k] == AGG_DUPLICATE;
+        k += !is_dropped;
+    }
+    return pipeline_learning__apply(lanes->learning, batch, lane->is_skipped, lanes->tombstones, err);
 }
 
 /* On a visit. */
-static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct agg_tally *tally, int64_t *kafka_ts_ms,
-                  struct fr_err *err)
+static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct events *events,
+                  struct agg_tally *tally, int64_t *kafka_ts_ms, struct fr_err *err)
 {
     struct pipeline_lane *lane = &lanes->lanes[batch->lane];
     uint64_t records = 0;
@@ -137,14 +167,15 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
     if (lanes->learning && !pipeline_learning__load(lanes->learning, batch, err))
         return false;
     store_gate_enter(lanes->store);
-    if (batch->event_count > 0)
-        is_applied = agg_batch_apply(lane->scratch, batch->events, batch->event_count, pipeline_stream__horizon(lanes->stream),
+    *events = take_wanted(lanes, batch);
+    if (events->count > 0)
+        is_applied = agg_batch_apply(lane->scratch, events->at, events->count, pipeline_stream__horizon(lanes->stream),
                                      lane->outcomes, tally, err);
     if (is_applied && lanes->learning)
-        is_applied = join(lanes, batch, err);
+        is_applied = join(lanes, batch, *events, err);
     if (is_applied) {
         *kafka_ts_ms = advance_offsets(lanes, batch, &records);
-        pipeline_stream__advance(lanes->stream, batch->lane, greatest_time(batch), records, *kafka_ts_ms);
+        pipeline_stream__advance(lanes->stream, batch->lane, greatest_time(*events), records, *kafka_ts_ms);
     }
     store_gate_leave(lanes->store);
     return is_applied;
@@ -157,18 +188,19 @@ bool pipeline_lanes__batch(void *user, const struct ingest_batch *batch, struct 
     struct agg_tally tally = {0};
     int64_t start_us = fr_clock_monotonic_us(), kafka_ts_ms = -1;
     struct store_visit visit;
+    struct events events = {0};
     bool is_applied;
 
     assert(batch->lane < lanes->count && batch->event_count <= PIPELINE_BATCH_EVENTS);
     if (!has_room(lanes, err))
         return false;
     visit = store_visit_enter(lanes->store);
-    is_applied = apply(lanes, batch, &tally, &kafka_ts_ms, err);
+    is_applied = apply(lanes, batch, &events, &tally, &kafka_ts_ms, err);
     store_visit_leave(lanes->store, visit);
     if (!is_applied)
         return false;
 
-    count_events(lanes, batch, lane->outcomes, &tally);
+    count_events(lanes, events, lane->outcomes, &tally);
     fr_histogram_add_us(lanes->apply, fr_clock_monotonic_us() - start_us);
     if (kafka_ts_ms >= 0)
         fr_histogram_add_us(lanes->freshness, (fr_clock_wall_ms() - kafka_ts_ms) * 1000);

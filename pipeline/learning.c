@@ -22,8 +22,9 @@ static bool make_lanes(struct pipeline_learning *learning, int count)
 }
 
 bool pipeline_learning__open(const struct pipeline_config *config, struct pipeline_models *models, struct store *store,
-                             struct pipeline_stream *stream, struct pipeline_offsets *offsets, struct fr_metrics *metrics,
-                             struct pipeline_learning **ret, struct fr_err *err)
+                             struct pipeline_stream *stream, struct pipeline_offsets *offsets,
+                             struct pipeline_served_log *served_log, struct fr_metrics *metrics, struct pipeline_learning **ret,
+                             struct fr_err *err)
 {
     struct learner_join_options options = {.config = config->learner, .store = store, .metrics = metrics};
     struct pipeline_learning *learning;
@@ -38,6 +39,7 @@ bool pipeline_learning__open(const struct pipeline_config *config, struct pipeli
     learning->outbox_bytes_most = config->learner->join_bytes;
     learning->watermark.stream = stream;
     learning->watermark.offsets = offsets;
+    learning->watermark.served_log = served_log;
     *ret = learning; /* the caller closes it */
     for (int i = 0; i < config->learner->model_count; i++)
         learning->matrices[i] = pipeline_features__schema(models->plans[i]);
@@ -137,6 +139,17 @@ static struct learner_join_batch join_batch(const struct ingest_batch *batch, co
         .events = batch->events, .event_count = batch->event_count, .served = served, .served_count = batch->served_count};
 }
 
+/* Rows of users who were forgotten after they were served. */
+static void skip_forgotten(const struct pipeline_tombstones *tombstones, const struct learner_join_batch *batch,
+                           bool *is_served_skipped)
+{
+    for (int i = 0; i < batch->served_count; i++) {
+        struct proto_event event = {.user_id = batch->served[i]->user_id, .ts_ms = batch->served[i]->served_ms};
+
+        is_served_skipped[i] = pipeline_tombstones__drops(tombstones, &event);
+    }
+}
+
 bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch, struct fr_err *err)
 {
     const Freshet__V1__Served *served[PIPELINE_BATCH_EVENTS];
@@ -146,12 +159,16 @@ bool pipeline_learning__load(struct pipeline_learning *learning, const struct in
 }
 
 bool pipeline_learning__apply(struct pipeline_learning *learning, const struct ingest_batch *batch, const bool *is_skipped,
-                              struct fr_err *err)
+                              const struct pipeline_tombstones *tombstones, struct fr_err *err)
 {
     const Freshet__V1__Served *served[PIPELINE_BATCH_EVENTS];
+    bool is_served_skipped[PIPELINE_BATCH_EVENTS];
     struct learner_join_batch joined = join_batch(batch, served);
 
-    if (!learner_join_apply(learning->lanes[batch->lane], &joined, is_skipped, err))
+    skip_forgotten(tombstones, &joined, is_served_skipped);
+    joined.is_skipped = is_skipped;
+    joined.is_served_skipped = is_served_skipped;
+    if (!learner_join_apply(learning->lanes[batch->lane], &joined, err))
         return false;
     for (int i = 0; i < batch->event_count; i++)
         pipeline_watermark__see(&learning->watermark, batch->partitions[i], batch->events[i].ts_ms);

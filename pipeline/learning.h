@@ -16,24 +16,30 @@
 
 struct pipeline_config;
 struct pipeline_models;
+struct pipeline_served_log;
 struct pipeline_offsets;
 struct pipeline_stream;
+struct pipeline_tombstones;
 
 /* ---- watermark.c: how far all partitions have come ---- */
 
 /*
  * The event time up to which nothing more is to be expected: of each partition that is read, the greatest event time in it, or S where
  * all that was in Kafka when S was reached has been applied; the least of these. A partition without events does not hold it back,
- * one that lags does. So what was in Kafka before an event decides what that event finds, whatever the lanes do.
+ * one that lags does. Nor does it go past rows that this node has answered and Kafka has not acknowledged yet. So what was in Kafka
+ * before an event decides what that event finds, whatever the lanes do.
  */
 struct pipeline_watermark {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
+    struct pipeline_served_log *served_log;
     struct ingest *_Atomic ingest; /* NULL until it is open */
     _Atomic int64_t *seen_ms; /* of each partition; by its lane, inside the gate */
     int64_t *bounds_ms; /* of the thread that asks */
     int64_t candidate_ms; /* S, and the moment at which it was S: the end offsets asked after that tell */
-    int64_t candidate_at_ms;
+    int64_t candidate_at_ms; /* INT64_MAX: not before what was logged by then is in Kafka */
+    int64_t candidate_since_ms;
+    uint64_t candidate_puts; /* to the log, by then */
     int64_t time_ms; /* the greatest one given out */
 };
 
@@ -83,7 +89,8 @@ struct pipeline_learning {
 /* Before lanes start; `models` are open and outlive it. NULL where the configuration has no models. */
 FR_CHECKED bool pipeline_learning__open(const struct pipeline_config *config, struct pipeline_models *models,
                                         struct store *store, struct pipeline_stream *stream, struct pipeline_offsets *offsets,
-                                        struct fr_metrics *metrics, struct pipeline_learning **learning, struct fr_err *err);
+                                        struct pipeline_served_log *served_log, struct fr_metrics *metrics,
+                                        struct pipeline_learning **learning, struct fr_err *err);
 /* Starts the threads; `brokers` and `config` outlive them. */
 FR_CHECKED bool pipeline_learning__start(struct pipeline_learning *learning, const struct pipeline_config *config,
                                          const char *brokers, struct ingest *ingest, struct fr_metrics *metrics,
@@ -95,7 +102,8 @@ void pipeline_learning__close(struct pipeline_learning *learning); /* NULL is fi
 FR_CHECKED bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch,
                                         struct fr_err *err);
 FR_CHECKED bool pipeline_learning__apply(struct pipeline_learning *learning, const struct ingest_batch *batch,
-                                         const bool *is_skipped, struct fr_err *err);
+                                         const bool *is_skipped, const struct pipeline_tombstones *tombstones,
+                                         struct fr_err *err);
 
 /* Whether a batch may come: false while too many examples wait for Kafka. */
 bool pipeline_learning__has_room(const struct pipeline_learning *learning);
@@ -135,6 +143,8 @@ struct pipeline_served_log {
     pthread_mutex_t lock; /* of starting */
     struct fr_queue *queue; /* struct served_message */
     _Atomic uint64_t queued_bytes;
+    _Atomic uint64_t puts, settled; /* records put so far; of them in Kafka, or dropped */
+    uint64_t taken; /* of the queue, by the thread */
     struct fr_counter *sent, *dropped;
     pthread_t thread;
     atomic_bool is_started;
@@ -148,6 +158,9 @@ void pipeline_served_log__init(struct pipeline_served_log *log, const struct pip
  * limited rate. Any thread. The first call starts the log's thread.
  */
 void pipeline_served_log__put(struct pipeline_served_log *log, const Freshet__V1__Served *served);
+/* Records put so far; and whether the first `puts` of them are in Kafka, or dropped. Any thread. */
+uint64_t pipeline_served_log__puts(struct pipeline_served_log *log);
+bool pipeline_served_log__is_settled(struct pipeline_served_log *log, uint64_t puts);
 void pipeline_served_log__close(struct pipeline_served_log *log); /* after the last call; sends what is queued, for a moment */
 
 #endif

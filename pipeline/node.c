@@ -24,7 +24,7 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 14,
+    METHODS = 15,
     PAGES = 5,
 };
 
@@ -119,6 +119,7 @@ static const struct server_method methods[METHODS] = {
     METHOD("AdminService", "Status", status_request, status_response, SERVER_ADMIN, false, pipeline_admin__status),
     METHOD("AdminService", "Checkpoint", checkpoint_request, checkpoint_response, SERVER_ADMIN, true,
            pipeline_admin__checkpoint),
+    METHOD("AdminService", "Forget", forget_request, forget_reply, SERVER_ADMIN, true, pipeline_admin__forget),
     METHOD("AdminService", "Digest", digest_request, digest_response, SERVER_ADMIN, true, pipeline_admin__digest),
     METHOD("AdminService", "Explain", explain_request, explain_response, SERVER_ADMIN, true, pipeline_admin__explain),
 };
@@ -145,10 +146,13 @@ static void fill_services(struct pipeline_node *node)
     node->services.stream = &node->engine.stream;
     node->services.offsets = &node->engine.offsets;
     node->services.committer = &node->engine.committer;
+    node->services.tombstones = &node->engine.tombstones;
+    node->services.tombstones_ms = node->config->tombstones_ms;
     node->services.metrics = node->engine.metrics;
     node->services.models = &node->models;
     node->services.brokers = node->brokers;
     node->services.served_log = &node->served_log;
+    node->services.learning = node->learning;
 }
 
 static uint64_t draw(void)
@@ -221,8 +225,8 @@ static bool open_learning(struct pipeline_node *node, struct fr_err *err)
     struct pipeline_engine *engine = &node->engine;
 
     pipeline_served_log__init(&node->served_log, node->config, node->brokers, engine->metrics);
-    if (!pipeline_learning__open(node->config, &node->models, engine->store, &engine->stream, &engine->offsets, engine->metrics,
-                                 &node->learning, err))
+    if (!pipeline_learning__open(node->config, &node->models, engine->store, &engine->stream, &engine->offsets,
+                                 &node->served_log, engine->metrics, &node->learning, err))
         return false;
     engine->lanes.learning = node->learning;
     engine->committer.learning = node->learning;

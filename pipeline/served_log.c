@@ -17,7 +17,7 @@ enum {
     QUEUE_BYTES = 32 << 20,
     RECORD_BYTES_MAX = 1000000, /* what Kafka takes by default */
     WAIT_MS = 200,
-    CLOSE_MS = 1000,
+    FLUSH_MS = 1000,
 };
 
 struct served_message {
@@ -79,24 +79,40 @@ static void send_message(struct pipeline_served_log *log, struct ingest_producer
     *producer = NULL;
 }
 
+/* What was sent is acknowledged, or known to be lost. */
+static void settle(struct pipeline_served_log *log, struct ingest_producer **producer)
+{
+    struct fr_err err;
+
+    if (*producer && !ingest_producer_flush(*producer, FLUSH_MS, &err)) {
+        if (err.code == FR_UNAVAILABLE && !atomic_load(&log->is_closed))
+            return; /* the broker is away: these may still come */
+        drop(log, err.message);
+    }
+    atomic_store(&log->settled, log->taken);
+}
+
 static void *run(void *user)
 {
     struct pipeline_served_log *log = user;
     struct ingest_producer *producer = NULL;
     void *taken;
-    struct fr_err err;
 
     while (!atomic_load(&log->is_closed) || fr_queue_length(log->queue) > 0) {
-        if (!fr_queue_receive(log->queue, &taken, WAIT_MS))
+        if (!fr_queue_receive(log->queue, &taken, WAIT_MS)) {
+            settle(log, &producer);
             continue;
+        }
         struct served_message *message = taken;
 
         send_message(log, &producer, message);
+        log->taken++;
         atomic_fetch_sub_explicit(&log->queued_bytes, message->length, memory_order_relaxed);
         free(message);
+        if (fr_queue_length(log->queue) == 0)
+            settle(log, &producer);
     }
-    if (producer && !ingest_producer_flush(producer, CLOSE_MS, &err))
-        drop(log, err.message);
+    settle(log, &producer);
     ingest_producer_close(producer);
     return NULL;
 }
@@ -143,12 +159,24 @@ void pipeline_served_log__put(struct pipeline_served_log *log, const Freshet__V1
     message->length = length;
     (void)protobuf_c_message_pack(&served->base, message->bytes);
     atomic_fetch_add_explicit(&log->queued_bytes, length, memory_order_relaxed);
+    atomic_fetch_add(&log->puts, 1); /* before it can be settled */
     sent = message;
     if (!fr_queue_send(log->queue, &sent, 0)) {
+        atomic_fetch_sub(&log->puts, 1);
         atomic_fetch_sub_explicit(&log->queued_bytes, length, memory_order_relaxed);
         free(message);
         drop(log, "Kafka is slower than the calls");
     }
+}
+
+uint64_t pipeline_served_log__puts(struct pipeline_served_log *log)
+{
+    return atomic_load(&log->puts);
+}
+
+bool pipeline_served_log__is_settled(struct pipeline_served_log *log, uint64_t puts)
+{
+    return atomic_load(&log->settled) >= puts;
 }
 
 void pipeline_served_log__close(struct pipeline_served_log *log)

@@ -58,6 +58,15 @@ static int64_t least_bound(struct pipeline_watermark *watermark, struct ingest *
     return least_ms;
 }
 
+/* A later S to come to, once the rows that were answered before it are where they can be read. */
+static void choose_candidate(struct pipeline_watermark *watermark, int64_t now_ms)
+{
+    watermark->candidate_ms = pipeline_stream__time(watermark->stream);
+    watermark->candidate_puts = pipeline_served_log__puts(watermark->served_log);
+    watermark->candidate_at_ms = INT64_MAX;
+    watermark->candidate_since_ms = now_ms;
+}
+
 int64_t pipeline_watermark__time(struct pipeline_watermark *watermark)
 {
     struct ingest *ingest = atomic_load_explicit(&watermark->ingest, memory_order_acquire);
@@ -66,11 +75,14 @@ int64_t pipeline_watermark__time(struct pipeline_watermark *watermark)
 
     if (!ingest)
         return watermark->time_ms;
-    least_ms = least_bound(watermark, ingest, &is_all);
-    if (is_all || now_ms - watermark->candidate_at_ms > CANDIDATE_MS) {
-        watermark->candidate_ms = pipeline_stream__time(watermark->stream);
+    if (watermark->candidate_at_ms == INT64_MAX) {
+        if (!pipeline_served_log__is_settled(watermark->served_log, watermark->candidate_puts))
+            return watermark->time_ms;
         watermark->candidate_at_ms = now_ms;
     }
+    least_ms = least_bound(watermark, ingest, &is_all);
+    if (is_all || now_ms - watermark->candidate_since_ms > CANDIDATE_MS)
+        choose_candidate(watermark, now_ms);
     watermark->time_ms = least_ms > watermark->time_ms ? least_ms : watermark->time_ms;
     return watermark->time_ms;
 }

@@ -1,7 +1,8 @@
 /*
  * The directory of a store: FRESHET, the mark that it is ours, locked while a process has it open and naming that process;
  * epochs/, where an epoch's file is written before RocksDB takes it over (what is left there by a crash was never durable and
- * goes at open); the rest is RocksDB's. The lock is taken before RocksDB touches anything: RocksDB itself moves its log away
+ * goes at open); the rest is RocksDB's. A file in epochs/ may be all that is left of a hand-over that failed half-way (rescue.c), so it goes
+ * only when RocksDB is open. The lock is taken before RocksDB touches anything: RocksDB itself moves its log away
  * before it looks at its own lock. flock(), not fcntl(): closing any other descriptor of the file would drop the latter.
  */
 #include "internal.h"
@@ -55,7 +56,7 @@ static bool make_path(const char *path, struct fr_err *err)
 }
 
 /* A freshly made file system has lost+found in it, and is as good as empty. */
-static bool check_ours(const char *path, struct fr_err *err)
+static bool check_ours(const char *path, const char *mark, struct fr_err *err)
 {
     DIR *directory = opendir(path);
     bool has_mark = false, has_others = false;
@@ -64,13 +65,13 @@ static bool check_ours(const char *path, struct fr_err *err)
     if (directory == NULL)
         return fr_fail(err, FR_BAD_CONFIG, "store: cannot read the directory '%s': %s", path, strerror(errno));
     while ((entry = readdir(directory)) != NULL) {
-        has_mark |= strcmp(entry->d_name, mark_name) == 0;
+        has_mark |= mark != NULL && strcmp(entry->d_name, mark) == 0;
         has_others |=
             strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && strcmp(entry->d_name, "lost+found") != 0;
     }
     closedir(directory);
     return has_mark || !has_others ||
-           fr_fail(err, FR_BAD_CONFIG, "store: '%s' holds other things; use an empty directory as store.path", path);
+           fr_fail(err, FR_BAD_CONFIG, "store: '%s' holds other things; use an empty directory, or empty it", path);
 }
 
 static bool fail_locked(const char *path, int mark, struct fr_err *err)
@@ -112,12 +113,45 @@ static bool lock(const char *path, int *lock_fd, struct fr_err *err)
     return true;
 }
 
-/* epochs/ made and emptied, and all of it known to the disk. */
-static bool clear_epochs(const char *path, struct fr_err *err)
+static bool sync_directory(const char *path, struct fr_err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool is_synced = fd >= 0 && fsync(fd) == 0;
+    int error = errno;
+
+    if (fd >= 0)
+        close(fd);
+    return is_synced || fr_fail(err, FR_BAD_CONFIG, "store: cannot sync '%s': %s", path, strerror(error));
+}
+
+bool store_directory__claim(const char *path, const char *mark, struct fr_err *err)
+{
+    if (path == NULL || path[0] == 0)
+        return fr_fail(err, FR_BAD_CONFIG, "store: no path; name a directory");
+    return make_path(path, err) && check_ours(path, mark, err);
+}
+
+bool store_directory__adopt(const char *path, struct fr_err *err)
+{
+    int lock_fd = -1;
+    bool is_adopted = lock(path, &lock_fd, err) && sync_directory(path, err);
+
+    store_directory__close(lock_fd);
+    return is_adopted;
+}
+
+static bool make_epochs(const char *path, struct fr_err *err)
 {
     char epochs_path[PATH_MAX];
 
-    if (!join(path, epochs_name, epochs_path, err) || !make_one(epochs_path, err))
+    return join(path, epochs_name, epochs_path, err) && make_one(epochs_path, err) && sync_directory(path, err);
+}
+
+bool store_directory__clear_epochs(const char *path, struct fr_err *err)
+{
+    char epochs_path[PATH_MAX];
+
+    if (!join(path, epochs_name, epochs_path, err))
         return false;
 
     DIR *directory = opendir(epochs_path);
@@ -131,13 +165,29 @@ static bool clear_epochs(const char *path, struct fr_err *err)
     closedir(directory);
     if (!is_clear) /* it may be the other name of a file in use: writing over it would be the end of that one */
         return fr_fail(err, FR_BAD_CONFIG, "store: cannot empty '%s': %s; empty it", epochs_path, strerror(error));
+    return sync_directory(epochs_path, err);
+}
 
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is_synced = fd >= 0 && fsync(fd) == 0;
-    error = errno;
-    if (fd >= 0)
-        close(fd);
-    return is_synced || fr_fail(err, FR_BAD_CONFIG, "store: cannot sync '%s': %s", path, strerror(error));
+bool store_directory__left_epoch(const char *path, char out[PATH_MAX])
+{
+    char epochs_path[PATH_MAX];
+    DIR *directory;
+    struct dirent *entry;
+    struct fr_err err;
+    int count = 0;
+
+    if (!join(path, epochs_name, epochs_path, &err) || (directory = opendir(epochs_path)) == NULL)
+        return false;
+    while ((entry = readdir(directory)) != NULL)
+        if (entry->d_name[0] != '.' && join(epochs_path, entry->d_name, out, &err))
+            count++;
+    closedir(directory);
+    return count == 1;
+}
+
+bool store_directory__sync(const char *path, struct fr_err *err)
+{
+    return sync_directory(path, err);
 }
 
 bool store_directory__look(const char *path, struct fr_err *err)
@@ -156,9 +206,10 @@ bool store_directory__open(const char *path, int *lock_fd, struct fr_err *err)
 {
     if (path == NULL || path[0] == 0)
         return fr_fail(err, FR_BAD_CONFIG, "store: no path; set store.path");
-    if (!make_path(path, err) || !check_ours(path, err) || !lock(path, lock_fd, err))
+    if (!make_path(path, err) || !check_ours(path, mark_name, err) || !lock(path, lock_fd, err))
         return false;
-    if (clear_epochs(path, err))
+    /* The mark must be durable before anything else is: without it the rest would be others' things. */
+    if (sync_directory(path, err) && make_epochs(path, err))
         return true;
     store_directory__close(*lock_fd);
     *lock_fd = -1;

@@ -180,6 +180,18 @@ static bool resize_part(struct store_stripe *stripe, struct store_block **block,
     return true;
 }
 
+/* `dirty`: its parts of this turn so far; where there are none, room on the list is reserved. */
+static void mark_dirty(struct store *store, struct store_entry *entry, uint8_t bit, uint8_t dirty)
+{
+    struct store_stripe *stripe = &store->stripes[entry->stripe];
+
+    if (dirty == 0) {
+        store_dirty__add(&stripe->dirty, entry);
+        store_stripe__count(&stripe->dirty_entities, 1);
+    }
+    store_entry__set_dirty(entry, store->turn, bit);
+}
+
 void *store_entry_write(struct store *store, struct store_entry *entry, enum store_part part, uint32_t bytes)
 {
     struct store_stripe *stripe = &store->stripes[entry->stripe];
@@ -202,13 +214,42 @@ void *store_entry_write(struct store *store, struct store_entry *entry, enum sto
         entry->flags = (uint8_t)(entry->flags & ~STORE_NOTHING);
         store_stripe__count(&stripe->nothings, (uint64_t)-1);
     }
-    if (dirty == 0) {
-        store_dirty__add(&stripe->dirty, entry);
-        store_stripe__count(&stripe->dirty_entities, 1);
-    }
     store_stripe__count(&stripe->dirty_bytes, (dirty & bit) != 0 ? (uint64_t)bytes - bytes_before : bytes);
-    store_entry__set_dirty(entry, store->turn, bit);
+    mark_dirty(store, entry, bit, dirty);
     return bytes > 0 ? (*block)->memory : NULL;
+}
+
+/* A part of which memory has nothing: its record on disk becomes a delete in the next epoch. */
+static bool erase_record(struct store *store, struct store_entry *entry, uint8_t bit)
+{
+    uint8_t dirty = store_entry__dirty_parts(entry, store->turn);
+
+    if (dirty == 0 && !store_dirty__reserve(&store->stripes[entry->stripe].dirty))
+        return false;
+    mark_dirty(store, entry, bit, dirty);
+    return true;
+}
+
+bool store_entry_erase(struct store *store, struct store_entry *entry, int *erased)
+{
+    entry->flags = (uint8_t)(entry->flags & ~STORE_CORRUPT); /* what made no sense goes too */
+    for (enum store_part part = 0; part < STORE_PARTS; part++) {
+        uint8_t bit = (uint8_t)(1 << part);
+        uint32_t bytes;
+
+        (void)store_entry_read(entry, part, &bytes);
+        if (bytes == 0 && (entry->flags & bit) == 0)
+            continue;
+        if (bytes > 0)
+            (void)store_entry_write(store, entry, part, 0);
+        else if (!erase_record(store, entry, bit))
+            return false;
+        (void)store_entry_read(entry, part, &bytes);
+        if (bytes > 0)
+            return false;
+        ++*erased;
+    }
+    return true;
 }
 
 struct fr_slice store_entry__take_boundary(struct store_stripe *stripe, struct store_entry *entry, enum store_part part,

@@ -12,6 +12,7 @@
 #include <freshet/store.h>
 
 #include <assert.h>
+#include <limits.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdalign.h>
@@ -246,12 +247,24 @@ void store_leaving__let_go(struct store *store);
 
 /*
  * Makes `path` when missing, refuses a foreign one, locks it (the lock's descriptor into *lock_fd), makes the folder where
- * epochs are written and empties it.
+ * epochs are written.
  */
 FR_CHECKED bool store_directory__open(const char *path, int *lock_fd, struct fr_err *err);
 /* That a store is there, without changing anything. */
 FR_CHECKED bool store_directory__look(const char *path, struct fr_err *err);
+/* Removes what is left in that folder, once RocksDB is open. */
+FR_CHECKED bool store_directory__clear_epochs(const char *path, struct fr_err *err);
+/* The one file in that folder; false when there is none, or more. */
+bool store_directory__left_epoch(const char *path, char out[PATH_MAX]);
+FR_CHECKED bool store_directory__sync(const char *path, struct fr_err *err);
 void store_directory__close(int lock_fd);
+
+/*
+ * Makes `path` when missing; one that holds other things is refused, unless `mark` (NULL: none) is among them.
+ */
+FR_CHECKED bool store_directory__claim(const char *path, const char *mark, struct fr_err *err);
+/* Puts the mark into a directory that RocksDB's files lie in: from now on it is a store. Durable when true. */
+FR_CHECKED bool store_directory__adopt(const char *path, struct fr_err *err);
 FR_CHECKED bool store_directory__free_bytes(const char *path, uint64_t *bytes, struct fr_err *err);
 FR_CHECKED bool store_directory__epoch_path(const char *path, uint64_t epoch, char *out, size_t out_bytes, struct fr_err *err);
 
@@ -272,11 +285,18 @@ struct store_disk {
 FR_CHECKED bool store_disk__open(const char *path, uint64_t memory_bytes, bool is_read_only, struct store_disk *disk,
                                  struct fr_err *err);
 void store_disk__close(struct store_disk *disk);
+/* FR_CORRUPT when the manifest gives a file bounds that cannot be: see disk.c. */
+FR_CHECKED bool store_disk__check_files(const struct store_disk *disk, const char *path, struct fr_err *err);
 int store_disk__level0_files(const struct store_disk *disk); /* −1 when RocksDB does not say */
 bool store_disk__is_corruption(const char *message);
 
 /* Takes RocksDB's message (freed) into `err`: FR_CORRUPT for a failed checksum, else FR_UNAVAILABLE. Returns false. */
 bool store_disk__fail(char *message, struct fr_err *err, const char *path, const char *what);
+
+/* ---- A hand-over that failed half-way (rescue.c) ---- */
+
+/* store_disk__open(), and what a failed sync of the manifest may have left undone is done. */
+FR_CHECKED bool store_rescue__open(const char *path, uint64_t memory_bytes, struct store_disk *disk, struct fr_err *err);
 
 /* ---- One epoch's records (sst.c) ---- */
 

@@ -156,6 +156,52 @@ bool store_scan_some(struct store *store, struct store_cursor *cursor, uint64_t 
     return scan_range(store, &(struct range){.cursor = cursor, .left = most}, READAHEAD_SOME_BYTES, each, user, err);
 }
 
+/* Kind, partition and first id as they begin a key on disk. */
+enum { PREFIX_BYTES = 1 + 2 + 8 };
+
+static bool walk_keys(rocksdb_iterator_t *iterator, const struct store_disk_key *from,
+                      bool (*each)(void *user, const struct store_key *key), void *user, struct fr_err *err)
+{
+    struct store_key last = {0};
+
+    for (rocksdb_iter_seek(iterator, (const char *)from->bytes, PREFIX_BYTES); rocksdb_iter_valid(iterator);
+         rocksdb_iter_next(iterator)) {
+        size_t bytes;
+        const char *at = rocksdb_iter_key(iterator, &bytes);
+        struct store_key key;
+        enum store_part part;
+
+        if (bytes < PREFIX_BYTES || memcmp(at, from->bytes, PREFIX_BYTES) != 0)
+            return true;
+        if (!store_key__decode(fr_slice(at, bytes), &key, &part))
+            return fr_fail(err, FR_CORRUPT, "store: a key that makes no sense: %s", store_key__print(fr_slice(at, bytes)).text);
+        if (!is_same(&last, &key) && !each(user, &key))
+            return true;
+        last = key;
+    }
+    return true;
+}
+
+bool store_scan_keys(struct store *store, uint8_t kind, uint16_t partition, uint64_t first_id,
+                     bool (*each)(void *user, const struct store_key *key), void *user, struct fr_err *err)
+{
+    struct store_key first = {.kind = kind, .id_count = 1, .partition = partition, .ids = {first_id}};
+    rocksdb_readoptions_t *read = rocksdb_readoptions_create();
+    struct store_disk_key from;
+    char *message = NULL;
+
+    store_key__encode(&first, 0, &from);
+    rocksdb_readoptions_set_verify_checksums(read, 1);
+    rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(store->disk.db, read, store->disk.family);
+    bool is_done = walk_keys(iterator, &from, each, user, err);
+    rocksdb_iter_get_error(iterator, &message);
+    rocksdb_iter_destroy(iterator);
+    rocksdb_readoptions_destroy(read);
+    if (message == NULL)
+        return is_done;
+    return store_disk__fail(message, err, store->path, "read the keys");
+}
+
 bool store_scan_meta(struct store *store, const char *name, struct fr_buffer *value)
 {
     rocksdb_readoptions_t *read = rocksdb_readoptions_create();

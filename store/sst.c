@@ -144,9 +144,10 @@ bool store_sst__ingest(struct store_sst *sst, const struct store_meta *meta, con
     write_file(sst, meta, disk, path, file_bytes, &message);
     if (message == NULL)
         rocksdb_ingest_external_file_cf(disk->db, disk->family, paths, 1, disk->ingest, &message);
+    else
+        (void)unlink(path); /* but not after a failed hand-over: see rescue.c */
     if (message == NULL)
-        return true;
-    (void)unlink(path);
+        return store_disk__check_files(disk, path, err);
     (void)store_disk__fail(message, err, path, "write the epoch");
     err->code = FR_UNAVAILABLE;
     return false;

@@ -105,6 +105,15 @@ static bool find_entities(struct store *store, struct fr_err *err)
            fr_fail(err, FR_EXHAUSTED, "store: out of memory");
 }
 
+static bool open_disk(struct store *store, bool is_read_only, struct fr_err *err)
+{
+    if (is_read_only ? !store_disk__open(store->path, store->memory_bytes, true, &store->disk, err)
+                     : !store_rescue__open(store->path, store->memory_bytes, &store->disk, err))
+        return false;
+    return store_disk__check_files(&store->disk, store->path, err) &&
+           (is_read_only || store_directory__clear_epochs(store->path, err));
+}
+
 bool store_open(const struct store_options *options, struct store **store, struct fr_err *err)
 {
     struct store *opened = store_new(options, err);
@@ -113,9 +122,8 @@ bool store_open(const struct store_options *options, struct store **store, struc
         return false;
     if ((options->is_read_only ? store_directory__look(opened->path, err)
                                : store_directory__open(opened->path, &opened->lock_fd, err)) &&
-        store_disk__open(opened->path, opened->memory_bytes, options->is_read_only, &opened->disk, err) &&
-        store_meta__load(&opened->meta, &opened->disk, opened->path, err) && find_entities(opened, err) &&
-        check_format(opened, options->is_read_only, err)) {
+        open_disk(opened, options->is_read_only, err) && store_meta__load(&opened->meta, &opened->disk, opened->path, err) &&
+        find_entities(opened, err) && check_format(opened, options->is_read_only, err)) {
         atomic_store(&opened->level0_files, store_disk__level0_files(&opened->disk));
         *store = opened;
         return true;

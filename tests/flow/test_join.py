@@ -1,5 +1,6 @@
 """Served rows and what happened next become examples, through the wire: every label policy against an oracle, and after kills."""
 
+import json
 import random
 import time
 import uuid
@@ -11,7 +12,7 @@ import joined
 import kafka
 import settings
 from freshet.v1 import event_pb2, feature_pb2, model_pb2
-from node import CallError, wait_for
+from node import run_cli, wait_for
 
 START_MS = 1_700_000_000_000
 TTL_MS = 60_000
@@ -100,23 +101,27 @@ def joined_count(node, what):
     return metric(node, f'freshet_join_total{{what="{what}"}}')
 
 
-def wait_examples(brokers, node, topic, wanted, deadline_s=60):
+def story_of(node):
+    """What a node tells of its join, when a test fails."""
+    page = node.page("/metrics")[2].decode().splitlines()
+    return "\n".join([line for line in page if "join_" in line and line[0] != "#"] + [node.log()[-1500:]])
+
+
+def wait_examples(brokers, node, topic, wanted, deadline_s=20):
     """Until the topic has all these ids."""
-    found, looked = {}, [0]
+    found = {}
 
     def is_there():
         assert node.process.poll() is None, node.log()[-2000:]
-        sent = metric(node, "freshet_examples_sent_total")
-        if sent == 0 or sent == looked[0]:
+        if metric(node, "freshet_examples_sent_total") == 0:
             return False
         try:
             found.update(examples_of(brokers, topic))
         except confluent_kafka.KafkaException:
             return False  # some of its partitions have no leader yet
-        looked[0] = sent
         return set(wanted) <= set(found)
 
-    wait_for(is_there, lambda: f"{len(set(wanted) - set(found))} of {len(wanted)} examples miss: {node.log()[-1500:]}", deadline_s)
+    wait_for(is_there, lambda: f"{len(set(wanted) - set(found))} of {len(wanted)} examples miss: {story_of(node)}", deadline_s)
     return found
 
 
@@ -290,3 +295,156 @@ def test_kills_in_the_loop_change_no_example(make_node, real_kafka):
 @pytest.mark.long
 def test_a_hundred_kills_in_the_loop_change_no_example(make_node, real_kafka):
     check_kills(make_node, real_kafka, MANY_KILLS)
+
+
+def test_bad_rows_are_dead_letters_by_reason_and_bad_events_change_no_example(make_node, real_kafka):
+    topic = kafka.new_topic(real_kafka)
+    node = make_node(configuration(real_kafka, topic, TASKS[:1])).start()
+    schema = schema_of(node).schema
+
+    def rows(**fields):
+        good = {"request_id": 1, "user_id": 7, "served_ms": START_MS, "schema": schema, "item_ids": [1, 2]}
+        return model_pb2.Served(**{**good, "user_values": [1.0], "item_values": [1.0] * 6, **fields})
+
+    bad = {
+        "bad_value": [
+            rows(request_id=0), rows(user_id=0), rows(item_ids=[], item_values=[]), rows(item_values=[1.0] * 5),
+            rows(positions=[1]), rows(sparse=[1, 2, 3]), rows(propensities=[0.5]), rows(user_values=[float("nan")]),
+            rows(item_values=[float("inf")] * 6), rows(propensities=[0.1, float("-inf")]),
+        ],
+        "bad_time": [rows(served_ms=0), rows(served_ms=-5), rows(served_ms=4_102_444_800_000)],
+    }  # fmt: skip
+    records = [(b"7", message.SerializeToString()) for some in bad.values() for message in some]
+    records += [(b"7", b"\x0a\xff\xff"), (b"7", None), (b"7", b""), (b"7", b"\x00" * (1 << 20) + b"x")]
+    count = kafka.produce(real_kafka, f"{topic}.served", records)
+    foreign = [rows(schema=schema + 1), rows(user_values=[]), rows(item_values=[1.0] * 4)]
+    count += produce_served(real_kafka, topic, [*foreign, rows(), rows(item_ids=[3, 4])])
+    shown = event_of("impression", START_MS + 10, 7, 1, 1)
+    events = [
+        event_of("click", START_MS + 5, 7, 1, 1),  # before its impression
+        shown,
+        {**shown, "event_id": 1},  # the same impression again
+        event_of("click", START_MS + 500, 7, 1, 1),
+        event_of("click", START_MS + 600, 7, 1, 1),
+        event_of("click", START_MS + 700, 7, 2, 77),  # of a request that nobody knows
+        event_of("click", START_MS + 800, 7, 2),  # of an item that was not shown
+        event_of("impression", START_MS + 900, 7, 9, 1),  # of an item that was not logged
+        event_of("click", START_MS + 60_011, 7, 1, 1),  # behind the window
+        event_of("impression", START_MS + 20, 0, 1, 1),  # of nobody
+    ]
+    count += produce_events(real_kafka, topic, [*events, end_of_time(events)])
+    node.wait_applied(count)
+    identity = joined.example_id("shop", "click", 1, 7, 1, 0)
+    found = wait_examples(real_kafka, node, topic, [identity])
+    assert {one: joined.told(example) for one, example in found.items()} == {
+        identity: (1, 7, 1, START_MS, "wait", (("click", 1.0, 1.0, True, 490),))
+    }
+    wait_for(lambda: joined_count(node, "labels_without_impression") == 2, "time has passed")
+    counted = {
+        "rows": 1, "rows_duplicate": 1, "rows_foreign_schema": 3, "impressions": 2, "impressions_duplicate": 1,
+        "impressions_of_unlogged_items": 1, "labels": 1, "labels_duplicate": 1, "labels_before_impression": 1, "labels_late": 1,
+    }  # fmt: skip
+    assert {what: joined_count(node, what) for what in counted} == counted
+    letters = [dict(message.headers())["reason"].decode() for message in kafka.consume_all(real_kafka, f"{topic}.dead")]
+    wanted = {reason: len(some) for reason, some in bad.items()} | {"bad_protobuf": 1, "empty": 2, "oversized": 1}
+    assert {reason: letters.count(reason) for reason in set(letters)} == wanted
+
+
+def test_what_waits_is_bounded_and_the_first_due_leaves(make_node, real_kafka):
+    topic = kafka.new_topic(real_kafka)
+    made = configuration(real_kafka, topic, TASKS[:1])
+    made["learner"]["join_bytes"] = "1MiB"
+    node = make_node(made).start()
+    schema = schema_of(node).schema
+    served, events = [], []
+    for request in range(1, 4001):
+        at_ms, items = START_MS + request, list(range(1, 21))
+        values = {"user_values": [1.0], "item_values": [0.5] * 60}
+        served.append(
+            model_pb2.Served(request_id=request, user_id=request, served_ms=at_ms, schema=schema, item_ids=items, **values)
+        )
+        events.append(event_of("impression", at_ms + 5000, request, 1, request))
+    count = produce_served(real_kafka, topic, served)
+    count += produce_events(real_kafka, topic, events)
+    node.wait_applied(count)
+    wait_for(lambda: metric(node, "freshet_join_bytes") <= 1 << 20, "room was made")
+    assert joined_count(node, "dropped_for_room") + joined_count(node, "rows_without_impression") > 0
+    produce_events(real_kafka, topic, [end_of_time(events)])
+    wait_for(lambda: metric(node, "freshet_join_bytes") == 0, lambda: f"all has left: {metric(node, 'freshet_join_bytes')}")
+    found = wait_examples(real_kafka, node, topic, [])
+    assert 0 < len(found) < 4000  # those that were left are the latest ones
+    assert min(example.request_id for example in found.values()) > 1000
+
+
+def test_what_was_scored_is_joined_and_learned(make_node, real_kafka):
+    topic = kafka.new_topic(real_kafka)
+    node = make_node(configuration(real_kafka, topic, TASKS[:1])).start()
+    watched = [event_of("watch", START_MS, user, item, value=1.0, category_id=3) for user in (1, 2) for item in range(1, 41)]
+    count = produce_events(real_kafka, topic, watched)
+    node.wait_applied(count)
+    replies, events = {}, []
+    for user in (1, 2):
+        request = model_pb2.ScoreRequest(user_id=user, item_ids=range(1, 41), log_items=[5, 6] if user == 2 else [])
+        replies[user] = node.call("ModelService/Score", request, model_pb2.ScoreResponse)
+        for item in (5, 6, 40):
+            events.append(event_of("impression", START_MS + 100, user, item, replies[user].request_id))
+        events.append(event_of("click", START_MS + 200, user, 5, replies[user].request_id))
+    produce_events(real_kafka, topic, [*events, end_of_time(events)])
+    wanted = [joined.example_id("shop", "click", replies[user].request_id, user, item, 0) for user in (1, 2) for item in (5, 6)]
+    found = wait_examples(real_kafka, node, topic, wanted)
+    assert set(found) == set(wanted)  # item 40 was neither among the best 32 nor among log_items
+    assert {found[one].labels[0].value for one in wanted[::2]} == {1.0}
+    assert {found[one].labels[0].value for one in wanted[1::2]} == {0.0}
+    assert [found[one].position for one in wanted[:2]] == [5, 6]  # of a model that knows nothing, in the order asked
+    described = node.call("FeatureService/Describe", feature_pb2.DescribeRequest(), feature_pb2.DescribeResponse)
+    assert {example.schema for example in found.values()} == {described.schemas[0].schema}
+
+    def learned():
+        state = node.call("ModelService/Status", model_pb2.ModelStatusRequest(), model_pb2.ModelStatusResponse).models[0]
+        return (state.tasks[0].examples, state.tasks[0].positives) == (4, 2)
+
+    wait_for(learned, "four examples are learned, two of them positive")
+
+
+def test_a_node_with_a_broker_of_its_own_joins_too(make_node):
+    node = make_node(configuration("embedded", "events", TASKS[:1])).start()
+    count = produce_events(node.brokers, "events", [event_of("watch", START_MS, 7, 1, value=2.0)])
+    node.wait_applied(count)
+    reply = node.get_features(user_id=7, item_ids=[1, 2], feature_set="small", log=True)
+    shown = event_of("impression", START_MS + 10, 7, 2, reply.request_id)
+    produce_events(node.brokers, "events", [shown, end_of_time([shown])])
+    identity = joined.example_id("shop", "click", reply.request_id, 7, 2, 0)
+    assert set(wait_examples(node.brokers, node, "events", [identity])) == {identity}
+
+
+def test_what_waits_of_a_forgotten_user_goes_and_a_store_with_a_join_is_sound(make_node):
+    tasks = (TASKS[0], joined.Task("buy", ("purchase",), "fnw", 60_000))
+    node = make_node(configuration("embedded", "events", tasks)).start()
+    schema = schema_of(node).schema
+    served = [
+        model_pb2.Served(
+            request_id=user, user_id=user, served_ms=START_MS, schema=schema, item_ids=[1], user_values=[0.0], item_values=[1.0] * 3
+        )
+        for user in (7, 8)
+    ]
+    shown = [event_of("impression", START_MS + 10, user, 1, user) for user in (7, 8)]
+    count = produce_served(node.brokers, "events", served)
+    count += produce_events(node.brokers, "events", shown)
+    node.wait_applied(count)
+    negatives = [joined.example_id("shop", "buy", user, user, 1, 0) for user in (7, 8)]
+    assert set(wait_examples(node.brokers, node, "events", negatives)) == set(negatives)
+    node.digest()  # an epoch with accounts, rows and a chunk of the outbox
+    checked = run_cli(node.binary, "fsck", "--config", node.file, "--json")
+    assert json.loads(checked.stdout)["sound"] is True, checked.stdout
+    waiting = metric(node, "freshet_join_bytes")
+    forgotten = json.loads(node.cli("forget", 7, "--json").stdout)
+    assert int(forgotten["entities"]) == 3  # the user, his account, his rows
+    late = [event_of("impression", START_MS + 5, 7, 1, 70), event_of("click", START_MS + 9, 7, 1, 7)]
+    count += produce_served(node.brokers, "events", [model_pb2.Served.FromString(served[0].SerializeToString())])
+    count += produce_events(node.brokers, "events", [*late, event_of("click", START_MS + 30, 8, 1, 8)])
+    node.wait_applied(count)
+    assert metric(node, "freshet_join_bytes") == waiting / 2
+    produce_events(node.brokers, "events", [end_of_time(late)])
+    click = joined.example_id("shop", "click", 8, 8, 1, 0)
+    assert set(wait_examples(node.brokers, node, "events", [click])) == {*negatives, click}
+    wait_for(lambda: metric(node, "freshet_join_bytes") == 0, "all has left")

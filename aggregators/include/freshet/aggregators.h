@@ -263,6 +263,19 @@ struct agg_sweep {
  */
 FR_CHECKED bool agg_sweep(struct agg *agg, struct agg_sweep *sweep, int64_t horizon_ms, int most, struct fr_err *err);
 
+struct agg_forgotten {
+    uint64_t entities; /* of the user: himself, and those whose key begins with him */
+    uint64_t records; /* parts of theirs that memory or the disk had */
+};
+
+/*
+ * Takes away every entity whose key begins with the user, whether the configuration still has its kind or not, damaged ones too, as
+ * far as the last epoch has them; nothing of them is on disk once the next one is durable. What items, rooms and lists counted stays:
+ * there is no telling the user's share. Adds to *forgotten. Outside the gate, which it enters; blocks on the disk. FR_UNAVAILABLE: the
+ * disk cannot be read; FR_EXHAUSTED: out of memory, some is left. Any thread.
+ */
+FR_CHECKED bool agg_forget_user(struct agg *agg, uint64_t user_id, struct agg_forgotten *forgotten, struct fr_err *err);
+
 /* ---- Describing ---- */
 
 struct agg_entity_info {

@@ -48,17 +48,17 @@ struct learner_join_batch {
     int event_count;
     const Freshet__V1__Served *const *served;
     int served_count;
+    const bool *is_skipped, *is_served_skipped; /* of each event and served: it changes nothing; when it is applied */
 };
 
 /* Brings what the batch will touch into the table; on a visit, outside the gate. Fails as store_load() does. */
 FR_CHECKED bool learner_join_load(struct learner_join_lane *lane, const struct learner_join_batch *batch, struct fr_err *err);
 
 /*
- * Joins the batch that was just loaded, inside the gate; events with is_skipped[i] (duplicates) change nothing. FR_UNAVAILABLE: out
- * of memory in the middle, the state since the last epoch is spoiled.
+ * Joins the batch that was just loaded, inside the gate. FR_UNAVAILABLE: out of memory in the middle, the state since the last epoch is
+ * spoiled.
  */
-FR_CHECKED bool learner_join_apply(struct learner_join_lane *lane, const struct learner_join_batch *batch,
-                                   const bool *is_skipped, struct fr_err *err);
+FR_CHECKED bool learner_join_apply(struct learner_join_lane *lane, const struct learner_join_batch *batch, struct fr_err *err);
 
 /*
  * Lets time pass up to `time_ms`, which never goes back: labels become final, what waited too long leaves, and so does what is due
@@ -66,6 +66,10 @@ FR_CHECKED bool learner_join_apply(struct learner_join_lane *lane, const struct 
  * when some are left.
  */
 FR_CHECKED bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, int most, bool *is_more, struct fr_err *err);
+
+/* Takes away what waits of a user; in gates of its own. Adds to both numbers. Blocks on the disk; any thread. */
+FR_CHECKED bool learner_join_forget(struct learner_join *join, uint64_t user_id, uint64_t *entities, uint64_t *records,
+                                    struct fr_err *err);
 
 int64_t learner_join_time(const struct learner_join *join); /* of the last pass, or of the epoch that was opened */
 

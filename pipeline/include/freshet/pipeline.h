@@ -61,6 +61,47 @@ struct pipeline_compare_options {
 FR_CHECKED bool pipeline_config_compare(const struct pipeline_config *config, const struct pipeline_compare_options *options,
                                         struct fr_buffer *out, struct fr_err *err);
 
+struct pipeline_fsck_options {
+    bool is_json;
+    pipeline_progress_fn progress; /* may be NULL */
+    void *user;
+};
+
+/*
+ * What `freshet fsck` prints: whether every record of the last epoch in store.path can be read and makes sense, as text lines or one JSON
+ * object; *is_sound tells the same. Changes nothing there, and a node may have it open. Takes the catalogue out of `config`.
+ * FR_BAD_CONFIG: no store there. What cannot be opened at all is no failure but told.
+ */
+FR_CHECKED bool pipeline_fsck(struct pipeline_config *config, const struct pipeline_fsck_options *options,
+                              struct fr_buffer *out, bool *is_sound, struct fr_err *err);
+
+struct pipeline_backup { /* one of those in a directory of backups */
+    uint32_t id;
+    int64_t made_ms;
+    uint64_t bytes;
+    uint32_t files;
+};
+
+/* Every whole one, the oldest first. FR_BAD_CONFIG: the directory holds none. */
+FR_CHECKED bool pipeline_backup_each(const char *directory, void (*each)(void *user, const struct pipeline_backup *backup),
+                                     void *user, struct fr_err *err);
+
+/*
+ * Copies the last epoch in store.path, on which no node runs, into `directory`, and keeps the `keep` latest backups there (0: all). A node
+ * that runs is asked by AdminService.Checkpoint instead.
+ */
+FR_CHECKED bool pipeline_backup_make(const struct pipeline_config *config, const char *directory, uint32_t keep,
+                                     struct pipeline_backup *backup, struct fr_err *err);
+
+/*
+ * Makes store.path, which is missing or empty, anew from backup `id` (0: the latest), each file checked against its checksum.
+ * FR_CORRUPT: the backup is damaged; FR_BAD_CONFIG: there is none, or store.path is not empty.
+ */
+FR_CHECKED bool pipeline_backup_restore(const struct pipeline_config *config, const char *directory, uint32_t id,
+                                        struct pipeline_backup *backup, struct fr_err *err);
+
+const char *pipeline_config_store_path(const struct pipeline_config *config);
+
 /* The first topic of the configuration, its partitions, and whether its format is JSON: where demo and simulate produce to. */
 const char *pipeline_config_topic(const struct pipeline_config *config, int *partitions, bool *is_json);
 bool pipeline_config_has_topic(const struct pipeline_config *config, const char *name);

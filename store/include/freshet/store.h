@@ -160,6 +160,12 @@ const void *store_entry_read(const struct store_entry *entry, enum store_part pa
  */
 void *store_entry_write(struct store *store, struct store_entry *entry, enum store_part part, uint32_t bytes);
 
+/*
+ * Empties every part, also of an entity that is quarantined or of a kind that nobody reads: with the next epoch nothing of it is on
+ * disk. Adds to *erased how many parts there were. False: out of memory, some are left. Only inside the gate.
+ */
+bool store_entry_erase(struct store *store, struct store_entry *entry, int *erased);
+
 /* ---- Epochs: one committer thread ---- */
 
 struct store_epoch {
@@ -241,5 +247,48 @@ FR_CHECKED bool store_scan_some(struct store *store, struct store_cursor *cursor
  * sees it, so that state and offsets are of one epoch.
  */
 bool store_scan_meta(struct store *store, const char *name, struct fr_buffer *value);
+
+/*
+ * The keys of the last durable epoch that begin with this kind, partition and first id, in order, each once. `each` returns false to
+ * stop early. Blocks on the disk; any thread but the committer's.
+ */
+FR_CHECKED bool store_scan_keys(struct store *store, uint8_t kind, uint16_t partition, uint64_t first_id,
+                                bool (*each)(void *user, const struct store_key *key), void *user, struct fr_err *err);
+
+/*
+ * ---- Backups: directories that hold one or more, incremental, each of one whole epoch ----
+ * One process at a time works on such a directory; another is refused with FR_EXHAUSTED.
+ */
+
+struct store_backup {
+    uint32_t id; /* from 1, in the order in which they were made */
+    int64_t made_ms; /* Unix time, whole seconds */
+    uint64_t bytes; /* of its files, shared ones too */
+    uint32_t files;
+};
+
+struct store_backup_options {
+    const char *directory; /* made when missing; one with other things in it is refused */
+    uint32_t keep; /* so many of the latest stay; 0: all */
+};
+
+/*
+ * Copies the last durable epoch, or a later one that becomes durable meanwhile, while lanes and epochs go on; durable and of the
+ * right sizes when true. Blocks on the disk. FR_BAD_CONFIG: the directory; FR_UNAVAILABLE, FR_CORRUPT: a disk failed. Any thread.
+ */
+FR_CHECKED bool store_backup_make(struct store *store, const struct store_backup_options *options, struct store_backup *backup,
+                                  struct fr_err *err);
+
+/* Every whole backup of the directory, the oldest first. FR_BAD_CONFIG: there are none. */
+FR_CHECKED bool store_backup_each(const char *directory, void (*each)(void *user, const struct store_backup *backup),
+                                  void *user, struct fr_err *err);
+
+/*
+ * Makes a store in `path`, which is missing or empty, from backup `id` (0: the latest), each file checked against its checksum. What
+ * a crash leaves half done is no store: it is refused at open as a directory that holds other things, and is to be emptied.
+ * FR_CORRUPT: a file of the backup is damaged; FR_BAD_CONFIG: no such backup, or `path` is not empty.
+ */
+FR_CHECKED bool store_backup_restore(const char *directory, uint32_t id, const char *path, struct store_backup *backup,
+                                     struct fr_err *err);
 
 #endif

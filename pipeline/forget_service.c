@@ -1,0 +1,62 @@
+/*
+ * AdminService.Forget: a tombstone first, with an epoch that makes all that is known of the user durable, then his entities are
+ * taken away where that epoch has them, and a second epoch makes it so. A crash between the two leaves the tombstone: whoever got no
+ * answer asks again.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+#include <freshet/v1/admin.pb-c.h>
+
+enum { COMMIT_MS = 30000 };
+
+struct forgetting {
+    struct pipeline_services *services;
+    struct pipeline_tombstone tombstone;
+};
+
+/* Late is what was made before now, by whichever clock is ahead: a user who comes back later is a new one. */
+static bool raise_tombstone(void *user, struct store *store, struct fr_err *err)
+{
+    struct forgetting *forgetting = user;
+    struct pipeline_stream *stream = forgetting->services->stream;
+    int64_t stream_ms = pipeline_stream__time(stream), now_ms = stream->is_event_clock ? 0 : fr_clock_wall_ms();
+
+    forgetting->tombstone.forgotten_ms = stream_ms > now_ms ? stream_ms : now_ms;
+    forgetting->tombstone.until_ms = forgetting->tombstone.forgotten_ms + forgetting->services->tombstones_ms;
+    return pipeline_tombstones__add(forgetting->services->tombstones, store, &forgetting->tombstone, err);
+}
+
+bool pipeline_admin__forget(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
+                            struct fr_err *err)
+{
+    struct pipeline_services *services = user;
+    const Freshet__V1__ForgetRequest *request = (const Freshet__V1__ForgetRequest *)message;
+    struct forgetting forgetting = {.services = services, .tombstone = {.user_id = request->user_id}};
+    Freshet__V1__ForgetReply *reply = fr_arena_take(call->arena, sizeof *reply);
+    struct agg_forgotten forgotten = {0};
+
+    if (request->user_id == 0)
+        return fr_fail(err, FR_BAD_INPUT, "user_id: 0 is no user; name the one to forget");
+    if (!reply)
+        return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
+    freshet__v1__forget_reply__init(reply);
+    if (!pipeline_committer__commit_with(services->committer, raise_tombstone, &forgetting, COMMIT_MS, err) ||
+        !agg_forget_user(services->agg, request->user_id, &forgotten, err) ||
+        (services->learning &&
+         !learner_join_forget(services->learning->join, request->user_id, &forgotten.entities, &forgotten.records, err)) ||
+        !pipeline_committer__commit(services->committer, COMMIT_MS, err))
+        return false;
+    reply->entities = forgotten.entities;
+    reply->records = forgotten.records;
+    reply->tombstone_until_ms = forgetting.tombstone.until_ms;
+    reply->backups_still_holding = pipeline_backup__holding(services, call->arena, &reply->n_backups_still_holding);
+    if (!reply->backups_still_holding)
+        return fr_fail(err, FR_EXHAUSTED, "the user is forgotten, but the list of backups is larger than a call may be");
+    /* Not who: the log outlives the user. */
+    fr_log(FR_LOG_INFO, "pipeline", "a user was forgotten: %llu entities, %llu records", (unsigned long long)forgotten.entities,
+           (unsigned long long)forgotten.records);
+    *answer = &reply->base;
+    return true;
+}
