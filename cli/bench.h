@@ -109,14 +109,14 @@ FR_CHECKED bool cli_bench_child__bare(const char *brokers, const char *topic, bo
 /* What that child does: reads the topic and prints one line of JSON. */
 int cli_bench_child__bare_main(const struct cli_command *command, const char *brokers, const char *topic);
 
-/* ---- The benchmarks: bench.c, bench_topic.c, bench_ingest.c, bench_tier.c, bench_flat.c ---- */
+/* ---- The benchmarks: bench.c, bench_topic.c, bench_ingest.c, bench_tier.c, bench_learn.c, bench_flat.c ---- */
 
 struct bench_workload_options;
 struct ingest_broker;
 
 struct cli_bench {
     const struct cli_command *command;
-    const char *brokers, *topic, *plot; /* as given */
+    const char *brokers, *topic, *plot, *file, *python; /* as given */
     uint64_t events, pairs, entities;
     bool is_json;
     char directory[CLI_DIRECTORY_BYTES];
@@ -149,6 +149,8 @@ FR_CHECKED bool cli_bench__ingest(struct cli_bench *bench, struct cli_bench_repo
                                   struct fr_err *err);
 FR_CHECKED bool cli_bench__tier(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
                                 struct fr_err *err);
+FR_CHECKED bool cli_bench__learn(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
+                                 struct fr_err *err);
 FR_CHECKED bool cli_bench__flat(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
                                 struct fr_err *err);
 

@@ -138,7 +138,7 @@ static void sync_directory(const char *path)
     close(fd);
 }
 
-bool learner_file__save(const struct learner_line *line, struct fr_err *err)
+bool learner_file__save(const struct learner_line *line, bool keeps_before, struct fr_err *err)
 {
     char beside[PATH_BYTES], before[PATH_BYTES];
     struct stream *stream = calloc(1, sizeof *stream);
@@ -156,7 +156,7 @@ bool learner_file__save(const struct learner_line *line, struct fr_err *err)
         (void)unlink(beside);
         return false;
     }
-    if (rename(line->path, before) != 0 && errno != ENOENT)
+    if (keeps_before && rename(line->path, before) != 0 && errno != ENOENT)
         return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", line->path, strerror(errno));
     if (rename(beside, line->path) != 0)
         return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", beside, strerror(errno));
@@ -255,42 +255,92 @@ static bool take_line(struct stream *stream, const struct head *head, struct lea
     return ok && stream->left == 0 && stream->used == stream->filled;
 }
 
+static bool fail_whole(const char *path, struct fr_err *err)
+{
+    return fr_fail(err, FR_CORRUPT, "learner: '%s' is not whole: its checksum or length is wrong", path);
+}
+
+static bool has_hash(struct stream *stream)
+{
+    uint64_t hash = 0;
+
+    return fread(&hash, sizeof hash, 1, stream->file) == 1 && hash == stream->hash;
+}
+
+static bool take_head(struct stream *stream, const char *path, struct head *head, struct fr_err *err)
+{
+    return (take(stream, head, sizeof *head) && memcmp(head->magic, magic, sizeof magic) == 0) ||
+           fr_fail(err, FR_CORRUPT, "learner: '%s' is no model file of this version", path);
+}
+
 static bool load(struct stream *stream, const char *path, struct learner_trainer *trainer, struct learner_kept *kept,
                  struct fr_err *err)
 {
     struct head head;
-    uint64_t hash = 0;
 
-    if (!take(stream, &head, sizeof head) || memcmp(head.magic, magic, sizeof magic) != 0)
-        return fr_fail(err, FR_CORRUPT, "learner: '%s' is no model file of this version", path);
+    if (!take_head(stream, path, &head, err))
+        return false;
     if (head.schema != trainer->schema->hash)
         return fr_fail(err, FR_PRECONDITION,
                        "learner: '%s' is of other features, tasks, bits or factors than model '%s' has now", path,
                        trainer->schema->model->name);
-    if (!take_line(stream, &head, trainer, kept) || fread(&hash, sizeof hash, 1, stream->file) != 1 || hash != stream->hash)
-        return fr_fail(err, FR_CORRUPT, "learner: '%s' is not whole: its checksum or length is wrong", path);
-    return true;
+    return (take_line(stream, &head, trainer, kept) && has_hash(stream)) || fail_whole(path, err);
+}
+
+/* NULL when it cannot be read. */
+static struct stream *open_stream(const char *path, struct fr_err *err)
+{
+    struct stream *stream = calloc(1, sizeof *stream);
+    struct stat status;
+
+    if (!stream) {
+        fr_fail(err, FR_EXHAUSTED, "learner: out of memory");
+        return NULL;
+    }
+    stream->file = fopen(path, "rb");
+    if (!stream->file || fstat(fileno(stream->file), &status) != 0)
+        fr_fail(err, FR_UNAVAILABLE, "learner: cannot open '%s': %s", path, strerror(errno));
+    else if (status.st_size < (off_t)(sizeof(struct head) + 8))
+        fr_fail(err, FR_CORRUPT, "learner: '%s' is cut short", path);
+    else {
+        stream->left = (uint64_t)status.st_size - 8;
+        return stream;
+    }
+    if (stream->file)
+        fclose(stream->file);
+    free(stream);
+    return NULL;
 }
 
 bool learner_file__load(const char *path, struct learner_trainer *trainer, struct learner_kept *kept, struct fr_err *err)
 {
-    struct stream *stream = calloc(1, sizeof *stream);
-    struct stat status;
-    bool ok = stream != NULL;
+    struct stream *stream = open_stream(path, err);
+    bool ok;
 
-    if (!ok)
-        return fr_fail(err, FR_EXHAUSTED, "learner: out of memory");
-    stream->file = fopen(path, "rb");
-    if (!stream->file || fstat(fileno(stream->file), &status) != 0) {
-        ok = fr_fail(err, FR_UNAVAILABLE, "learner: cannot open '%s': %s", path, strerror(errno));
-    } else if (status.st_size < (off_t)(sizeof(struct head) + 8)) {
-        ok = fr_fail(err, FR_CORRUPT, "learner: '%s' is cut short", path);
-    } else {
-        stream->left = (uint64_t)status.st_size - 8;
-        ok = load(stream, path, trainer, kept, err);
-    }
-    if (stream->file)
-        fclose(stream->file);
+    if (!stream)
+        return false;
+    ok = load(stream, path, trainer, kept, err);
+    fclose(stream->file);
+    free(stream);
+    return ok;
+}
+
+bool learner_file_look(const char *path, struct learner_file_info *info, struct fr_err *err)
+{
+    struct stream *stream = open_stream(path, err);
+    struct head head;
+    bool ok;
+
+    if (!stream)
+        return false;
+    ok = take_head(stream, path, &head, err);
+    while (ok && stream->left > 0)
+        ok = refill(stream) || fail_whole(path, err);
+    ok = ok && (has_hash(stream) || fail_whole(path, err));
+    if (ok)
+        *info = (struct learner_file_info){
+            .schema = head.schema, .version = head.version, .examples = head.learned, .coordinates = head.rows};
+    fclose(stream->file);
     free(stream);
     return ok;
 }

@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 
-enum { LEARNER_CHUNK_BITS = 12, LEARNER_CHUNK_ROWS = 1 << LEARNER_CHUNK_BITS };
+enum { LEARNER_HUGE_BYTES = 16 << 20 };
 
 #define LEARNER_X_MOST 20.0 /* a transformed dense value is clipped to ± this */
 #define LEARNER_LOGIT_MOST 35.0 /* a logit, before it becomes a probability */
@@ -18,27 +18,25 @@ enum { LEARNER_CHUNK_BITS = 12, LEARNER_CHUNK_ROWS = 1 << LEARNER_CHUNK_BITS };
 #define LEARNER_PARAMETER_MOST 1000.0 /* a pushed weight or gradient; more is refused */
 #define LEARNER_PRIOR_VARIANCE 0.25 /* of a weight that nothing is known of */
 
-/* ---- slab.c: records of one size by number, in chunks that never move ---- */
+/* ---- slab.c: records of one size by number, that never move ---- */
 
 struct learner_slab {
     size_t stride;
-    uint8_t **chunks; /* made as they are needed */
-    uint32_t most; /* records */
+    uint8_t *records; /* all zero until written */
+    uint32_t most;
 };
 
 FR_CHECKED bool learner_slab__init(struct learner_slab *slab, size_t stride, uint32_t most);
 void learner_slab__fini(struct learner_slab *slab);
-FR_CHECKED bool learner_slab__reach(struct learner_slab *slab, uint32_t number); /* its chunk exists from now on, zeroed */
 
 static inline void *learner_slab__at(const struct learner_slab *slab, uint32_t number)
 {
-    return slab->chunks[number >> LEARNER_CHUNK_BITS] + (number & (LEARNER_CHUNK_ROWS - 1)) * slab->stride;
+    return slab->records + number * slab->stride;
 }
 
-static inline bool learner_slab__has(const struct learner_slab *slab, uint32_t number)
-{
-    return slab->chunks[number >> LEARNER_CHUNK_BITS] != NULL;
-}
+/* Zeroed memory that is taken as it is touched; NULL when there is no room for it. */
+void *learner_slab__reserve(size_t bytes);
+void learner_slab__release(void *memory, size_t bytes);
 
 /* ---- optimiser.c: one step, in doubles ---- */
 
@@ -48,6 +46,9 @@ struct learner_weight {
 };
 
 void learner_ftrl__step(const struct learner_optimiser *optimiser, struct learner_weight *weight, double gradient);
+/* The same step for weights[0..count), of which none is there twice. */
+void learner_ftrl__steps(const struct learner_optimiser *optimiser, struct learner_weight *const *weights, int count,
+                         double gradient);
 /* Makes the weight be `w`, keeping what is known of it. */
 void learner_ftrl__set(const struct learner_optimiser *optimiser, struct learner_weight *weight, float w);
 /* How uncertain a weight is: the larger of what its gradients tell and what its last steps move it by. */
@@ -117,6 +118,7 @@ struct learner_trainer {
     double *x;
     struct learner_row **found;
     const float **pointers;
+    struct learner_weight **steps;
     double *sums;
 };
 
@@ -202,9 +204,8 @@ void learner_serving__fini(struct learner_serving *serving);
 
 /*
  * Makes what the trainer changed since the last one a version, and `state` what is told of it; without changes the version stays.
- * False: out of memory, the old one is served on.
  */
-bool learner_serving__publish(struct learner_serving *serving, struct learner_trainer *trainer,
+void learner_serving__publish(struct learner_serving *serving, struct learner_trainer *trainer,
                               const struct learner_state *state, int64_t now_ms);
 
 /* A look at one version; short, and paired. Any thread. */

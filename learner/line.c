@@ -11,7 +11,7 @@ enum {
     EXPIRE_A_VERSION = 4096,
     HOLD_EXAMPLES = 2000, /* after a roll-back: only judged, while a burst of wrong labels may go on */
     SAVE_MS = 30000,
-    /* Versions of a run begin that far above the file's: what the run before published after it is never mistaken for ours. */
+    /* Versions of a run begin that far above the file's, and a file is written first: what the run before published after it is never mistaken for ours. */
     VERSIONS_A_FILE = 1000000
 };
 
@@ -65,6 +65,7 @@ static bool load(struct learner_line *line, uint64_t *version, struct fr_err *er
         line->position = kept.position;
         atomic_store(&line->saved_position, kept.position);
         memcpy(line->judged, kept.judged, sizeof line->judged);
+        line->keeps_file = true;
         *version = kept.version + VERSIONS_A_FILE;
         return true;
     }
@@ -86,7 +87,8 @@ bool learner_line__open(struct learner_line *line, const struct learner_line_opt
     line->schema = options->schema;
     line->is_shadow = options->is_shadow;
     line->next_publish_ms = now_ms + model->publish_ms;
-    line->next_save_ms = now_ms + SAVE_MS;
+    line->next_save_ms = now_ms; /* before the first version: the next run has to begin above those of this one */
+    line->is_dirty = line->is_opening = true;
     for (int i = 0; i < model->task_count; i++)
         learner_judged__init(&line->judged[i]);
     find_metrics(line, options->metrics);
@@ -195,13 +197,9 @@ void learner_line__publish(struct learner_line *line)
 
     learner_trainer__expire(&line->trainer, EXPIRE_A_VERSION);
     fill_state(line, &state);
-    if (learner_serving__publish(&line->serving, &line->trainer, &state, fr_clock_wall_ms())) {
-        fr_counter_add(line->versions_total, 1);
-        line->is_pending = false;
-    } else {
-        fr_log(FR_LOG_WARN, "learner", "out of memory for a version of model '%s'; the one before is served",
-               line->model->name);
-    }
+    learner_serving__publish(&line->serving, &line->trainer, &state, fr_clock_wall_ms());
+    fr_counter_add(line->versions_total, 1);
+    line->is_pending = false;
     line->next_publish_ms = fr_clock_monotonic_ms() + line->model->publish_ms;
 }
 
@@ -212,8 +210,10 @@ bool learner_line__save(struct learner_line *line, struct fr_err *err)
     line->next_save_ms = fr_clock_monotonic_ms() + SAVE_MS;
     if (!line->path[0] || line->is_alarmed)
         return true; /* what may be spoiled is not kept */
-    if (!learner_file__save(line, err))
+    if (!learner_file__save(line, line->keeps_file && !line->is_opening, err))
         return false;
+    line->keeps_file = line->keeps_file || !line->is_opening;
+    line->is_opening = false;
     atomic_store(&line->saved_position, line->position);
     line->is_dirty = false;
     return true;

@@ -24,6 +24,8 @@ struct learner_line {
     bool is_frozen;
     bool is_pending; /* something to tell since the last version */
     bool is_dirty; /* something was learned since the last file */
+    bool keeps_file; /* the file there is has something to go back to */
+    bool is_opening; /* the next save is the one at open: what it replaces is the same */
     bool is_alarmed; /* rolled back, and not yet in the band again */
     uint32_t hold; /* examples that are still only judged, after a roll-back */
     uint64_t rejected, rollbacks;
@@ -60,8 +62,8 @@ FR_CHECKED bool learner_push__apply(struct learner_line *line, const struct lear
 
 /* ---- file.c: a model on disk ---- */
 
-/* Written beside, synced, renamed; the file before it is kept under NAME.1. FR_UNAVAILABLE with what the disk said. */
-FR_CHECKED bool learner_file__save(const struct learner_line *line, struct fr_err *err);
+/* Written beside, synced, renamed; the file before it goes, or is kept as NAME.1. FR_UNAVAILABLE with what the disk said. */
+FR_CHECKED bool learner_file__save(const struct learner_line *line, bool keeps_before, struct fr_err *err);
 
 struct learner_kept { /* what a file has beside the trainer */
     uint64_t version;

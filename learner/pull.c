@@ -35,11 +35,8 @@ static void add_fixed(const struct learner_serving *serving, const struct learne
 static bool add_rows(const struct learner_copy *copy, struct learner_pull *pull, struct learner_delta *delta, size_t most)
 {
     for (; pull->next_row < copy->row_end && delta->count < most; pull->next_row++) {
-        const struct learner_served *served;
+        const struct learner_served *served = learner_slab__at(&copy->slab, pull->next_row);
 
-        if (!learner_slab__has(&copy->slab, pull->next_row))
-            continue;
-        served = learner_slab__at(&copy->slab, pull->next_row);
         if (served->coordinate)
             add(delta, LEARNER_SPARSE_BASE + served->coordinate - 1, served);
     }

@@ -106,7 +106,7 @@ const struct learner_served *learner_serving__find(const struct learner_serving 
     uint32_t number = atomic_load_explicit(&serving->index[coordinate], memory_order_relaxed);
     const struct learner_served *row;
 
-    if (number == 0 || number >= copy->row_end || !learner_slab__has(&copy->slab, number))
+    if (number == 0 || number >= copy->row_end)
         return NULL;
     row = learner_slab__at(&copy->slab, number);
     return row->coordinate == coordinate + 1 ? row : NULL;
@@ -209,16 +209,6 @@ static void write_copy(const struct learner_serving *serving, struct learner_cop
     copy->row_end = trainer->row_end;
 }
 
-/* Chunks for all rows, in a copy that nobody reads. */
-static bool make_room(struct learner_copy *copy, const struct learner_trainer *trainer)
-{
-    for (uint32_t row = 0; row < trainer->row_end; row += LEARNER_CHUNK_ROWS) {
-        if (!learner_slab__reach(&copy->slab, row))
-            return false;
-    }
-    return true;
-}
-
 static bool is_changed(const struct learner_serving *serving, const struct learner_trainer *trainer,
                        const struct learner_copy *copy)
 {
@@ -243,41 +233,32 @@ static void wait_for_readers(struct learner_serving *serving, int side)
     }
 }
 
-/* Chunks that cannot be had: before the flip the version is given up, after it the other copy has to follow. */
-static bool write_side(struct learner_serving *serving, int side, const struct learner_trainer *trainer,
-                       const struct learner_state *state, bool must_follow, int64_t now_ms)
+/* `other`: the side that is written already, to be followed; NULL for the first. */
+static void write_side(struct learner_serving *serving, struct learner_copy *copy, const struct learner_copy *other,
+                       const struct learner_trainer *trainer, const struct learner_state *state, int64_t now_ms)
 {
-    struct learner_copy *copy = &serving->copies[side];
-    const struct learner_copy *other = &serving->copies[!side];
-    bool is_new = must_follow ? other->version != copy->version : is_changed(serving, trainer, copy);
+    bool is_new = other ? other->version != copy->version : is_changed(serving, trainer, copy);
 
-    wait_for_readers(serving, side);
-    while (is_new && !make_room(copy, trainer)) {
-        if (!must_follow)
-            return false;
-        fr_clock_sleep_ms(10);
-    }
     if (is_new) {
         copy->version++;
         copy->published_ms = now_ms;
         write_copy(serving, copy, trainer);
     }
     copy->state = *state;
-    return true;
 }
 
-bool learner_serving__publish(struct learner_serving *serving, struct learner_trainer *trainer,
+void learner_serving__publish(struct learner_serving *serving, struct learner_trainer *trainer,
                               const struct learner_state *state, int64_t now_ms)
 {
     int active = atomic_load_explicit(&serving->active, memory_order_relaxed);
 
-    if (!write_side(serving, !active, trainer, state, false, now_ms))
-        return false;
+    wait_for_readers(serving, !active); /* one may be left from before the last turn */
+    write_side(serving, &serving->copies[!active], NULL, trainer, state, now_ms);
     atomic_store(&serving->active, !active);
-    (void)write_side(serving, active, trainer, state, true, now_ms);
+    wait_for_readers(serving, active);
+    write_side(serving, &serving->copies[active], &serving->copies[!active], trainer, state, now_ms);
     for (uint32_t i = 0; i < trainer->changed_count; i++)
         ((struct learner_row *)learner_slab__at(&trainer->rows, trainer->changed[i]))->is_changed = false;
     trainer->changed_count = 0;
     learner_trainer__bury(trainer);
-    return true;
 }

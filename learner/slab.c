@@ -1,35 +1,38 @@
-/* Records of one size by number. A chunk never moves, so that a reader may hold a record while others are made. */
+/*
+ * Records of one size by number, in address space that is reserved whole and takes memory as it is touched: a record never moves, so
+ * a reader may hold one while others are made, and finding one is a multiplication. Large ones ask for huge pages: records are
+ * looked at in no order, and with small pages each look costs a walk through the page tables as well (measured: a third).
+ */
 #include "internal.h"
 
-#include <stdlib.h>
+#include <sys/mman.h>
+
+void *learner_slab__reserve(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return NULL;
+    if (bytes >= LEARNER_HUGE_BYTES)
+        (void)madvise(memory, bytes, MADV_HUGEPAGE); /* where there are none, small ones do */
+    return memory;
+}
+
+void learner_slab__release(void *memory, size_t bytes)
+{
+    if (memory)
+        (void)munmap(memory, bytes);
+}
 
 bool learner_slab__init(struct learner_slab *slab, size_t stride, uint32_t most)
 {
-    size_t chunks = ((size_t)most >> LEARNER_CHUNK_BITS) + 1;
-
     *slab = (struct learner_slab){.stride = (stride + 15) / 16 * 16, .most = most};
-    slab->chunks = calloc(chunks, sizeof *slab->chunks);
-    return slab->chunks != NULL;
+    slab->records = learner_slab__reserve((size_t)most * slab->stride);
+    return slab->records != NULL;
 }
 
 void learner_slab__fini(struct learner_slab *slab)
 {
-    size_t chunks = ((size_t)slab->most >> LEARNER_CHUNK_BITS) + 1;
-
-    for (size_t i = 0; slab->chunks && i < chunks; i++)
-        free(slab->chunks[i]);
-    free(slab->chunks);
-    slab->chunks = NULL;
-}
-
-bool learner_slab__reach(struct learner_slab *slab, uint32_t number)
-{
-    uint8_t **chunk = &slab->chunks[number >> LEARNER_CHUNK_BITS];
-
-    if (!*chunk) {
-        *chunk = aligned_alloc(64, LEARNER_CHUNK_ROWS * slab->stride);
-        if (*chunk)
-            memset(*chunk, 0, LEARNER_CHUNK_ROWS * slab->stride);
-    }
-    return *chunk != NULL;
+    learner_slab__release(slab->records, (size_t)slab->most * slab->stride);
+    slab->records = NULL;
 }

@@ -31,7 +31,7 @@ bool learner_trainer__init(struct learner_trainer *trainer, const struct learner
                                         .row_end = 1,
                                         .pair_end = 1,
                                         .sweep = 1};
-    trainer->index = calloc(trainer->coordinates, sizeof *trainer->index);
+    trainer->index = learner_slab__reserve(trainer->coordinates * sizeof *trainer->index);
     if (optimiser->admit > 1)
         trainer->seen = calloc(trainer->coordinates, 1);
     trainer->fixed = calloc(fixed * tasks, sizeof *trainer->fixed);
@@ -39,6 +39,7 @@ bool learner_trainer__init(struct learner_trainer *trainer, const struct learner
     trainer->x = calloc(fixed, sizeof *trainer->x);
     trainer->found = calloc(sparse, sizeof *trainer->found);
     trainer->pointers = calloc(sparse, sizeof *trainer->pointers);
+    trainer->steps = calloc(sparse, sizeof *trainer->steps);
     trainer->sums = calloc(factors + 1, sizeof *trainer->sums);
     return learner_slab__init(&trainer->rows, sizeof(struct learner_row) + tasks * sizeof(struct learner_weight),
                               trainer->coordinates + 1) &&
@@ -51,7 +52,7 @@ void learner_trainer__fini(struct learner_trainer *trainer)
 {
     learner_slab__fini(&trainer->rows);
     learner_slab__fini(&trainer->pairs);
-    free((void *)trainer->index);
+    learner_slab__release((void *)trainer->index, trainer->coordinates * sizeof *trainer->index);
     free(trainer->seen);
     free(trainer->free_rows);
     free(trainer->free_pairs);
@@ -62,6 +63,7 @@ void learner_trainer__fini(struct learner_trainer *trainer)
     free(trainer->x);
     free(trainer->found);
     free(trainer->pointers);
+    free(trainer->steps);
     free(trainer->sums);
     *trainer = (struct learner_trainer){0};
 }
@@ -98,7 +100,7 @@ struct learner_row *learner_trainer__row(struct learner_trainer *trainer, uint32
         return learner_slab__at(&trainer->rows, number);
     if (trainer->free_row_count > 0)
         number = trainer->free_rows[--trainer->free_row_count];
-    else if (learner_slab__reach(&trainer->rows, trainer->row_end))
+    else if (trainer->row_end < trainer->rows.most)
         number = trainer->row_end++;
     else
         return NULL;
@@ -132,7 +134,7 @@ float *learner_trainer__factors(struct learner_trainer *trainer, struct learner_
         return learner_slab__at(&trainer->pairs, number);
     if (trainer->free_pair_count > 0)
         number = trainer->free_pairs[--trainer->free_pair_count];
-    else if (learner_slab__reach(&trainer->pairs, trainer->pair_end))
+    else if (trainer->pair_end < trainer->pairs.most)
         number = trainer->pair_end++;
     else
         return NULL;
@@ -315,21 +317,37 @@ static void learn_factors(struct learner_trainer *trainer, int count, double gra
     }
 }
 
-static void learn_row(struct learner_trainer *trainer, const struct learner_example *example, int at, uint32_t now_s,
-                      double gradient)
+/* What a row is beside its weight: when it was named, whether it may have factors. */
+static void touch(struct learner_trainer *trainer, const struct learner_example *example, int at, uint32_t now_s)
 {
     struct learner_row *row = trainer->found[at];
-    struct learner_weight *weight = &row->weights[example->task];
 
-    learner_ftrl__step(&trainer->optimiser, weight, gradient);
     if (row->touched_s < now_s)
         row->touched_s = now_s;
     if (trainer->factors > 0 && !row->factors && ++row->count >= trainer->optimiser.admit_factors) {
         row->count = (uint16_t)(trainer->optimiser.admit_factors - 1); /* it tries again while its weight is 0 */
-        if (weight->w != 0.0F)
+        if (row->weights[example->task].w != 0.0F)
             (void)learner_trainer__factors(trainer, row);
     }
-    learner_trainer__mark(trainer, learner_trainer__number(trainer, (uint32_t)example->sparse[at]), row);
+    if (!row->is_changed)
+        learner_trainer__mark(trainer, learner_trainer__number(trainer, (uint32_t)example->sparse[at]), row);
+}
+
+/* A coordinate that two of an example's specs fall on counts once: a second step would not be the gradient's. */
+static void learn_rows(struct learner_trainer *trainer, const struct learner_example *example, double gradient)
+{
+    uint32_t now_s = example->served_ms > 0 ? (uint32_t)(example->served_ms / 1000) : 0;
+    int count = 0;
+
+    for (int i = 0; i < example->sparse_count; i++) {
+        if (trainer->found[i])
+            trainer->steps[count++] = &trainer->found[i]->weights[example->task];
+    }
+    learner_ftrl__steps(&trainer->optimiser, trainer->steps, count, gradient);
+    for (int i = 0; i < example->sparse_count; i++) {
+        if (trainer->found[i])
+            touch(trainer, example, i, now_s);
+    }
 }
 
 /* What `fnw` makes of an example, with the prediction held still: positives come a second time, as negatives first. */
@@ -343,7 +361,6 @@ static double importance_of(const struct learner_trainer *trainer, const struct 
 double learner_trainer__learn(struct learner_trainer *trainer, const struct learner_example *example, bool is_frozen,
                               double *importance)
 {
-    uint32_t now_s = example->served_ms > 0 ? (uint32_t)(example->served_ms / 1000) : 0;
     struct learner_weight *fixed = &trainer->fixed[example->task];
     double probability, gradient, logit;
 
@@ -360,10 +377,7 @@ double learner_trainer__learn(struct learner_trainer *trainer, const struct lear
         learner_ftrl__step(&trainer->optimiser, &fixed[(i + 1) * trainer->tasks], gradient * trainer->x[i]);
     if (trainer->factors > 0)
         learn_factors(trainer, example->sparse_count, gradient);
-    for (int i = 0; i < example->sparse_count; i++) {
-        if (trainer->found[i])
-            learn_row(trainer, example, i, now_s, gradient);
-    }
+    learn_rows(trainer, example, gradient);
     trainer->newest_ms = example->served_ms > trainer->newest_ms ? example->served_ms : trainer->newest_ms;
     trainer->learned++;
     return probability;

@@ -356,6 +356,14 @@ enum learner_order { LEARNER_FREEZE, LEARNER_THAW, LEARNER_ROLLBACK, LEARNER_PRO
  */
 FR_CHECKED bool learner_order(struct learner *learner, int model, enum learner_order order, struct fr_err *err);
 
+/* ---- A model's file ---- */
+
+struct learner_file_info {
+    uint64_t schema, version, examples, coordinates;
+};
+/* What is in it; all of it is read. FR_CORRUPT: it is not whole; FR_UNAVAILABLE: it cannot be read. */
+FR_CHECKED bool learner_file_look(const char *path, struct learner_file_info *info, struct fr_err *err);
+
 /* ---- One model by hand, on the caller's thread: for benchmarks and for files ---- */
 
 struct learner_alone;
