@@ -47,7 +47,7 @@ static void note(struct learner_join_lane *lane, uint64_t user_id, const struct 
     labelled->user_id = user_id;
     labelled->made = *made;
     labelled->shown = *shown;
-    memcpy(labelled->states, shown->tasks, (size_t)lane->join->task_count * sizeof *labelled->states);
+    memcpy(labelled->states, learner_book__states(shown), (size_t)lane->join->task_count * sizeof *labelled->states);
 }
 
 /* Makes what is due of an impression by time_ms. */
@@ -57,7 +57,7 @@ static void make_due(struct learner_join_lane *lane, uint64_t user_id, struct le
         struct learner_clockwork of = clockwork_of(lane->join, shown, task);
         struct learner_made made;
 
-        while (is_of(lane->join, shown, task) && learner_policy__due(&of, &shown->tasks[task], time_ms, &made))
+        while (is_of(lane->join, shown, task) && learner_policy__due(&of, &learner_book__states(shown)[task], time_ms, &made))
             note(lane, user_id, shown, task, &made);
     }
 }
@@ -73,7 +73,7 @@ static void apply_outcome(struct learner_join_lane *lane, uint64_t user_id, stru
 
         if (!is_of(lane->join, shown, task) || (of.task->actions >> action & 1) == 0)
             continue;
-        learner_join__count(lane, learner_policy__outcome(&of, &shown->tasks[task], ts_ms, &made, &is_made));
+        learner_join__count(lane, learner_policy__outcome(&of, &learner_book__states(shown)[task], ts_ms, &made, &is_made));
         if (is_made)
             note(lane, user_id, shown, task, &made);
     }
@@ -315,7 +315,7 @@ static int64_t due_of(const struct learner_join *join, const struct learner_impr
     for (int task = 0; task < join->task_count; task++) {
         const struct learner_task *of = join->tasks[task].task;
 
-        if (is_of(join, shown, task) && !shown->tasks[task].is_done && shown->shown_ms + of->window_ms < due_ms)
+        if (is_of(join, shown, task) && !learner_book__states(shown)[task].is_done && shown->shown_ms + of->window_ms < due_ms)
             due_ms = shown->shown_ms + of->window_ms;
     }
     return due_ms;

@@ -99,7 +99,6 @@ struct learner_impression { /* one task state for each task of all models follow
     float propensity;
     uint32_t models; /* of its rows; 0: they did not come yet */
     uint32_t scene;
-    struct learner_label_state tasks[];
 };
 
 struct learner_outcome { /* of an impression that is not there, or has no rows yet */
@@ -139,6 +138,10 @@ void learner_book__read(struct learner_book *book, struct fr_slice bytes, uint64
 uint32_t learner_book__bytes(const struct learner_book *book); /* 0: nothing waits */
 void learner_book__write(const struct learner_book *book, uint64_t tasks, void *bytes);
 
+static inline struct learner_label_state *learner_book__states(const struct learner_impression *shown)
+{
+    return (struct learner_label_state *)(uintptr_t)(shown + 1);
+}
 static inline struct learner_impression *learner_book__at(const struct learner_book *book, int i)
 {
     return (struct learner_impression *)(void *)(book->impressions + (size_t)i * book->stride);

@@ -446,13 +446,13 @@ void pipeline_node_close(struct pipeline_node *node)
         ingest_stop(node->ingest);
     if (node->server)
         server_drain(node->server, DRAIN_MS);
-    pipeline_served_log__close(&node->served_log);
     pipeline_keeper__stop(&node->engine.keeper);
     if (node->learning)
         pipeline_learning__stop(node->learning);
     if (commit_last(node) && dog)
         atomic_store(&dog->is_durable, true);
     server_close(node->server);
+    pipeline_served_log__close(&node->served_log);
     close_ingest(node);
     pipeline_learning__close(node->learning);
     pipeline_models__close(&node->models);

@@ -16,7 +16,9 @@ enum {
     TICK_MS = 20,
     RETRY_MS = 500,
     CHUNKS_AT_ONCE = 64,
+    CONNECT_MS = 2000,
     FLUSH_MS = 10000,
+    FLUSH_SLICE_MS = 200,
     LEARN_MS = 200, /* that the learner may be behind, before Kafka has its turn */
     EXAMPLE_BYTES = 4 << 20,
 };
@@ -72,6 +74,18 @@ static bool send_chunk(struct pipeline_outbox *outbox, struct fr_err *err)
     return true;
 }
 
+/* Waits until Kafka has what was sent. Somebody who stops the node does not wait for that: it is sent again. */
+static bool flush(struct pipeline_outbox *outbox, struct fr_err *err)
+{
+    int64_t until_ms = fr_clock_monotonic_ms() + FLUSH_MS;
+
+    while (!ingest_producer_flush(outbox->producer, FLUSH_SLICE_MS, err)) {
+        if (err->code != FR_UNAVAILABLE || is_stopping(outbox) || fr_clock_monotonic_ms() > until_ms)
+            return false;
+    }
+    return true;
+}
+
 /* Sends the chunks that are durable, some at a time, and waits until Kafka has them. */
 static bool send_some(struct pipeline_outbox *outbox, bool *is_more, struct fr_err *err)
 {
@@ -86,7 +100,7 @@ static bool send_some(struct pipeline_outbox *outbox, bool *is_more, struct fr_e
         if (!learner_outbox_read(outbox->join, to, &outbox->chunk, err) || !send_chunk(outbox, err))
             return false;
     }
-    if (!ingest_producer_flush(outbox->producer, FLUSH_MS, err))
+    if (!flush(outbox, err))
         return false;
     outbox->next = to;
     learner_outbox_acknowledge(outbox->join, to);

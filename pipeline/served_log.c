@@ -17,6 +17,7 @@ enum {
     QUEUE_BYTES = 32 << 20,
     RECORD_BYTES_MAX = 1000000, /* what Kafka takes by default */
     WAIT_MS = 200,
+    CONNECT_MS = 1000,
     FLUSH_MS = 1000,
 };
 
@@ -109,6 +110,8 @@ static void *run(void *user)
         log->taken++;
         atomic_fetch_sub_explicit(&log->queued_bytes, message->length, memory_order_relaxed);
         free(message);
+        if (!producer && atomic_load(&log->is_closed))
+            break; /* Kafka is away, and the node does not wait for it */
         if (fr_queue_length(log->queue) == 0)
             settle(log, &producer);
     }
@@ -190,8 +193,10 @@ void pipeline_served_log__close(struct pipeline_served_log *log)
         pthread_join(log->thread, NULL);
     if (log->queue) {
         fr_queue_close(log->queue);
-        while (fr_queue_receive(log->queue, &left, 0))
+        while (fr_queue_receive(log->queue, &left, 0)) {
+            drop(log, "the node closes, and Kafka does not take them");
             free(left);
+        }
         fr_queue_free(log->queue);
     }
     pthread_mutex_destroy(&log->lock);

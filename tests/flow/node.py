@@ -105,6 +105,7 @@ class Node:
         self.binary, self.directory, self.name = binary, directory, name
         self.process = None
         self.command = ("run",)
+        self.environment = {}  # beside the process's own
         self.api = self.operations = self.brokers = None
         self.runs = 0
         self.configuration = json.loads(json.dumps(configuration))
@@ -125,7 +126,13 @@ class Node:
         for one in sets:
             arguments += ["--set", one]
         with open(self.log_file(), "wb") as log:
-            self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                arguments,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
+            )
         return self
 
     def start(self, *sets, is_ready=True):

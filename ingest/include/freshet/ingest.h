@@ -160,6 +160,7 @@ struct ingest_producer_options {
     const char *brokers;
     const struct ingest_property *properties;
     int property_count;
+    int connect_ms; /* how long the first question may wait for a broker; 0: 30 s */
     const char *
         pace_group; /* not NULL: on an embedded broker never run ahead of what this group has committed by more than it keeps */
 };

@@ -2,7 +2,7 @@
  * The disk fails, the process is killed or the power goes at each of the calls that a store makes while it opens, commits some epochs
  * and closes (tests/faults/disk.c). What is left is one whole epoch, none older than was told as durable; what failed was told, by the
  * store or by an assertion of RocksDB's, which ends the process. One kind of fault loses the store, and that is told at the next
- * open: a read that fails in the midst of a hand-over (store_disk__check_files()). FRESHET_DISK_EVERY: at every so manieth call (7).
+ * open: a read that fails in the midst of a hand-over (store_disk__check_files()). FRESHET_DISK_EVERY: at every so manieth call (13).
  *
  * The one that meets the fault is this program again, in a process of its own, with "DIR" as its argument.
  */
@@ -141,7 +141,7 @@ static int every(void)
 {
     const char *asked = getenv("FRESHET_DISK_EVERY");
 
-    return asked ? atoi(asked) : 7;
+    return asked ? atoi(asked) : 13;
 }
 
 /* Each k-th call, from a random first: all remainders come up in time, none is left out for ever. */
