@@ -27,6 +27,8 @@ struct server__call *server__call_new(struct server__loop *loop, const char *pee
     call->codec = SERVER_CODEC_JSON;
     call->refusal = SERVER_REFUSED_NOT;
     call->whole_us = 0;
+    call->next_early = NULL;
+    call->has_waited = false;
     atomic_init(&call->is_cancelled, false);
     call->status = SERVER_STATUS_OK;
     call->message[0] = '\0';
@@ -38,6 +40,8 @@ struct server__call *server__call_new(struct server__loop *loop, const char *pee
     call->owner = owner;
     call->wire = wire;
     memcpy(call->peer, peer, sizeof call->peer);
+    call->caller[0] = '\0';
+    call->seen.caller = call->caller;
     return call;
 }
 
@@ -100,11 +104,15 @@ static bool decode(struct server__call *call, struct fr_slice body)
     return call->request != NULL;
 }
 
-static bool postpone(struct server__call *call)
+/* It is to outlive this moment on the loop. */
+static bool keep(struct server__call *call)
 {
     struct server__loop *loop = call->loop;
-    struct fr_arena *arena = fr_arena_new((size_t)loop->server->options.limits.arena_bytes);
+    struct fr_arena *arena;
 
+    if (call->own_arena)
+        return true;
+    arena = fr_arena_new((size_t)loop->server->options.limits.arena_bytes);
     if (!arena) {
         server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the call");
         return false;
@@ -112,8 +120,6 @@ static bool postpone(struct server__call *call)
     call->own_arena = loop->arena;
     loop->arena = arena;
     call->body = &call->own_body;
-    call->seen.may_block = true;
-    call->seen.is_postponed = false;
     return true;
 }
 
@@ -130,6 +136,21 @@ static bool submit(struct server__pool *pool, struct server__call **call)
     return false;
 }
 
+/* After its handler ran on the loop: true when it goes on elsewhere or later, false when it can be answered. */
+static bool is_put_off(struct server__call **call_in)
+{
+    struct server__call *call = *call_in;
+    bool is_postponed = call->seen.is_postponed, is_early = call->seen.is_early;
+
+    call->seen.is_postponed = call->seen.is_early = false;
+    if ((!is_postponed && !is_early) || !keep(call))
+        return false;
+    if (is_early)
+        return server__early_add(&call->loop->early, call_in);
+    call->seen.may_block = true;
+    return submit(&call->loop->server->postponed, call_in);
+}
+
 void server__call_run(struct server__call **call_in, struct fr_slice body)
 {
     struct server__call *call = *call_in;
@@ -142,10 +163,29 @@ void server__call_run(struct server__call **call_in, struct fr_slice body)
             server__call_handle(call);
         else if (submit(&server->pool, &call))
             return;
-        if (call->seen.is_postponed && postpone(call) && submit(&server->postponed, &call))
+        if (is_put_off(&call))
             return;
     }
     server__call_finish(&call);
+}
+
+bool server__call_again(struct server__call **call_in)
+{
+    struct server__call *call = *call_in;
+    bool is_early;
+
+    *call_in = NULL;
+    if (!call->owner)
+        server__call_refuse(call, SERVER_STATUS_CANCELED, "the client went away");
+    else if (call->loop->is_draining)
+        server__call_refuse(call, SERVER_STATUS_UNAVAILABLE, "the server is stopping");
+    else
+        server__call_handle(call);
+    is_early = call->seen.is_early;
+    if (is_put_off(&call))
+        return is_early;
+    server__call_finish(&call);
+    return false;
 }
 
 void server__call_handle(struct server__call *call)
@@ -159,11 +199,11 @@ void server__call_handle(struct server__call *call)
         server__call_refuse(call, SERVER_STATUS_CANCELED, "the client went away");
         return;
     }
-    if (is_late(call))
+    if ((!call->has_waited || call->seen.may_block) && is_late(call))
         return;
     if (!method->handler(method->user, &call->seen, call->request, &response, &err)) {
-        assert(!call->seen.is_postponed || !call->seen.may_block);
-        if (!call->seen.is_postponed)
+        assert(!call->seen.may_block || (!call->seen.is_postponed && !call->seen.is_early));
+        if (!call->seen.is_postponed && !call->seen.is_early)
             fail(call, &err);
         return;
     }

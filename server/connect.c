@@ -18,6 +18,31 @@ void server__connect_field(struct server__connect *head, struct fr_slice name, s
         *values[i] = value;
         return;
     }
+    if (fr_text_equal_nocase(name, "user-agent") && !head->agent.bytes)
+        head->agent = value;
+    else if (fr_text_equal_nocase(name, "x-freshet-caller") && !head->caller.bytes)
+        head->caller = value;
+}
+
+/* Of a user agent, "grpc-python/1.62 grpc-c/39", the product. */
+void server__connect_caller(const struct server__connect *head, char caller[SERVER_CALLER_BYTES])
+{
+    struct fr_slice said = head->caller.length > 0 ? head->caller : head->agent;
+    const char *bytes = said.bytes;
+    size_t length = 0;
+
+    for (; length < said.length && length < SERVER_CALLER_BYTES - 1; length++) {
+        char byte = bytes[length];
+        bool is_plain = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+                        byte == '.' || byte == '-';
+
+        if (said.bytes == head->agent.bytes && (byte == '/' || byte == ' '))
+            break;
+        caller[length] = '_';
+        if (is_plain)
+            caller[length] = byte;
+    }
+    caller[length] = '\0';
 }
 
 static struct fr_slice trim(struct fr_slice text)
@@ -87,6 +112,7 @@ void server__connect_begin(struct server__call *call, const struct server__conne
         return;
     }
     call->method = method;
+    server__connect_caller(head, call->caller);
     if (method->method->streaming)
         refuse(call, SERVER_REFUSED_TYPE, "the method answers with a stream; call it by gRPC");
     else if (head->method != SERVER_HTTP_POST)

@@ -30,6 +30,7 @@ enum {
     SERVER_HELD_BYTES = 512 << 20, /* of all connections of one loop; the one that would go above is cut */
     SERVER_LINGER_MS = 2000, /* how long a closing connection's input is thrown away */
     SERVER_PEER_BYTES = 64, /* "[v6 address]:port" */
+    SERVER_CALLER_BYTES = 32,
     SERVER_OPERATIONS_CONNECTIONS = 256 /* of their own, so that a full API port can still be asked why */
 };
 
@@ -255,6 +256,8 @@ struct server__call {
     enum server__refusal refusal;
     int64_t whole_us; /* when the request was whole */
     struct server__pool *pool; /* that it was handed to */
+    struct server__call *next_early; /* in its loop's list */
+    bool has_waited; /* it was early at least once */
     atomic_bool is_cancelled; /* nobody waits for it any more: not to be begun */
 
     enum server__status status;
@@ -269,6 +272,7 @@ struct server__call {
     void *owner;
     enum server__wire wire;
     char peer[SERVER_PEER_BYTES];
+    char caller[SERVER_CALLER_BYTES];
 };
 
 /* NULL when out of memory. */
@@ -284,6 +288,9 @@ void server__call_refuse(struct server__call *call, enum server__status status, 
  * is the server's from here on.
  */
 void server__call_run(struct server__call **call, struct fr_slice body);
+
+/* The handler of an early call once more. True: it waits on; false: it goes to a pool, or is answered. On the loop. */
+bool server__call_again(struct server__call **call);
 
 /* Deadline, handler, encoding. On the loop, or on a pool thread. */
 void server__call_handle(struct server__call *call);
@@ -303,6 +310,7 @@ struct server__connect {
     enum server__http_method method;
     struct fr_slice path, content_type, content_encoding, timeout, version;
     bool is_repeated; /* one of these fields came twice */
+    struct fr_slice caller, agent; /* x-freshet-caller, user-agent: the first of each */
 };
 
 /* Notes a header field, if it is one of the convention's. */
@@ -310,6 +318,9 @@ void server__connect_field(struct server__connect *head, struct fr_slice name, s
 
 /* What the head says goes into the call: method, codec, deadline, or a refusal. `arrived_us`: when the head was whole. */
 void server__connect_begin(struct server__call *call, const struct server__connect *head, int64_t arrived_us);
+
+/* Who the head says that it is, as one word: letters, digits, '.', '-' and '_'. */
+void server__connect_caller(const struct server__connect *head, char caller[SERVER_CALLER_BYTES]);
 
 /* A header field of a reply; the name in lower case, as HTTP/2 wants it. */
 struct server__field {
@@ -383,6 +394,22 @@ void server__pool_close(struct server__pool *pool);
 /* False when as many as allowed wait or run; the call then stays the caller's. */
 bool server__pool_submit(struct server__pool *pool, struct server__call **call);
 void server__pool_release(struct server__pool *pool); /* its answer has reached the loop */
+
+/* ---- early.c: calls that are asked again ---- */
+
+struct server__early { /* of one loop, on its thread */
+    struct server__loop *loop;
+    struct server__call *first;
+    struct event *timer; /* runs while there are any */
+    struct fr_gauge *gauge;
+    int count;
+};
+
+FR_CHECKED bool server__early_open(struct server__early *early, struct server__loop *loop, struct fr_err *err);
+void server__early_close(struct server__early *early); /* frees the calls; nobody waits for them any more */
+
+/* False when as many as allowed wait, on all loops together; the call then stays the caller's, refused. */
+bool server__early_add(struct server__early *early, struct server__call **call);
 
 /* ---- pages.c ---- */
 
@@ -516,6 +543,7 @@ struct server__loop {
     struct fr_queue *arrivals; /* connections from the acceptor */
     struct fr_queue *answers; /* calls that have run in a pool; has room for all of them */
     atomic_int connection_count; /* the acceptor adds, the loop subtracts: it chooses by this */
+    struct server__early early;
 
     /* The loop's own. */
     struct server__connection *connections, *dead;
@@ -585,6 +613,7 @@ struct server {
     int loop_count; /* without that one */
     struct server__pool pool; /* of slow calls */
     struct server__pool postponed;
+    atomic_int early_count; /* on all loops */
     struct fr_queue *drained; /* who has drained says so here; borrowed pointers */
     struct fr_counter *faults[SERVER_FAULTS];
     struct fr_counter *refused_limit, *refused_busy, *accept_pauses, *slow_readers, *not_http;

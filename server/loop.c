@@ -121,7 +121,7 @@ bool server__loop_open(struct server__loop *loop, struct server *server, const c
     loop->request_counters = calloc(counters, sizeof(struct fr_counter *));
     if (!loop->base || !loop->arrivals || !loop->answers || !loop->arena || !loop->scratch || !loop->request_counters)
         return fr_fail(err, FR_EXHAUSTED, "server: out of memory or files for a loop");
-    return server__wake_open(&loop->wake, loop->base, on_wake, loop, err);
+    return server__early_open(&loop->early, loop, err) && server__wake_open(&loop->wake, loop->base, on_wake, loop, err);
 }
 
 bool server__loop_start(struct server__loop *loop, struct fr_err *err)
@@ -163,6 +163,7 @@ void server__loop_close(struct server__loop *loop)
         server__connection_close(loop->connections);
     bury(loop);
     empty_mailboxes(loop);
+    server__early_close(&loop->early);
     server__wake_close(&loop->wake);
     if (loop->base)
         event_base_free(loop->base);

@@ -30,6 +30,7 @@ void server_limits_default(struct server_limits *limits)
         .slow_threads = 2,
         .postponed_calls = 1024,
         .postponed_threads = 2,
+        .early_calls = 1024,
     };
 }
 
@@ -54,7 +55,7 @@ static bool check(const struct server_options *options, struct fr_err *err)
     if (limits->connections < 1 || limits->header_bytes < 256 || limits->header_count < 1 || limits->message_bytes < 1 ||
         limits->arena_bytes < 1 || limits->header_ms < 1 || limits->body_ms < 1 || limits->idle_ms < 1 ||
         limits->quiet_ms < 1 || limits->pong_ms < 1 || limits->slow_calls < 1 || limits->slow_threads < 1 ||
-        limits->postponed_calls < 1 || limits->postponed_threads < 1)
+        limits->postponed_calls < 1 || limits->postponed_threads < 1 || limits->early_calls < 1)
         return fr_fail(err, FR_BAD_CONFIG,
                        "server: every limit must be above 0, header_bytes 256 at least; change server.limits");
     return true;

@@ -5,9 +5,10 @@
  *
  * Beside the methods it is given it serves gRPC's health checking and reflection, the latter from proto_descriptor_set().
  *
- * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead, and one that
- * finds that it has to wait may postpone itself to another. On the operations port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not this
- * machine's.
+ * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead, one that
+ * finds that it has to wait for a disk may postpone itself to another, and one that waits for something to happen is asked again.
+ * On the operations port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not
+ * this machine's.
  *
  * What a client does is bounded by `struct server_limits`. A connection above the limit is answered 503 and closed (and so is
  * one above 256 on the operations port); without file descriptors accepting pauses, 100 ms to 1 s.
@@ -24,6 +25,8 @@
 struct server_call {
     const char *method; /* "freshet.v1.FeatureService/GetFeatures" */
     const char *peer; /* "127.0.0.1:51234" */
+    const char
+        *caller; /* who it says it is, for metrics: "ranker", or "grpc-python" by its user agent; "" when it says nothing */
     struct fr_arena *arena; /* gone after the reply */
     int64_t deadline_us; /* on the monotonic clock; INT64_MAX: none */
     bool may_block; /* the handler runs on a pool, not on a loop */
@@ -32,6 +35,13 @@ struct server_call {
      * the same request and arena on a pool of its own, where it may. What it took from the arena stays.
      */
     bool is_postponed;
+    /*
+     * Set by a handler on a loop that waits for what another thread is about to do; it then returns false without an error, and is
+     * called again every millisecond, on the loop, with the same request, arena and `kept`. A passed deadline does not keep it from
+     * being called: it says itself what it has waited for. A client that went away and a server that drains end the wait.
+     */
+    bool is_early;
+    void *kept; /* the handler's own from one of these calls to the next, in the arena; NULL at the first */
 };
 
 /*
@@ -99,6 +109,7 @@ struct server_limits {
     int slow_threads; /* 2 */
     int postponed_calls; /* likewise of calls that postponed themselves: 1024 */
     int postponed_threads; /* 2 */
+    int early_calls; /* that wait to be called again; more are resource_exhausted: 1024 */
 };
 void server_limits_default(struct server_limits *limits);
 
