@@ -280,3 +280,13 @@ def test_the_command_line_shows_orders_and_copies(node, tmp_path):
     node.start()
     mistaken = node.cli("model", "promot")
     assert mistaken.returncode == 2 and "did you mean promote" in mistaken.stderr
+
+
+def test_a_score_follows_what_was_written(node):
+    event = event_pb2.Event(event_id=999, ts_ms=T0 + 60_000, user_id=77, item_id=1, action=event_pb2.WATCH, value=1)
+    before = score(node)
+    kafka.produce(node.brokers, "freshet.events", [(b"77", event.SerializeToString())])
+    partition = kafka.murmur2_partition(b"77", 2)
+    end = kafka.watermarks(node.brokers, "freshet.events")[partition][1]
+    after = score(node, after=[{"topic": "freshet.events", "partition": partition, "offset": end - 1}])
+    assert after.stream_time_ms == T0 + 60_000 > before.stream_time_ms
