@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,11 @@ _SPARSE = 1 << 32  # ids below are the intercept and dense columns
 _CLIP = 20.0
 _LOGIT_MOST = 35.0
 _ITEM_FIELDS = ("item.creator_id", "item.room_id", "item.category_id")
-_log1p = np.frompyfunc(math.log1p, 1, 1)  # the C library's, as the node has it
-_exp = np.frompyfunc(math.exp, 1, 1)
+
+
+def _each(function: Callable[[float], float], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """By the C library's function, as the node has it: numpy's own may differ in the last bit."""
+    return np.array([function(value) for value in values.ravel().tolist()], np.float64).reshape(values.shape)
 
 
 @dataclass
@@ -217,15 +220,15 @@ class Ranker:
     def probabilities(self, dense: npt.NDArray[np.float32], sparse: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
         """Items × tasks, as Score has them."""
         logits = np.clip(self.logits(dense, sparse), -_LOGIT_MOST, _LOGIT_MOST)
-        return (1 / (1 + _exp(-logits).astype(np.float64))).astype(np.float32)
+        return (1 / (1 + _each(math.exp, -logits))).astype(np.float32)
 
     def _standardised(self, version: Version, dense: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         x = dense.astype(np.float64)
         is_finite = np.isfinite(x)
         x[~is_finite] = 0
         for column, transform in enumerate(self.schema.transforms):
-            if transform == "log" and len(x):
-                x[:, column] = np.copysign(_log1p(np.abs(x[:, column])).astype(np.float64), x[:, column])
+            if transform == "log":
+                x[:, column] = np.copysign(_each(math.log1p, np.abs(x[:, column])), x[:, column])
         x = np.clip((x - version.means) / version.scales, -_CLIP, _CLIP)
         x[~is_finite] = 0
         return x
