@@ -48,6 +48,19 @@ static bool fail_nearest(struct fr_slice name, const char *const *names, int cou
                    (const char *)name.bytes, nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 }
 
+struct agg_entity *agg_catalogue__kind(const struct agg_catalogue *catalogue, const char *name, struct fr_err *err)
+{
+    const char *names[AGG_ENTITIES_MAX];
+
+    for (int i = 0; i < catalogue->visible_count; i++) {
+        names[i] = catalogue->entities[i]->name;
+        if (strcmp(names[i], name) == 0)
+            return catalogue->entities[i];
+    }
+    (void)fail_nearest(fr_slice_of(name), names, catalogue->visible_count, "entity", err);
+    return NULL;
+}
+
 bool agg_catalogue__resolve(const struct agg_catalogue *catalogue, struct fr_slice name, struct agg_feature **feature,
                             int *column, struct fr_err *err)
 {

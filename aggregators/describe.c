@@ -72,3 +72,14 @@ struct agg_list_info agg_list_at(const struct agg *agg, int index)
                                   .scope_count = list->scope_count,
                                   .limit = list->limit};
 }
+
+bool agg_feature_find(const struct agg *agg, const char *name, struct agg_feature_info *info, struct fr_err *err)
+{
+    struct agg_feature *feature;
+    int column;
+
+    if (!agg_catalogue__resolve(agg->catalogue, fr_slice_of(name), &feature, &column, err))
+        return false;
+    *info = agg_feature__info(feature);
+    return true;
+}

@@ -5,8 +5,6 @@
 #include "ratio.h"
 #include "values.h"
 
-#include <freshet/text.h>
-
 #include <stdlib.h>
 
 enum { SIDES = 2, OPERANDS = AGG_PRIORS * SIDES, PIECES_FIRST = 64 };
@@ -312,16 +310,6 @@ static bool look(struct explaining *explaining, const struct agg_entity *entity,
 
 /* ---- operands ---- */
 
-/* Where the key's field that the configuration names `written`-th lies: in keys the user goes first. */
-static int place_in_key(const struct agg_entity *entity, int written)
-{
-    int place = 0;
-
-    while (place < entity->key_count - 1 && strcmp(proto_field_name(entity->key[place]), entity->key_names[written]) != 0)
-        place++;
-    return place;
-}
-
 static bool operand_init(struct explaining *explaining, const struct agg_feature *feature, const struct store_key *key,
                          struct agg_operand *operand)
 {
@@ -339,26 +327,8 @@ static bool operand_init(struct explaining *explaining, const struct agg_feature
     if (key && feature->entity->key[0] != AGG_KEY_ALL)
         operand->id_count = key->id_count;
     for (int i = 0; i < operand->id_count; i++)
-        operand->ids[i] = key->ids[place_in_key(feature->entity, i)];
+        operand->ids[i] = key->ids[agg_key__place(feature->entity, i)];
     return true;
-}
-
-/* By the entity's own key, or by what it remembers. False: it is not known which. */
-static bool parent_key(const struct explaining *explaining, const struct agg_entity *parent, const struct store_key *own,
-                       struct store_key *key)
-{
-    uint64_t ids[STORE_KEY_IDS_MAX] = {0};
-
-    for (int i = 0; i < parent->key_count; i++) {
-        int attribute = agg_attribute__index(parent->key[i]);
-
-        ids[i] = attribute >= 0 ? explaining->remembered.bits[attribute] : 0;
-        for (int k = 0; k < explaining->entity->key_count; k++) {
-            if (explaining->entity->key[k] == parent->key[i])
-                ids[i] = own->ids[k];
-        }
-    }
-    return agg_key__make(parent, ids, key);
 }
 
 static bool explain_prior(struct explaining *explaining, enum agg_prior prior, const struct store_key *own)
@@ -376,7 +346,7 @@ static bool explain_prior(struct explaining *explaining, enum agg_prior prior, c
         return true;
     entity = features[0]->entity;
     if (prior == AGG_PARENT)
-        is_known = parent_key(explaining, entity, own, &key);
+        is_known = agg_key__of_parent(explaining->entity, own, &explaining->remembered, &key);
     else if (prior == AGG_GLOBAL)
         is_known = agg_key__make(entity, all_ids, &key);
     for (int side = 0; side < SIDES; side++) {
@@ -443,54 +413,17 @@ static bool explain_ratio(struct explaining *explaining, const struct store_key 
 
 /* ---- the question ---- */
 
-static bool find_entity(struct explaining *explaining)
-{
-    const struct agg_catalogue *catalogue = explaining->agg->catalogue;
-    const char *names[AGG_ENTITIES_MAX];
-    const char *nearest;
-
-    for (int i = 0; i < catalogue->visible_count; i++) {
-        names[i] = catalogue->entities[i]->name;
-        if (strcmp(names[i], explaining->question->entity) == 0)
-            explaining->entity = catalogue->entities[i];
-    }
-    if (explaining->entity)
-        return true;
-    nearest = fr_text_nearest(fr_slice_of(explaining->question->entity), names, catalogue->visible_count);
-    return fr_fail(explaining->err, FR_BAD_INPUT, "entity: unknown entity '%.100s'%s%s%s", explaining->question->entity,
-                   nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
-}
-
 static bool find_key(struct explaining *explaining, struct store_key *key)
 {
-    const struct agg_entity *entity = explaining->entity;
-    uint64_t ids[STORE_KEY_IDS_MAX] = {0};
-    struct fr_buffer names;
-    bool ok = explaining->question->key_count == entity->key_count;
+    const struct agg_question *question = explaining->question;
 
-    for (int i = 0; i < entity->key_count && ok; i++)
-        ids[place_in_key(entity, i)] = explaining->question->key[i];
-    if (ok && agg_key__make(entity, ids, key))
+    explaining->entity = agg_catalogue__kind(explaining->agg->catalogue, question->entity, explaining->err);
+    if (!explaining->entity)
+        return fr_fail_in(explaining->err, "entity");
+    if (question->key_count == explaining->entity->key_count && agg_key__of_ids(explaining->entity, question->key, key))
         return true;
-    fr_buffer_init(&names);
-    for (int i = 0; i < entity->key_count; i++)
-        fr_buffer_append_format(&names, "%s%s", i > 0 ? "/" : "", entity->key_names[i]);
-    fr_buffer_append_byte(&names, 0);
-    fr_fail(explaining->err, FR_BAD_INPUT, "entity.key: %d id%s given; the key of %s is %s, none of them 0",
-            explaining->question->key_count, explaining->question->key_count == 1 ? "" : "s", entity->name,
-            names.is_failed ? "?" : (const char *)names.bytes);
-    fr_buffer_fini(&names);
-    return false;
-}
-
-/* A column by its name stands for its window, as in a read: the companions come along. */
-static bool is_chosen(const struct agg_feature *feature, int asked, int i)
-{
-    const struct agg_output_column *outputs = feature->outputs;
-
-    return asked < 0 || i == asked ||
-           (outputs[asked].output == AGG_OUTPUT_VALUE && outputs[asked].window >= 0 &&
-            outputs[i].window == outputs[asked].window);
+    (void)agg_key__fail(explaining->entity, question->key_count, explaining->err);
+    return fr_fail_in(explaining->err, "entity.key");
 }
 
 static bool find_feature(struct explaining *explaining)
@@ -512,7 +445,7 @@ static bool find_feature(struct explaining *explaining)
     if (!explanation->columns || !explanation->values || !explanation->priors)
         return fail_exhausted(explaining);
     for (int i = 0; i < feature->column_count; i++) {
-        if (!is_chosen(feature, asked, i))
+        if (!agg_feature__is_chosen(feature, asked, i))
             continue;
         explaining->chosen[explanation->column_count] = feature->outputs[i];
         explanation->columns[explanation->column_count++] = feature->columns[i];
@@ -530,7 +463,7 @@ bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr
 
     *explanation = (struct agg_explanation){0};
     explaining.moment = agg_window__moment(question->time_ms);
-    if (!find_entity(&explaining) || !find_key(&explaining, &key) || !find_feature(&explaining) ||
+    if (!find_key(&explaining, &key) || !find_feature(&explaining) ||
         !operand_init(&explaining, explaining.feature, &key, &explanation->self))
         return false;
     explanation->self.values = NULL;

@@ -300,6 +300,8 @@ struct agg_entity *agg_catalogue__global(struct agg_catalogue *catalogue);
 struct agg_entity *agg_catalogue__hidden(struct agg_catalogue *catalogue, const char *name, const uint8_t *key, int key_count);
 struct agg_entity *agg_catalogue__entity(const struct agg_catalogue *catalogue, struct fr_slice name);
 struct agg_feature *agg_catalogue__feature(const struct agg_catalogue *catalogue, struct fr_slice name);
+/* The configured kind of that name; NULL with the nearest in err. */
+struct agg_entity *agg_catalogue__kind(const struct agg_catalogue *catalogue, const char *name, struct fr_err *err);
 /* "f" or one of its columns: the feature, and the column or −1 for all. FR_BAD_INPUT with the nearest name. */
 FR_CHECKED bool agg_catalogue__resolve(const struct agg_catalogue *catalogue, struct fr_slice name,
                                        struct agg_feature **feature, int *column, struct fr_err *err);
@@ -626,6 +628,8 @@ struct agg_plan {
 const struct agg_window *agg_feature__window(const struct agg_feature *feature, int64_t span_ms);
 
 /* What was asked, compiled; NULL with the mistake in err. `asked` spells it for the cache. */
+/* Whether what was asked, a column or (−1) the feature, takes in column i: a value by its name stands for its window. */
+bool agg_feature__is_chosen(const struct agg_feature *feature, int asked, int i);
 /* One column of a feature that is no ratio; companions are values of the hidden features that count them. */
 struct agg_column agg_plan__column(const struct agg_feature *feature, const struct agg_output_column *output, int column);
 struct agg_plan *agg_plan__compile(const struct agg *agg, const char *feature_set, char *const *names, int count,
@@ -648,6 +652,15 @@ struct agg {
 /* The key from the ids of its fields, in the entity's order. False when one is 0: the entity isn't there. */
 FR_CHECKED bool agg_key__make(const struct agg_entity *entity, const uint64_t ids[STORE_KEY_IDS_MAX], struct store_key *key);
 FR_CHECKED bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event *event, struct store_key *key);
+/* Where the field lies that the configuration writes in that place of the key: the user goes first. */
+int agg_key__place(const struct agg_entity *entity, int written);
+bool agg_key__fail(const struct agg_entity *entity, int id_count, struct fr_err *err); /* says what a key of the kind is */
+/* From ids in the order that the configuration writes. False when one is 0. */
+FR_CHECKED bool agg_key__of_ids(const struct agg_entity *entity, const uint64_t *written, struct store_key *key);
+/* Of the kind's parent, by the entity's own key, else by what it remembers. False: it is not known which. */
+struct agg_remembered;
+FR_CHECKED bool agg_key__of_parent(const struct agg_entity *entity, const struct store_key *own,
+                                   const struct agg_remembered *remembered, struct store_key *key);
 /* "item 123" or "user_category 7/12", for messages. */
 void agg_key__print(const struct agg_entity *entity, const struct store_key *key, char out[160]);
 

@@ -308,8 +308,8 @@ bool cli_client__call(const char *api, const char *method, struct fr_slice json,
     fr_buffer_clear(reply);
     fr_buffer_append_format(&request,
                             "POST /%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
-                            "Connection: close\r\nContent-Length: %zu\r\n\r\n",
-                            method, api, json.length);
+                            "Connection: close\r\nConnect-Timeout-Ms: %d\r\nContent-Length: %zu\r\n\r\n",
+                            method, api, timeout_ms - timeout_ms / 10, json.length); /* so that it says itself what was slow */
     fr_buffer_append(&request, json.bytes, json.length);
     if (request.is_failed) {
         (void)fr_fail(err, FR_EXHAUSTED, "out of memory");

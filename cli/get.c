@@ -12,7 +12,7 @@
 enum { GET_TIMEOUT_MS = 10000, GET_ARENA_BYTES = 256 << 20 };
 
 struct get_options {
-    const char *api, *user, *items, *room, *features, *feature_set;
+    const char *api, *user, *items, *room, *features, *feature_set, *after;
     int64_t as_of_ms;
     bool is_json;
 };
@@ -50,15 +50,55 @@ static void append_text(struct fr_buffer *out, const char *key, const char *text
     proto_json_quote(fr_slice_of(text), out);
 }
 
-static void build_request(const struct get_options *options, const char *features, struct fr_buffer *out)
+/* The decimal digits between `from` and `to`, one at least. */
+static bool is_digits(const char *from, const char *to)
 {
+    const char *at = from;
+
+    while (at < to && *at >= '0' && *at <= '9')
+        at++;
+    return from < to && at == to;
+}
+
+/* "topic:0:17,topic:1:3" → a list of offsets. False: it is none; *bad is the one that is wrong. */
+static bool append_after(struct fr_buffer *out, const char *text, struct fr_slice *bad)
+{
+    bool is_first = true;
+
+    fr_buffer_append_text(out, ",\"after\":[");
+    while (text && *text) {
+        const char *end = text + strcspn(text, ","), *partition = memchr(text, ':', (size_t)(end - text));
+        const char *offset = partition ? memchr(partition + 1, ':', (size_t)(end - partition) - 1) : NULL;
+
+        *bad = fr_slice(text, (size_t)(end - text));
+        if (!offset || partition == text || !is_digits(partition + 1, offset) || !is_digits(offset + 1, end))
+            return false;
+        fr_buffer_append_text(out, is_first ? "{\"topic\":" : ",{\"topic\":");
+        proto_json_quote(fr_slice(text, (size_t)(partition - text)), out);
+        fr_buffer_append_format(out, ",\"partition\":%.*s,\"offset\":\"%.*s\"}", (int)(offset - partition - 1), partition + 1,
+                                (int)(end - offset - 1), offset + 1);
+        is_first = false;
+        text = end + (*end == ',');
+    }
+    fr_buffer_append_byte(out, ']');
+    return true;
+}
+
+static bool build_request(const struct get_options *options, const char *features, struct fr_buffer *out, struct fr_err *err)
+{
+    struct fr_slice bad;
+
     fr_buffer_append_format(out, "{\"asOfMs\":\"%" PRId64 "\"", options->as_of_ms);
     append_text(out, "userId", options->user);
     append_text(out, "roomId", options->room);
     append_text(out, "featureSet", options->feature_set);
     append_list(out, "itemIds", options->items);
     append_list(out, "features", features);
+    if (!append_after(out, options->after, &bad))
+        return fr_fail(err, FR_BAD_INPUT, "--after: '%.*s' is no offset; use topic:partition:offset", (int)bad.length,
+                       (const char *)bad.bytes);
     fr_buffer_append_byte(out, '}');
+    return !out->is_failed || fr_fail(err, FR_EXHAUSTED, "out of memory");
 }
 
 static const ProtobufCMessage *parse(const ProtobufCMessageDescriptor *type, const struct fr_buffer *reply,
@@ -266,10 +306,10 @@ static int get(const struct cli_command *command, struct get_options *options, s
         exit_code = cli_command__fail(command, &err);
         goto out;
     }
-    build_request(options, asks_nothing ? (const char *)names.bytes : options->features, &request);
-    if (request.is_failed || names.is_failed)
+    if (names.is_failed)
         exit_code = cli_command__say(command, CLI_FAILURE, "out of memory");
-    else if (!cli_client__call(options->api, "freshet.v1.FeatureService/GetFeatures", fr_buffer_slice(&request), GET_TIMEOUT_MS,
+    else if (!build_request(options, asks_nothing ? (const char *)names.bytes : options->features, &request, &err) ||
+             !cli_client__call(options->api, "freshet.v1.FeatureService/GetFeatures", fr_buffer_slice(&request), GET_TIMEOUT_MS,
                                &reply, &err))
         exit_code = cli_command__fail(command, &err);
     else
@@ -292,6 +332,8 @@ int cli_get__main(const struct cli_command *command, int argc, char **argv)
          &get_options.features},
         {"feature-set", CLI_OPTION_TEXT, "NAME", "a feature set of the configuration", &get_options.feature_set},
         {"as-of", CLI_OPTION_TIME, "MS", "values at this time, not before the node's", &get_options.as_of_ms},
+        {"after", CLI_OPTION_TEXT, "TOPIC:P:O,…", "wait until these offsets (as delivery reports have them) are applied",
+         &get_options.after},
         {"api", CLI_OPTION_TEXT, "HOST:PORT", "the node (FRESHET_API; 127.0.0.1:7070)", &get_options.api},
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON", &get_options.is_json},
         {0},

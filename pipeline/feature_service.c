@@ -12,10 +12,8 @@
 
 enum { READ_ATTEMPTS = 5 };
 
-static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipeline_services *services, struct fr_err *err)
+static bool check(const Freshet__V1__GetFeaturesRequest *request, struct fr_err *err)
 {
-    if (atomic_load(&services->is_closing))
-        return fr_fail(err, FR_UNAVAILABLE, "the node is shutting down; ask another one or retry");
     if (request->n_item_ids > AGG_ITEMS_MAX)
         return fr_fail(err, FR_BAD_INPUT, "item_ids: %zu given; send at most %d a call", request->n_item_ids, AGG_ITEMS_MAX);
     if (request->as_of_ms < 0 || request->as_of_ms >= PROTO_TS_MS_END)
@@ -25,32 +23,6 @@ static bool check(const Freshet__V1__GetFeaturesRequest *request, struct pipelin
         return fr_fail(err, FR_BAD_INPUT, "log_items: given without log; set log to true, or leave log_items out");
     if (request->log && (request->user_id == 0 || request->n_item_ids == 0))
         return fr_fail(err, FR_BAD_INPUT, "log: rows are joined by user and item; give user_id and item_ids, or leave log out");
-    return true;
-}
-
-/* Waiting within the deadline is open work: what is not applied yet is told at once, and the caller may retry. */
-bool pipeline_features__after(struct pipeline_services *services, Freshet__V1__Offset *const *offsets, size_t offset_count,
-                              struct fr_err *err)
-{
-    struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
-    int count = ingest ? ingest_partition_count(ingest) : 0;
-
-    for (size_t i = 0; i < offset_count; i++) {
-        const Freshet__V1__Offset *after = offsets[i];
-        bool is_applied = false, is_found = false;
-
-        for (int k = 0; k < count && !is_found; k++) {
-            struct ingest_partition partition = ingest_partition_at(ingest, k);
-
-            is_found = partition.number == after->partition && strcmp(partition.topic, after->topic) == 0;
-            is_applied = is_found && pipeline_offsets__next(services->offsets, k) > after->offset;
-        }
-        if (!is_found)
-            return fr_fail(err, FR_BAD_INPUT, "after[%zu]: '%s' partition %" PRId32 " is not read by this node", i,
-                           after->topic, after->partition);
-        if (!is_applied)
-            return fr_fail(err, FR_UNAVAILABLE, "after[%zu]: offset %" PRId64 " is not applied yet; retry", i, after->offset);
-    }
     return true;
 }
 
@@ -232,12 +204,29 @@ static bool log_rows(struct pipeline_services *services, const Freshet__V1__GetF
     return pipeline_rows__log(services->served_log, &rows, arena, err);
 }
 
+/*
+ * Whether the call can be answered now. One that waits comes here every millisecond, so what is wrong with it is told before, and
+ * nothing is taken from its arena.
+ */
+static bool may_read(struct pipeline_services *services, struct server_call *call,
+                     const Freshet__V1__GetFeaturesRequest *request, struct fr_err *err)
+{
+    const struct agg_plan *plan;
+
+    if (!call->kept && request->n_after > 0 &&
+        (!check(request, err) ||
+         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err)))
+        return false;
+    return pipeline_after__is_applied(services, call, request->after, request->n_after, err) &&
+           pipeline_serving__check(services, err);
+}
+
 bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
                             struct fr_err *err)
 {
     struct pipeline_services *services = user;
     const Freshet__V1__GetFeaturesRequest *request = (const Freshet__V1__GetFeaturesRequest *)message;
-    Freshet__V1__GetFeaturesResponse *response = fr_arena_take(call->arena, sizeof *response);
+    Freshet__V1__GetFeaturesResponse *response;
     struct agg_request read = {.user_id = request->user_id,
                                .item_ids = request->item_ids,
                                .item_count = (int)request->n_item_ids,
@@ -246,10 +235,11 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     struct agg_reply reply = {0};
     struct pipeline_now now;
 
-    if (!check(request, services, err) || !pipeline_features__after(services, request->after, request->n_after, err) ||
+    if (!may_read(services, call, request, err) || !check(request, err) ||
         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
         !pipeline_features__read(services, call, plan, request->as_of_ms, &read, &reply, &now, err))
         return false;
+    response = fr_arena_take(call->arena, sizeof *response);
     if (response)
         freshet__v1__get_features_response__init(response);
     if (!response || !put_reply(plan, &reply, (int)request->n_item_ids, call->arena, response))
@@ -257,6 +247,7 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     response->request_id = pipeline_features__request_id(services);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
+    pipeline_callers__note(&services->callers, call->caller, now.applied_lag_ms);
     if (request->log && !log_rows(services, request, plan, request->as_of_ms ? request->as_of_ms : now.read_time_ms,
                                   call->arena, response, err))
         return false;

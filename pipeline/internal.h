@@ -27,6 +27,7 @@ enum {
     PIPELINE_PARTITIONS_MAX = 1 << 16,
     PIPELINE_TOPICS_MAX = 64,
     PIPELINE_PROPERTIES_MAX = 256,
+    PIPELINE_WATCHES_MOST = 1000, /* streams of the node */
 };
 
 /* ---- config.c ---- */
@@ -145,9 +146,9 @@ struct pipeline_lag {
 void pipeline_stream__restore(struct pipeline_stream *stream, struct store *store);
 void pipeline_stream__save(struct pipeline_stream *stream, struct store *store);
 
-/* By a lane, inside the gate, after its batch is applied. */
-void pipeline_stream__advance(struct pipeline_stream *stream, int lane, int64_t stream_time_ms, uint64_t records,
-                              int64_t kafka_ts_ms);
+/* By a lane, inside the gate, after its batch is applied: the time first, then the offsets, then what is counted. */
+void pipeline_stream__raise(struct pipeline_stream *stream, int lane, int64_t stream_time_ms);
+void pipeline_stream__advance(struct pipeline_stream *stream, int lane, uint64_t records, int64_t kafka_ts_ms);
 
 int64_t pipeline_stream__time(struct pipeline_stream *stream); /* S, 0 before the first event */
 uint64_t pipeline_stream__records(struct pipeline_stream *stream); /* applied_events */
@@ -309,6 +310,28 @@ void pipeline_keeper__stop(struct pipeline_keeper *keeper); /* joins; before the
 /* The aggregators' codec, and the join's for its own kinds. `aggregates` outlives it. */
 struct store_codec pipeline_codec__with_join(struct store_codec *aggregates);
 
+/* ---- watch.c, watch_service.c: entities that are read again and again ---- */
+
+struct pipeline_watches { /* of the node */
+    struct store *store;
+    struct pipeline_stream *stream;
+    struct fr_queue *queue; /* watches that begin and that end, to the watcher */
+    atomic_int streams, values; /* admitted; loops add, the watcher subtracts */
+
+    /* The watcher's. */
+    struct pipeline_watch *list[PIPELINE_WATCHES_MOST];
+    int count, entity_count;
+
+    struct fr_gauge *streams_gauge, *entities_gauge;
+    struct fr_counter *sent, *replaced, *late;
+    struct fr_histogram *read;
+    atomic_bool is_stopping;
+    pthread_t thread;
+    bool is_started;
+};
+
+extern const struct server_streaming pipeline_watching; /* WatchFeatures; its user are the services */
+
 /* ---- engine.c: what applies events and makes epochs, of a node and of a replay ---- */
 
 struct pipeline_engine {
@@ -332,6 +355,10 @@ FR_CHECKED bool pipeline_engine__open(struct pipeline_engine *engine, struct pip
 void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is stopped */
 
 extern const char pipeline_replay_meta[]; /* the record that says so */
+
+/* Starts the watcher, after pipeline_engine__open(); stops it when no stream is left: the server is closed. */
+FR_CHECKED bool pipeline_watches__start(struct pipeline_watches *watches, struct pipeline_engine *engine, struct fr_err *err);
+void pipeline_watches__stop(struct pipeline_watches *watches);
 
 /* While a replay has not ended its store says so, and no node takes it for whole. Before the committer starts. */
 void pipeline_engine__mark_unfinished(struct pipeline_engine *engine);
@@ -381,6 +408,22 @@ bool pipeline_models__describe(const struct pipeline_models *models, struct fr_a
 Freshet__V1__ModelState **pipeline_models__states(struct pipeline_models *models, int model, struct fr_arena *arena,
                                                   size_t *count); /* model −1: of all */
 
+/* ---- callers.c: how stale replies were, by who asked ---- */
+
+enum { PIPELINE_CALLERS_MOST = 32 };
+
+struct pipeline_callers {
+    struct fr_metrics *metrics;
+    struct fr_histogram *other; /* of all that found no place */
+    struct pipeline_caller *_Atomic list[PIPELINE_CALLERS_MOST];
+};
+
+void pipeline_callers__init(struct pipeline_callers *callers, struct fr_metrics *metrics);
+void pipeline_callers__fini(struct pipeline_callers *callers);
+
+/* A reply to that caller says that applying is so far behind. Any thread. */
+void pipeline_callers__note(struct pipeline_callers *callers, const char *name, int64_t lag_ms);
+
 /* ---- services ---- */
 
 struct pipeline_services { /* what calls may read; filled by the node before the server starts */
@@ -396,6 +439,9 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_models *models;
     const char *brokers;
+    struct fr_histogram *after; /* how long calls waited for what they wrote */
+    struct pipeline_watches *watches;
+    struct pipeline_callers callers;
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };
@@ -444,12 +490,22 @@ Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services
 /* What Describe calls the schema of a plan's columns. */
 uint64_t pipeline_features__schema(const struct agg_plan *plan);
 
+/* ---- serving.c: whether reads are answered ---- */
+
+/* FR_UNAVAILABLE: the node is closing, or was never ready and has no state. Any thread. */
+FR_CHECKED bool pipeline_serving__check(struct pipeline_services *services, struct fr_err *err);
+
+/* ---- after.c: a read that follows a write ---- */
+
+/*
+ * True when all of `after` is applied. False with call->is_early set: not yet, on a loop; the call is asked again. False otherwise:
+ * FR_BAD_INPUT, an offset or partition that cannot be; FR_DEADLINE, the call's deadline (10 s where it has none) is over first.
+ */
+FR_CHECKED bool pipeline_after__is_applied(struct pipeline_services *services, struct server_call *call,
+                                           Freshet__V1__Offset *const *after, size_t count, struct fr_err *err);
+
 /* A reply's fields as messages, their numbers not copied; NULL when the arena has no room. */
 Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count);
-
-/* All of `after` is applied; FR_UNAVAILABLE while not, FR_BAD_INPUT for a partition that is not read here. */
-FR_CHECKED bool pipeline_features__after(struct pipeline_services *services, Freshet__V1__Offset *const *offsets,
-                                         size_t offset_count, struct fr_err *err);
 
 /* Reads by the plan at T, which is left in read->time_ms. On a loop it may set call->is_postponed and return false without an error. */
 FR_CHECKED bool pipeline_features__read(struct pipeline_services *services, struct server_call *call,

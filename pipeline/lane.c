@@ -125,6 +125,7 @@ static struct events take_wanted(struct pipeline_lanes *lanes, const struct inge
     return count == all.count ? all : (struct events){wanted, count};
 }
 
+/* Who sees an offset applied finds the stream's time and the state to be as far already. */
 static int64_t advance_offsets(struct pipeline_lanes *lanes, const struct ingest_batch *batch, uint64_t *records)
 {
     int64_t kafka_ts_ms = -1;
@@ -174,8 +175,9 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
     if (is_applied && lanes->learning)
         is_applied = join(lanes, batch, *events, err);
     if (is_applied) {
+        pipeline_stream__raise(lanes->stream, batch->lane, greatest_time(*events));
         *kafka_ts_ms = advance_offsets(lanes, batch, &records);
-        pipeline_stream__advance(lanes->stream, batch->lane, greatest_time(*events), records, *kafka_ts_ms);
+        pipeline_stream__advance(lanes->stream, batch->lane, records, *kafka_ts_ms);
     }
     store_gate_leave(lanes->store);
     return is_applied;

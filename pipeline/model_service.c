@@ -62,8 +62,9 @@ static bool find_tasks(const Freshet__V1__ScoreRequest *request, const struct le
     return true;
 }
 
-static bool check_score(const Freshet__V1__ScoreRequest *request, struct pipeline_services *services, struct learner_ask *ask,
-                        struct fr_err *err)
+/* A call that waits for its offsets comes here every millisecond: nothing is taken from its arena. */
+static bool check_score(const Freshet__V1__ScoreRequest *request, struct pipeline_services *services, struct server_call *call,
+                        struct learner_ask *ask, struct fr_err *err)
 {
     if (!check_open(services, err) || !learner_config_model(services->models->config, request->model, &ask->model, err) ||
         !find_scene(request->scene, &ask->scene, err))
@@ -76,7 +77,8 @@ static bool check_score(const Freshet__V1__ScoreRequest *request, struct pipelin
     ask->seed = request->seed;
     ask->item_ids = request->item_ids;
     ask->item_count = (int)request->n_item_ids;
-    return pipeline_features__after(services, request->after, request->n_after, err);
+    return pipeline_after__is_applied(services, call, request->after, request->n_after, err) &&
+           pipeline_serving__check(services, err);
 }
 
 static void put_scores(const struct learner_ask *ask, const struct learner_scores *scores, const struct pipeline_now *now,
@@ -129,7 +131,7 @@ bool pipeline_model__score(void *user, struct server_call *call, const ProtobufC
 {
     struct pipeline_services *services = user;
     const Freshet__V1__ScoreRequest *request = (const Freshet__V1__ScoreRequest *)message;
-    Freshet__V1__ScoreResponse *response = fr_arena_take(call->arena, sizeof *response);
+    Freshet__V1__ScoreResponse *response;
     struct agg_request read = {.user_id = request->user_id,
                                .item_ids = request->item_ids,
                                .item_count = (int)request->n_item_ids,
@@ -141,11 +143,13 @@ bool pipeline_model__score(void *user, struct server_call *call, const ProtobufC
     float *dense;
     uint64_t *sparse;
 
+    if (!check_score(request, services, call, &ask, err))
+        return false;
+    response = fr_arena_take(call->arena, sizeof *response);
     if (!response)
         return fail_exhausted(err);
     freshet__v1__score_response__init(response);
-    if (!check_score(request, services, &ask, err) ||
-        !find_tasks(request, &services->models->config->models[ask.model], call->arena, &ask, response, err) ||
+    if (!find_tasks(request, &services->models->config->models[ask.model], call->arena, &ask, response, err) ||
         !pipeline_features__read(services, call, services->models->plans[ask.model], 0, &read, &reply, &now, err))
         return false;
     if (!pipeline_models__rows(services->models, ask.model, &read, (uint64_t)ask.scene, &reply, call->arena, &dense, &sparse))
@@ -156,6 +160,7 @@ bool pipeline_model__score(void *user, struct server_call *call, const ProtobufC
         return false;
     put_scores(&ask, &scores, &now, response);
     response->request_id = pipeline_features__request_id(services);
+    pipeline_callers__note(&services->callers, call->caller, now.applied_lag_ms);
     if (!log_scored(services, request, &ask, &read, &reply, call->arena, response, err))
         return false;
     *answer = &response->base;

@@ -24,7 +24,7 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 15,
+    METHODS = 16,
     PAGES = 5,
 };
 
@@ -40,6 +40,7 @@ struct pipeline_node {
     struct server *server;
     struct pipeline_services services;
     struct pipeline_models models;
+    struct pipeline_watches watches;
     struct server_method methods[METHODS];
     struct server_page pages[PAGES];
     char cluster_id[64]; /* of the embedded broker, drawn at each start; "" otherwise */
@@ -102,6 +103,12 @@ static void on_fatal(void *user, const struct fr_err *err)
 static const struct server_method methods[METHODS] = {
     METHOD("FeatureService", "GetFeatures", get_features_request, get_features_response, SERVER_READ, false,
            pipeline_features__get),
+    {.service = "freshet.v1.FeatureService",
+     .name = "WatchFeatures",
+     .request = &freshet__v1__watch_features_request__descriptor,
+     .response = &freshet__v1__watch_features_update__descriptor,
+     .group = SERVER_READ,
+     .streaming = &pipeline_watching},
     METHOD("FeatureService", "Describe", describe_request, describe_response, SERVER_READ, false, pipeline_features__describe),
     METHOD("RecallService", "Trending", trending_request, candidates, SERVER_READ, false, pipeline_recall__trending),
     METHOD("RecallService", "Related", related_request, candidates, SERVER_READ, false, pipeline_recall__related),
@@ -153,6 +160,10 @@ static void fill_services(struct pipeline_node *node)
     node->services.brokers = node->brokers;
     node->services.served_log = &node->served_log;
     node->services.learning = node->learning;
+    node->services.watches = &node->watches;
+    pipeline_callers__init(&node->services.callers, node->engine.metrics);
+    node->services.after = fr_metrics_histogram(node->engine.metrics, "freshet_after_wait_seconds", NULL,
+                                                "How long reads waited until the offsets they follow were applied.");
 }
 
 static uint64_t draw(void)
@@ -274,8 +285,8 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     fill_tables(node);
     atomic_store(&node->services.next_request_id, draw());
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
-           pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) && start_server(node, err) &&
-           start_ingest(node, err) &&
+           pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) &&
+           pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) && start_ingest(node, err) &&
            (!node->learning ||
             pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err));
 }
@@ -452,10 +463,12 @@ void pipeline_node_close(struct pipeline_node *node)
     if (commit_last(node) && dog)
         atomic_store(&dog->is_durable, true);
     server_close(node->server);
+    pipeline_watches__stop(&node->watches);
     pipeline_served_log__close(&node->served_log);
     close_ingest(node);
     pipeline_learning__close(node->learning);
     pipeline_models__close(&node->models);
+    pipeline_callers__fini(&node->services.callers);
     pipeline_engine__close(&node->engine);
     pipeline_config_free(node->config);
     if (node->wake >= 0)

@@ -51,8 +51,8 @@ static bool answer_with(struct pipeline_services *services, struct server_call *
     struct agg_candidates candidates;
     struct pipeline_now now;
 
-    if (atomic_load(&services->is_closing))
-        return fr_fail(err, FR_UNAVAILABLE, "the node is shutting down; ask another one or retry");
+    if (!pipeline_serving__check(services, err))
+        return false;
     if (!response)
         return fr_fail(err, FR_EXHAUSTED, "the reply grows beyond its limit; ask for fewer candidates");
     if (!read_candidates(services, call, recall, &ask, &candidates, &now, err))
@@ -64,6 +64,7 @@ static bool answer_with(struct pipeline_services *services, struct server_call *
     response->n_scores = candidates.count;
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
+    pipeline_callers__note(&services->callers, call->caller, now.applied_lag_ms);
     *answer = &response->base;
     return true;
 }

@@ -47,18 +47,22 @@ void pipeline_stream__save(struct pipeline_stream *stream, struct store *store)
     fr_buffer_fini(&value);
 }
 
-void pipeline_stream__advance(struct pipeline_stream *stream, int lane, int64_t stream_time_ms, uint64_t records,
-                              int64_t kafka_ts_ms)
+/* Released: who sees the new time sees the state that it belongs to. */
+void pipeline_stream__raise(struct pipeline_stream *stream, int lane, int64_t stream_time_ms)
 {
     struct pipeline_progress *progress = &stream->progress[lane];
-    int64_t before = atomic_load_explicit(&progress->stream_time_ms, memory_order_relaxed);
+
+    if (stream_time_ms > atomic_load_explicit(&progress->stream_time_ms, memory_order_relaxed))
+        atomic_store_explicit(&progress->stream_time_ms, stream_time_ms, memory_order_release);
+}
+
+void pipeline_stream__advance(struct pipeline_stream *stream, int lane, uint64_t records, int64_t kafka_ts_ms)
+{
+    struct pipeline_progress *progress = &stream->progress[lane];
     uint64_t count = atomic_load_explicit(&progress->records, memory_order_relaxed);
 
     if (kafka_ts_ms >= 0)
         atomic_store_explicit(&progress->kafka_ts_ms, kafka_ts_ms, memory_order_relaxed);
-    /* Released last: who sees the new time sees the state that it belongs to. */
-    if (stream_time_ms > before)
-        atomic_store_explicit(&progress->stream_time_ms, stream_time_ms, memory_order_release);
     atomic_store_explicit(&progress->records, count + records, memory_order_release);
 }
 
@@ -170,7 +174,7 @@ struct pipeline_now pipeline_stream__now(struct pipeline_stream *stream)
         return now;
     }
     now.read_time_ms = raise_read_time(stream, now.stream_time_ms < wall_ms ? now.stream_time_ms : wall_ms);
-    if (lag.is_known)
+    if (now.stream_time_ms > 0) /* also while nobody knows what there is to apply */
         now.applied_lag_ms = wall_ms > now.stream_time_ms ? wall_ms - now.stream_time_ms : 0;
     return now;
 }

@@ -27,17 +27,23 @@ struct server__call *server__call_new(struct server__loop *loop, const char *pee
     call->codec = SERVER_CODEC_JSON;
     call->refusal = SERVER_REFUSED_NOT;
     call->whole_us = 0;
+    call->next_early = NULL;
+    call->has_waited = false;
+    call->retry_ms = 0;
     atomic_init(&call->is_cancelled, false);
     call->status = SERVER_STATUS_OK;
     call->message[0] = '\0';
     call->request = NULL;
     call->body = &loop->body;
+    call->fields = NULL;
     call->own_arena = NULL;
     fr_buffer_init(&call->own_body);
     call->answer = answer;
     call->owner = owner;
     call->wire = wire;
     memcpy(call->peer, peer, sizeof call->peer);
+    call->caller[0] = '\0';
+    call->seen.caller = call->caller;
     return call;
 }
 
@@ -45,6 +51,7 @@ void server__call_free(struct server__call *call)
 {
     if (!call)
         return;
+    server__fields_free(call->fields);
     fr_arena_free(call->own_arena);
     fr_buffer_fini(&call->own_body);
     free(call);
@@ -57,6 +64,19 @@ void server__call_refuse(struct server__call *call, enum server__status status, 
     if (call->status != SERVER_STATUS_OK)
         return;
     call->status = status;
+    va_start(values, format);
+    vsnprintf(call->message, sizeof call->message, format, values);
+    va_end(values);
+}
+
+void server__call_shed(struct server__call *call, const char *format, ...)
+{
+    va_list values;
+
+    if (call->status != SERVER_STATUS_OK)
+        return;
+    call->status = SERVER_STATUS_RESOURCE_EXHAUSTED;
+    call->retry_ms = server__line_retry_ms(call->loop);
     va_start(values, format);
     vsnprintf(call->message, sizeof call->message, format, values);
     va_end(values);
@@ -100,11 +120,15 @@ static bool decode(struct server__call *call, struct fr_slice body)
     return call->request != NULL;
 }
 
-static bool postpone(struct server__call *call)
+/* It is to outlive this moment on the loop. */
+static bool keep(struct server__call *call)
 {
     struct server__loop *loop = call->loop;
-    struct fr_arena *arena = fr_arena_new((size_t)loop->server->options.limits.arena_bytes);
+    struct fr_arena *arena;
 
+    if (call->own_arena)
+        return true;
+    arena = fr_arena_new((size_t)loop->server->options.limits.arena_bytes);
     if (!arena) {
         server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the call");
         return false;
@@ -112,8 +136,6 @@ static bool postpone(struct server__call *call)
     call->own_arena = loop->arena;
     loop->arena = arena;
     call->body = &call->own_body;
-    call->seen.may_block = true;
-    call->seen.is_postponed = false;
     return true;
 }
 
@@ -125,27 +147,64 @@ static bool submit(struct server__pool *pool, struct server__call **call)
     if (atomic_load(&pool->is_stopping))
         server__call_refuse(*call, SERVER_STATUS_UNAVAILABLE, "the server is stopping");
     else
-        server__call_refuse(*call, SERVER_STATUS_RESOURCE_EXHAUSTED, "%d calls of this kind wait or run already; retry later",
-                            pool->call_max);
+        server__call_shed(*call, "%d calls of this kind wait or run already; retry later", pool->call_max);
     return false;
+}
+
+/* After its handler ran on the loop: true when it goes on elsewhere or later, false when it can be answered. */
+static bool is_put_off(struct server__call **call_in)
+{
+    struct server__call *call = *call_in;
+    bool is_postponed = call->seen.is_postponed, is_early = call->seen.is_early;
+
+    call->seen.is_postponed = call->seen.is_early = false;
+    if ((!is_postponed && !is_early) || !keep(call))
+        return false;
+    if (is_early)
+        return server__early_add(&call->loop->early, call_in);
+    call->seen.may_block = true;
+    return submit(&call->loop->server->postponed, call_in);
 }
 
 void server__call_run(struct server__call **call_in, struct fr_slice body)
 {
     struct server__call *call = *call_in;
     struct server *server = call->loop->server;
+    int64_t begun_us = fr_clock_monotonic_us();
 
     *call_in = NULL;
-    call->whole_us = fr_clock_monotonic_us();
-    if (call->status == SERVER_STATUS_OK && !is_late(call) && decode(call, body)) {
-        if (!call->method->method->is_slow)
+    if (call->whole_us == 0)
+        call->whole_us = begun_us;
+    if (server__line_admits(call) && decode(call, body)) {
+        if (!call->method->method->is_slow) {
             server__call_handle(call);
-        else if (submit(&server->pool, &call))
+            server__line_learn(call, begun_us);
+        } else if (submit(&server->pool, &call)) {
             return;
-        if (call->seen.is_postponed && postpone(call) && submit(&server->postponed, &call))
+        }
+        if (is_put_off(&call))
             return;
     }
     server__call_finish(&call);
+}
+
+bool server__call_again(struct server__call **call_in)
+{
+    struct server__call *call = *call_in;
+    bool is_early;
+
+    *call_in = NULL;
+    if (!call->owner)
+        server__call_refuse(call, SERVER_STATUS_CANCELED, "the client went away");
+    else if (call->loop->is_draining)
+        server__call_refuse(call, SERVER_STATUS_UNAVAILABLE, "the server is stopping");
+    else
+        server__call_handle(call);
+    is_early = call->seen.is_early;
+    if (is_put_off(&call))
+        return is_early;
+    server__call_finish(&call);
+    return false;
 }
 
 void server__call_handle(struct server__call *call)
@@ -159,11 +218,11 @@ void server__call_handle(struct server__call *call)
         server__call_refuse(call, SERVER_STATUS_CANCELED, "the client went away");
         return;
     }
-    if (is_late(call))
+    if ((!call->has_waited || call->seen.may_block) && is_late(call))
         return;
     if (!method->handler(method->user, &call->seen, call->request, &response, &err)) {
-        assert(!call->seen.is_postponed || !call->seen.may_block);
-        if (!call->seen.is_postponed)
+        assert(!call->seen.may_block || (!call->seen.is_postponed && !call->seen.is_early));
+        if (!call->seen.is_postponed && !call->seen.is_early)
             fail(call, &err);
         return;
     }

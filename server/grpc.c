@@ -89,6 +89,7 @@ void server__grpc_begin(struct server__call *call, const struct server__connect 
         return;
     }
     call->method = method;
+    server__connect_caller(head, call->caller);
     if (call->codec == SERVER_CODEC_JSON)
         server__call_refuse(call, SERVER_STATUS_UNIMPLEMENTED,
                             "application/grpc+json is not supported; send application/grpc, or JSON by Connect");

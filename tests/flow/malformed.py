@@ -9,6 +9,7 @@ import dataclasses
 from freshet.v1 import feature_pb2
 
 GET_FEATURES = "/freshet.v1.FeatureService/GetFeatures"
+WATCH = "/freshet.v1.FeatureService/WatchFeatures"
 MESSAGE_BYTES = 256 << 10  # server.limits.message of the node under test
 
 # Codes: gRPC's number and the HTTP status that Connect gives them.
@@ -93,6 +94,12 @@ MESSAGES = [
     ("a log without a user", features(user_id=0, log=True), INVALID, ("log", "user_id")),
     ("log_items without log", features(log_items=[1]), INVALID, ("log_items", "set log")),
     ("log_items that are not asked for", features(user_id=1, item_ids=[1], log=True, log_items=[1, 7]), INVALID, ("log_items[1]", "7")),
+    ("a topic that is nearly right", features(after=[{"topic": "freshet.event"}]), INVALID,
+     ("after[0].topic", "did you mean 'freshet.events'")),
+    ("a partition below 0", features(after=[{"topic": "freshet.events", "partition": -1}]), INVALID, ("after[0].partition", "-1")),
+    ("an offset below 0", features(after=[{"topic": "freshet.events", "offset": -1001}]), INVALID, ("after[0].offset", "-1001")),
+    ("1,025 offsets", features(after=[{"topic": "freshet.events"}] * 1025), INVALID, ("after", "1024")),
+    ("a second offset that is wrong", features(after=[{"topic": "freshet.events"}, {"topic": "no"}]), INVALID, ("after[1]", "'no'")),
     ("a body above the limit", b"\x22\xff\xff\x1f" + b"x" * 0x7FFFF, "resource_exhausted", ("server.limits.message",)),
 ]  # fmt: skip
 
@@ -158,15 +165,44 @@ JSON = [
 ]  # fmt: skip
 
 
+def watch(*keys, **fields):
+    entities = [feature_pb2.EntityKey(entity=kind, key=key) for kind, *key in keys]
+    return feature_pb2.WatchFeaturesRequest(entities=entities, **fields).SerializeToString()
+
+
+# (name, bytes of a WatchFeaturesRequest, code, words)
+WATCHES = [
+    ("no wire form", b"\xff\xff\xff", INVALID, ("WatchFeaturesRequest: not the wire form",)),
+    ("nothing", watch(), INVALID, ("entities", "none given")),
+    ("an interval of 1 ms", watch(("item", 1), interval_ms=1), INVALID, ("interval_ms", "100")),
+    ("an interval of 99 ms", watch(("item", 1), interval_ms=99), INVALID, ("interval_ms", "99")),
+    ("an unknown kind", watch(("item", 1), ("itme", 1)), INVALID, ("entities[1].entity", "did you mean 'item'")),
+    ("a kind without a name", watch(("", 1)), INVALID, ("entities[0].entity",)),
+    ("a key of no ids", watch(("item",)), INVALID, ("entities[0].key", "0 ids", "item_id")),
+    ("a key of two ids", watch(("item", 1), ("item", 1, 2)), INVALID, ("entities[1].key", "2 ids", "item_id")),
+    ("a key of 3,000 ids", watch(("item", *range(3000))), INVALID, ("entities[0].key", "3000 ids")),
+    ("an unknown feature", watch(("item", 1), features=["item_watch"]), INVALID, ("features[0]", "did you mean 'item_watches'")),
+    ("an unknown window", watch(("item", 1), features=["item_watches", "item_watches.2h"]), INVALID, ("features[1]", "item_watches.2h")),
+    ("a feature without a name", watch(("item", 1), features=[""]), INVALID, ("features[0]",)),
+    ("a sequence", watch(("user", 1), features=["user_recent"]), INVALID, ("features[0]", "no columns", "GetFeatures")),
+    ("a sequence beside a column", watch(("item", 1), features=["item_watches", "user_recent"]), INVALID, ("features[1]", "GetFeatures")),
+    ("a feature of another kind", watch(("user", 1), features=["item_watches"]), INVALID, ("entities[0]", "'user'")),
+    ("a kind without columns", watch(("user", 1)), INVALID, ("entities[0]", "no column")),
+    ("an attribute", watch(("item", 1), features=["item.creator_id"]), INVALID, ("features[0]",)),
+    ("1,025 features", watch(("item", 1), features=["item_watches"] * 1025), INVALID, ("features", "1024")),
+    ("1,001 entities", watch(*[("item", 1)] * 1001), "resource_exhausted", ("entities", "1000")),
+]  # fmt: skip
+
+
 def refused_type(name, content_type):
     return Call(
-        f"content type {name}", "unimplemented", ("content type", "application/json"), content_type, status=415,
+        f"content type {name}", "unknown", ("content type", "application/json"), content_type, status=415,
         reply=(("accept-post", "application/json, application/proto"),),
     )  # fmt: skip
 
 
 def refused_verb(verb):
-    return Call(f"{verb} of a method", "unimplemented", ("POST",), verb=verb, body=b"", status=405, reply=(("allow", "POST"),))
+    return Call(f"{verb} of a method", "unknown", ("POST",), verb=verb, body=b"", status=405, reply=(("allow", "POST"),))
 
 
 def refused_path(name, path):
@@ -258,6 +294,8 @@ def by_grpc():
     """Every call that gRPC refuses."""
     for name, body, code, words in MESSAGES:
         yield grpc(f"message: {name}", code, words, prefixed(body))
+    for name, body, code, words in WATCHES:
+        yield grpc(f"watch: {name}", code, words, prefixed(body), path=WATCH, method=WATCH[1:])
     yield from (
         grpc("no message", "unimplemented", ("exactly one message",), b""),
         grpc("two messages", "unimplemented", ("exactly one message",), prefixed(b"") * 2),
@@ -302,12 +340,12 @@ def by_grpc():
 
 # Content types that are not gRPC's, or no POST, are answered as HTTP: gRPC's servers say 415, and 405.
 NO_GRPC = [
-    Call("application/grpc-web", "unimplemented", ("content type",), "application/grpc-web", prefixed(b""), status=415),
-    Call("application/grpc+thrift", "unimplemented", ("content type",), "application/grpc+thrift", prefixed(b""), status=415),
-    Call("application/grpcx", "unimplemented", ("content type",), "application/grpcx", prefixed(b""), status=415),
+    Call("application/grpc-web", "unknown", ("content type",), "application/grpc-web", prefixed(b""), status=415),
+    Call("application/grpc+thrift", "unknown", ("content type",), "application/grpc+thrift", prefixed(b""), status=415),
+    Call("application/grpcx", "unknown", ("content type",), "application/grpcx", prefixed(b""), status=415),
     Call(
         "GET with gRPC's content type",
-        "unimplemented",
+        "unknown",
         ("POST",),
         GRPC,
         b"",

@@ -6,6 +6,7 @@ import pathlib
 import yaml
 
 CATALOGUE = yaml.safe_load(pathlib.Path(__file__).with_name("catalogue.yaml").read_text())
+EVERY = yaml.safe_load(pathlib.Path(__file__).with_name("every.yaml").read_text())
 
 
 def configuration(brokers, topic="freshet.events", format="protobuf", partitions=None, catalogue=None, **node):
@@ -34,3 +35,26 @@ feature_sets:
   small: { user: [user_recent], item: [item_watches] }
 """
 )
+
+
+def every_kind():
+    """Every aggregate; each kind of entity that an item row shows; ratios towards what an entity remembers, and by a part of its key."""
+    catalogue = copy.deepcopy(EVERY)
+    catalogue["entities"].update(
+        creator={"key": ["creator_id"]},
+        room={"key": ["room_id"], "parent": "creator"},
+        user_creator={"key": ["creator_id", "user_id"]},
+    )
+    count = {"aggregate": "count", "windows": ["1h", "7d"]}
+    rate = {"aggregate": "ratio", "windows": ["7d"], "strength": 7, "emit": ["value", "n", "sd", "age"]}
+    catalogue["features"].update(
+        follows={"entity": "creator", "actions": ["follow", "watch"], **count},
+        talk={"entity": "room", "actions": ["comment", "like"], **count},
+        looks={"entity": "room", **count},
+        talk_rate={"entity": "room", "of": ["talk", "looks"], "prior": "parent", **rate},
+        bond={"entity": "user_creator", **count},
+        mine={"entity": "user_category", "actions": ["watch"], **count},
+        all_mine={"entity": "user_category", **count},
+        mine_rate={"entity": "user_category", "of": ["mine", "all_mine"], "prior": "parent", **rate},
+    )
+    return catalogue

@@ -8,17 +8,21 @@ import kafka
 import node as node_module
 import settings
 from freshet.v1 import event_pb2, feature_pb2
+from test_watch import Watching
 
 T0 = 1_700_000_040_000
-COUNT = 60_000
+COUNT = 120_000
 ITEMS = 4
 
 TWINS = {
-    "entities": settings.TINY["entities"],
+    "entities": {**settings.TINY["entities"], "creator": {"key": ["creator_id"]}},
     "features": {
         "one": {"entity": "item", "aggregate": "count", "windows": ["1m", "24h"]},
         "two": {"entity": "item", "aggregate": "count", "windows": ["1m", "24h"]},
         "sum": {"entity": "item", "aggregate": "sum", "of": "value", "windows": ["1m", "24h"]},
+        "maker_one": {"entity": "creator", "aggregate": "count", "windows": ["1m", "24h"]},
+        "maker_two": {"entity": "creator", "actions": ["watch"], "aggregate": "count", "windows": ["1m", "24h"]},
+        "maker_sum": {"entity": "creator", "aggregate": "sum", "of": "value", "windows": ["1m", "24h"]},
         "user_recent": {"entity": "user", "aggregate": "last", "limit": 10, "fields": ["ts_ms", "value"]},
         "user_total": {"entity": "user", "aggregate": "count", "windows": ["24h"]},
     },
@@ -29,9 +33,15 @@ def events():
     for number in range(COUNT):
         user_id, item_id = number % 3 + 1, number % ITEMS + 1
         event = event_pb2.Event(
-            event_id=number + 1, ts_ms=T0 + number, user_id=user_id, item_id=item_id, action=event_pb2.WATCH, value=1.0
-        )
+            event_id=number + 1, ts_ms=T0 + number, user_id=user_id, item_id=item_id, creator_id=item_id % 2 + 1,
+            action=event_pb2.WATCH, value=1.0,
+        )  # fmt: skip
         yield str(event.user_id).encode(), event.SerializeToString()
+
+
+def is_of_one_instant(values):
+    """Two counts and a sum of ones, for each of two windows."""
+    return list(values[0:2]) == list(values[2:4]) == list(values[4:6]) and len(values) == 6
 
 
 def check(reply, previous):
@@ -39,8 +49,8 @@ def check(reply, previous):
     columns = list(reply.item_columns)
     rows = [reply.item_values[at : at + len(columns)] for at in range(0, len(reply.item_values), len(columns))]
     for row in rows:
-        one, two, total = row[0:2], row[2:4], row[4:6]
-        assert list(one) == list(two) == list(total), dict(zip(columns, row))
+        for entity in (row[:6], row[6:]):
+            assert is_of_one_instant(entity), dict(zip(columns, row))
     assert reply.stream_time_ms >= previous.stream_time_ms
     totals = [row[1] for row in rows]
     assert all(now >= before for now, before in zip(totals, list(previous.item_values)[1 :: len(columns)]))
@@ -54,6 +64,7 @@ def test_a_row_is_of_one_instant(make_node, lanes):
     node = make_node(settings.configuration("embedded", catalogue=TWINS, lanes=lanes)).start()
     loader = threading.Thread(target=lambda: kafka.produce(node.brokers, "freshet.events", events()))
     loader.start()
+    watching = Watching(node, [("creator", 1), ("item", 2), ("creator", 2)])
     pipeline = node_module.Pipeline(node.api)
     question = feature_pb2.GetFeaturesRequest(user_id=1, item_ids=range(1, ITEMS + 1))
     previous, replies = feature_pb2.GetFeaturesResponse(), 0
@@ -65,6 +76,9 @@ def test_a_row_is_of_one_instant(make_node, lanes):
     loader.join()
     node.wait_applied(COUNT)
     assert replies > 50
+    node_module.wait_for(lambda: watching.of("creator", 1)[-1].values[1] == COUNT / 2, "the watch sees the last event")
+    watching.close()
+    assert all(is_of_one_instant(update.values) for update in watching.updates), watching.updates
     final = node.get_features(user_id=1, item_ids=range(1, ITEMS + 1), features=["one.24h", "user_total"])
     assert (list(final.item_values), list(final.user_values)) == ([COUNT / ITEMS] * ITEMS, [COUNT / 3])
 

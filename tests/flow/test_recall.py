@@ -113,6 +113,47 @@ def test_a_wrong_name_is_told_with_the_nearest(node, method, message, what):
     assert refused.value.code == "invalid_argument" and what in refused.value.message
 
 
+def test_what_goes_off_leaves_every_reply_at_the_next_read_and_comes_back(node):
+    count = 0
+
+    def happen(**fields):
+        nonlocal count
+        count += 1
+        event = event_pb2.Event(event_id=count, ts_ms=1_700_000_000_000 + count, **fields)
+        kafka.produce(node.brokers, "freshet.events", [(b"7", event.SerializeToString())])
+        node.wait_applied(count)
+
+    def shown():
+        ask = {
+            "trending": ("Trending", {"list": "trending"}),
+            "rooms": ("Trending", {"list": "rooms"}),
+            "related": ("Related", {"itemId": 1}),
+            "new": ("Recent", {"kind": "new_items"}),
+            "live": ("Recent", {"kind": "rooms_live"}),
+            "creators": ("Recent", {"kind": "creators_live"}),
+        }
+        return {name: [int(one) for one in node.call_json(f"RecallService/{method}", {**message, "limit": 9})["ids"]]
+                for name, (method, message) in ask.items()}  # fmt: skip
+
+    for item_id, room_id in ((1, 0), (2, 5), (3, 6)):
+        happen(action=event_pb2.WATCH, user_id=7, item_id=item_id, room_id=room_id, creator_id=room_id * 10)
+    everything = {"trending": [3, 2, 1], "rooms": [6, 5], "related": [3, 2], "new": [3, 2, 1], "live": [6, 5], "creators": [60, 50]}
+    assert shown() == everything
+    happen(action=event_pb2.ITEM_OFF, item_id=2)
+    assert shown() == {**everything, "trending": [3, 1], "related": [3], "new": [3, 1]}
+    happen(action=event_pb2.ITEM_ON, item_id=2)
+    assert shown() == everything
+    happen(action=event_pb2.ROOM_END, room_id=6)
+    gone = {"trending": [2, 1], "rooms": [5], "related": [2], "new": [2, 1], "live": [5], "creators": [50]}
+    assert shown() == gone
+    happen(action=event_pb2.IMPRESSION, user_id=8, item_id=2)  # which user 8 has seen now, and user 7 has not
+    for user_id, items in ((7, [2, 1]), (8, [1])):
+        asked = {"list": "trending", "excludeSeenBy": str(user_id)}
+        assert [int(one) for one in node.call_json("RecallService/Trending", asked)["ids"]] == items
+    happen(action=event_pb2.ROOM_START, room_id=6)
+    assert {name: sorted(ids) for name, ids in shown().items()} == {name: sorted(ids) for name, ids in everything.items()}
+
+
 def test_describe_has_the_lists(node):
     lists = {one["name"]: one for one in node.call_json("FeatureService/Describe", {})["lists"]}
     assert lists.keys() == CATALOGUE["lists"].keys()

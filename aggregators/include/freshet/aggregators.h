@@ -216,6 +216,31 @@ FR_CHECKED bool agg_read_is_loaded(struct agg *agg, const struct agg_plan *plan,
 FR_CHECKED bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_request *request,
                          struct fr_arena *arena, struct agg_reply *reply, struct fr_err *err);
 
+/* ---- Reading entities by their own keys, not in the row of an item ---- */
+
+struct agg_columns; /* what is read of one kind of entity. One thread at a time */
+
+/*
+ * The columns that names[0..count), as in agg_plan_get(), have of this kind, in order; none: all that the kind has. What is of another
+ * kind is passed over; sequences have no columns. Free with agg_columns_free() before agg_close(). FR_BAD_INPUT: no such kind or
+ * name, with the nearest; FR_EXHAUSTED: too many.
+ */
+FR_CHECKED bool agg_columns_new(struct agg *agg, const char *entity, char *const *names, int count,
+                                struct agg_columns **columns, struct fr_err *err);
+void agg_columns_free(struct agg_columns *columns); /* NULL is fine */
+int agg_columns_names(const struct agg_columns *columns, const char *const **names);
+
+/* Whether a key of the kind has so many ids; the message names its fields. */
+FR_CHECKED bool agg_columns_check_key(const struct agg_columns *columns, int id_count, struct fr_err *err);
+
+/*
+ * Into values[0..count of names) what a read gives as of T of the entity with this key (its ids as agg_entity_info.key has them; one that
+ * is 0: absent), of one instant; a ratio's parent and all events of another. Loads what the table lacks: blocks on the disk. On
+ * a visit of the store. FR_UNAVAILABLE, FR_CORRUPT: the disk; the entity is quarantined.
+ */
+FR_CHECKED bool agg_columns_read(struct agg_columns *columns, const uint64_t *key, int64_t time_ms, float *values,
+                                 struct fr_err *err);
+
 /* ---- Recall: candidates ---- */
 
 struct agg_recall {
@@ -315,6 +340,9 @@ int agg_set_count(const struct agg *agg);
 struct agg_entity_info agg_entity_at(const struct agg *agg, int index);
 struct agg_feature_info agg_feature_at(const struct agg *agg, int index);
 struct agg_set_info agg_set_at(const struct agg *agg, int index);
+
+/* The feature of that name or of that column. FR_BAD_INPUT with the nearest. */
+FR_CHECKED bool agg_feature_find(const struct agg *agg, const char *name, struct agg_feature_info *info, struct fr_err *err);
 
 /* ---- Explaining ---- */
 

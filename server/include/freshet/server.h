@@ -5,9 +5,10 @@
  *
  * Beside the methods it is given it serves gRPC's health checking and reflection, the latter from proto_descriptor_set().
  *
- * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead, and one that
- * finds that it has to wait may postpone itself to another. On the operations port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not this
- * machine's.
+ * A handler runs on its connection's loop and must not block; one marked `is_slow` runs on a small pool instead, one that
+ * finds that it has to wait for a disk may postpone itself to another, and one that waits for something to happen is asked again.
+ * On the operations port only pages are served, from a loop of their own; listening on loopback, it refuses a Host that is not
+ * this machine's.
  *
  * What a client does is bounded by `struct server_limits`. A connection above the limit is answered 503 and closed (and so is
  * one above 256 on the operations port); without file descriptors accepting pauses, 100 ms to 1 s.
@@ -24,6 +25,8 @@
 struct server_call {
     const char *method; /* "freshet.v1.FeatureService/GetFeatures" */
     const char *peer; /* "127.0.0.1:51234" */
+    const char
+        *caller; /* who it says it is, for metrics: "ranker", or "grpc-python" by its user agent; "" when it says nothing */
     struct fr_arena *arena; /* gone after the reply */
     int64_t deadline_us; /* on the monotonic clock; INT64_MAX: none */
     bool may_block; /* the handler runs on a pool, not on a loop */
@@ -32,6 +35,13 @@ struct server_call {
      * the same request and arena on a pool of its own, where it may. What it took from the arena stays.
      */
     bool is_postponed;
+    /*
+     * Set by a handler on a loop that waits for what another thread is about to do; it then returns false without an error, and is
+     * called again every millisecond, on the loop, with the same request, arena and `kept`. A passed deadline does not keep it from
+     * being called: it says itself what it has waited for. A client that went away and a server that drains end the wait.
+     */
+    bool is_early;
+    void *kept; /* the handler's own from one of these calls to the next, in the arena; NULL at the first */
 };
 
 /*
@@ -42,6 +52,15 @@ struct server_call {
  */
 typedef bool (*server_handler_fn)(void *user, struct server_call *call, const ProtobufCMessage *request,
                                   ProtobufCMessage **response, struct fr_err *err);
+
+/*
+ * Beside the messages, for handlers of a method that `takes_fields`; on the thread that runs them. The header fields of the request in
+ * order, names in lower case, from *at = 0 on; false: no more. Fields of the reply's head or trailers, names in lower case, and
+ * details of its error, by the type "type.googleapis.com/…"; false: out of memory, or there are 32 fields already.
+ */
+bool server_call_field(const struct server_call *call, size_t *at, struct fr_slice *name, struct fr_slice *value);
+bool server_call_answer_field(struct server_call *call, bool is_trailer, const char *name, const char *value);
+bool server_call_answer_detail(struct server_call *call, const char *type, struct fr_slice message);
 
 /*
  * A method that answers with a stream of messages; by gRPC only. Everything runs on the connection's loop and must not block.
@@ -71,6 +90,8 @@ struct server_method {
     const ProtobufCMessageDescriptor *request, *response;
     enum server_group group;
     bool is_slow;
+    bool takes_fields; /* header fields of request and reply, by the functions above */
+    bool is_never_shed; /* for being asked while there is too much to do: health */
     server_handler_fn handler; /* NULL where `streaming` is set */
     const struct server_streaming *streaming; /* NULL: answered once, by the handler */
     void *user;
@@ -99,6 +120,10 @@ struct server_limits {
     int slow_threads; /* 2 */
     int postponed_calls; /* likewise of calls that postponed themselves: 1024 */
     int postponed_threads; /* 2 */
+    int early_calls; /* that wait to be called again; more are resource_exhausted: 1024 */
+    int queued_calls; /* whole requests that wait for a loop, by HTTP/2; more are resource_exhausted: 4096 a loop */
+    int64_t wait_ms; /* 1 s: what waits longer (or half of its deadline) for a loop that is behind is resource_exhausted */
+    uint64_t connection_bytes; /* 16 MiB of unfinished requests on one HTTP/2 connection; one with more is cut */
 };
 void server_limits_default(struct server_limits *limits);
 

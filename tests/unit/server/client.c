@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 10000, BUSY_MS = 20 };
 
 /* ---- The server ---- */
 
@@ -31,15 +31,41 @@ static bool wait_postponed(struct toy *toy, struct server_call *call)
     return fr_queue_receive(toy->gate, &token, PATIENCE_MS);
 }
 
+/* As one that waits for another thread: says so when it is first called, and goes on when there is a token. False: not yet. */
+static bool wait_early(struct toy *toy, struct server_call *call, const char *set, struct fr_err *err)
+{
+    void *token = toy;
+
+    if (call->kept == NULL) {
+        call->kept = fr_arena_copy(call->arena, fr_slice_of("early"));
+        fr_queue_send(toy->entered, &token, 0);
+    }
+    assert_string_equal(call->kept, "early");
+    token = NULL;
+    if (call->may_block || fr_queue_receive(toy->gate, &token, 0)) {
+        call->is_postponed = !call->may_block && strcmp(set, "early, then postponed") == 0;
+        return !call->is_postponed;
+    }
+    call->is_early = call->deadline_us > fr_clock_monotonic_us();
+    return call->is_early ? false : fr_fail(err, FR_DEADLINE, "no token came");
+}
+
 static bool get_features(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **response,
                          struct fr_err *err)
 {
     const Freshet__V1__GetFeaturesRequest *request = (const Freshet__V1__GetFeaturesRequest *)message;
     Freshet__V1__GetFeaturesResponse *reply = fr_arena_take(call->arena, sizeof *reply);
     float *values = fr_arena_take(call->arena, (request->n_item_ids + 1) * sizeof *values);
+    int64_t begun_ms = fr_clock_monotonic_ms();
+
+    atomic_fetch_add(&((struct toy *)user)->worked, 1);
+    while (strcmp(request->feature_set, "busy") == 0 && fr_clock_monotonic_ms() < begun_ms + BUSY_MS)
+        continue;
 
     if (strcmp(request->feature_set, "postponed") == 0 && !wait_postponed(user, call))
         return call->is_postponed ? false : fr_fail(err, FR_UNAVAILABLE, "nobody opened the gate");
+    if (strncmp(request->feature_set, "early", 5) == 0 && !wait_early(user, call, request->feature_set, err))
+        return false;
     if (!reply || !values)
         return fr_fail(err, FR_EXHAUSTED, "out of memory for the reply");
     for (int code = FR_BAD_INPUT; code <= FR_CANCELLED; code++)

@@ -1,0 +1,25 @@
+/*
+ * Whether reads are answered. A node that has state serves it, ready or not, and stamps each reply with how far it is behind: a
+ * ranker is better off with features of a minute ago than with none. What never was ready and has no state has nothing to serve,
+ * and zeros would look like values.
+ */
+#include "internal.h"
+
+static bool has_state(struct pipeline_stream *stream)
+{
+    return pipeline_stream__time(stream) > 0 || pipeline_stream__records(stream) > 0;
+}
+
+bool pipeline_serving__check(struct pipeline_services *services, struct fr_err *err)
+{
+    struct pipeline_stream *stream = services->stream;
+
+    if (atomic_load(&services->is_closing))
+        return fr_fail(err, FR_UNAVAILABLE, "the node is shutting down; ask another one or retry");
+    if (atomic_load_explicit(&stream->was_fresh, memory_order_relaxed) || has_state(stream))
+        return true;
+    (void)pipeline_stream__lag(stream); /* which notes that it is fresh */
+    return atomic_load_explicit(&stream->was_fresh, memory_order_relaxed) ||
+           fr_fail(err, FR_UNAVAILABLE, "the node is new and not ready: %s; ask another one or retry",
+                   pipeline_admin__not_ready(services));
+}
