@@ -180,7 +180,7 @@ static void read_store(struct fr_yaml *root, struct pipeline_config *config, str
 static void read_limits(struct fr_yaml *server, struct server_limits *limits, struct fr_diagnostics *diagnostics)
 {
     struct fr_yaml *yaml = fr_yaml_get(server, "limits");
-    int64_t connections = limits->connections, slow_calls = limits->slow_calls;
+    int64_t connections = limits->connections, slow_calls = limits->slow_calls, queued_calls = limits->queued_calls;
 
     fr_yaml_int(yaml, "connections", 1, 1000000, &connections, diagnostics);
     fr_yaml_size(yaml, "message", 1024, UINT64_C(1) << 28, &limits->message_bytes, diagnostics);
@@ -188,9 +188,13 @@ static void read_limits(struct fr_yaml *server, struct server_limits *limits, st
     fr_yaml_span(yaml, "header", 100, 600000, &limits->header_ms, diagnostics);
     fr_yaml_span(yaml, "body", 100, 600000, &limits->body_ms, diagnostics);
     fr_yaml_int(yaml, "slow_calls", 1, 10000, &slow_calls, diagnostics);
+    fr_yaml_int(yaml, "queued_calls", 1, 1000000, &queued_calls, diagnostics);
+    fr_yaml_span(yaml, "wait", 1, 600000, &limits->wait_ms, diagnostics);
+    fr_yaml_size(yaml, "connection", 65536, UINT64_C(1) << 32, &limits->connection_bytes, diagnostics);
     fr_yaml_finish(yaml, "server.limits", NULL, 0, diagnostics);
     limits->connections = (int)connections;
     limits->slow_calls = (int)slow_calls;
+    limits->queued_calls = (int)queued_calls;
 }
 
 static bool is_loopback(const char *address)

@@ -29,11 +29,13 @@ struct server__call *server__call_new(struct server__loop *loop, const char *pee
     call->whole_us = 0;
     call->next_early = NULL;
     call->has_waited = false;
+    call->retry_ms = 0;
     atomic_init(&call->is_cancelled, false);
     call->status = SERVER_STATUS_OK;
     call->message[0] = '\0';
     call->request = NULL;
     call->body = &loop->body;
+    call->fields = NULL;
     call->own_arena = NULL;
     fr_buffer_init(&call->own_body);
     call->answer = answer;
@@ -49,6 +51,7 @@ void server__call_free(struct server__call *call)
 {
     if (!call)
         return;
+    server__fields_free(call->fields);
     fr_arena_free(call->own_arena);
     fr_buffer_fini(&call->own_body);
     free(call);
@@ -61,6 +64,19 @@ void server__call_refuse(struct server__call *call, enum server__status status, 
     if (call->status != SERVER_STATUS_OK)
         return;
     call->status = status;
+    va_start(values, format);
+    vsnprintf(call->message, sizeof call->message, format, values);
+    va_end(values);
+}
+
+void server__call_shed(struct server__call *call, const char *format, ...)
+{
+    va_list values;
+
+    if (call->status != SERVER_STATUS_OK)
+        return;
+    call->status = SERVER_STATUS_RESOURCE_EXHAUSTED;
+    call->retry_ms = server__line_retry_ms(call->loop);
     va_start(values, format);
     vsnprintf(call->message, sizeof call->message, format, values);
     va_end(values);
@@ -131,8 +147,7 @@ static bool submit(struct server__pool *pool, struct server__call **call)
     if (atomic_load(&pool->is_stopping))
         server__call_refuse(*call, SERVER_STATUS_UNAVAILABLE, "the server is stopping");
     else
-        server__call_refuse(*call, SERVER_STATUS_RESOURCE_EXHAUSTED, "%d calls of this kind wait or run already; retry later",
-                            pool->call_max);
+        server__call_shed(*call, "%d calls of this kind wait or run already; retry later", pool->call_max);
     return false;
 }
 
@@ -155,14 +170,18 @@ void server__call_run(struct server__call **call_in, struct fr_slice body)
 {
     struct server__call *call = *call_in;
     struct server *server = call->loop->server;
+    int64_t begun_us = fr_clock_monotonic_us();
 
     *call_in = NULL;
-    call->whole_us = fr_clock_monotonic_us();
-    if (call->status == SERVER_STATUS_OK && !is_late(call) && decode(call, body)) {
-        if (!call->method->method->is_slow)
+    if (call->whole_us == 0)
+        call->whole_us = begun_us;
+    if (server__line_admits(call) && decode(call, body)) {
+        if (!call->method->method->is_slow) {
             server__call_handle(call);
-        else if (submit(&server->pool, &call))
+            server__line_learn(call, begun_us);
+        } else if (submit(&server->pool, &call)) {
             return;
+        }
         if (is_put_off(&call))
             return;
     }

@@ -1,10 +1,13 @@
 /*
  * The Connect unary convention: a call as a POST whose path is the method, whose content type is the codec and whose HTTP
- * status says how it ended. The same over HTTP/1.1 and HTTP/2.
+ * status says how it ended. The same over HTTP/1.1 and HTTP/2. What is no call of the convention at all, by verb or content type, is
+ * `unknown`, as 405 and 415 are to clients that read nothing but the status.
  */
 #include "internal.h"
 
 #include <freshet/text.h>
+
+#include <stdio.h>
 
 void server__connect_field(struct server__connect *head, struct fr_slice name, struct fr_slice value)
 {
@@ -94,10 +97,10 @@ static bool parse_timeout(struct fr_slice value, int64_t *timeout_ms)
     return true;
 }
 
-static void refuse(struct server__call *call, enum server__refusal refusal, const char *message)
+static void refuse(struct server__call *call, enum server__refusal refusal, enum server__status status, const char *message)
 {
     call->refusal = refusal;
-    server__call_refuse(call, SERVER_STATUS_UNIMPLEMENTED, "%s", message);
+    server__call_refuse(call, status, "%s", message);
 }
 
 void server__connect_begin(struct server__call *call, const struct server__connect *head, int64_t arrived_us)
@@ -114,18 +117,19 @@ void server__connect_begin(struct server__call *call, const struct server__conne
     call->method = method;
     server__connect_caller(head, call->caller);
     if (method->method->streaming)
-        refuse(call, SERVER_REFUSED_TYPE, "the method answers with a stream; call it by gRPC");
+        refuse(call, SERVER_REFUSED_TYPE, SERVER_STATUS_UNIMPLEMENTED, "the method answers with a stream; call it by gRPC");
     else if (head->method != SERVER_HTTP_POST)
-        refuse(call, SERVER_REFUSED_VERB, "methods are called by POST");
+        refuse(call, SERVER_REFUSED_VERB, SERVER_STATUS_UNKNOWN, "methods are called by POST");
     else if (!parse_content_type(head->content_type, &call->codec))
-        refuse(call, SERVER_REFUSED_TYPE, "unsupported content type; send application/json or application/proto");
+        refuse(call, SERVER_REFUSED_TYPE, SERVER_STATUS_UNKNOWN,
+               "unsupported content type; send application/json or application/proto");
     else if (head->is_repeated)
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT,
                             "content-type, content-encoding and connect-* come once each");
     else if (head->version.bytes && !fr_slice_is(head->version, "1"))
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT, "connect-protocol-version must be \"1\"");
     else if (head->content_encoding.bytes && !fr_text_equal_nocase(head->content_encoding, "identity"))
-        refuse(call, SERVER_REFUSED_ENCODING, "unsupported content encoding; supported: identity");
+        refuse(call, SERVER_REFUSED_ENCODING, SERVER_STATUS_UNIMPLEMENTED, "unsupported content encoding; supported: identity");
     else if (head->timeout.bytes && !parse_timeout(head->timeout, &timeout_ms))
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT, "connect-timeout-ms must be 1 to 10 digits");
     else if (head->timeout.bytes)
@@ -151,6 +155,10 @@ struct server__reply server__connect_reply(struct server__call *call)
         .fields = {refusals[call->refusal].field},
     };
 
+    if (call->retry_ms > 0) {
+        snprintf(call->retry, sizeof call->retry, "%d", (call->retry_ms + 999) / 1000); /* HTTP knows whole seconds */
+        reply.fields[0] = (struct server__field){"retry-after", call->retry};
+    }
     if (reply.http_status == 0)
         reply.http_status = server__status_http(call->status);
     if (call->status == SERVER_STATUS_OK && call->codec == SERVER_CODEC_PROTO)
@@ -159,6 +167,8 @@ struct server__reply server__connect_reply(struct server__call *call)
         fr_buffer_clear(call->body);
         server__status_print(call->status, call->message, call->body);
     }
+    server__fields_by_connect(call);
+    reply.more = call->fields ? &call->fields->head : NULL;
     reply.body = fr_buffer_slice(call->body);
     return reply;
 }

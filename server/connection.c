@@ -56,6 +56,7 @@ void server__connection_close(struct server__connection *connection)
     if (connection->is_dead)
         return;
     connection->is_dead = true;
+    server__line_leave(connection);
     connection->protocol->end(connection);
     if (connection->read_event)
         event_free(connection->read_event);
@@ -164,11 +165,11 @@ void server__connection_append(struct server__connection *connection, struct fr_
 
 static void flush(struct server__connection *connection)
 {
-    size_t unsent = server__connection_unsent(connection);
-    struct iovec piece = {connection->output.bytes + connection->output_at, unsent};
+    struct iovec piece = {.iov_len = server__connection_unsent(connection)};
 
-    if (unsent == 0)
+    if (piece.iov_len == 0)
         return;
+    piece.iov_base = connection->output.bytes + connection->output_at;
     connection->output_at += transmit(connection, &piece, 1);
     if (connection->is_dead)
         return;
@@ -247,9 +248,12 @@ static void on_readable(int fd, short what, void *user)
 {
     struct server__connection *connection = user;
     uint8_t *scratch = connection->loop->scratch;
-    ssize_t got = recv(fd, scratch, SERVER_READ_BYTES, 0);
+    ssize_t got;
 
     (void)what;
+    if (connection->loop->round_us == 0)
+        connection->loop->round_us = fr_clock_monotonic_us();
+    got = recv(fd, scratch, SERVER_READ_BYTES, 0);
     if (got < 0) {
         if (errno != EAGAIN && errno != EINTR)
             server__connection_close(connection);

@@ -87,6 +87,9 @@ static void begin_call(struct server__connection *connection, const void *head)
     while (server__http1_field(&exchange->parser, head, &at, &name, &value))
         server__connect_field(&fields, name, value);
     server__connect_begin(exchange->call, &fields, fr_clock_monotonic_us());
+    server__fields_begin(exchange->call);
+    for (at = 0; exchange->call->fields && server__http1_field(&exchange->parser, head, &at, &name, &value);)
+        server__fields_keep(exchange->call, name, value);
 }
 
 static void begin_page(struct server__connection *connection, const void *head)
@@ -116,6 +119,7 @@ static void end_request(struct server__connection *connection, struct fr_slice b
     } else {
         struct server__call *call = exchange->call; /* kept here too, to disown it when the client goes */
 
+        call->whole_us = exchange->is_behind_own ? 0 : connection->loop->round_us;
         server__connection_expire(connection, INT64_MAX);
         server__call_run(&call, body);
     }
@@ -235,6 +239,7 @@ static void answer(struct server__call *call)
     struct server__reply reply = server__connect_reply(call);
 
     connection->exchange.call = NULL;
+    connection->exchange.is_behind_own = true;
     if (call->body->is_failed)
         server__connection_close(connection); /* no memory even for the error */
     else
@@ -264,7 +269,11 @@ static size_t http1_take(struct server__connection *connection, struct fr_slice 
     struct server__exchange *exchange = &connection->exchange;
     size_t used = 0;
 
+    if (connection->is_in_line)
+        return 0; /* its turn comes */
     exchange->is_taking = true;
+    exchange->is_behind_own = false;
+    server__line_begin_turn(connection->loop);
     while (used < bytes.length && !connection->is_dead && !connection->is_finishing &&
            exchange->stage != SERVER_STAGE_RUNNING && server__connection_unsent(connection) <= SERVER_UNSENT_BYTES) {
         struct fr_slice rest = fr_slice((const char *)bytes.bytes + used, bytes.length - used);
@@ -273,6 +282,11 @@ static size_t http1_take(struct server__connection *connection, struct fr_slice 
         if (taken == 0)
             break;
         used += taken;
+        if (exchange->stage == SERVER_STAGE_HEAD && !exchange->has_begun && used < bytes.length && !connection->is_dead &&
+            server__line_is_turn_over(connection->loop)) {
+            server__line_join(connection);
+            break;
+        }
     }
     exchange->is_taking = false;
     return used;
@@ -288,12 +302,12 @@ static void http1_expire(struct server__connection *connection)
 
 static bool http1_is_idle(const struct server__connection *connection)
 {
-    return !connection->exchange.has_begun;
+    return !connection->exchange.has_begun && !connection->is_in_line;
 }
 
 static bool http1_is_busy(const struct server__connection *connection)
 {
-    return connection->exchange.stage == SERVER_STAGE_RUNNING;
+    return connection->exchange.stage == SERVER_STAGE_RUNNING || connection->is_in_line;
 }
 
 static size_t http1_held(const struct server__connection *connection)

@@ -100,6 +100,7 @@ void server__health_methods(struct server *server, struct server_method methods[
         .service = "grpc.health.v1.Health",
         .request = &grpc__health__v1__health_check_request__descriptor,
         .response = &grpc__health__v1__health_check_response__descriptor,
+        .is_never_shed = true,
         .user = server,
     };
 

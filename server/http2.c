@@ -1,8 +1,8 @@
 /*
  * HTTP/2 on a connection: one nghttp2 session, the line of requests that are whole, and the times that each thing may take.
  *
- * What came is read first, then requests run one after the other and their frames go straight into the connection's output,
- * and all of it leaves in one go. A request is not begun while more than SERVER_UNSENT_BYTES of earlier replies wait for the
+ * What came is read first; requests that are whole run when it is the connection's turn in the loop's line, a few of them one
+ * after the other, and their frames go straight into the connection's output, and all of it leaves in one go. A request is not begun while more than SERVER_UNSENT_BYTES of earlier replies wait for the
  * socket or for the peer's windows; so a reader that is slow, by whichever of the two, costs no more than that and one reply.
  */
 #include "http2.h"
@@ -12,6 +12,8 @@
 #include <nghttp2/nghttp2.h>
 
 #include <stdlib.h>
+
+enum { SURVEY_MS = 10 };
 
 static const struct server_limits *limits_of(const struct server__http2 *http2)
 {
@@ -117,16 +119,30 @@ static bool has_room(const struct server__http2 *http2)
     return server__connection_unsent(http2->connection) + http2->waiting_bytes <= SERVER_UNSENT_BYTES;
 }
 
-static void run_ready(struct server__http2 *http2)
+static bool may_run(const struct server__http2 *http2)
 {
-    while (http2->ready && has_room(http2) && !http2->is_cut && !http2->connection->is_dead) {
-        struct server__stream *stream = http2->ready;
+    return http2->ready && has_room(http2) && !http2->is_cut && !http2->connection->is_dead;
+}
 
-        http2->ready = stream->next_ready;
-        if (!http2->ready)
-            http2->ready_last = NULL;
-        server__stream_run(stream);
-    }
+/* Those that are refused already are no work, and stand in front. */
+static void answer_refused(struct server__http2 *http2)
+{
+    while (may_run(http2) && http2->ready->call->status != SERVER_STATUS_OK)
+        server__stream_run(http2->ready);
+}
+
+static void http2_run(struct server__connection *connection)
+{
+    struct server__http2 *http2 = connection->http2;
+
+    if (!http2 || http2->is_pumping || !may_run(http2))
+        return;
+    http2->is_pumping = true;
+    server__line_begin_turn(connection->loop);
+    do
+        server__stream_run(http2->ready);
+    while (may_run(http2) && !server__line_is_turn_over(connection->loop));
+    http2->is_pumping = false;
 }
 
 /* Streaming methods are asked for their next messages while there is room. One at a time: it may end any of the streams. */
@@ -157,12 +173,16 @@ static void survey(struct server__http2 *http2)
     int64_t quiet_ms = http2->pong_due_ms != INT64_MAX ? http2->pong_due_ms : http2->heard_ms + limits_of(http2)->quiet_ms;
 
     http2->held_bytes = sizeof *http2 + http2->head.capacity;
+    http2->request_bytes = 0;
+    http2->surveyed_ms = http2->now_ms;
     for (struct server__stream *stream = http2->streams; stream; stream = stream->next) {
-        http2->held_bytes += sizeof *stream + stream->request.capacity + stream->own_reply.capacity;
+        http2->request_bytes += stream->request.capacity;
+        http2->held_bytes += sizeof *stream + stream->own_reply.capacity;
         due_ms = earlier(due_ms, stream->due_ms);
         if (stream->stage == SERVER_STREAM_OPEN && server__stream_left(stream) == 0 && has_room(http2))
             due_ms = earlier(due_ms, stream->wake_ms);
     }
+    http2->held_bytes += http2->request_bytes;
     if (http2->stream_count == 0)
         quiet_ms = http2->is_leaving ? INT64_MAX : http2->idle_ms + limits_of(http2)->idle_ms;
     http2->connection->expires_ms = earlier(due_ms, quiet_ms);
@@ -178,7 +198,7 @@ static void http2_pump(struct server__connection *connection)
     if (http2->has_large_waiting)
         server__stream_choose_large(http2);
     server__http2_send(http2);
-    run_ready(http2);
+    answer_refused(http2);
     if (http2->open_count > 0)
         step_open(http2);
     server__http2_send(http2);
@@ -187,7 +207,27 @@ static void http2_pump(struct server__connection *connection)
         return;
     if (!nghttp2_session_want_read(http2->session) && !nghttp2_session_want_write(http2->session))
         server__connection_finish(connection);
-    survey(http2);
+    if (!may_run(http2) || http2->now_ms >= http2->surveyed_ms + SURVEY_MS)
+        survey(http2); /* else it is in line, and will be here again */
+    if (http2->request_bytes > limits_of(http2)->connection_bytes + limits_of(http2)->message_bytes)
+        http2_cut(connection, SERVER_FAULT_OVERLOAD);
+    else if (may_run(http2))
+        server__line_join(connection);
+}
+
+/* What nghttp2 takes for the end of the session without a word about it. */
+static uint32_t error_of(ssize_t failure)
+{
+    switch (failure) {
+    case NGHTTP2_ERR_FLOODED:
+    case NGHTTP2_ERR_TOO_MANY_SETTINGS:
+    case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
+        return NGHTTP2_ENHANCE_YOUR_CALM;
+    case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
+        return NGHTTP2_PROTOCOL_ERROR;
+    default:
+        return NGHTTP2_INTERNAL_ERROR;
+    }
 }
 
 static size_t http2_take(struct server__connection *connection, struct fr_slice bytes)
@@ -202,8 +242,10 @@ static size_t http2_take(struct server__connection *connection, struct fr_slice 
     taken = nghttp2_session_mem_recv(http2->session, bytes.bytes, bytes.length);
     if (taken < 0) {
         fr_counter_add(connection->loop->server->faults[SERVER_FAULT_HTTP2], 1);
+        if (!http2->is_cut)
+            nghttp2_session_terminate_session(http2->session, error_of(taken));
         http2->is_cut = true;
-        server__http2_send(http2); /* a GOAWAY, if it has one */
+        server__http2_send(http2);
         server__connection_finish(connection);
     }
     return bytes.length;
@@ -274,6 +316,7 @@ const struct server__protocol server__http2_protocol = {
     .is_busy = http2_is_busy,
     .held = http2_held,
     .pump = http2_pump,
+    .run = http2_run,
     .drain = http2_drain,
     .end = http2_end,
 };

@@ -27,6 +27,7 @@ enum {
     SERVER_STREAM_WINDOW = 65535, /* of a request that is not the large one */
     SERVER_CONNECTION_WINDOW = 1 << 20,
     SERVER_CONTINUATIONS = 8,
+    SERVER_HEAD_TIMES = 16, /* a head of so many times the limit ends its connection */
     SERVER_SETTINGS = 32, /* in one frame */
     SERVER_RESETS = 200, /* streams reset or frames refused at once, by whichever side … */
     SERVER_RESETS_PER_SECOND = 20, /* … and from then on */
@@ -58,6 +59,7 @@ struct server__stream {
     struct fr_buffer request;
     size_t dropped_bytes; /* of a request that is refused already */
 
+    struct server__fields *fields; /* of a call that was answered: its trailers are still to come */
     struct fr_slice reply; /* in the loop's buffer until it has to wait, then in its own */
     struct fr_buffer own_reply;
     uint8_t prefix[SERVER_GRPC_PREFIX];
@@ -66,6 +68,7 @@ struct server__stream {
     int64_t due_ms; /* the request must be whole, or the reply get on, by then */
 
     void *state; /* of a streaming method */
+    bool has_request; /* it was given one at least */
     int64_t wake_ms; /* when to ask it again */
 };
 
@@ -79,6 +82,7 @@ struct server__http2 {
     int stream_count;
     int open_count; /* of them: SERVER_STREAM_OPEN */
     int working; /* of them: ready, running, or with a reply that has an end */
+    size_t request_bytes; /* what they hold of requests, as of the last look */
     size_t waiting_bytes; /* of replies that wait for the peer's windows */
     size_t held_bytes; /* as of the last look */
 
@@ -89,6 +93,7 @@ struct server__http2 {
 
     struct server__budget resets, talk;
     int64_t now_ms, heard_ms, idle_ms, pong_due_ms, leave_due_ms;
+    int64_t surveyed_ms;
     bool is_pumping;
     bool is_leaving; /* has told the peer to go elsewhere … */
     bool has_left; /* … and takes nothing new */
@@ -106,7 +111,7 @@ void server__stream_begin(struct server__stream *stream); /* the head is whole, 
 void server__stream_take(struct server__stream *stream, struct fr_slice bytes);
 void server__stream_end(struct server__stream *stream); /* the request is whole */
 void server__stream_expire(struct server__stream *stream);
-void server__stream_run(struct server__stream *stream);
+void server__stream_run(struct server__stream *stream); /* the first in line */
 void server__stream_answer(struct server__call *call); /* http2_reply.c */
 void server__stream_reset(struct server__stream *stream, uint32_t error);
 void server__stream_drop_reply(struct server__stream *stream);

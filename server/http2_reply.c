@@ -43,7 +43,7 @@ void server__stream_write(struct server__stream *stream, size_t length)
 }
 
 struct fields {
-    nghttp2_nv items[8];
+    nghttp2_nv items[8 + SERVER_ANSWER_FIELDS];
     size_t count;
 };
 
@@ -59,24 +59,46 @@ static void add(struct fields *fields, const char *name, struct fr_slice value)
     };
 }
 
+static void add_all(struct fields *fields, const struct fr_buffer *more)
+{
+    struct fr_slice name, value;
+
+    for (size_t at = 0; more && server__fields_next(more, &at, &name, &value);) {
+        add(fields, name.bytes, value);
+        fields->items[fields->count - 1].flags = NGHTTP2_NV_FLAG_NONE;
+    }
+}
+
+static const struct server__fields *fields_of(const struct server__stream *stream)
+{
+    return stream->fields ? stream->fields : stream->call ? stream->call->fields : NULL;
+}
+
 /* How a reply with messages ended. A unary one that failed has none. */
 static bool submit_trailers(struct server__stream *stream)
 {
+    const struct server__fields *more = fields_of(stream);
     struct fields trailers = {.count = 0};
-    struct fr_buffer message;
+    struct fr_buffer message, details;
     char status[16] = "0";
     bool is_submitted;
 
     fr_buffer_init(&message);
+    fr_buffer_init(&details);
     if (stream->call && stream->call->status != SERVER_STATUS_OK) {
         snprintf(status, sizeof status, "%d", (int)stream->call->status);
         server__grpc_escape(stream->call->message, &message);
+        server__fields_by_grpc(more, stream->call->status, stream->call->message, &details);
     }
     add(&trailers, "grpc-status", fr_slice_of(status));
     if (message.length > 0)
         add(&trailers, "grpc-message", fr_buffer_slice(&message));
+    if (details.length > 0)
+        add(&trailers, "grpc-status-details-bin", fr_buffer_slice(&details));
+    add_all(&trailers, more ? &more->trailers : NULL);
     is_submitted = nghttp2_submit_trailer(session_of(stream), stream->id, trailers.items, trailers.count) == 0;
     fr_buffer_fini(&message);
+    fr_buffer_fini(&details);
     return is_submitted;
 }
 
@@ -129,6 +151,7 @@ static bool reply_by_connect(struct server__stream *stream, struct server__call 
     add(&fields, "date", fr_slice_of(server__date(call->loop)));
     for (int i = 0; i < SERVER_REPLY_FIELDS && reply.fields[i].name; i++)
         add(&fields, reply.fields[i].name, fr_slice_of(reply.fields[i].value));
+    add_all(&fields, reply.more);
     if (!stream->is_head)
         stream->reply = reply.body;
     return !call->body->is_failed && submit(stream, &fields);
@@ -140,6 +163,7 @@ bool server__stream_submit_head(struct server__stream *stream)
 
     add(&fields, ":status", fr_slice_of("200"));
     add(&fields, "content-type", fr_slice_of("application/grpc"));
+    add_all(&fields, fields_of(stream) ? &fields_of(stream)->head : NULL);
     return submit(stream, &fields);
 }
 
@@ -151,12 +175,30 @@ void server__stream_set_message(struct server__stream *stream, struct fr_slice m
     server__grpc_prefix(message.length, stream->prefix);
 }
 
+/* What a handler said beside its error. */
+static void add_answer(const struct server__stream *stream, const struct server__call *call, struct fr_buffer *details,
+                       struct fields *fields)
+{
+    const struct server__fields *more = fields_of(stream);
+
+    if (!more)
+        return;
+    add_all(fields, &more->head);
+    add_all(fields, &more->trailers);
+    server__fields_by_grpc(more, call->status, call->message, details);
+    if (details->length > 0)
+        add(fields, "grpc-status-details-bin", fr_buffer_slice(details));
+}
+
 /* An error is a head alone, "trailers only". */
 static bool reply_by_grpc(struct server__stream *stream, struct server__call *call)
 {
     struct fields fields = {.count = 0};
+    struct fr_buffer details;
     char status[16];
+    bool is_submitted;
 
+    fr_buffer_init(&details);
     if (call->status == SERVER_STATUS_OK) {
         server__stream_set_message(stream, fr_buffer_slice(call->body));
         return server__stream_submit_head(stream);
@@ -170,7 +212,14 @@ static bool reply_by_grpc(struct server__stream *stream, struct server__call *ca
     add(&fields, "grpc-message", fr_buffer_slice(call->body));
     if (call->refusal == SERVER_REFUSED_ENCODING)
         add(&fields, "grpc-accept-encoding", fr_slice_of("identity"));
-    return !call->body->is_failed && submit(stream, &fields);
+    if (call->retry_ms > 0) {
+        snprintf(call->retry, sizeof call->retry, "%d", call->retry_ms);
+        add(&fields, "grpc-retry-pushback-ms", fr_slice_of(call->retry));
+    }
+    add_answer(stream, call, &details, &fields);
+    is_submitted = !call->body->is_failed && !details.is_failed && submit(stream, &fields);
+    fr_buffer_fini(&details);
+    return is_submitted;
 }
 
 /* What the peer's window did not take stays; the buffer changes hands, not the bytes in it. */
@@ -200,10 +249,12 @@ void server__stream_answer(struct server__call *call)
     struct server__http2 *http2 = stream->http2;
 
     stream->call = NULL;
+    stream->fields = call->fields;
     stream->stage = SERVER_STREAM_REPLY;
     fr_buffer_fini(&stream->request);
     if (!(stream->is_grpc ? reply_by_grpc(stream, call) : reply_by_connect(stream, call)))
         server__stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
+    call->fields = NULL; /* the stream's now */
     server__stream_send(stream, call);
     if (!http2->is_pumping)
         server__connection_resume(http2->connection);

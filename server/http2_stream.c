@@ -55,13 +55,20 @@ static void line_up(struct server__stream *stream)
 
     stream->stage = SERVER_STREAM_READY;
     stream->due_ms = INT64_MAX;
-    stream->next_ready = NULL;
-    if (http2->ready_last)
-        http2->ready_last->next_ready = stream;
-    else
+    stream->call->whole_us = fr_clock_monotonic_us();
+    if (stream->call->status != SERVER_STATUS_OK || !http2->ready) {
+        stream->next_ready = http2->ready;
         http2->ready = stream;
-    http2->ready_last = stream;
+    } else {
+        stream->next_ready = NULL;
+        http2->ready_last->next_ready = stream;
+    }
+    if (!stream->next_ready)
+        http2->ready_last = stream;
     http2->working++;
+    server__line_count(http2->connection, 1);
+    if (stream->call->status == SERVER_STATUS_OK)
+        server__line_join(http2->connection); /* now, so that the next ones see it wait */
     if (http2->large == stream)
         http2->large = NULL;
 }
@@ -79,6 +86,7 @@ static void leave_line(struct server__stream *stream)
         http2->ready = stream->next_ready;
     if (http2->ready_last == stream)
         http2->ready_last = before;
+    server__line_count(http2->connection, -1);
 }
 
 void server__stream_drop_reply(struct server__stream *stream)
@@ -114,6 +122,7 @@ void server__stream_free(struct server__stream *stream)
     if (http2->stream_count == 0)
         http2->idle_ms = fr_clock_monotonic_ms();
     server__stream_drop_reply(stream);
+    server__fields_free(stream->fields);
     fr_buffer_fini(&stream->request);
     free(stream);
 }
@@ -168,6 +177,7 @@ static void begin_call(struct server__stream *stream, const struct server__conne
 {
     struct server__call *call = stream->call;
     int64_t now_us = fr_clock_monotonic_us();
+    struct fr_slice name, value;
 
     if (is_head_large(stream->http2)) {
         call->refusal = SERVER_REFUSED_HEAD;
@@ -180,6 +190,10 @@ static void begin_call(struct server__stream *stream, const struct server__conne
     } else {
         server__connect_begin(call, head, now_us);
     }
+    server__fields_begin(call);
+    for (size_t at = 0; call->fields && server__fields_next(&stream->http2->head, &at, &name, &value);)
+        server__fields_keep(call, name, value);
+    server__line_foresee(call, now_us);
     stream->due_ms = now_us / 1000 + server__stream_limits(stream)->body_ms;
     if (call->seen.deadline_us / 1000 < stream->due_ms)
         stream->due_ms = call->seen.deadline_us / 1000;
@@ -230,7 +244,9 @@ static void judge_message(struct server__stream *stream)
     switch (server__grpc_message(bytes, stream->is_coded, server__stream_limits(stream)->message_bytes, &message, &used,
                                  &status, &reason)) {
     case SERVER_MORE:
-        if (stream->is_whole && bytes.length == 0)
+        if (stream->is_whole && bytes.length == 0 && streaming && streaming->takes_many)
+            line_up(stream); /* none is many enough */
+        else if (stream->is_whole && bytes.length == 0)
             refuse(stream, SERVER_STATUS_UNIMPLEMENTED, "the method takes exactly one message; none came");
         else if (stream->is_whole)
             refuse(stream, SERVER_STATUS_INTERNAL, "the request ends in the middle of a message");
@@ -314,7 +330,8 @@ void server__stream_choose_large(struct server__http2 *http2)
 
 void server__stream_take(struct server__stream *stream, struct fr_slice bytes)
 {
-    if (!stream->call || stream->stage == SERVER_STREAM_RUNNING || stream->stage == SERVER_STREAM_REPLY)
+    if (!stream->call || stream->stage == SERVER_STREAM_RUNNING || stream->stage == SERVER_STREAM_REPLY ||
+        (stream->stage == SERVER_STREAM_READY && stream->call->status != SERVER_STATUS_OK))
         return;
     fr_buffer_append(&stream->request, bytes.bytes, bytes.length);
     stream->wake_ms = 0;
@@ -338,6 +355,7 @@ void server__stream_run(struct server__stream *stream)
     struct server__call *call = stream->call;
     struct fr_slice body = fr_buffer_slice(&stream->request);
 
+    leave_line(stream);
     if (call->status == SERVER_STATUS_OK && call->method->method->streaming) {
         stream->http2->working--;
         server__stream_open(stream);

@@ -51,6 +51,7 @@ static bool hand_over(struct server__stream *stream, struct fr_slice message)
     call->request = proto_unpack(method->request, message, call->loop->arena, &err);
     is_taken = call->request && method->streaming->request(method->user, &call->seen, call->request, &stream->state, &err);
     call->request = NULL;
+    stream->has_request = true;
     if (!is_taken)
         server__call_refuse(call, server__status_of(err.code), "%s", err.message);
     return is_taken;
@@ -103,10 +104,7 @@ void server__stream_open(struct server__stream *stream)
     call->seen.method = call->method->path + 1;
     call->seen.peer = call->peer;
     call->seen.arena = call->loop->arena;
-    call->whole_us = fr_clock_monotonic_us();
-    if (call->seen.deadline_us <= call->whole_us)
-        server__call_refuse(call, SERVER_STATUS_DEADLINE_EXCEEDED, "the deadline passed before the call began");
-    if (call->status != SERVER_STATUS_OK || take_request(stream) == TOOK_BAD) {
+    if (!server__line_admits(call) || take_request(stream) == TOOK_BAD) {
         server__stream_forget(stream);
         stream->http2->working++;
         server__call_finish(&call);
@@ -169,6 +167,10 @@ void server__stream_step(struct server__stream *stream)
 
     if (call->loop->is_draining) {
         server__stream_close(stream, SERVER_STATUS_UNAVAILABLE, "the server is stopping");
+        return;
+    }
+    if (!stream->has_request) { /* the client sent none and ended its side */
+        server__stream_close(stream, SERVER_STATUS_OK, "");
         return;
     }
     fr_arena_reset(call->loop->arena, SERVER_KEPT_BYTES);

@@ -28,6 +28,7 @@ enum {
     SERVER_UNSENT_BYTES = 1 << 20, /* above it no further request of this connection is begun */
     SERVER_KEPT_BYTES = 1 << 20, /* what a loop's arena and buffers keep between calls */
     SERVER_HELD_BYTES = 512 << 20, /* of all connections of one loop; the one that would go above is cut */
+    SERVER_BEHIND_US = 200 * 1000, /* a loop whose line has not been empty for so long is behind */
     SERVER_LINGER_MS = 2000, /* how long a closing connection's input is thrown away */
     SERVER_PEER_BYTES = 64, /* "[v6 address]:port" */
     SERVER_CALLER_BYTES = 32,
@@ -254,7 +255,9 @@ struct server__call {
     const struct server__method *method;
     enum server__codec codec;
     enum server__refusal refusal;
-    int64_t whole_us; /* when the request was whole */
+    int64_t whole_us; /* when the request was whole; 0: not yet */
+    int retry_ms; /* when to ask again, of one that was shed; 0: nothing is said about it */
+    char retry[12]; /* the same, as the convention says it */
     struct server__pool *pool; /* that it was handed to */
     struct server__call *next_early; /* in its loop's list */
     bool has_waited; /* it was early at least once */
@@ -264,6 +267,7 @@ struct server__call {
     char message[FR_MESSAGE_BYTES]; /* unless OK */
     ProtobufCMessage *request;
     struct fr_buffer *body; /* the encoded response */
+    struct server__fields *fields; /* NULL unless its method takes them */
     struct fr_arena *own_arena; /* of a call that runs in a pool; the others use their loop's */
     struct fr_buffer own_body;
 
@@ -282,6 +286,9 @@ void server__call_free(struct server__call *call);
 
 /* The first failure of a call stays. */
 void server__call_refuse(struct server__call *call, enum server__status status, const char *format, ...) FR_PRINTF(3, 4);
+
+/* Refuses it as RESOURCE_EXHAUSTED because there is too much to do, with a hint when to ask again. On the loop. */
+void server__call_shed(struct server__call *call, const char *format, ...) FR_PRINTF(2, 3);
 
 /*
  * The request is whole: decodes it, runs or queues the handler, and answers; a call that was refused answers at once. The call
@@ -303,6 +310,29 @@ void server__call_end(struct server__call **call);
 
 /* Its client went away. One that runs in the pool is only told so, the others are counted and freed. On the loop. */
 void server__call_cancel(struct server__call **call, bool is_running);
+
+/* ---- fields.c ---- */
+
+enum { SERVER_ANSWER_FIELDS = 32 };
+
+struct server__fields {
+    struct fr_buffer request, head, trailers; /* name, NUL, value, NUL */
+    struct fr_buffer details; /* of an error, as google.rpc.Status has them … */
+    struct fr_buffer details_text; /* … and as name and base64 */
+    int count; /* of those in head and trailers */
+};
+
+void server__fields_begin(struct server__call *call); /* its method is known */
+void server__fields_free(struct server__fields *fields);
+void server__fields_keep(struct server__call *call, struct fr_slice name, struct fr_slice value); /* of the request */
+bool server__fields_next(const struct fr_buffer *fields, size_t *at, struct fr_slice *name, struct fr_slice *value);
+void server__base64(struct fr_slice bytes, struct fr_buffer *out); /* without padding */
+
+/* The call has ended, and its error is in its body: details go there, trailers to the head. */
+void server__fields_by_connect(struct server__call *call);
+/* Appends the value of grpc-status-details-bin; nothing where there are no details. */
+void server__fields_by_grpc(const struct server__fields *fields, enum server__status status, const char *message,
+                            struct fr_buffer *out);
 
 /* ---- connect.c: the Connect unary convention ---- */
 
@@ -332,6 +362,7 @@ struct server__reply {
     int http_status;
     const char *content_type;
     struct server__field fields[SERVER_REPLY_FIELDS]; /* up to the first without a name */
+    const struct fr_buffer *more; /* as server__fields_next() reads them; may be NULL */
     struct fr_slice body;
 };
 
@@ -436,6 +467,7 @@ struct server__exchange {
     int page_status;
     bool has_begun; /* the first byte of a head is here */
     bool is_taking; /* inside take(): it goes on by itself after an answer */
+    bool is_behind_own; /* of requests that came together: not the first; its wait is its client's wish */
     bool has_more; /* bytes of a further request wait: don't send each reply alone */
 };
 
@@ -449,6 +481,7 @@ struct server__protocol {
     bool (*is_busy)(const struct server__connection *connection); /* a call runs: an answer will come */
     size_t (*held)(const struct server__connection *connection); /* bytes it keeps beside the connection's own buffers */
     void (*pump)(struct server__connection *connection); /* may send more; may be NULL */
+    void (*run)(struct server__connection *connection); /* its turn in the loop's line; NULL: what it has read says it all */
     void (*drain)(struct server__connection *connection); /* the loop drains; may be NULL */
     void (*end)(struct server__connection *connection); /* the connection goes away */
 };
@@ -474,6 +507,9 @@ struct server__connection {
     bool is_read_closed; /* the peer has sent all it will */
     bool is_reading, is_writing;
     bool is_dead; /* closed; freed when its loop has ended the round */
+    struct server__connection *line_previous, *line_next; /* while it is in its loop's line */
+    bool is_in_line;
+    int waiting; /* requests that are whole */
     struct event *read_event, *write_event, *timer;
     const struct server__protocol *protocol;
     struct server__exchange exchange; /* of HTTP/1.1 */
@@ -531,6 +567,37 @@ void server__wake_ring(struct server__wake *wake);
 void server__wake_clear(struct server__wake *wake);
 void server__wake_phase(struct server__wake *wake, enum server__phase phase);
 
+/* ---- line.c ---- */
+
+struct server__line {
+    struct server__connection *first, *last;
+    int waiting; /* requests of those connections */
+    int64_t empty_us; /* since when it is not empty */
+    int64_t slice_us; /* when it was last run; 0: not since it was empty */
+    int served; /* calls, since then */
+    int64_t turn_us; /* when the turn of this connection began */
+    int turn_calls;
+    int pace_us; /* for each, of late */
+    uint64_t refused;
+};
+
+void server__line_join(struct server__connection *connection); /* at the end, unless it stands there already */
+void server__line_leave(struct server__connection *connection); /* if it is in it */
+void server__line_count(struct server__connection *connection, int more); /* so many more of its requests wait */
+void server__line_run(struct server__loop *loop); /* until it is empty, but for a few milliseconds at most */
+
+/* A connection may run calls: one, and more until the turn is over. */
+void server__line_begin_turn(struct server__loop *loop);
+bool server__line_is_turn_over(struct server__loop *loop); /* a call was run */
+
+/* A request's head is whole: refuses it when it would have to wait too long. */
+void server__line_foresee(struct server__call *call, int64_t now_us);
+
+/* Whether a whole request is to be worked on, now that its turn has come; else it is refused, if it was not, and says why. */
+bool server__line_admits(struct server__call *call);
+void server__line_learn(struct server__call *call, int64_t begun_us); /* it ran from then until now */
+int server__line_retry_ms(struct server__loop *loop);
+
 /* ---- loop.c ---- */
 
 struct server__loop {
@@ -549,6 +616,9 @@ struct server__loop {
     struct server__connection *connections, *dead;
     int adopted_count;
     bool is_draining, is_stopping, has_said_drained;
+    struct server__line line;
+    int64_t round_us; /* when the first socket of this round was looked at; 0: none was */
+    int *expected_us; /* by method: what a quick call takes of late */
     size_t held_bytes;
     struct fr_gauge *connection_gauge;
     struct fr_counter **request_counters; /* by method, wire and status, made when first used */
@@ -617,6 +687,8 @@ struct server {
     struct fr_queue *drained; /* who has drained says so here; borrowed pointers */
     struct fr_counter *faults[SERVER_FAULTS];
     struct fr_counter *refused_limit, *refused_busy, *accept_pauses, *slow_readers, *not_http;
+    struct fr_counter *shed_deadline, *shed_wait, *shed_full;
+    struct fr_histogram *waits;
     bool is_started, is_drained;
 };
 

@@ -73,7 +73,9 @@ static void say_drained(struct server__loop *loop)
 
 void server__loop_turn(struct server__loop *loop, bool may_wait)
 {
-    event_base_loop(loop->base, EVLOOP_ONCE | (may_wait ? 0 : EVLOOP_NONBLOCK));
+    loop->round_us = 0;
+    event_base_loop(loop->base, EVLOOP_ONCE | (may_wait && !loop->line.first ? 0 : EVLOOP_NONBLOCK));
+    server__line_run(loop);
     bury(loop);
     say_drained(loop);
 }
@@ -119,7 +121,9 @@ bool server__loop_open(struct server__loop *loop, struct server *server, const c
     loop->arena = fr_arena_new((size_t)limits->arena_bytes);
     loop->scratch = malloc(SERVER_READ_BYTES);
     loop->request_counters = calloc(counters, sizeof(struct fr_counter *));
-    if (!loop->base || !loop->arrivals || !loop->answers || !loop->arena || !loop->scratch || !loop->request_counters)
+    loop->expected_us = calloc((size_t)server->methods.count + 1, sizeof *loop->expected_us);
+    if (!loop->base || !loop->arrivals || !loop->answers || !loop->arena || !loop->scratch || !loop->request_counters ||
+        !loop->expected_us)
         return fr_fail(err, FR_EXHAUSTED, "server: out of memory or files for a loop");
     return server__early_open(&loop->early, loop, err) && server__wake_open(&loop->wake, loop->base, on_wake, loop, err);
 }
@@ -171,6 +175,7 @@ void server__loop_close(struct server__loop *loop)
     fr_buffer_fini(&loop->head);
     fr_buffer_fini(&loop->body);
     free(loop->request_counters);
+    free(loop->expected_us);
     free(loop->scratch);
 }
 

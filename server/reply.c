@@ -27,10 +27,15 @@ const char *server__date(struct server__loop *loop)
 
 void server__reply_head(struct server__loop *loop, const struct server__reply *reply, bool is_close, struct fr_buffer *out)
 {
+    struct fr_slice name, value;
+    size_t at = 0;
+
     fr_buffer_append_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n",
                             reply->http_status, server__http_reason(reply->http_status), server__date(loop),
                             reply->content_type, reply->body.length);
     for (int i = 0; i < SERVER_REPLY_FIELDS && reply->fields[i].name; i++)
         fr_buffer_append_format(out, "%s: %s\r\n", reply->fields[i].name, reply->fields[i].value);
+    while (reply->more && server__fields_next(reply->more, &at, &name, &value))
+        fr_buffer_append_format(out, "%s: %s\r\n", (const char *)name.bytes, (const char *)value.bytes);
     fr_buffer_append_text(out, is_close ? "Connection: close\r\n\r\n" : "\r\n");
 }

@@ -31,6 +31,9 @@ void server_limits_default(struct server_limits *limits)
         .postponed_calls = 1024,
         .postponed_threads = 2,
         .early_calls = 1024,
+        .queued_calls = 4096,
+        .wait_ms = 1000,
+        .connection_bytes = 16 << 20,
     };
 }
 
@@ -55,7 +58,8 @@ static bool check(const struct server_options *options, struct fr_err *err)
     if (limits->connections < 1 || limits->header_bytes < 256 || limits->header_count < 1 || limits->message_bytes < 1 ||
         limits->arena_bytes < 1 || limits->header_ms < 1 || limits->body_ms < 1 || limits->idle_ms < 1 ||
         limits->quiet_ms < 1 || limits->pong_ms < 1 || limits->slow_calls < 1 || limits->slow_threads < 1 ||
-        limits->postponed_calls < 1 || limits->postponed_threads < 1 || limits->early_calls < 1)
+        limits->postponed_calls < 1 || limits->postponed_threads < 1 || limits->early_calls < 1 || limits->queued_calls < 1 ||
+        limits->wait_ms < 1 || limits->connection_bytes < 1)
         return fr_fail(err, FR_BAD_CONFIG,
                        "server: every limit must be above 0, header_bytes 256 at least; change server.limits");
     return true;
@@ -66,6 +70,8 @@ static void open_metrics(struct server *server)
     struct fr_metrics *metrics = server->options.metrics;
     static const char refused_help[] = "Connections that were closed unserved, by reason; files: times that accepting paused.";
     static const char errors_help[] = "Connections cut, and streams reset, for what was wrong with their HTTP, by reason.";
+    static const char shed_help[] =
+        "Calls refused without work, by reason: deadline, wait (the loop is behind), full (its line).";
     char labels[64];
 
     for (int i = SERVER_FAULT_NONE + 1; i < SERVER_FAULTS; i++) {
@@ -77,6 +83,11 @@ static void open_metrics(struct server *server)
     server->refused_limit = fr_metrics_counter(metrics, "freshet_connections_refused_total", "reason=\"limit\"", refused_help);
     server->refused_busy = fr_metrics_counter(metrics, "freshet_connections_refused_total", "reason=\"busy\"", refused_help);
     server->accept_pauses = fr_metrics_counter(metrics, "freshet_connections_refused_total", "reason=\"files\"", refused_help);
+    server->shed_deadline = fr_metrics_counter(metrics, "freshet_calls_shed_total", "reason=\"deadline\"", shed_help);
+    server->shed_wait = fr_metrics_counter(metrics, "freshet_calls_shed_total", "reason=\"wait\"", shed_help);
+    server->shed_full = fr_metrics_counter(metrics, "freshet_calls_shed_total", "reason=\"full\"", shed_help);
+    server->waits = fr_metrics_histogram(metrics, "freshet_call_wait_seconds", NULL,
+                                         "From a whole request to its turn on the loop, served or shed.");
 }
 
 static bool open_loops(struct server *server, struct fr_err *err)

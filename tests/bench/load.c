@@ -9,12 +9,8 @@
  */
 #include "load.h"
 
-#include "draw.h"
-
 #include <freshet/clock.h>
 
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { USERS = 100000, ITEMS = 100000, CONNECTIONS_MAX = 1024, PATIENCE_MS = 10000 };
+enum { CONNECTIONS_MAX = 1024, PATIENCE_MS = 10000 };
 
 struct load {
     struct load_connection connections[CONNECTIONS_MAX];
@@ -43,31 +39,6 @@ static bool fail(const char *what)
     return false;
 }
 
-static int connect_to(const char *address)
-{
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    char host[256];
-    const char *colon = strrchr(address, ':');
-    struct addrinfo *found = NULL;
-    int fd = -1, on = 1;
-
-    if (!colon || (size_t)(colon - address) >= sizeof host)
-        return -1;
-    memcpy(host, address, (size_t)(colon - address));
-    host[colon - address] = '\0';
-    if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
-        return -1;
-    fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    freeaddrinfo(found);
-    if (fd >= 0)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return fd;
-}
-
 static bool send_all(struct load_connection *connection)
 {
     struct fr_buffer *out = &connection->out;
@@ -85,25 +56,6 @@ static bool send_all(struct load_connection *connection)
     return true;
 }
 
-/* freshet.v1.GetFeaturesRequest: user_id, item_ids, feature_set. */
-static void write_request(struct load *load, struct fr_buffer *message)
-{
-    static const char feature_set[] = "\x22\x02s1";
-    struct fr_buffer items;
-
-    fr_buffer_init(&items);
-    for (int i = 0; i < load->item_count; i++)
-        fr_buffer_append_varint(&items, draw_id(DRAW_ITEM, draw_next(&load->draw) % ITEMS));
-    fr_buffer_clear(message);
-    fr_buffer_append_byte(message, 1 << 3);
-    fr_buffer_append_varint(message, draw_id(DRAW_USER, draw_next(&load->draw) % USERS));
-    fr_buffer_append_byte(message, 2 << 3 | 2);
-    fr_buffer_append_varint(message, items.length);
-    fr_buffer_append(message, items.bytes, items.length);
-    fr_buffer_append(message, feature_set, sizeof feature_set - 1);
-    fr_buffer_fini(&items);
-}
-
 static bool ask(struct load *load, struct load_connection *connection)
 {
     int64_t now_us = fr_clock_monotonic_us();
@@ -111,7 +63,7 @@ static bool ask(struct load *load, struct load_connection *connection)
     if (now_us >= load->end_us)
         return true;
     load->asked_count++;
-    write_request(load, &connection->message);
+    load_request(&load->draw, load->item_count, "s1", &connection->message);
     fr_buffer_clear(&connection->in);
     connection->is_answered = false;
     connection->asked_us = now_us;
@@ -196,7 +148,7 @@ static bool open_all(struct load *load, const char *address, const struct load_p
         struct load_connection *connection = &load->connections[i];
 
         connection->protocol = protocol;
-        connection->fd = connect_to(address);
+        connection->fd = load_connect(address);
         if (connection->fd < 0)
             return fail(address);
         if (!protocol->open(connection))

@@ -32,4 +32,11 @@ struct load_protocol {
 };
 extern const struct load_protocol load_grpc, load_http1;
 
+/* ---- load_request.c ---- */
+
+int load_connect(const char *address); /* "host:port"; −1: no */
+
+/* freshet.v1.GetFeaturesRequest of one user and so many items, drawn anew. */
+void load_request(uint64_t *draw, int item_count, const char *feature_set, struct fr_buffer *message);
+
 #endif

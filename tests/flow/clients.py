@@ -1,6 +1,7 @@
 """Stock clients by name: each is given GetFeatures requests and gives the replies, in the same order."""
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -19,21 +20,29 @@ GO_TOOLS = {
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@latest",
     "ghz": "github.com/bojand/ghz/cmd/ghz@latest",
     "h2spec": "github.com/summerwind/h2spec/cmd/h2spec@latest",
+    "connectconformance": "connectrpc.com/conformance/cmd/connectconformance@v1.0.7",
+    "client": "google.golang.org/grpc/interop/client@v1.84.0",
 }
+
+
+def cache_directory():
+    return os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "freshet-tests", "go")
 
 
 def tool(name):
     """A Go program of that name, from the path or built into the user's cache."""
-    found = shutil.which(name)
-    if found:
-        return found
-    directory = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "freshet-tests", "go")
-    path = os.path.join(directory, name)
+    return shutil.which(name) or built(name, "install", GO_TOOLS[name])
+
+
+def built(name, *command, directory=None):
+    """A Go program that `go` with this command makes, kept in the user's cache."""
+    cache = cache_directory()
+    path = os.path.join(cache, name)
     if not os.path.exists(path):
         if not shutil.which("go"):
             missing(f"no {name}, and no go to build it with")
         build = subprocess.run(
-            ["go", "install", GO_TOOLS[name]], env={**os.environ, "GOBIN": directory}, capture_output=True, text=True
+            ["go", *command], cwd=directory, env={**os.environ, "GOBIN": cache}, capture_output=True, text=True
         )
         if build.returncode != 0:
             missing(f"no {name}: {build.stderr.strip()[-200:]}")
@@ -136,3 +145,12 @@ def curl_http1(api, requests, directory):
 
 def curl_http2(api, requests, directory):
     return list(curl(api, requests, "--http2-prior-knowledge", "2"))
+
+
+def connect_go(api, requests, directory):
+    """Connect's own client: half of the requests over HTTP/1.1, the others over HTTP/2."""
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "connect_client")
+    with open(os.path.join(source, "main.go"), "rb") as main, open(os.path.join(source, "go.sum"), "rb") as sums:
+        name = "connect_client-" + hashlib.sha256(main.read() + sums.read()).hexdigest()[:12]
+    program = built(name, "build", "-o", os.path.join(cache_directory(), name), directory=source)
+    return [reply_of(line) for line in output_of(program, api, input="\n".join(map(json_of, requests))).splitlines()]

@@ -196,13 +196,13 @@ WATCHES = [
 
 def refused_type(name, content_type):
     return Call(
-        f"content type {name}", "unimplemented", ("content type", "application/json"), content_type, status=415,
+        f"content type {name}", "unknown", ("content type", "application/json"), content_type, status=415,
         reply=(("accept-post", "application/json, application/proto"),),
     )  # fmt: skip
 
 
 def refused_verb(verb):
-    return Call(f"{verb} of a method", "unimplemented", ("POST",), verb=verb, body=b"", status=405, reply=(("allow", "POST"),))
+    return Call(f"{verb} of a method", "unknown", ("POST",), verb=verb, body=b"", status=405, reply=(("allow", "POST"),))
 
 
 def refused_path(name, path):
@@ -340,12 +340,12 @@ def by_grpc():
 
 # Content types that are not gRPC's, or no POST, are answered as HTTP: gRPC's servers say 415, and 405.
 NO_GRPC = [
-    Call("application/grpc-web", "unimplemented", ("content type",), "application/grpc-web", prefixed(b""), status=415),
-    Call("application/grpc+thrift", "unimplemented", ("content type",), "application/grpc+thrift", prefixed(b""), status=415),
-    Call("application/grpcx", "unimplemented", ("content type",), "application/grpcx", prefixed(b""), status=415),
+    Call("application/grpc-web", "unknown", ("content type",), "application/grpc-web", prefixed(b""), status=415),
+    Call("application/grpc+thrift", "unknown", ("content type",), "application/grpc+thrift", prefixed(b""), status=415),
+    Call("application/grpcx", "unknown", ("content type",), "application/grpcx", prefixed(b""), status=415),
     Call(
         "GET with gRPC's content type",
-        "unimplemented",
+        "unknown",
         ("POST",),
         GRPC,
         b"",

@@ -23,6 +23,7 @@ CLIENTS = {  # each is asked one question of so many: some start a process for e
     clients.ghz: FEW,
     clients.curl_http1: FEW,
     clients.curl_http2: FEW,
+    clients.connect_go: FEW,
 }
 
 

@@ -54,6 +54,15 @@ typedef bool (*server_handler_fn)(void *user, struct server_call *call, const Pr
                                   ProtobufCMessage **response, struct fr_err *err);
 
 /*
+ * Beside the messages, for handlers of a method that `takes_fields`; on the thread that runs them. The header fields of the request in
+ * order, names in lower case, from *at = 0 on; false: no more. Fields of the reply's head or trailers, names in lower case, and
+ * details of its error, by the type "type.googleapis.com/…"; false: out of memory, or there are 32 fields already.
+ */
+bool server_call_field(const struct server_call *call, size_t *at, struct fr_slice *name, struct fr_slice *value);
+bool server_call_answer_field(struct server_call *call, bool is_trailer, const char *name, const char *value);
+bool server_call_answer_detail(struct server_call *call, const char *type, struct fr_slice message);
+
+/*
  * A method that answers with a stream of messages; by gRPC only. Everything runs on the connection's loop and must not block.
  * A message is asked for when the one before has left, so a slow client is never ahead of its memory: nothing queues up.
  */
@@ -81,6 +90,8 @@ struct server_method {
     const ProtobufCMessageDescriptor *request, *response;
     enum server_group group;
     bool is_slow;
+    bool takes_fields; /* header fields of request and reply, by the functions above */
+    bool is_never_shed; /* for being asked while there is too much to do: health */
     server_handler_fn handler; /* NULL where `streaming` is set */
     const struct server_streaming *streaming; /* NULL: answered once, by the handler */
     void *user;
@@ -110,6 +121,9 @@ struct server_limits {
     int postponed_calls; /* likewise of calls that postponed themselves: 1024 */
     int postponed_threads; /* 2 */
     int early_calls; /* that wait to be called again; more are resource_exhausted: 1024 */
+    int queued_calls; /* whole requests that wait for a loop, by HTTP/2; more are resource_exhausted: 4096 a loop */
+    int64_t wait_ms; /* 1 s: what waits longer (or half of its deadline) for a loop that is behind is resource_exhausted */
+    uint64_t connection_bytes; /* 16 MiB of unfinished requests on one HTTP/2 connection; one with more is cut */
 };
 void server_limits_default(struct server_limits *limits);
 

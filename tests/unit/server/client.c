@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 10000, BUSY_MS = 20 };
 
 /* ---- The server ---- */
 
@@ -56,6 +56,11 @@ static bool get_features(void *user, struct server_call *call, const ProtobufCMe
     const Freshet__V1__GetFeaturesRequest *request = (const Freshet__V1__GetFeaturesRequest *)message;
     Freshet__V1__GetFeaturesResponse *reply = fr_arena_take(call->arena, sizeof *reply);
     float *values = fr_arena_take(call->arena, (request->n_item_ids + 1) * sizeof *values);
+    int64_t begun_ms = fr_clock_monotonic_ms();
+
+    atomic_fetch_add(&((struct toy *)user)->worked, 1);
+    while (strcmp(request->feature_set, "busy") == 0 && fr_clock_monotonic_ms() < begun_ms + BUSY_MS)
+        continue;
 
     if (strcmp(request->feature_set, "postponed") == 0 && !wait_postponed(user, call))
         return call->is_postponed ? false : fr_fail(err, FR_UNAVAILABLE, "nobody opened the gate");

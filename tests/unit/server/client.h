@@ -16,8 +16,9 @@
 /*
  * GetFeatures answers with what it was asked: request_id = user_id, item_values = item_ids, user_columns = features; a
  * feature_set that is the name of a code fails with it, and "postponed" postpones itself, then does as Describe; "early" says
- * so in `entered` and is asked again until there is a token in `gate`, "early, then postponed" goes to the pool then. Describe is
- * slow: it says so in `entered` and waits for a token in `gate`. WatchFeatures sends interval_ms updates of 20 KB, `skipped` counts them, then ends; or, where a feature is the name of
+ * so in `entered` and is asked again until there is a token in `gate`, "early, then postponed" goes to the pool then; "busy" takes
+ * 20 ms of its loop. Describe is slow: it says so in `entered` and waits for a token in `gate`. WatchFeatures sends interval_ms
+ * updates of 20 KB, `skipped` counts them, then ends; or, where a feature is the name of
  * a code, fails with it.
  */
 struct toy {
@@ -27,7 +28,7 @@ struct toy {
     struct fr_metrics *metrics;
     struct fr_queue *entered, *gate;
     atomic_bool is_serving;
-    atomic_int updates, watches_ended;
+    atomic_int updates, watches_ended, worked; /* calls of GetFeatures */
 };
 
 /* Small enough to be reached: 64 KiB of body, 200 ms where `impatient`. */

@@ -256,6 +256,16 @@ static bool is_over(struct client2 *client, void *user)
     return client->is_over;
 }
 
+static bool allows_streams(struct client2 *client, void *user)
+{
+    return nghttp2_session_get_remote_settings(client->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) == *(uint32_t *)user;
+}
+
+void client2_await_streams(struct client2 *client, uint32_t count)
+{
+    client2_await(client, allows_streams, &count);
+}
+
 void client2_await_end(struct client2 *client)
 {
     client2_await(client, is_over, NULL);
@@ -325,18 +335,54 @@ static bool read_all(struct client *client, uint8_t *bytes, size_t length)
     return true;
 }
 
+struct raw_frame {
+    uint8_t type, flags;
+    int32_t id;
+    uint8_t payload[1 << 16];
+};
+
+/* False at the end of the connection. */
+static bool read_frame(struct client *client, struct raw_frame *frame)
+{
+    uint8_t head[9];
+    size_t length;
+
+    if (!read_all(client, head, sizeof head))
+        return false;
+    length = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
+    frame->type = head[3];
+    frame->flags = head[4];
+    frame->id = (int32_t)((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]);
+    assert_true(length <= sizeof frame->payload);
+    return read_all(client, frame->payload, length);
+}
+
 int raw_await_goaway(struct client *client)
 {
-    uint8_t head[9], payload[1 << 16];
+    struct raw_frame frame;
 
-    while (read_all(client, head, sizeof head)) {
-        size_t length = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
-
-        assert_true(length <= sizeof payload);
-        if (!read_all(client, payload, length))
-            return -1;
-        if (head[3] == 7 && payload[7] != 0)
-            return payload[7];
-    }
+    while (read_frame(client, &frame))
+        if (frame.type == NGHTTP2_GOAWAY && frame.payload[7] != 0)
+            return frame.payload[7];
     return -1;
+}
+
+int raw_await_reset(struct client *client, int32_t id)
+{
+    struct raw_frame frame;
+
+    while (read_frame(client, &frame))
+        if (frame.type == NGHTTP2_RST_STREAM && frame.id == id)
+            return frame.payload[3];
+    return -1;
+}
+
+bool raw_await_pong(struct client *client)
+{
+    struct raw_frame frame;
+
+    while (read_frame(client, &frame))
+        if (frame.type == NGHTTP2_PING && frame.flags & NGHTTP2_FLAG_ACK)
+            return true;
+    return false;
 }

@@ -51,6 +51,7 @@ void client2_await_reply(struct client2 *client, struct client2_reply *reply);
 void client2_await_body(struct client2 *client, struct client2_reply *reply, size_t bytes);
 void client2_await_pings(struct client2 *client, int count); /* in all */
 void client2_await_end(struct client2 *client);
+void client2_await_streams(struct client2 *client, uint32_t count); /* until the server has said that it allows so many */
 
 /* POST with this content type, and its reply. */
 struct client2_reply *client2_post(struct client2 *client, const char *path, const char *content_type, struct fr_slice body);
@@ -65,5 +66,7 @@ void raw_frame(struct client *client, uint8_t type, uint8_t flags, int32_t id, c
 
 /* Reads frames until a GOAWAY with an error comes, and gives its code; −1 when the connection ends without. */
 int raw_await_goaway(struct client *client);
+int raw_await_reset(struct client *client, int32_t id); /* reads until this stream is reset; its code, or −1 */
+bool raw_await_pong(struct client *client); /* false: the connection ended */
 
 #endif

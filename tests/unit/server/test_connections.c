@@ -315,6 +315,7 @@ static void more_slow_calls_than_allowed_are_refused_at_once(void **state)
 
     client_call(client, "Describe", "{}", &response);
     assert_int_equal(response.status, 429);
+    assert_string_equal(response_header(&response, "Retry-After"), "1");
     assert_contains(response.body, "resource_exhausted");
     for (int i = 0; i < SLOW; i++)
         toy_open_gate(&toy);

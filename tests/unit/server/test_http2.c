@@ -511,7 +511,7 @@ static void a_flood_of_continuations_ends_the_connection(void **state)
     raw_frame(raw, NGHTTP2_HEADERS, 0, 1, "\x83\x86\x84\x41\x01t", 6);
     for (int i = 0; i < 100; i++)
         raw_frame(raw, NGHTTP2_CONTINUATION, 0, 1, "\x82", 1);
-    raw_await_goaway(raw);
+    assert_int_equal(raw_await_goaway(raw), NGHTTP2_ENHANCE_YOUR_CALM);
     client_close(raw);
     assert_int_equal(client2_post(client, GET_FEATURES, "application/json", fr_slice_of("{}"))->status, 200);
 }

@@ -352,6 +352,16 @@ static void questions_are_answered_as_they_come(void **state)
     }
 }
 
+static void no_question_at_all_is_a_talk_too(void **state)
+{
+    (void)state;
+    struct client2_reply *reply = client2_begin(client, REFLECTION("v1"), fr_slice(NULL, 0), true);
+
+    client2_await_reply(client, reply);
+    expect_status(reply, SERVER_STATUS_OK);
+    assert_int_equal(reply->body.length, 0);
+}
+
 static void several_questions_may_come_at_once(void **state)
 {
     (void)state;
@@ -447,6 +457,7 @@ int main(void)
         TEST(a_stream_ends_with_a_peer_that_does_not_answer),
         TEST(a_stream_stays_with_a_peer_that_answers),
         TEST(questions_are_answered_as_they_come),
+        TEST(no_question_at_all_is_a_talk_too),
         TEST(several_questions_may_come_at_once),
         TEST(symbols_are_found_with_what_they_import),
         TEST(a_bad_question_ends_the_talk),

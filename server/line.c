@@ -1,0 +1,222 @@
+/*
+ * The line of a loop: connections whose requests are whole and wait for their turn, and which of those are still worked on.
+ *
+ * Sockets are read first and calls run behind that, for SLICE_US at most before the sockets are looked at again. So what waits
+ * waits here, where it is known since when, and not in the kernel, where a queue has no clock. Connections take turns, a few
+ * calls each: one that asks much does not make another wait for all of it.
+ *
+ * A loop is behind when its line has not been empty for SERVER_BEHIND_US, or for as long as a call may wait. While it keeps up,
+ * bursts wait as long as they have to. When it is behind everyone's wait would grow until each reply came just too late; so a call may wait for half of the time that
+ * its client gave it, and `wait_ms` at most, and what would have to wait longer is refused when its head is there, before there is
+ * a body to keep, with a hint to come again later. What is served is then served with the other half left. (The idea is CoDel's,
+ * as Facebook's Wangle has it; how long the line is in time is known by the pace at which it moved of late.) A refusal is all that
+ * overload costs, so it is a few words that HPACK has in its table from the second time on.
+ *
+ * HTTP/1.1 has one call a connection, which runs when it is read and has waited since its round began. Only what comes behind it
+ * in one piece, more than a turn takes, gets in line.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+
+enum {
+    SLICE_US = 5000,
+    TURN_US = 1000,
+    TURN_CALLS = 8,
+    RETRY_MS = 100,
+    RETRY_STEP_MS = 25,
+    RETRY_STEPS = 5,
+    PACE_CALLS = 8,
+    PACE_MORE_US = 20,
+    PACE_US_MAX = 1000 * 1000
+};
+
+/* ---- The line ---- */
+
+void server__line_count(struct server__connection *connection, int more)
+{
+    connection->waiting += more;
+    if (connection->is_in_line)
+        connection->loop->line.waiting += more;
+}
+
+void server__line_join(struct server__connection *connection)
+{
+    struct server__line *line = &connection->loop->line;
+
+    if (connection->is_in_line)
+        return;
+    if (!line->first) {
+        line->empty_us = fr_clock_monotonic_us();
+        line->slice_us = 0;
+    }
+    connection->is_in_line = true;
+    connection->line_next = NULL;
+    connection->line_previous = line->last;
+    if (line->last)
+        line->last->line_next = connection;
+    else
+        line->first = connection;
+    line->last = connection;
+    line->waiting += connection->waiting;
+}
+
+void server__line_leave(struct server__connection *connection)
+{
+    struct server__line *line = &connection->loop->line;
+
+    if (!connection->is_in_line)
+        return;
+    connection->is_in_line = false;
+    line->waiting -= connection->waiting;
+    if (connection->line_previous)
+        connection->line_previous->line_next = connection->line_next;
+    else
+        line->first = connection->line_next;
+    if (connection->line_next)
+        connection->line_next->line_previous = connection->line_previous;
+    else
+        line->last = connection->line_previous;
+}
+
+/*
+ * How long the line took for each call that it served of late, with all that the loop did besides. It learns step by step
+ * that it got slow: a thread that was not run for 300 ms is no reason to send anyone away.
+ */
+static void keep_pace(struct server__line *line, int64_t now_us)
+{
+    if (line->slice_us != 0 && line->served < PACE_CALLS)
+        return; /* goes on counting */
+    if (line->slice_us != 0) {
+        int64_t pace_us = (now_us - line->slice_us) / line->served;
+        int more_us = (int)(pace_us < PACE_US_MAX ? pace_us : PACE_US_MAX) - line->pace_us;
+
+        if (more_us > line->pace_us / 4 + PACE_MORE_US)
+            more_us = line->pace_us / 4 + PACE_MORE_US;
+        line->pace_us += more_us < 0 ? more_us / 2 : more_us;
+    }
+    line->slice_us = now_us;
+    line->served = 0;
+}
+
+void server__line_run(struct server__loop *loop)
+{
+    int64_t now_us, until_us;
+
+    if (!loop->line.first)
+        return;
+    now_us = fr_clock_monotonic_us();
+    until_us = now_us + SLICE_US;
+    keep_pace(&loop->line, now_us);
+    while (loop->line.first && fr_clock_monotonic_us() < until_us) {
+        struct server__connection *connection = loop->line.first;
+
+        server__line_leave(connection);
+        if (connection->protocol->run)
+            connection->protocol->run(connection);
+        if (!connection->is_dead)
+            server__connection_resume(connection); /* it gets in line again when it has more */
+    }
+}
+
+void server__line_begin_turn(struct server__loop *loop)
+{
+    loop->line.turn_us = fr_clock_monotonic_us();
+    loop->line.turn_calls = 0;
+}
+
+bool server__line_is_turn_over(struct server__loop *loop)
+{
+    return ++loop->line.turn_calls >= TURN_CALLS || fr_clock_monotonic_us() >= loop->line.turn_us + TURN_US;
+}
+
+/* ---- Who is still served ---- */
+
+/* For how long there has been more to do than was done. */
+static int64_t behind_us(const struct server__loop *loop, int64_t now_us)
+{
+    int64_t since_us = loop->line.first ? loop->line.empty_us : now_us;
+
+    return now_us - (loop->round_us != 0 && loop->round_us < since_us ? loop->round_us : since_us);
+}
+
+/* How long a call that came at `from_us` may wait while the loop is behind. */
+static int64_t patience_us(const struct server__call *call, int64_t from_us)
+{
+    int64_t most_us = call->loop->server->options.limits.wait_ms * 1000;
+
+    if (call->seen.deadline_us == INT64_MAX || call->seen.deadline_us - from_us >= 2 * most_us)
+        return most_us;
+    return (call->seen.deadline_us - from_us) / 2;
+}
+
+/* Slow calls have a bound of their own. */
+static bool can_be_shed(const struct server__call *call)
+{
+    return call->status == SERVER_STATUS_OK && call->method->method && !call->method->method->is_slow &&
+           !call->method->method->is_never_shed;
+}
+
+static void shed(struct server__call *call, struct fr_counter *counter)
+{
+    server__call_shed(call, "the node is overloaded; retry later, or elsewhere");
+    fr_counter_add(counter, 1);
+}
+
+int server__line_retry_ms(struct server__loop *loop)
+{
+    loop->line.refused++; /* spread, or they all come again at once */
+    return RETRY_MS + RETRY_STEP_MS * (int)(loop->line.refused % RETRY_STEPS);
+}
+
+void server__line_foresee(struct server__call *call, int64_t now_us)
+{
+    const struct server__line *line = &call->loop->line;
+    struct server *server = call->loop->server;
+    int64_t foreseen_us = (int64_t)line->waiting * line->pace_us;
+    int64_t most_us = patience_us(call, now_us);
+
+    if (!can_be_shed(call))
+        return;
+    if (line->waiting >= server->options.limits.queued_calls)
+        shed(call, server->shed_full);
+    else if (foreseen_us > call->seen.deadline_us - now_us)
+        shed(call, server->shed_wait);
+    else if (foreseen_us > most_us && behind_us(call->loop, now_us) > (most_us < SERVER_BEHIND_US ? most_us : SERVER_BEHIND_US))
+        shed(call, server->shed_wait);
+}
+
+bool server__line_admits(struct server__call *call)
+{
+    struct server__loop *loop = call->loop;
+    int64_t now_us = fr_clock_monotonic_us();
+    int64_t waited_us = now_us - call->whole_us;
+    int64_t left_us = call->seen.deadline_us - now_us;
+    int *expected_us = &loop->expected_us[call->method->index];
+
+    if (call->status != SERVER_STATUS_OK)
+        return false;
+    fr_histogram_add_us(loop->server->waits, waited_us);
+    if (left_us < *expected_us || left_us <= 0) {
+        server__call_refuse(call, SERVER_STATUS_DEADLINE_EXCEEDED,
+                            left_us > 0 ? "too little is left of the deadline for such a call: not begun"
+                                        : "the deadline passed before the call began");
+        fr_counter_add(loop->server->shed_deadline, 1);
+        *expected_us -= (*expected_us + 7) / 8; /* a guess that was wrong once must not refuse for ever */
+    } else if (can_be_shed(call) && behind_us(loop, now_us) > SERVER_BEHIND_US &&
+               waited_us > patience_us(call, call->whole_us) * 3 / 2) {
+        shed(call, loop->server->shed_wait); /* the line moved slower than was foreseen */
+    }
+    loop->line.served += call->status == SERVER_STATUS_OK;
+    return call->status == SERVER_STATUS_OK;
+}
+
+void server__line_learn(struct server__call *call, int64_t begun_us)
+{
+    int *expected_us = &call->loop->expected_us[call->method->index];
+    int64_t took_us = fr_clock_monotonic_us() - begun_us;
+
+    if (took_us > INT32_MAX / 2)
+        took_us = INT32_MAX / 2;
+    *expected_us = took_us < *expected_us ? (int)took_us : *expected_us + ((int)took_us - *expected_us) / 16;
+}

@@ -1,0 +1,71 @@
+"""What others wrote to judge servers, against the server module with the services that they ask for (tests/conformance/)."""
+
+import json
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+import clients
+from conftest import missing
+
+HERE = pathlib.Path(__file__).parent
+CONFORMANCE = HERE.parent / "conformance"
+
+# Of gRPC's interop cases, those for what the server claims: unary calls, streams of replies, and small streams both ways. Not these:
+# client_streaming and ping_pong (requests of a stream are 32 KiB at most here), and what is about a client's credentials or load balancing.
+INTEROP = """
+    empty_unary large_unary server_streaming empty_stream status_code_and_message special_status_message custom_metadata
+    unimplemented_method unimplemented_service timeout_on_sleeping_server cancel_after_begin cancel_after_first_response
+    rpc_soak channel_soak
+""".split()
+
+# Answered well, and not as the runner reads it: a 415 or 405 has Connect's error in JSON also where gRPC's client asked, who
+# goes by the status alone and leaves the body unread.
+KNOWN_FAILING = (
+    "Unexpected Requests/HTTPVersion:2/Protocol:PROTOCOL_GRPC/TLS:false/unexpected-content-type",
+    "gRPC Unexpected Requests/HTTPVersion:2/TLS:false/unexpected-codec",
+    "gRPC Unexpected Requests/HTTPVersion:2/TLS:false/unexpected-verb",
+)
+# A coding that nobody knows, of a message that is not compressed: judged once the server knows codings at all.
+KNOWN_FLAKY = ("gRPC Unexpected Requests/HTTPVersion:2/TLS:false/unexpected-compression",)
+CASES = 156  # connectconformance 1.0.7 has so many for what connect.yaml claims, beside those
+
+
+@pytest.fixture(scope="module")
+def program(binary):
+    path = pathlib.Path(binary).parent / "tests" / "conformance" / "conformance_server"
+    return path if path.exists() else missing(f"no {path}: build with FRESHET_TESTS=ON")
+
+
+@pytest.fixture(scope="module")
+def interop(program):
+    server = subprocess.Popen([str(program), "interop"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield json.loads(server.stdout.readline())["api"]
+    finally:
+        server.stdin.close()
+        assert server.wait(20) == 0
+
+
+@pytest.mark.parametrize("case", INTEROP)
+def test_grpcs_interop_client_is_content(interop, case):
+    host, _, port = interop.rpartition(":")
+    command = [clients.tool("client"), "-server_host", host, "-server_port", port, "-test_case", case]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_connects_conformance_suite_is_content(program):
+    command = [clients.tool("connectconformance"), "--mode", "server", "--conf", str(CONFORMANCE / "connect.yaml"), "-v"]
+    for pattern in KNOWN_FAILING:
+        command += ["--known-failing", pattern]
+    for pattern in KNOWN_FLAKY:
+        command += ["--known-flaky", pattern]
+    done = subprocess.run([*command, "--", str(program), "connect"], capture_output=True, text=True, timeout=120)
+    said = done.stdout + done.stderr
+    print(said[-300:])
+    assert done.returncode == 0, said[-4000:]
+    passed = re.search(r"^(\d+) passed, 0 failed", said, re.MULTILINE)
+    assert passed and int(passed[1]) >= CASES, said[-500:]
