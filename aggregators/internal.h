@@ -20,7 +20,7 @@ enum {
     AGG_ATTRIBUTES = 4, /* remembered: creator_id, room_id, category_id, duration_s */
     AGG_SOURCE_WORDS = 11, /* the order down to duration_s: enough to tell which attribute is later */
     AGG_FIELDS_MAX = 16,
-    AGG_KINDS_MAX = 255,
+    AGG_KINDS_MAX = 247, /* the numbers above are the learner's */
     AGG_KEEPERS_MAX = 4 * AGG_ENTITIES_MAX, /* entities and the hidden ones */
     AGG_KEY_ALL = 0, /* in the place of an event's field in a key: its id is 1 in every event */
     AGG_STATES_MAX = 4 * AGG_FEATURES_MAX, /* features and the hidden ones that are kept for them */
@@ -309,7 +309,7 @@ struct agg_catalogue {
     int list_count;
     struct agg_feature *item_life, *room_life; /* hidden; NULL without such an entity */
     struct agg_feature *recent_rooms, *recent_items; /* hidden lists; NULL without such an entity */
-    struct agg_entity *kinds[AGG_KINDS_MAX + 1];
+    struct agg_entity *kinds[UINT8_MAX + 1];
     struct agg_feature **slots; /* by number; NULL: retired */
     uint32_t slot_count;
 };

@@ -17,6 +17,7 @@ static const struct benchmark {
     {"serve", "S1 read by a ranker, beside a static reply of the same bytes and Redis MGET; idle and under ingest",
      cli_bench__serve},
     {"tier", "the same with state ten times the memory budget, beside all of it in memory", cli_bench__tier},
+    {"learn", "L1, a million examples from text: learned and judged, beside Vowpal Wabbit and a plain loop", cli_bench__learn},
     {"flat", "cost per event from the first hour to day 7, and by the number of entities; no Kafka", cli_bench__flat},
 };
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
@@ -104,6 +105,8 @@ int cli_bench__main(const struct cli_command *command, int argc, char **argv)
         {"topic", CLI_OPTION_TEXT, "T", "made and filled when missing (freshet.bench.w1.EVENTS)", &bench.topic},
         {"entities", CLI_OPTION_NUMBER, "N", "flat: the most entities (as memory lets, up to 10000000)", &bench.entities},
         {"seconds", CLI_OPTION_NUMBER, "N", "serve: of each run (3)", &bench.seconds},
+        {"file", CLI_OPTION_TEXT, "FILE", "learn: examples as Vowpal Wabbit reads them, instead of L1", &bench.file},
+        {"python", CLI_OPTION_TEXT, "PATH", "learn: an interpreter that has vowpalwabbit (python3)", &bench.python},
         {"plot", CLI_OPTION_TEXT, "FILE.svg", "draws the result", &bench.plot},
         {"json", CLI_OPTION_FLAG, NULL, "one object on stdout", &bench.is_json},
         {0},

@@ -193,14 +193,15 @@ bool cli_bench_redis__is_here(void);
 FR_CHECKED bool cli_bench_redis__start(struct cli_bench_redis *redis, const char *directory, const struct bench_s1 *s1,
                                        struct fr_err *err);
 
-/* ---- The benchmarks: bench.c, bench_topic.c, bench_ingest.c, bench_serve.c, bench_tier.c, bench_flat.c ---- */
+/* ---- The benchmarks: bench.c, bench_topic.c, bench_ingest.c, bench_serve.c, bench_tier.c, bench_learn.c,
+ *      bench_flat.c ---- */
 
 struct bench_workload_options;
 struct ingest_broker;
 
 struct cli_bench {
     const struct cli_command *command;
-    const char *brokers, *topic, *plot; /* as given */
+    const char *brokers, *topic, *plot, *file, *python; /* as given */
     uint64_t events, pairs, entities, seconds;
     bool is_json;
     char directory[CLI_DIRECTORY_BYTES];
@@ -233,6 +234,8 @@ FR_CHECKED bool cli_bench__ingest(struct cli_bench *bench, struct cli_bench_repo
                                   struct fr_err *err);
 FR_CHECKED bool cli_bench__tier(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
                                 struct fr_err *err);
+FR_CHECKED bool cli_bench__learn(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
+                                 struct fr_err *err);
 FR_CHECKED bool cli_bench__flat(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
                                 struct fr_err *err);
 FR_CHECKED bool cli_bench__serve(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,

@@ -36,6 +36,7 @@ int cli_get__main(const struct cli_command *command, int argc, char **argv);
 int cli_top__main(const struct cli_command *command, int argc, char **argv);
 int cli_related__main(const struct cli_command *command, int argc, char **argv);
 int cli_status__main(const struct cli_command *command, int argc, char **argv);
+int cli_model__main(const struct cli_command *command, int argc, char **argv);
 int cli_digest__main(const struct cli_command *command, int argc, char **argv);
 int cli_backup__main(const struct cli_command *command, int argc, char **argv);
 int cli_restore__main(const struct cli_command *command, int argc, char **argv);

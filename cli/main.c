@@ -34,16 +34,14 @@ static const struct cli_command commands[] = {
     {"explain", "tells what a value is made of: panes, events, offsets", "ENTITY KEY FEATURE [--as-of MS] [--json]",
      cli_explain__main},
     {"digest", "prints one line of hex: two nodes that print the same hold the same", "[--api HOST:PORT]", cli_digest__main},
+    {"model", "shows the online model, and orders: promote, freeze, thaw, rollback, save, export, import",
+     "show|promote|freeze|thaw|rollback|save [--model NAME] | export|import --model NAME --store DIR FILE", cli_model__main},
     {"simulate", "makes the events of a realistic livestream and shop", "--rate N --seconds S [--brokers B --topic T]",
      cli_simulate__main},
     {"bench", "measures this build beside its peers, in pairs", "[NAME] [--brokers B] [--json] [--plot FILE.svg]",
      cli_bench__main},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
-
-/* Planned, so that nobody takes them for a slip of the pen. */
-static const char *const later[] = {"model"};
-enum { LATER = sizeof later / sizeof *later };
 
 static int print_help(FILE *out, int exit_code)
 {
@@ -60,12 +58,6 @@ static int unknown(const char *name)
     const char *names[COMMANDS];
     const char *nearest;
 
-    for (int i = 0; i < LATER; i++) {
-        if (strcmp(later[i], name) == 0) {
-            fprintf(stderr, "freshet: '%s' is not in this version\n", name);
-            return CLI_USAGE;
-        }
-    }
     for (int i = 0; i < COMMANDS; i++)
         names[i] = commands[i].name;
     nearest = fr_text_nearest(fr_slice_of(name), names, COMMANDS);

@@ -22,10 +22,12 @@ bool ingest_draft__init(struct ingest_draft *draft, int capacity)
     draft->events = calloc(count, sizeof *draft->events);
     draft->offsets = calloc(count, sizeof *draft->offsets);
     draft->partitions = calloc(count, sizeof *draft->partitions);
+    draft->served = calloc(count, sizeof *draft->served);
     draft->advances = calloc(count, sizeof *draft->advances);
     draft->touched = calloc(count, sizeof *draft->touched);
     draft->lost = calloc(count, sizeof *draft->lost);
-    return draft->events && draft->offsets && draft->partitions && draft->advances && draft->touched && draft->lost;
+    return draft->events && draft->offsets && draft->partitions && draft->served && draft->advances && draft->touched &&
+           draft->lost;
 }
 
 void ingest_draft__fini(struct ingest_draft *draft)
@@ -33,6 +35,7 @@ void ingest_draft__fini(struct ingest_draft *draft)
     free(draft->events);
     free(draft->offsets);
     free(draft->partitions);
+    free(draft->served);
     free(draft->advances);
     free(draft->touched);
     free(draft->lost);
@@ -43,6 +46,7 @@ void ingest_draft__clear(struct ingest_draft *draft)
     for (int i = 0; i < draft->advance_count; i++)
         draft->touched[i]->advance = NULL;
     draft->event_count = 0;
+    draft->served_count = 0;
     draft->advance_count = 0;
     draft->lost_count = 0;
 }
@@ -123,23 +127,47 @@ static bool post_letter(struct ingest_lane *lane, const struct ingest_part *part
     return ingest_letters__post(lane->ingest->letters, &letter, lane->ingest->stop);
 }
 
-static bool take_record(struct ingest_lane *lane, struct ingest_part *part, const rd_kafka_message_t *message,
-                        int64_t future_ms)
+/* Into the draft, when it is worth it. */
+static enum proto_verdict read_event(struct ingest_lane *lane, const struct ingest_part *part,
+                                     const rd_kafka_message_t *message, int64_t future_ms, struct fr_err *why)
 {
     struct ingest_draft *draft = &lane->draft;
     struct proto_event *event = &draft->events[draft->event_count];
-    rd_kafka_timestamp_type_t kind;
-    struct fr_err why = {.message = ""};
     enum proto_verdict verdict =
-        proto_event_read(part->source->format, fr_slice(message->payload, message->len), future_ms, lane->scratch, event, &why);
+        proto_event_read(part->source->format, fr_slice(message->payload, message->len), future_ms, lane->scratch, event, why);
 
-    if (verdict >= PROTO_EMPTY && !post_letter(lane, part, message, verdict, &why))
-        return false;
     if (verdict == PROTO_EVENT) {
         draft->offsets[draft->event_count] = message->offset;
         draft->partitions[draft->event_count] = part->index;
         draft->event_count++;
     }
+    return verdict;
+}
+
+static enum proto_verdict read_served(struct ingest_lane *lane, const struct ingest_part *part,
+                                      const rd_kafka_message_t *message, int64_t future_ms, struct fr_err *why)
+{
+    struct ingest_draft *draft = &lane->draft;
+    struct ingest_served *served = &draft->served[draft->served_count];
+    enum proto_verdict verdict =
+        proto_served_read(fr_slice(message->payload, message->len), future_ms, lane->scratch, &served->rows, why);
+
+    served->partition = part->index;
+    draft->served_count += verdict == PROTO_EVENT;
+    return verdict;
+}
+
+static bool take_record(struct ingest_lane *lane, struct ingest_part *part, const rd_kafka_message_t *message,
+                        int64_t future_ms)
+{
+    struct ingest_draft *draft = &lane->draft;
+    rd_kafka_timestamp_type_t kind;
+    struct fr_err why = {.message = ""};
+    enum proto_verdict verdict = part->source->is_served ? read_served(lane, part, message, future_ms, &why)
+                                                         : read_event(lane, part, message, future_ms, &why);
+
+    if (verdict >= PROTO_EMPTY && !post_letter(lane, part, message, verdict, &why))
+        return false;
     draft->outcomes[verdict]++;
     ingest_draft__advance(draft, part, message->offset + 1, 1, rd_kafka_message_timestamp(message, &kind));
     return true;

@@ -95,10 +95,14 @@ static bool refuse_missing(struct ingest *ingest, struct ingest_source *source, 
 static bool make(struct ingest *ingest, struct ingest_source *source)
 {
     static struct fr_log_place place;
+    int partitions = source->partitions_wanted;
     struct fr_err err;
 
-    if (ingest_topic__create(ingest->office, source->name, source->partitions_wanted, ingest->helper.is_mock, ingest->stop,
-                             &err)) {
+    if (partitions == INGEST_LIKE_FIRST)
+        partitions = ingest->sources[0].partition_count;
+    if (partitions == 0)
+        return false; /* the first one is not found yet; it will be asked again */
+    if (ingest_topic__create(ingest->office, source->name, partitions, ingest->helper.is_mock, ingest->stop, &err)) {
         source->is_made_here = true;
         fr_log(FR_LOG_INFO, "ingest", "made topic '%s'", source->name);
         return true;
@@ -124,7 +128,7 @@ static bool take_state(struct ingest *ingest, struct ingest_source *source, cons
                            ingest->options.brokers);
             return true; /* if it comes back, its offsets will show whether it is the same */
         }
-        if (source->partitions_wanted > 0) {
+        if (source->partitions_wanted != 0) {
             (void)make(ingest, source);
             return true;
         }

@@ -53,6 +53,7 @@ static bool copy_sources(struct ingest *ingest, const struct ingest_options *fro
                                                     .index = i,
                                                     .format = from->topics[i].format,
                                                     .partitions_wanted = from->topics[i].partitions,
+                                                    .is_served = from->topics[i].is_served,
                                                     .is_read = true};
     if (has_letters)
         ingest->sources[from->topic_count] =

@@ -27,7 +27,8 @@ enum {
     INGEST_SOURCES_MAX = 65, /* topics, with the dead letters' */
     INGEST_MISSING_MS = 5000, /* a topic is missing, or an offset beyond the end, when it was so for this long */
     INGEST_BATCH_BYTES = 4 << 20, /* a batch ends when its records exceed this */
-    INGEST_SCRATCH_BYTES = 24 << 20 /* the wire form of a batch of JSON: never more than its text, so this never fills */
+    /* The wire form of a batch of JSON is never more than its text; served rows are at most ten times as large as on the wire. */
+    INGEST_SCRATCH_BYTES = 64 << 20
 };
 
 /* ---- properties.c: configurations of clients ---- */
@@ -106,7 +107,8 @@ struct ingest_source { /* a topic that is read, or the dead letters' */
     char *name;
     int index;
     enum proto_format format;
-    int partitions_wanted; /* to make it with; 0: it must exist */
+    int partitions_wanted; /* to make it with; 0: it must exist; INGEST_LIKE_FIRST */
+    bool is_served;
     bool is_read; /* false for the dead letters */
     bool is_made_here;
     rd_kafka_topic_t *handle; /* the consumer's, set before the first part goes to a lane; for dead letters the office's */
@@ -221,6 +223,8 @@ struct ingest_draft { /* a batch in the making */
     int64_t *offsets;
     int *partitions;
     int event_count;
+    struct ingest_served *served;
+    int served_count;
     struct ingest_advance *advances;
     struct ingest_part **touched; /* of each advance */
     int advance_count;

@@ -44,6 +44,8 @@ static bool deliver(struct ingest_lane *lane)
                                  .offsets = draft->offsets,
                                  .partitions = draft->partitions,
                                  .event_count = draft->event_count,
+                                 .served = draft->served,
+                                 .served_count = draft->served_count,
                                  .advances = draft->advances,
                                  .advance_count = draft->advance_count};
     int pause_ms = PAUSE_MS_LEAST;

@@ -22,6 +22,7 @@ struct ingest_producer {
     char *pace_group; /* NULL: not paced, or not yet known whether */
     struct ingest_pace *pace; /* on an embedded broker */
     int64_t linger_us;
+    int connect_ms;
     struct known_topic *topics;
     bool is_refused; /* `refusal` is for the next call */
     struct fr_err refusal;
@@ -102,6 +103,7 @@ bool ingest_producer_open(const struct ingest_producer_options *options, struct 
     producer->brokers = strdup(options->brokers);
     producer->pace_group = options->pace_group ? strdup(options->pace_group) : NULL;
     producer->linger_us = linger_of(options);
+    producer->connect_ms = options->connect_ms > 0 ? options->connect_ms : CONNECT_MS;
     if (!producer->brokers || (options->pace_group && !producer->pace_group)) {
         fr_fail(err, FR_EXHAUSTED, "producer: out of memory");
         goto out;
@@ -117,7 +119,7 @@ out:
 
 static bool ask_cluster(struct ingest_producer *producer, bool *is_mock, struct fr_err *err)
 {
-    int64_t until_ms = fr_clock_monotonic_ms() + CONNECT_MS;
+    int64_t until_ms = fr_clock_monotonic_ms() + producer->connect_ms;
 
     while (fr_clock_monotonic_ms() < until_ms) {
         char *cluster = ingest_client__cluster(producer->client, WAIT_MS, is_mock);

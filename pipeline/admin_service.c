@@ -156,6 +156,9 @@ ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *servi
     if (!put_partitions(services, arena, response) || !put_features(services->agg, arena, response) ||
         !put_outcomes(services->metrics, arena, response))
         return NULL;
+    response->models = pipeline_models__states(services->models, -1, arena, &response->n_models);
+    if (!response->models)
+        return NULL;
     return &response->base;
 }
 

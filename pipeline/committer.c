@@ -26,6 +26,8 @@ static void put_boundary(void *user, struct store *store)
 
     pipeline_offsets__save(committer->offsets, store);
     pipeline_stream__save(committer->stream, store);
+    if (committer->learning)
+        committer->boundary_position = learner_join_boundary(committer->learning->join);
     pipeline_tombstones__expire(committer->tombstones, store, pipeline_stream__time(committer->stream));
     if (committer->asked && committer->asked->at_boundary)
         committer->asked->is_refused = !committer->asked->at_boundary(committer->asked->user, store, &committer->asked->err);
@@ -56,6 +58,8 @@ static bool turn_epoch(struct pipeline_committer *committer, struct fr_err *err)
     if (!store_epoch_commit(committer->store, &epoch, err))
         return false;
     atomic_store(&committer->durable_time_ms, committer->boundary_time_ms);
+    if (committer->learning)
+        atomic_store(&committer->learning->outbox.durable, committer->boundary_position);
     if (ingest && committer->boundary_count > 0)
         ingest_offsets_commit(ingest, committer->boundary_offsets, committer->boundary_count);
     return true;

@@ -3,13 +3,11 @@
  */
 #include "internal.h"
 
-#include <freshet/learner.h>
-
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20 };
+enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20, DEFAULT_PARTITIONS = 8 };
 
 static const char *const root_keys[] = {"node",     "kafka",    "store", "server",       "learner",
                                         "entities", "features", "lists", "feature_sets", "models"};
@@ -203,7 +201,7 @@ static void read_sections(struct fr_yaml *root, struct pipeline_config *config, 
     read_kafka(root, config, diagnostics);
     read_store(root, config, diagnostics);
     pipeline_config__server(root, config, diagnostics);
-    learner_config_check(root, &config->model_count, diagnostics);
+    config->learner = learner_config_parse(root, config->arena, diagnostics);
     config->catalogue = agg_catalogue_parse(root, &config->dedupe, diagnostics);
     fr_yaml_finish(root, "the configuration", root_keys, (int)(sizeof root_keys / sizeof *root_keys), diagnostics);
 }
@@ -270,6 +268,11 @@ bool pipeline_config_has_topic(const struct pipeline_config *config, const char 
             return true;
     }
     return false;
+}
+
+int pipeline_config__partitions(const struct pipeline_config *config)
+{
+    return config->topics[0].partitions > 0 ? config->topics[0].partitions : DEFAULT_PARTITIONS;
 }
 
 const char *pipeline_config_store_path(const struct pipeline_config *config)

@@ -18,9 +18,10 @@ static bool open_state(struct pipeline_engine *engine, struct pipeline_config *c
     struct store_options options = {.path = config->store_path,
                                     .memory_bytes = config->memory_bytes,
                                     .free_bytes_least = config->free_bytes_least,
-                                    .codec = agg_codec(config->catalogue),
+                                    .codec = pipeline_codec__with_join(&engine->codec),
                                     .metrics = engine->metrics};
 
+    engine->codec = agg_codec(config->catalogue);
     if (!store_open(&options, &engine->store, err) || !check_whole(engine->store, config->store_path, err))
         return false;
     engine->stream.is_event_clock = config->is_event_clock;

@@ -6,6 +6,7 @@
 
 #include <freshet/text.h>
 #include <freshet/v1/feature.pb-c.h>
+#include <freshet/v1/model.pb-c.h>
 
 #include <inttypes.h>
 
@@ -18,8 +19,10 @@ static bool check(const Freshet__V1__GetFeaturesRequest *request, struct fr_err 
     if (request->as_of_ms < 0 || request->as_of_ms >= PROTO_TS_MS_END)
         return fr_fail(err, FR_BAD_INPUT, "as_of_ms: %" PRId64 " is not a time; use Unix milliseconds, or 0 for now",
                        request->as_of_ms);
-    if (request->log || request->n_log_items > 0)
-        return fr_fail(err, FR_UNIMPLEMENTED, "log: this version logs no served rows; leave log and log_items out");
+    if (!request->log && request->n_log_items > 0)
+        return fr_fail(err, FR_BAD_INPUT, "log_items: given without log; set log to true, or leave log_items out");
+    if (request->log && (request->user_id == 0 || request->n_item_ids == 0))
+        return fr_fail(err, FR_BAD_INPUT, "log: rows are joined by user and item; give user_id and item_ids, or leave log out");
     return true;
 }
 
@@ -97,8 +100,23 @@ static bool put_reply(const struct agg_plan *plan, const struct agg_reply *reply
     return response->item_fields && put_sequences(reply, arena, response);
 }
 
+/* The same names in the same order are the same schema, on every node. */
+uint64_t pipeline_features__schema(const struct agg_plan *plan)
+{
+    const char *const *user_names, *const *item_names;
+    int user_columns = agg_plan_user_columns(plan, &user_names), item_columns = agg_plan_item_columns(plan, &item_names);
+    uint64_t hash = 0;
+
+    for (int i = 0; i < user_columns; i++)
+        hash = fr_text_hash(user_names[i], strlen(user_names[i]) + 1, hash);
+    hash = fr_text_hash("|", 1, hash);
+    for (int i = 0; i < item_columns; i++)
+        hash = fr_text_hash(item_names[i], strlen(item_names[i]) + 1, hash);
+    return hash;
+}
+
 /* Ids of requests only need to be distinct and hard to meet again after a restart: a counter from a random start, mixed. */
-static uint64_t next_request_id(struct pipeline_services *services)
+uint64_t pipeline_features__request_id(struct pipeline_services *services)
 {
     uint64_t id = atomic_fetch_add_explicit(&services->next_request_id, UINT64_C(0x9e3779b97f4a7c15), memory_order_relaxed);
 
@@ -124,17 +142,17 @@ bool pipeline_features__time(int64_t as_of_ms, const struct pipeline_now *now, i
  * One attempt, on a visit. On a loop nothing may wait for the disk, and most often nothing has to: it reads at once, and when
  * something turns out to be on the disk only, all is left to the pool, where it is loaded first.
  */
-static bool read_once(struct pipeline_services *services, struct server_call *call,
-                      const Freshet__V1__GetFeaturesRequest *request, const struct agg_plan *plan, struct agg_request *read,
-                      struct agg_reply *reply, struct pipeline_now *now, struct fr_err *err)
+static bool read_once(struct pipeline_services *services, struct server_call *call, const struct agg_plan *plan,
+                      int64_t as_of_ms, struct agg_request *read, struct agg_reply *reply, struct pipeline_now *now,
+                      struct fr_err *err)
 {
     *now = pipeline_stream__now(services->stream);
-    if (!pipeline_features__time(request->as_of_ms, now, &read->time_ms, err) ||
+    if (!pipeline_features__time(as_of_ms, now, &read->time_ms, err) ||
         (call->may_block && !agg_read_load(services->agg, plan, read, call->arena, err)))
         return false;
     /* Loading may have waited for the disk: T is taken again, at no cost. */
     *now = pipeline_stream__now(services->stream);
-    if (!pipeline_features__time(request->as_of_ms, now, &read->time_ms, err) ||
+    if (!pipeline_features__time(as_of_ms, now, &read->time_ms, err) ||
         !agg_read(services->agg, plan, read, call->arena, reply, err))
         return false;
     call->is_postponed = !call->may_block && reply->is_incomplete;
@@ -145,27 +163,45 @@ static bool read_once(struct pipeline_services *services, struct server_call *ca
  * Reads at T. A read that took so long that state may have been pruned past its T meanwhile is done again at the new T, and so is
  * one that an event made look at an entity which was not loaded.
  */
-static bool read_reply(struct pipeline_services *services, struct server_call *call,
-                       const Freshet__V1__GetFeaturesRequest *request, const struct agg_plan *plan, struct agg_reply *reply,
-                       struct pipeline_now *now, struct fr_err *err)
+bool pipeline_features__read(struct pipeline_services *services, struct server_call *call, const struct agg_plan *plan,
+                             int64_t as_of_ms, struct agg_request *read, struct agg_reply *reply, struct pipeline_now *now,
+                             struct fr_err *err)
 {
-    struct agg_request read = {.user_id = request->user_id,
-                               .item_ids = request->item_ids,
-                               .item_count = (int)request->n_item_ids,
-                               .room_id = request->room_id,
-                               .is_now = request->as_of_ms == 0};
-
+    read->is_now = as_of_ms == 0;
     for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
         struct store_visit visit = store_visit_enter(services->store);
-        bool is_read = read_once(services, call, request, plan, &read, reply, now, err);
+        bool is_read = read_once(services, call, plan, as_of_ms, read, reply, now, err);
 
         store_visit_leave(services->store, visit);
         if (!is_read)
             return false;
-        if (pipeline_stream__horizon(services->stream) <= read.time_ms && !reply->is_incomplete)
+        if (pipeline_stream__horizon(services->stream) <= read->time_ms && !reply->is_incomplete)
             return true;
     }
     return fr_fail(err, FR_UNAVAILABLE, "the stream ran ahead of %d attempts to read; retry", READ_ATTEMPTS);
+}
+
+/* The rows as they are answered. */
+static bool log_rows(struct pipeline_services *services, const Freshet__V1__GetFeaturesRequest *request,
+                     const struct agg_plan *plan, int64_t time_ms, struct fr_arena *arena,
+                     const Freshet__V1__GetFeaturesResponse *response, struct fr_err *err)
+{
+    struct pipeline_rows rows = {.request_id = response->request_id,
+                                 .user_id = request->user_id,
+                                 .time_ms = time_ms,
+                                 .scene = "",
+                                 .model = "",
+                                 .schema = pipeline_features__schema(plan),
+                                 .user_values = response->user_values,
+                                 .user_columns = response->n_user_values,
+                                 .item_ids = request->item_ids,
+                                 .items = request->n_item_ids,
+                                 .item_values = response->item_values,
+                                 .item_columns = response->n_item_columns,
+                                 .log_items = request->log_items,
+                                 .log_items_count = request->n_log_items};
+
+    return pipeline_rows__log(services->served_log, &rows, arena, err);
 }
 
 /*
@@ -191,23 +227,30 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     struct pipeline_services *services = user;
     const Freshet__V1__GetFeaturesRequest *request = (const Freshet__V1__GetFeaturesRequest *)message;
     Freshet__V1__GetFeaturesResponse *response;
+    struct agg_request read = {.user_id = request->user_id,
+                               .item_ids = request->item_ids,
+                               .item_count = (int)request->n_item_ids,
+                               .room_id = request->room_id};
     const struct agg_plan *plan;
     struct agg_reply reply = {0};
     struct pipeline_now now;
 
     if (!may_read(services, call, request, err) || !check(request, err) ||
         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
-        !read_reply(services, call, request, plan, &reply, &now, err))
+        !pipeline_features__read(services, call, plan, request->as_of_ms, &read, &reply, &now, err))
         return false;
     response = fr_arena_take(call->arena, sizeof *response);
     if (response)
         freshet__v1__get_features_response__init(response);
     if (!response || !put_reply(plan, &reply, (int)request->n_item_ids, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be; ask for fewer items or features");
-    response->request_id = next_request_id(services);
+    response->request_id = pipeline_features__request_id(services);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
     pipeline_callers__note(&services->callers, call->caller, now.applied_lag_ms);
+    if (request->log && !log_rows(services, request, plan, request->as_of_ms ? request->as_of_ms : now.read_time_ms,
+                                  call->arena, response, err))
+        return false;
     *answer = &response->base;
     return true;
 }
@@ -283,19 +326,6 @@ static bool is_sequence(struct agg *agg, const char *feature)
     return false;
 }
 
-/* The same names in the same order are the same schema, on every node. */
-static uint64_t hash_columns(const Freshet__V1__FeatureSetDescription *set)
-{
-    uint64_t hash = 0;
-
-    for (size_t i = 0; i < set->n_user_columns; i++)
-        hash = fr_text_hash(set->user_columns[i], strlen(set->user_columns[i]) + 1, hash);
-    hash = fr_text_hash("|", 1, hash);
-    for (size_t i = 0; i < set->n_item_columns; i++)
-        hash = fr_text_hash(set->item_columns[i], strlen(set->item_columns[i]) + 1, hash);
-    return hash;
-}
-
 /* The columns of a set are those of its read plan, so that Describe cannot differ from a reply. */
 static bool describe_set(struct agg *agg, const struct agg_set_info *info, struct fr_arena *arena,
                          Freshet__V1__FeatureSetDescription *set, struct fr_err *err)
@@ -317,7 +347,7 @@ static bool describe_set(struct agg *agg, const struct agg_set_info *info, struc
     set->user_columns = (char **)user_names;
     set->n_item_columns = (size_t)agg_plan_item_columns(plan, &item_names);
     set->item_columns = (char **)item_names;
-    set->schema = hash_columns(set);
+    set->schema = pipeline_features__schema(plan);
     return true;
 }
 
@@ -379,6 +409,8 @@ bool pipeline_features__describe(void *user, struct server_call *call, const Pro
         return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
     if (!describe_sets(services->agg, call->arena, response, err))
         return false;
+    if (!pipeline_models__describe(services->models, call->arena, response))
+        return fr_fail(err, FR_EXHAUSTED, "the description is larger than a call may be");
     *answer = &response->base;
     return true;
 }

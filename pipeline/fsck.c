@@ -12,7 +12,7 @@ enum { FSCK_MEMORY_BYTES = 64 << 20, FSCK_TOLD_MAX = 20, PROGRESS_ENTITIES = 409
 
 struct fsck {
     const struct pipeline_fsck_options *options;
-    struct store_codec codec;
+    struct store_codec aggregates, codec; /* the first without the join's kinds */
     struct fr_buffer memory; /* of the part that is decoded */
     uint64_t entities, records, bytes, damaged, unread;
     uint64_t expected;
@@ -163,7 +163,8 @@ bool pipeline_fsck(struct pipeline_config *config, const struct pipeline_fsck_op
     if (!fsck)
         return fr_fail(err, FR_EXHAUSTED, "out of memory");
     fsck->options = options;
-    fsck->codec = store_options.codec = agg_codec(config->catalogue);
+    fsck->aggregates = agg_codec(config->catalogue);
+    fsck->codec = store_options.codec = pipeline_codec__with_join(&fsck->aggregates);
     fr_buffer_init(&fsck->memory);
     if (store_open(&store_options, &store, &fault)) {
         store_stats_read(store, &stats);

@@ -4,15 +4,19 @@
 #ifndef PIPELINE_INTERNAL_H
 #define PIPELINE_INTERNAL_H
 
+#include "learning.h"
+
 #include <freshet/aggregators.h>
 #include <freshet/arena.h>
 #include <freshet/ingest.h>
+#include <freshet/learner.h>
 #include <freshet/metrics.h>
 #include <freshet/pipeline.h>
 #include <freshet/queue.h>
 #include <freshet/server.h>
 #include <freshet/store.h>
 #include <freshet/v1/feature.pb-c.h>
+#include <freshet/v1/model.pb-c.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -63,12 +67,14 @@ struct pipeline_config {
     const char *hosts[PIPELINE_HOSTS_MAX];
     int host_count;
 
-    int model_count; /* described; none is trained in this version */
+    struct learner_config *learner;
     struct agg_catalogue *catalogue;
 };
 
 /* config_server.c: the section `server`, told like all others in `diagnostics`. */
 void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics);
+/* With how many partitions the learner's topics are made: as many as the events' first topic. */
+int pipeline_config__partitions(const struct pipeline_config *config);
 
 /* ---- offsets.c: where each partition stands, and under which cluster ---- */
 
@@ -207,6 +213,7 @@ bool pipeline_tombstones__drops(const struct pipeline_tombstones *tombstones, co
 struct pipeline_lane {
     struct agg_lane *scratch;
     enum agg_outcome *outcomes; /* PIPELINE_BATCH_EVENTS */
+    bool *is_skipped; /* likewise: what changes nothing in the join, either */
     struct proto_event *wanted; /* likewise: a batch's events without those of forgotten users */
     int unchecked_events; /* since it was asked whether there is room for more */
 };
@@ -215,6 +222,7 @@ struct pipeline_lanes {
     struct store *store;
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
+    struct pipeline_learning *learning; /* NULL without models */
     const struct pipeline_tombstones *tombstones;
     uint64_t dirty_bytes_most; /* batches wait above it */
     int count;
@@ -249,6 +257,7 @@ struct pipeline_committer {
     struct store *store;
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
+    struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_tombstones *tombstones;
     struct ingest *_Atomic ingest;
     struct pipeline_commit *asked; /* the request that the running epoch is for; NULL: none */
@@ -264,6 +273,7 @@ struct pipeline_committer {
     int64_t *boundary_offsets;
     int boundary_count;
     int64_t boundary_time_ms;
+    int64_t boundary_position; /* of the outbox */
     pthread_t thread;
     bool is_started;
 };
@@ -304,6 +314,11 @@ struct pipeline_keeper {
 FR_CHECKED bool pipeline_keeper__start(struct pipeline_keeper *keeper, struct fr_metrics *metrics, struct fr_err *err);
 void pipeline_keeper__stop(struct pipeline_keeper *keeper); /* joins; before the last epoch */
 
+/* ---- codec.c: whose state an entity is ---- */
+
+/* The aggregators' codec, and the join's for its own kinds. `aggregates` outlives it. */
+struct store_codec pipeline_codec__with_join(struct store_codec *aggregates);
+
 /* ---- watch.c, watch_service.c: entities that are read again and again ---- */
 
 struct pipeline_watches { /* of the node */
@@ -331,6 +346,7 @@ extern const struct server_streaming pipeline_watching; /* WatchFeatures; its us
 struct pipeline_engine {
     struct fr_metrics *metrics;
     struct store *store;
+    struct store_codec codec; /* of what is the aggregators' in it */
     struct agg *agg;
     struct pipeline_offsets offsets;
     struct pipeline_stream stream;
@@ -375,6 +391,32 @@ void pipeline_feed__close(struct pipeline_feed *feed); /* drops what is not appl
 /* ingest's counter of what records were found to be. */
 struct fr_counter *pipeline_outcome__counter(struct fr_metrics *metrics, enum proto_verdict verdict);
 
+/* ---- models.c: the models of a node, what is read for them, and who learns them ---- */
+
+struct pipeline_models {
+    const struct learner_config *config;
+    struct fr_arena *arena;
+    struct learner_schema schemas[LEARNER_MODELS_MAX];
+    const struct agg_plan *plans[LEARNER_MODELS_MAX]; /* the feature set, then what the item remembers, where it is asked for */
+    struct learner *learner; /* NULL without models */
+};
+
+/* After the aggregators are open, before lanes start. FR_BAD_CONFIG: a column that is not there. To be closed after a failure too. */
+FR_CHECKED bool pipeline_models__open(struct pipeline_models *models, const struct pipeline_config *config, struct agg *agg,
+                                      struct fr_metrics *metrics, struct fr_err *err);
+void pipeline_models__close(struct pipeline_models *models); /* after the server and the lanes */
+
+/* A model's rows of a reply: dense and sparse of each item, as an example holds them. False: the arena has no room. */
+FR_CHECKED bool pipeline_models__rows(const struct pipeline_models *models, int model, const struct agg_request *read,
+                                      uint64_t scene, const struct agg_reply *reply, struct fr_arena *arena, float **dense,
+                                      uint64_t **sparse);
+
+/* The schemas of Describe; the states of Status. False: the arena has no room. */
+bool pipeline_models__describe(const struct pipeline_models *models, struct fr_arena *arena,
+                               Freshet__V1__DescribeResponse *response);
+Freshet__V1__ModelState **pipeline_models__states(struct pipeline_models *models, int model, struct fr_arena *arena,
+                                                  size_t *count); /* model −1: of all */
+
 /* ---- callers.c: how stale replies were, by who asked ---- */
 
 enum { PIPELINE_CALLERS_MOST = 32 };
@@ -402,6 +444,9 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct pipeline_tombstones *tombstones; /* at the boundary only */
     int64_t tombstones_ms;
     struct fr_metrics *metrics;
+    struct pipeline_served_log *served_log;
+    struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_models *models;
     const char *brokers;
     struct fr_histogram *after; /* how long calls waited for what they wrote */
     struct pipeline_watches *watches;
@@ -420,6 +465,15 @@ bool pipeline_recall__related(void *services, struct server_call *call, const Pr
                               ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_recall__recent(void *services, struct server_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_model__score(void *services, struct server_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_model__push(void *services, struct server_call *call, const ProtobufCMessage *request,
+                          ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_model__status(void *services, struct server_call *call, const ProtobufCMessage *request,
+                            ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_model__change(void *services, struct server_call *call, const ProtobufCMessage *request,
+                            ProtobufCMessage **response, struct fr_err *err);
+extern const struct server_streaming pipeline_model_pulling; /* Pull; its user are the services */
 bool pipeline_admin__status(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__checkpoint(void *services, struct server_call *call, const ProtobufCMessage *request,
@@ -442,6 +496,9 @@ char **pipeline_backup__holding(struct pipeline_services *services, struct fr_ar
 /* Of each partition the next offset to apply; *count of them in the arena, NULL when it has no room. */
 Freshet__V1__Offset **pipeline_admin__offsets(struct pipeline_services *services, struct fr_arena *arena, size_t *count);
 
+/* What Describe calls the schema of a plan's columns. */
+uint64_t pipeline_features__schema(const struct agg_plan *plan);
+
 /* ---- serving.c: whether reads are answered ---- */
 
 /* FR_UNAVAILABLE: the node is closing, or was never ready and has no state. Any thread. */
@@ -458,6 +515,13 @@ FR_CHECKED bool pipeline_after__is_applied(struct pipeline_services *services, s
 
 /* A reply's fields as messages, their numbers not copied; NULL when the arena has no room. */
 Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count);
+
+/* Reads by the plan at T, which is left in read->time_ms. On a loop it may set call->is_postponed and return false without an error. */
+FR_CHECKED bool pipeline_features__read(struct pipeline_services *services, struct server_call *call,
+                                        const struct agg_plan *plan, int64_t as_of_ms, struct agg_request *read,
+                                        struct agg_reply *reply, struct pipeline_now *now, struct fr_err *err);
+
+uint64_t pipeline_features__request_id(struct pipeline_services *services);
 
 /* T: now, or as_of_ms, which must not be before it. */
 FR_CHECKED bool pipeline_features__time(int64_t as_of_ms, const struct pipeline_now *now, int64_t *time_ms, struct fr_err *err);

@@ -48,7 +48,8 @@ bool pipeline_lanes__init(struct pipeline_lanes *lanes, struct agg *agg, int cou
         lanes->lanes[i].scratch = agg_lane_new(agg, PIPELINE_BATCH_EVENTS);
         lanes->lanes[i].outcomes = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].outcomes);
         lanes->lanes[i].wanted = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].wanted);
-        if (!lanes->lanes[i].scratch || !lanes->lanes[i].outcomes || !lanes->lanes[i].wanted)
+        lanes->lanes[i].is_skipped = calloc(PIPELINE_BATCH_EVENTS, sizeof *lanes->lanes[i].is_skipped);
+        if (!lanes->lanes[i].scratch || !lanes->lanes[i].outcomes || !lanes->lanes[i].wanted || !lanes->lanes[i].is_skipped)
             return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for %d lanes", count);
     }
     return true;
@@ -60,6 +61,7 @@ void pipeline_lanes__fini(struct pipeline_lanes *lanes)
         agg_lane_free(lanes->lanes[i].scratch);
         free(lanes->lanes[i].outcomes);
         free(lanes->lanes[i].wanted);
+        free(lanes->lanes[i].is_skipped);
     }
     lanes->count = 0;
 }
@@ -83,6 +85,8 @@ static bool has_room(struct pipeline_lanes *lanes, struct pipeline_lane *lane, c
     uint64_t unwritten_bytes = stats.unwritten_bytes + stats.pending_bytes;
     if (unwritten_bytes > lanes->dirty_bytes_most)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: %llu bytes wait for an epoch", (unsigned long long)unwritten_bytes);
+    if (lanes->learning && !pipeline_learning__has_room(lanes->learning))
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: the outbox is full; batches wait until Kafka takes examples");
     lane->unchecked_events = 0;
     return true;
 }
@@ -153,6 +157,20 @@ static int64_t advance_offsets(struct pipeline_lanes *lanes, const struct ingest
     return kafka_ts_ms;
 }
 
+/* Served rows and what the events mean for them. Of duplicates and of what forgotten users did, nothing is learned. */
+static bool join(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct events events, struct fr_err *err)
+{
+    struct pipeline_lane *lane = &lanes->lanes[batch->lane];
+
+    for (int i = 0, k = 0; i < batch->event_count; i++) {
+        bool is_dropped = events.count < batch->event_count && pipeline_tombstones__drops(lanes->tombstones, &batch->events[i]);
+
+        lane->is_skipped[i] = is_dropped || lane->outcomes[k] == AGG_DUPLICATE;
+        k += !is_dropped;
+    }
+    return pipeline_learning__apply(lanes->learning, batch, lane->is_skipped, lanes->tombstones, err);
+}
+
 /* On a visit. */
 static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct events *events,
                   struct agg_tally *tally, int64_t *kafka_ts_ms, struct fr_err *err)
@@ -163,11 +181,15 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
 
     if (batch->event_count > 0 && !agg_batch_load(lane->scratch, batch->events, batch->event_count, err))
         return false;
+    if (lanes->learning && !pipeline_learning__load(lanes->learning, batch, err))
+        return false;
     store_gate_enter(lanes->store);
     *events = take_wanted(lanes, batch);
     if (events->count > 0)
         is_applied = agg_batch_apply(lane->scratch, events->at, events->count, pipeline_stream__horizon(lanes->stream),
                                      lane->outcomes, tally, err);
+    if (is_applied && lanes->learning)
+        is_applied = join(lanes, batch, *events, err);
     if (is_applied) {
         pipeline_stream__raise(lanes->stream, batch->lane, greatest_time(*events));
         *kafka_ts_ms = advance_offsets(lanes, batch, &records);

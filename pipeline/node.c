@@ -24,17 +24,22 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 11,
+    METHODS = 16,
     PAGES = 5,
 };
 
 struct pipeline_node {
     struct pipeline_config *config;
     struct pipeline_engine engine;
+    struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_served_log served_log;
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 1]; /* the configuration's, and the served rows' */
+    int topic_count;
     struct ingest_broker *broker;
     struct ingest *ingest;
     struct server *server;
     struct pipeline_services services;
+    struct pipeline_models models;
     struct pipeline_watches watches;
     struct server_method methods[METHODS];
     struct server_page pages[PAGES];
@@ -113,6 +118,16 @@ static const struct server_method methods[METHODS] = {
     METHOD("RecallService", "Trending", trending_request, candidates, SERVER_READ, false, pipeline_recall__trending),
     METHOD("RecallService", "Related", related_request, candidates, SERVER_READ, false, pipeline_recall__related),
     METHOD("RecallService", "Recent", recent_request, candidates, SERVER_READ, false, pipeline_recall__recent),
+    METHOD("ModelService", "Score", score_request, score_response, SERVER_READ, false, pipeline_model__score),
+    {.service = "freshet.v1.ModelService",
+     .name = "Pull",
+     .request = &freshet__v1__pull_request__descriptor,
+     .response = &freshet__v1__model_delta__descriptor,
+     .group = SERVER_LEARN,
+     .streaming = &pipeline_model_pulling},
+    METHOD("ModelService", "Push", push_request, push_response, SERVER_LEARN, true, pipeline_model__push),
+    METHOD("ModelService", "Status", model_status_request, model_status_response, SERVER_READ, false, pipeline_model__status),
+    METHOD("ModelService", "Change", model_change_request, model_status_response, SERVER_ADMIN, true, pipeline_model__change),
     METHOD("AdminService", "Status", status_request, status_response, SERVER_ADMIN, false, pipeline_admin__status),
     METHOD("AdminService", "Checkpoint", checkpoint_request, checkpoint_response, SERVER_ADMIN, true,
            pipeline_admin__checkpoint),
@@ -149,7 +164,10 @@ static void fill_services(struct pipeline_node *node)
     node->services.tombstones = &node->engine.tombstones;
     node->services.tombstones_ms = node->config->tombstones_ms;
     node->services.metrics = node->engine.metrics;
+    node->services.models = &node->models;
     node->services.brokers = node->brokers;
+    node->services.served_log = &node->served_log;
+    node->services.learning = node->learning;
     node->services.watches = &node->watches;
     pipeline_callers__init(&node->services.callers, node->engine.metrics);
     node->services.after = fr_metrics_histogram(node->engine.metrics, "freshet_after_wait_seconds", NULL,
@@ -167,8 +185,8 @@ static uint64_t draw(void)
 
 static bool start_broker(struct pipeline_node *node, struct fr_err *err)
 {
-    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 1];
-    int count = node->config->topic_count;
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 3];
+    int count = node->config->topic_count, partitions = pipeline_config__partitions(node->config);
 
     if (!node->config->is_embedded) {
         snprintf(node->brokers, sizeof node->brokers, "%s", node->config->brokers);
@@ -177,6 +195,10 @@ static bool start_broker(struct pipeline_node *node, struct fr_err *err)
     memcpy(topics, node->config->topics, (size_t)count * sizeof *topics);
     if (node->config->dead_letters[0])
         topics[count++] = (struct ingest_topic){.name = node->config->dead_letters, .partitions = 1};
+    if (node->learning) {
+        topics[count++] = (struct ingest_topic){.name = node->config->learner->served, .partitions = partitions};
+        topics[count++] = (struct ingest_topic){.name = node->config->learner->examples, .partitions = partitions};
+    }
     if (!ingest_broker_start(topics, count, &node->broker, err))
         return false;
     snprintf(node->brokers, sizeof node->brokers, "%s", ingest_broker_address(node->broker));
@@ -211,15 +233,41 @@ static bool start_server(struct pipeline_node *node, struct fr_err *err)
     return server_open(&options, &node->server, err) && server_start(node->server, err);
 }
 
+static void choose_topics(struct pipeline_node *node)
+{
+    const struct pipeline_config *config = node->config;
+
+    memcpy(node->topics, config->topics, (size_t)config->topic_count * sizeof *node->topics);
+    node->topic_count = config->topic_count;
+    if (node->learning)
+        node->topics[node->topic_count++] =
+            (struct ingest_topic){.name = config->learner->served, .partitions = INGEST_LIKE_FIRST, .is_served = true};
+}
+
+static bool open_learning(struct pipeline_node *node, struct fr_err *err)
+{
+    struct pipeline_engine *engine = &node->engine;
+
+    pipeline_served_log__init(&node->served_log, node->config, node->brokers, engine->metrics);
+    if (!pipeline_learning__open(node->config, &node->models, engine->store, &engine->stream, &engine->offsets,
+                                 &node->served_log, engine->metrics, &node->learning, err))
+        return false;
+    engine->lanes.learning = node->learning;
+    engine->committer.learning = node->learning;
+    return true;
+}
+
 static bool start_ingest(struct pipeline_node *node, struct fr_err *err)
 {
     struct pipeline_config *config = node->config;
+
+    choose_topics(node);
     struct ingest_options options = {
         .brokers = node->brokers,
         .cluster_id = node->cluster_id[0] ? node->cluster_id : NULL,
         .group = config->group,
-        .topics = config->topics,
-        .topic_count = config->topic_count,
+        .topics = node->topics,
+        .topic_count = node->topic_count,
         .dead_letters = config->dead_letters,
         .start = config->start,
         .properties = config->properties,
@@ -242,14 +290,18 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
 {
     if (node->wake < 0)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of file descriptors");
-    if (!pipeline_engine__open(&node->engine, node->config, err))
+    if (!pipeline_engine__open(&node->engine, node->config, err) ||
+        !pipeline_models__open(&node->models, node->config, node->engine.agg, node->engine.metrics, err) ||
+        !open_learning(node, err))
         return false;
     fill_services(node);
     fill_tables(node);
     atomic_store(&node->services.next_request_id, draw());
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) &&
-           pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) && start_ingest(node, err);
+           pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) && start_ingest(node, err) &&
+           (!node->learning ||
+            pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err));
 }
 
 bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **ret, struct fr_err *err)
@@ -261,9 +313,6 @@ bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node *
     memset(node, 0, sizeof *node);
     node->config = *config;
     *config = NULL;
-    if (node->config->model_count > 0)
-        fr_log(FR_LOG_WARN, "pipeline", "models: %d described, but this version trains none: Score and Pull are not served",
-               node->config->model_count);
     node->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!start(node, err)) {
         struct fr_err first = *err;
@@ -422,11 +471,16 @@ void pipeline_node_close(struct pipeline_node *node)
     if (node->server)
         server_drain(node->server, DRAIN_MS);
     pipeline_keeper__stop(&node->engine.keeper);
+    if (node->learning)
+        pipeline_learning__stop(node->learning);
     if (commit_last(node) && dog)
         atomic_store(&dog->is_durable, true);
     server_close(node->server);
     pipeline_watches__stop(&node->watches);
+    pipeline_served_log__close(&node->served_log);
     close_ingest(node);
+    pipeline_learning__close(node->learning);
+    pipeline_models__close(&node->models);
     pipeline_callers__fini(&node->services.callers);
     pipeline_engine__close(&node->engine);
     pipeline_config_free(node->config);

@@ -19,7 +19,7 @@ learner|proto store base||learner
 ingest|proto base|librdkafka/|ingest
 server|proto base|event2/ nghttp2/ openssl/ zlib.h|server
 pipeline|base proto store aggregators learner ingest server||pipeline
-bench|base proto store aggregators||bench
+bench|base proto store aggregators learner||bench
 cli|pipeline bench ingest server proto base|zlib.h zstd.h|cli
 '
 libc='assert complex ctype dirent dlfcn endian errno execinfo fcntl fenv float fnmatch ftw getopt glob grp inttypes libgen limits link

@@ -91,14 +91,15 @@ MESSAGES = [
     ("a time after 2100", features(as_of_ms=4_102_444_800_000), INVALID, ("as_of_ms",)),
     ("an unknown topic", features(after=[{"topic": "no", "offset": 1}]), INVALID, ("after[0]", "'no'")),
     ("an unknown partition", features(after=[{"topic": "freshet.events", "partition": 99}]), INVALID, ("after[0]", "99")),
+    ("a log without a user", features(user_id=0, log=True), INVALID, ("log", "user_id")),
+    ("log_items without log", features(log_items=[1]), INVALID, ("log_items", "set log")),
+    ("log_items that are not asked for", features(user_id=1, item_ids=[1], log=True, log_items=[1, 7]), INVALID, ("log_items[1]", "7")),
     ("a topic that is nearly right", features(after=[{"topic": "freshet.event"}]), INVALID,
      ("after[0].topic", "did you mean 'freshet.events'")),
     ("a partition below 0", features(after=[{"topic": "freshet.events", "partition": -1}]), INVALID, ("after[0].partition", "-1")),
     ("an offset below 0", features(after=[{"topic": "freshet.events", "offset": -1001}]), INVALID, ("after[0].offset", "-1001")),
     ("1,025 offsets", features(after=[{"topic": "freshet.events"}] * 1025), INVALID, ("after", "1024")),
     ("a second offset that is wrong", features(after=[{"topic": "freshet.events"}, {"topic": "no"}]), INVALID, ("after[1]", "'no'")),
-    ("a log that is not kept", features(log=True), "unimplemented", ("log",)),
-    ("log_items", features(log_items=[1]), "unimplemented", ("log_items",)),
     ("a body above the limit", b"\x22\xff\xff\x1f" + b"x" * 0x7FFFF, "resource_exhausted", ("server.limits.message",)),
 ]  # fmt: skip
 

@@ -122,9 +122,21 @@ def test_serve_measures_beside_a_static_reply_and_redis(binary, tmp_path):
     assert xml.etree.ElementTree.parse(plot).getroot().tag.endswith("svg")
 
 
+def test_learn_is_as_good_as_plain_ftrl_and_says_who_is_missing(binary, tmp_path):
+    plot, file = tmp_path / "learn.svg", tmp_path / "examples"
+    found = answer(binary, "learn", "--events", 50_000, "--pairs", 1, "--python", "/nonexistent", "--plot", plot)
+    assert (found["name"], found["unit"], list(found["peers"])) == ("learn", "examples per CPU second", ["plain_loop"])
+    assert found["ours"] > 0 and found["ours_last"]["log_loss"] == pytest.approx(found["plain_loop_last"]["log_loss"], rel=1e-3)
+    assert 0.4 < found["ours_last"]["log_loss"] < 0.5433  # better than the constant predictor
+    assert xml.etree.ElementTree.parse(plot).getroot().tag.endswith("svg")
+    assert "vowpal_wabbit: skipped" in bench(binary, "learn", "--events", 1000, "--python", "/nonexistent").stdout
+    file.write_text("1 | 3 4\n-1 | x\n")
+    assert "a label, 1 or -1" in bench(binary, "learn", "--file", file, code=1).stderr
+
+
 def test_names_are_listed_and_mistaken_ones_corrected(binary):
     listed = bench(binary).stdout.splitlines()
-    assert [line.split()[0] for line in listed] == ["ingest", "serve", "tier", "flat"]
+    assert [line.split()[0] for line in listed] == ["ingest", "serve", "tier", "learn", "flat"]
     done = bench(binary, "ingets", code=2)
     assert "ingest" in done.stderr and done.stdout == ""
     assert "--pairs" in bench(binary, "ingest", "--pairs", 0, code=2).stderr

@@ -102,4 +102,32 @@ struct bench_feed_state {
 };
 void bench_feed_look(struct bench_feed *feed, struct bench_feed_state *state);
 
+/* ---- L1, the learning workload ---- */
+
+enum { BENCH_L1_BITS = 22, BENCH_L1_FEATURES = 30 };
+
+struct bench_l1;
+struct bench_l1 *bench_l1_new(uint64_t count); /* 1,000,000 in full. NULL when out of memory. One thread */
+void bench_l1_free(struct bench_l1 *l1); /* NULL is fine */
+
+/* The next example: coordinates in [0, 2^22), the label, and what the hidden model says of it. False after the last. */
+bool bench_l1_next(struct bench_l1 *l1, uint64_t coordinates[BENCH_L1_FEATURES], int *label, double *probability);
+
+/* Writes it as text: "1 | 17 4 …" and "-1 | …". FR_UNAVAILABLE: the file cannot be written. */
+FR_CHECKED bool bench_l1_write(const char *path, uint64_t count, struct fr_err *err);
+
+struct bench_learn_cost { /* of one pass over a file, reading included */
+    double seconds, cpu_seconds;
+    double loss; /* mean progressive log loss */
+    uint64_t examples;
+};
+
+/*
+ * Reads such a file (64 numbers a line at most, all lines as many as the first) and learns it, each example judged before; on this thread.
+ * FR_BAD_INPUT: a line that is none; FR_UNAVAILABLE: the file cannot be read.
+ */
+FR_CHECKED bool bench_learn_ours(const char *path, int factors, struct bench_learn_cost *cost, struct fr_err *err);
+/* The same by a plain loop over an array of (z, n): what can be had. */
+FR_CHECKED bool bench_learn_plain(const char *path, struct bench_learn_cost *cost, struct fr_err *err);
+
 #endif

@@ -13,11 +13,15 @@
 #include <freshet/error.h>
 #include <freshet/event.h>
 #include <freshet/metrics.h>
+#include <freshet/served.h>
+
+enum { INGEST_LIKE_FIRST = -1 }; /* as many partitions as the first topic has */
 
 struct ingest_topic {
     const char *name;
     enum proto_format format;
     int partitions; /* made with so many when it does not exist; 0: must exist */
+    bool is_served; /* of served rows instead of events; always protobuf */
 };
 
 struct ingest_property { /* passed through to librdkafka */
@@ -32,12 +36,18 @@ struct ingest_advance {
     uint64_t records; /* finished by it: events, unknown actions and dead letters */
     int64_t kafka_ts_ms; /* of the last record; −1 when there was none */
 };
+struct ingest_served {
+    const Freshet__V1__Served *rows;
+    int partition; /* dense index */
+};
 struct ingest_batch {
     int lane; /* 0 … lanes − 1 */
     const struct proto_event *events; /* PROTO_EVENT verdicts only, in the order of each partition */
     const int64_t *offsets; /* of each event */
     const int *partitions; /* dense index of each event's partition */
     int event_count; /* may be 0: only offsets move (dead letters, control records) */
+    const struct ingest_served *served; /* valid rows of topics that have them, in the order of each partition */
+    int served_count;
     const struct ingest_advance *advances; /* one per partition touched */
     int advance_count;
 };
@@ -150,6 +160,7 @@ struct ingest_producer_options {
     const char *brokers;
     const struct ingest_property *properties;
     int property_count;
+    int connect_ms; /* how long the first question may wait for a broker; 0: 30 s */
     const char *
         pace_group; /* not NULL: on an embedded broker never run ahead of what this group has committed by more than it keeps */
 };

@@ -190,4 +190,13 @@ FR_CHECKED bool pipeline_replay_digest(struct pipeline_replay *replay, char out[
 
 void pipeline_replay_close(struct pipeline_replay *replay); /* NULL is fine */
 
+/* ---- Files of models ---- */
+
+struct pipeline_model_file {
+    uint64_t schema, version, examples, coordinates;
+};
+
+/* Copies a model's file that is whole; the copy appears at once, in place of what was there. FR_CORRUPT, FR_UNAVAILABLE. */
+FR_CHECKED bool pipeline_model_copy(const char *from, const char *to, struct pipeline_model_file *file, struct fr_err *err);
+
 #endif

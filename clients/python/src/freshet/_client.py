@@ -105,6 +105,12 @@ class Client:
         """A hash of the whole state, equal on nodes that hold the same; with `all`, another of the bounded lists."""
         return self._run(_requests.digest(all), timeout)
 
+    def _stream(self, method: str, request: bytes, timeout_s: float | None) -> Any:
+        """The replies of a streaming method as bytes; cancel() ends it."""
+        if self._is_closed:
+            raise ValueError("the client is closed")
+        return self._channel.unary_stream(method)(request, timeout=timeout_s, metadata=self._metadata)
+
     def _run(self, call: _requests.Call[Reply], timeout_s: float | None) -> Reply:
         if self._is_closed:
             raise ValueError("the client is closed")

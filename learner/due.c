@@ -1,0 +1,87 @@
+/*
+ * Who is to be looked at when: a heap of (time, user). A user may be in it more than once: his book says which of them counts, and the
+ * others are passed over. The lock is here because lanes put and the passing of time takes.
+ */
+#include "join.h"
+
+#include <stdlib.h>
+
+bool learner_dues__init(struct learner_dues *dues)
+{
+    *dues = (struct learner_dues){0};
+    return pthread_mutex_init(&dues->lock, NULL) == 0;
+}
+
+void learner_dues__fini(struct learner_dues *dues)
+{
+    pthread_mutex_destroy(&dues->lock);
+    free(dues->heap);
+}
+
+static bool grow(struct learner_dues *dues)
+{
+    size_t capacity = dues->capacity ? 2 * dues->capacity : 1024;
+    struct learner_due *heap;
+
+    if (dues->count < dues->capacity)
+        return true;
+    heap = reallocarray(dues->heap, capacity, sizeof *heap);
+    if (!heap)
+        return false;
+    dues->heap = heap;
+    dues->capacity = capacity;
+    return true;
+}
+
+static void rise(struct learner_due *heap, size_t at)
+{
+    struct learner_due due = heap[at];
+
+    for (; at > 0 && heap[(at - 1) / 2].due_ms > due.due_ms; at = (at - 1) / 2)
+        heap[at] = heap[(at - 1) / 2];
+    heap[at] = due;
+}
+
+static void sink(struct learner_due *heap, size_t count)
+{
+    struct learner_due due = heap[0];
+    size_t at = 0;
+
+    for (size_t child = 1; child < count; child = 2 * at + 1) {
+        child += child + 1 < count && heap[child + 1].due_ms < heap[child].due_ms;
+        if (heap[child].due_ms >= due.due_ms)
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = due;
+}
+
+bool learner_dues__put(struct learner_dues *dues, int64_t due_ms, uint64_t user_id)
+{
+    bool has_room;
+
+    pthread_mutex_lock(&dues->lock);
+    has_room = grow(dues);
+    if (has_room) {
+        dues->heap[dues->count] = (struct learner_due){.due_ms = due_ms, .user_id = user_id};
+        rise(dues->heap, dues->count++);
+    }
+    pthread_mutex_unlock(&dues->lock);
+    return has_room;
+}
+
+int learner_dues__take(struct learner_dues *dues, int64_t time_ms, struct learner_due *taken, int most)
+{
+    int count = 0;
+
+    pthread_mutex_lock(&dues->lock);
+    while (count < most && dues->count > 0 && dues->heap[0].due_ms <= time_ms) {
+        taken[count++] = dues->heap[0];
+        dues->heap[0] = dues->heap[--dues->count];
+        if (dues->count > 0)
+            sink(dues->heap, dues->count);
+    }
+    pthread_mutex_unlock(&dues->lock);
+    return count;
+}

@@ -1,0 +1,346 @@
+/*
+ * A model on disk: little endian, in blocks of 64 KiB whose XXH64 are chained, the last one at the end. Written beside and renamed, so that a
+ * file is whole or is not there; the one before it stays, to roll back to. Loading and going on gives the same bits as never
+ * having stopped.
+ */
+#include "line.h"
+
+#include <freshet/text.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BLOCK_BYTES = 1 << 16, PATH_BYTES = 544 };
+
+static const char magic[8] = {'F', 'R', 'M', 'O', 'D', 'E', 'L', '1'};
+
+struct head {
+    char magic[8];
+    uint64_t schema, version;
+    int64_t position, newest_ms;
+    uint64_t learned, rows;
+    uint32_t has_seen, judged_bytes;
+};
+
+struct kept_row {
+    uint32_t coordinate, touched_s, count, has_factors;
+};
+
+struct stream { /* one way */
+    FILE *file;
+    uint64_t hash, left; /* left: to read, without the hash at the end */
+    size_t used, filled;
+    bool is_bad;
+    uint8_t block[BLOCK_BYTES];
+};
+
+/* ---- writing ---- */
+
+static void flush(struct stream *stream)
+{
+    stream->hash = fr_text_hash(stream->block, stream->used, stream->hash);
+    stream->is_bad = stream->is_bad || fwrite(stream->block, 1, stream->used, stream->file) != stream->used;
+    stream->used = 0;
+}
+
+static void put(struct stream *stream, const void *bytes, size_t length)
+{
+    const uint8_t *at = bytes;
+
+    while (length > 0) {
+        size_t part = length < BLOCK_BYTES - stream->used ? length : BLOCK_BYTES - stream->used;
+
+        memcpy(stream->block + stream->used, at, part);
+        stream->used += part;
+        at += part;
+        length -= part;
+        if (stream->used == BLOCK_BYTES)
+            flush(stream);
+    }
+}
+
+static void put_rows(struct stream *stream, const struct learner_trainer *trainer)
+{
+    for (uint32_t number = 1; number < trainer->row_end; number++) {
+        const struct learner_row *row = learner_slab__at(&trainer->rows, number);
+        struct kept_row kept = {
+            .coordinate = row->coordinate, .touched_s = row->touched_s, .count = row->count, .has_factors = row->factors != 0};
+
+        if (!row->coordinate)
+            continue;
+        put(stream, &kept, sizeof kept);
+        put(stream, row->weights, (size_t)trainer->tasks * sizeof *row->weights);
+        if (row->factors)
+            put(stream, learner_slab__at(&trainer->pairs, row->factors), 2 * (size_t)trainer->factors * sizeof(float));
+    }
+}
+
+static void put_line(struct stream *stream, const struct learner_line *line, uint64_t version)
+{
+    const struct learner_trainer *trainer = &line->trainer;
+    size_t fixed = (size_t)trainer->dense + 1;
+    struct head head = {.schema = line->schema->hash,
+                        .version = version,
+                        .position = line->position,
+                        .newest_ms = trainer->newest_ms,
+                        .learned = trainer->learned,
+                        .rows = trainer->row_count,
+                        .has_seen = trainer->seen != NULL,
+                        .judged_bytes = sizeof(struct learner_judged)};
+
+    memcpy(head.magic, magic, sizeof magic);
+    put(stream, &head, sizeof head);
+    put(stream, line->judged, (size_t)trainer->tasks * sizeof *line->judged);
+    put(stream, trainer->fixed, fixed * (size_t)trainer->tasks * sizeof *trainer->fixed);
+    put(stream, trainer->moments, fixed * sizeof *trainer->moments);
+    if (trainer->seen)
+        put(stream, trainer->seen, trainer->coordinates);
+    put_rows(stream, trainer);
+    flush(stream);
+}
+
+static bool write_file(const struct learner_line *line, const char *path, struct stream *stream)
+{
+    struct learner_serving *serving =
+        (struct learner_serving *)(uintptr_t)&line->serving; /* entering it changes nothing of it */
+    int side;
+    uint64_t version = learner_serving__enter(serving, &side)->version;
+
+    learner_serving__leave(serving, side);
+    stream->file = fopen(path, "wb");
+    if (!stream->file)
+        return false;
+    put_line(stream, line, version);
+    stream->is_bad = stream->is_bad || fwrite(&stream->hash, sizeof stream->hash, 1, stream->file) != 1 ||
+                     fflush(stream->file) != 0 || fsync(fileno(stream->file)) != 0;
+    return fclose(stream->file) == 0 && !stream->is_bad;
+}
+
+static void sync_directory(const char *path)
+{
+    char directory[PATH_BYTES];
+    char *slash;
+    int fd;
+
+    snprintf(directory, sizeof directory, "%s", path);
+    slash = strrchr(directory, '/');
+    if (!slash)
+        return;
+    *slash = '\0';
+    fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)fsync(fd); /* the rename itself is atomic; at worst the file before it is there after a power cut */
+    close(fd);
+}
+
+bool learner_file__save(const struct learner_line *line, bool keeps_before, struct fr_err *err)
+{
+    char beside[PATH_BYTES], before[PATH_BYTES];
+    struct stream *stream = calloc(1, sizeof *stream);
+    bool is_written;
+
+    if (!stream)
+        return fr_fail(err, FR_EXHAUSTED, "learner: out of memory");
+    snprintf(beside, sizeof beside, "%s.new", line->path);
+    snprintf(before, sizeof before, "%s.1", line->path);
+    is_written = write_file(line, beside, stream);
+    free(stream);
+    if (!is_written) {
+        fr_fail(err, FR_UNAVAILABLE, "learner: cannot write '%s': %s; the model's file before it stays", beside,
+                strerror(errno));
+        (void)unlink(beside);
+        return false;
+    }
+    if (keeps_before && rename(line->path, before) != 0 && errno != ENOENT)
+        return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", line->path, strerror(errno));
+    if (rename(beside, line->path) != 0)
+        return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", beside, strerror(errno));
+    sync_directory(line->path);
+    return true;
+}
+
+/* ---- reading ---- */
+
+static bool refill(struct stream *stream)
+{
+    size_t want = stream->left < BLOCK_BYTES ? (size_t)stream->left : BLOCK_BYTES;
+
+    stream->used = 0;
+    stream->filled = want > 0 ? fread(stream->block, 1, want, stream->file) : 0;
+    stream->hash = fr_text_hash(stream->block, stream->filled, stream->hash);
+    stream->left -= stream->filled;
+    return stream->filled > 0 && stream->filled == want;
+}
+
+static bool take(struct stream *stream, void *bytes, size_t length)
+{
+    uint8_t *at = bytes;
+
+    while (length > 0 && !stream->is_bad) {
+        size_t part;
+
+        if (stream->used == stream->filled && !refill(stream)) {
+            stream->is_bad = true;
+            break;
+        }
+        part = stream->filled - stream->used;
+        part = length < part ? length : part;
+        memcpy(at, stream->block + stream->used, part);
+        stream->used += part;
+        at += part;
+        length -= part;
+    }
+    return !stream->is_bad;
+}
+
+static bool take_row(struct stream *stream, struct learner_trainer *trainer)
+{
+    struct kept_row kept;
+    struct learner_row *row;
+    float *factors;
+
+    if (!take(stream, &kept, sizeof kept) || kept.coordinate == 0 || kept.coordinate > trainer->coordinates ||
+        kept.count > UINT16_MAX)
+        return false;
+    row = learner_trainer__row(trainer, kept.coordinate - 1);
+    if (!row || !take(stream, row->weights, (size_t)trainer->tasks * sizeof *row->weights))
+        return false;
+    row->touched_s = kept.touched_s;
+    row->count = (uint16_t)kept.count;
+    learner_trainer__mark(trainer, learner_trainer__number(trainer, kept.coordinate - 1), row);
+    if (!kept.has_factors)
+        return true;
+    factors = learner_trainer__factors(trainer, row);
+    return factors && take(stream, factors, 2 * (size_t)trainer->factors * sizeof(float));
+}
+
+static bool take_seen(struct stream *stream, const struct head *head, struct learner_trainer *trainer)
+{
+    uint8_t unused[4096];
+
+    if (!head->has_seen)
+        return true;
+    if (trainer->seen)
+        return take(stream, trainer->seen, trainer->coordinates);
+    for (uint32_t left = trainer->coordinates; left > 0;) { /* admission was switched off since */
+        uint32_t part = left < sizeof unused ? left : (uint32_t)sizeof unused;
+
+        if (!take(stream, unused, part))
+            return false;
+        left -= part;
+    }
+    return true;
+}
+
+static bool take_line(struct stream *stream, const struct head *head, struct learner_trainer *trainer,
+                      struct learner_kept *kept)
+{
+    size_t fixed = (size_t)trainer->dense + 1;
+    bool ok = head->judged_bytes == sizeof(struct learner_judged) &&
+              take(stream, kept->judged, (size_t)trainer->tasks * sizeof *kept->judged) &&
+              take(stream, trainer->fixed, fixed * (size_t)trainer->tasks * sizeof *trainer->fixed) &&
+              take(stream, trainer->moments, fixed * sizeof *trainer->moments) && take_seen(stream, head, trainer);
+
+    for (uint64_t i = 0; ok && i < head->rows; i++)
+        ok = take_row(stream, trainer);
+    trainer->newest_ms = head->newest_ms;
+    trainer->learned = head->learned;
+    kept->version = head->version;
+    kept->position = head->position;
+    return ok && stream->left == 0 && stream->used == stream->filled;
+}
+
+static bool fail_whole(const char *path, struct fr_err *err)
+{
+    return fr_fail(err, FR_CORRUPT, "learner: '%s' is not whole: its checksum or length is wrong", path);
+}
+
+static bool has_hash(struct stream *stream)
+{
+    uint64_t hash = 0;
+
+    return fread(&hash, sizeof hash, 1, stream->file) == 1 && hash == stream->hash;
+}
+
+static bool take_head(struct stream *stream, const char *path, struct head *head, struct fr_err *err)
+{
+    return (take(stream, head, sizeof *head) && memcmp(head->magic, magic, sizeof magic) == 0) ||
+           fr_fail(err, FR_CORRUPT, "learner: '%s' is no model file of this version", path);
+}
+
+static bool load(struct stream *stream, const char *path, struct learner_trainer *trainer, struct learner_kept *kept,
+                 struct fr_err *err)
+{
+    struct head head;
+
+    if (!take_head(stream, path, &head, err))
+        return false;
+    if (head.schema != trainer->schema->hash)
+        return fr_fail(err, FR_PRECONDITION,
+                       "learner: '%s' is of other features, tasks, bits or factors than model '%s' has now", path,
+                       trainer->schema->model->name);
+    return (take_line(stream, &head, trainer, kept) && has_hash(stream)) || fail_whole(path, err);
+}
+
+/* NULL when it cannot be read. */
+static struct stream *open_stream(const char *path, struct fr_err *err)
+{
+    struct stream *stream = calloc(1, sizeof *stream);
+    struct stat status;
+
+    if (!stream) {
+        fr_fail(err, FR_EXHAUSTED, "learner: out of memory");
+        return NULL;
+    }
+    stream->file = fopen(path, "rb");
+    if (!stream->file || fstat(fileno(stream->file), &status) != 0)
+        fr_fail(err, FR_UNAVAILABLE, "learner: cannot open '%s': %s", path, strerror(errno));
+    else if (status.st_size < (off_t)(sizeof(struct head) + 8))
+        fr_fail(err, FR_CORRUPT, "learner: '%s' is cut short", path);
+    else {
+        stream->left = (uint64_t)status.st_size - 8;
+        return stream;
+    }
+    if (stream->file)
+        fclose(stream->file);
+    free(stream);
+    return NULL;
+}
+
+bool learner_file__load(const char *path, struct learner_trainer *trainer, struct learner_kept *kept, struct fr_err *err)
+{
+    struct stream *stream = open_stream(path, err);
+    bool ok;
+
+    if (!stream)
+        return false;
+    ok = load(stream, path, trainer, kept, err);
+    fclose(stream->file);
+    free(stream);
+    return ok;
+}
+
+bool learner_file_look(const char *path, struct learner_file_info *info, struct fr_err *err)
+{
+    struct stream *stream = open_stream(path, err);
+    struct head head;
+    bool ok;
+
+    if (!stream)
+        return false;
+    ok = take_head(stream, path, &head, err);
+    while (ok && stream->left > 0)
+        ok = refill(stream) || fail_whole(path, err);
+    ok = ok && (has_hash(stream) || fail_whole(path, err));
+    if (ok)
+        *info = (struct learner_file_info){
+            .schema = head.schema, .version = head.version, .examples = head.learned, .coordinates = head.rows};
+    fclose(stream->file);
+    free(stream);
+    return ok;
+}

@@ -1,0 +1,310 @@
+/*
+ * What the files of the join share. A user's account (book.c) is copied out of the store, changed, and put back under one lock; what
+ * it made due (steps of label policies, rows that nobody needs) is done after that, still inside the gate, because two entities are
+ * never locked at once.
+ */
+#ifndef LEARNER_JOIN_INTERNAL_H
+#define LEARNER_JOIN_INTERNAL_H
+
+#include <freshet/join.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    LEARNER_BOOK_FORMAT = 1,
+    LEARNER_ROWS_FORMAT = 1,
+    LEARNER_SLIVER_MS = 30000,
+    LEARNER_TASKS_ALL_MAX = 64, /* of all models together */
+    LEARNER_REQUESTS_MAX = 512, /* of a user at a time; then the oldest leaves */
+    LEARNER_IMPRESSIONS_MAX = 4096,
+    LEARNER_OUTCOMES_MAX = 256,
+    LEARNER_CHUNK_BYTES = 256 << 10,
+    LEARNER_CHUNK_EXAMPLES = 512 /* a batch of the learner takes them */
+};
+
+/* ---- what is counted ---- */
+
+enum learner_counted {
+    LEARNER_ROWS_TAKEN, /* requests' rows that some model can use */
+    LEARNER_ROWS_DUPLICATE,
+    LEARNER_ROWS_FOREIGN, /* of columns that no model has */
+    LEARNER_ROWS_UNSEEN, /* left without any impression */
+    LEARNER_IMPRESSION,
+    LEARNER_IMPRESSION_DUPLICATE,
+    LEARNER_IMPRESSION_UNSERVED, /* no rows came for it in serve_ttl */
+    LEARNER_IMPRESSION_UNLOGGED, /* the rows do not have its item */
+    LEARNER_LABEL,
+    LEARNER_LABEL_DUPLICATE,
+    LEARNER_LABEL_EARLY, /* before its impression */
+    LEARNER_LABEL_LATE, /* after the window, or when the label was final already */
+    LEARNER_LABEL_ALONE, /* without an impression */
+    LEARNER_DROPPED_ROOM, /* impressions, for want of room */
+    LEARNER_DROPPED_CONFIG, /* impressions, because the tasks are others now */
+    LEARNER_SAMPLED_OUT, /* negatives */
+    LEARNER_COUNTED
+};
+
+/* ---- policy.c: when a task makes an example of an impression ---- */
+
+struct learner_label_state {
+    int64_t label_ms; /* the earliest outcome's time; 0: none yet */
+    int32_t sliver; /* 1 + the latest sliver that had an outcome */
+    uint8_t steps; /* fnw: 1 the negative is out, 2 the positive is */
+    bool is_done;
+    uint8_t unused[2];
+};
+
+struct learner_made { /* an example that a policy asks for */
+    uint32_t step;
+    bool is_positive;
+    int64_t delay_ms;
+    int64_t at_ms; /* event time: what is final by then is told with it */
+};
+
+struct learner_clockwork { /* of one impression and task */
+    const struct learner_task *task;
+    int64_t shown_ms;
+    int64_t exit_ms; /* the user left; 0: not yet */
+    uint64_t seed; /* where the slivers begin */
+};
+
+/* An outcome at ts_ms. What became of it; *made is set when it makes an example at once (is_made). */
+enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_label_state *state,
+                                             int64_t ts_ms, struct learner_made *made, bool *is_made);
+
+/* What is due by time_ms (INT64_MIN: only what needs no time to pass). True: *made is to be made, and it is to be asked again. */
+bool learner_policy__due(const struct learner_clockwork *of, struct learner_label_state *state, int64_t time_ms,
+                         struct learner_made *made);
+
+/* Whether the label can no longer change at at_ms, and then what it is, and how long after the impression that was known. */
+bool learner_policy__is_final(const struct learner_clockwork *of, const struct learner_label_state *state, int64_t at_ms,
+                              bool *is_positive, int64_t *delay_ms);
+
+/* ---- book.c: what waits of one user ---- */
+
+struct learner_request { /* rows were served */
+    uint64_t request_id;
+    int64_t served_ms;
+    uint32_t models; /* bit m: model m can use them */
+    uint32_t is_seen; /* some impression was of them */
+};
+
+struct learner_impression { /* one task state for each task of all models follows */
+    uint64_t request_id, item_id;
+    int64_t shown_ms;
+    int64_t exit_ms;
+    uint64_t room_id, creator_id, category_id;
+    uint32_t position;
+    float propensity;
+    uint32_t models; /* of its rows; 0: they did not come yet */
+    uint32_t scene;
+};
+
+struct learner_outcome { /* of an impression that is not there, or has no rows yet */
+    uint64_t request_id, item_id;
+    int64_t ts_ms;
+    uint64_t action;
+};
+
+struct learner_book_head {
+    uint32_t format;
+    uint32_t task_count;
+    uint64_t tasks; /* hash of the configuration's tasks */
+    int64_t scheduled_ms; /* the earliest due time that is known of it; INT64_MAX: none */
+    uint32_t request_count, impression_count, outcome_count, unused;
+};
+
+struct learner_book { /* copied out; capacity grows as needed */
+    int64_t scheduled_ms;
+    struct learner_request *requests;
+    uint8_t *impressions;
+    struct learner_outcome *outcomes;
+    int request_count, impression_count, outcome_count;
+    int request_capacity, impression_capacity, outcome_capacity;
+    size_t stride; /* of an impression */
+    bool is_changed; /* since it was read */
+    bool is_failed; /* out of memory */
+};
+
+void learner_book__init(struct learner_book *book, int task_count);
+void learner_book__fini(struct learner_book *book);
+
+/* Whether bytes are a book; of a stored one's task_count impressions are this many bytes. */
+bool learner_book__is_good(struct fr_slice bytes);
+
+/* Empty bytes are an empty book. The impressions of another configuration are left out, and *lost says how many. */
+void learner_book__read(struct learner_book *book, struct fr_slice bytes, uint64_t tasks, int *lost);
+uint32_t learner_book__bytes(const struct learner_book *book); /* 0: nothing waits */
+void learner_book__write(const struct learner_book *book, uint64_t tasks, void *bytes);
+
+static inline struct learner_label_state *learner_book__states(const struct learner_impression *shown)
+{
+    return (struct learner_label_state *)(uintptr_t)(shown + 1);
+}
+static inline struct learner_impression *learner_book__at(const struct learner_book *book, int i)
+{
+    return (struct learner_impression *)(void *)(book->impressions + (size_t)i * book->stride);
+}
+struct learner_request *learner_book__request(const struct learner_book *book, uint64_t request_id);
+struct learner_impression *learner_book__impression(const struct learner_book *book, uint64_t request_id, uint64_t item_id);
+/* Zeroed, at the end; NULL and is_failed when out of memory. */
+struct learner_request *learner_book__add_request(struct learner_book *book);
+struct learner_impression *learner_book__add_impression(struct learner_book *book);
+struct learner_outcome *learner_book__add_outcome(struct learner_book *book);
+void learner_book__remove_request(struct learner_book *book, int i); /* keeps the order of the rest */
+void learner_book__remove_impression(struct learner_book *book, int i);
+void learner_book__remove_outcome(struct learner_book *book, int i);
+
+/* ---- served.c: the rows of a request, as they lie in the store ---- */
+
+struct learner_rows_head {
+    uint32_t format, item_count;
+    int64_t served_ms;
+    uint64_t matrix; /* Served.schema */
+    uint64_t model_version;
+    uint64_t model; /* hash of the model's name that made `sparse`; 0: none did */
+    uint32_t user_columns, item_columns, sparse_count;
+    uint32_t scene;
+    uint32_t has_positions, has_propensities;
+};
+
+struct learner_rows { /* looked at in place */
+    struct learner_rows_head head;
+    const uint64_t *item_ids, *sparse;
+    const float *user_values, *item_values, *propensities;
+    const uint32_t *positions;
+};
+
+uint32_t learner_rows__bytes(const Freshet__V1__Served *served);
+void learner_rows__write(const Freshet__V1__Served *served, void *bytes);
+bool learner_rows__look(struct fr_slice bytes, struct learner_rows *rows); /* false: they make no sense */
+int learner_rows__find(const struct learner_rows *rows, uint64_t item_id); /* −1: not among them */
+
+/* ---- example.c ---- */
+
+struct learner_labelled { /* an example to be made, without its features */
+    int task; /* of all */
+    uint64_t user_id;
+    struct learner_made made;
+    struct learner_impression shown;
+    struct learner_label_state states[LEARNER_TASKS_ALL_MAX];
+};
+
+/* XXH64, seed 0, over request, user, item and step, 8 bytes little endian each, then the text "model.task". */
+uint64_t learner_example__id(const struct learner_labelled *labelled, const char *model, const char *task);
+
+/* Whether a negative is kept at this rate: a hash of the id, as a fraction, is below it. */
+bool learner_example__is_kept(uint64_t example_id, double rate);
+
+/* Appends it to a chunk; false when the rows do not have the item. */
+bool learner_example__append(const struct learner_join *join, const struct learner_labelled *labelled, uint64_t example_id,
+                             const struct learner_rows *rows, struct fr_arena *arena, struct fr_buffer *chunk);
+
+/* ---- due.c: who is to be looked at when ---- */
+
+struct learner_dues { /* a heap, under a lock */
+    pthread_mutex_t lock;
+    struct learner_due {
+        int64_t due_ms;
+        uint64_t user_id;
+    } * heap;
+    size_t count, capacity;
+};
+
+bool learner_dues__init(struct learner_dues *dues);
+void learner_dues__fini(struct learner_dues *dues);
+bool learner_dues__put(struct learner_dues *dues, int64_t due_ms, uint64_t user_id); /* false: out of memory */
+/* Takes up to `most` that are due by time_ms, the earliest first. */
+int learner_dues__take(struct learner_dues *dues, int64_t time_ms, struct learner_due *taken, int most);
+
+/* ---- join.c ---- */
+
+struct learner_any_task {
+    int model, index;
+    const struct learner_task *task;
+    uint64_t hash; /* of "model.task" */
+};
+
+struct learner_join {
+    const struct learner_config *config;
+    const struct learner_schema *schemas;
+    const uint64_t *matrices;
+    uint64_t model_hashes[LEARNER_MODELS_MAX];
+    int64_t longest_ms[LEARNER_MODELS_MAX]; /* window of the model's tasks */
+    struct learner_any_task tasks[LEARNER_TASKS_ALL_MAX];
+    int task_count;
+    uint64_t tasks_hash;
+    uint64_t actions; /* of any task */
+    bool has_sliver;
+    struct store *store;
+    struct learner_dues dues;
+    _Atomic int64_t time_ms;
+    _Atomic int64_t next_position;
+    _Atomic int64_t acknowledged; /* chunks before it */
+    int64_t first_position; /* at open */
+    _Atomic uint64_t waiting_bytes, outbox_bytes;
+    struct fr_counter *counters[LEARNER_COUNTED];
+    struct fr_counter *examples[LEARNER_TASKS_ALL_MAX][2]; /* by task, negative and positive */
+    struct fr_gauge *waiting, *outbox;
+};
+
+struct learner_doing { /* work on one user of a batch */
+    uint64_t user_id;
+    int index; /* served first, then events from served_count on */
+};
+
+struct learner_join_lane {
+    struct learner_join *join;
+    struct learner_book book;
+    struct learner_doing *doings;
+    struct store_key *keys;
+    uint64_t *hashes;
+    int doing_count, doing_capacity, key_count, key_capacity;
+    struct learner_labelled *labelled;
+    int labelled_count, labelled_capacity;
+    uint64_t *gone; /* requests of the user at hand whose rows are needed no more */
+    int gone_count, gone_capacity;
+    struct fr_arena *arena; /* of one example */
+    struct fr_buffer chunk;
+    int chunk_count; /* examples in it */
+    uint64_t counted[LEARNER_COUNTED];
+    bool is_failed; /* out of memory */
+};
+
+static inline void learner_join__count(struct learner_join_lane *lane, enum learner_counted what)
+{
+    lane->counted[what]++;
+}
+void learner_join__tell(struct learner_join_lane *lane); /* what was counted, to the metrics */
+
+void learner_join__key(int kind, uint64_t first, uint64_t second, struct store_key *key);
+bool learner_join__want(struct learner_join_lane *lane, int kind, uint64_t first, uint64_t second); /* adds to lane->keys */
+bool learner_join__load_wanted(struct learner_join_lane *lane, struct fr_err *err); /* and forgets them */
+FR_CHECKED bool learner_join__fail(struct fr_err *err);
+
+/* ---- user.c: an account in the store ---- */
+
+/* Into lane->book, from a locked entry; NULL: an empty one. */
+void learner_user__read(struct learner_join_lane *lane, const struct store_entry *entry);
+/* The same without changing anything, by itself. */
+void learner_user__peek(struct learner_join_lane *lane, uint64_t user_id);
+/* Puts it back, and sees to it that it is looked at in time. False: out of memory. */
+bool learner_user__write(struct learner_join_lane *lane, struct store_entry *entry, uint64_t user_id);
+/* Does what the changed account asks for, once it is unlocked: makes examples, removes rows. */
+FR_CHECKED bool learner_user__settle(struct learner_join_lane *lane, uint64_t user_id, struct fr_err *err);
+
+/* ---- account.c: what happens to a book ---- */
+
+void learner_account__served(struct learner_join_lane *lane, uint64_t user_id, const struct learner_request *request);
+void learner_account__event(struct learner_join_lane *lane, const struct proto_event *event);
+/* Up to time_ms; with is_dropping nothing is made of what leaves. */
+void learner_account__pass(struct learner_join_lane *lane, uint64_t user_id, int64_t time_ms, bool is_dropping);
+int64_t learner_account__due(const struct learner_join_lane *lane); /* when it is to be looked at next; INT64_MAX: never */
+
+/* ---- outbox.c ---- */
+
+/* Puts the lane's chunk into the outbox when it is not empty. Inside the gate. */
+FR_CHECKED bool learner_outbox__put(struct learner_join_lane *lane, struct fr_err *err);
+
+#endif

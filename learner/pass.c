@@ -1,0 +1,111 @@
+/* The passing of time: whoever is due is looked at, and when too much waits, those who are due first leave. */
+#include "join.h"
+
+enum { USERS_AT_ONCE = 64 };
+
+static bool pass_user(struct learner_join_lane *lane, const struct learner_due *due, int64_t time_ms, bool is_dropping,
+                      struct fr_err *err)
+{
+    struct learner_join *join = lane->join;
+    uint64_t user_id = due->user_id;
+    struct store_entry *entry;
+    struct store_key key;
+    bool is_written;
+
+    learner_join__key(LEARNER_KIND_USER, user_id, 0, &key);
+    entry = store_entry_lock(join->store, &key, store_key_hash(join->store, &key), false);
+    if (!entry)
+        return true;
+    learner_user__read(lane, entry);
+    if (store_entry_is_corrupt(entry)) {
+        store_entry_unlock(join->store, entry);
+        return true;
+    }
+    if (due->due_ms != lane->book.scheduled_ms && due->due_ms != INT64_MIN) { /* another one of his is in the heap */
+        store_entry_unlock(join->store, entry);
+        return true;
+    }
+    if (is_dropping)
+        time_ms = learner_account__due(lane);
+    lane->book.scheduled_ms = INT64_MAX; /* it was taken out of the heap */
+    learner_account__pass(lane, user_id, time_ms, is_dropping);
+    is_written = learner_user__write(lane, entry, user_id);
+    store_entry_unlock(join->store, entry);
+    return is_written ? learner_user__settle(lane, user_id, err) : learner_join__fail(err);
+}
+
+/* Loads the users and all the rows that may be made into examples, or removed. */
+static bool load_users(struct learner_join_lane *lane, const struct learner_due *dues, int count, struct fr_err *err)
+{
+    bool is_wanted = true;
+
+    for (int i = 0; is_wanted && i < count; i++)
+        is_wanted = learner_join__want(lane, LEARNER_KIND_USER, dues[i].user_id, 0);
+    if (is_wanted && !learner_join__load_wanted(lane, err))
+        return false;
+    for (int i = 0; is_wanted && i < count; i++) {
+        learner_user__peek(lane, dues[i].user_id);
+        for (int k = 0; is_wanted && k < lane->book.request_count; k++)
+            is_wanted = learner_join__want(lane, LEARNER_KIND_ROWS, dues[i].user_id, lane->book.requests[k].request_id);
+    }
+    if (!is_wanted || lane->book.is_failed) {
+        lane->key_count = 0;
+        lane->book.is_failed = lane->is_failed = false;
+        return fr_fail(err, FR_EXHAUSTED, "join: out of memory");
+    }
+    return learner_join__load_wanted(lane, err);
+}
+
+/* Puts back what was taken and could not be done. */
+static void put_back(struct learner_join *join, const struct learner_due *dues, int count)
+{
+    for (int i = 0; i < count; i++)
+        (void)learner_dues__put(&join->dues, dues[i].due_ms, dues[i].user_id);
+}
+
+static bool pass_some(struct learner_join_lane *lane, const struct learner_due *dues, int count, int64_t time_ms,
+                      bool is_dropping, struct fr_err *err)
+{
+    struct learner_join *join = lane->join;
+    struct store_visit visit = store_visit_enter(join->store);
+    bool is_passed = load_users(lane, dues, count, err);
+
+    if (!is_passed)
+        put_back(join, dues, count);
+    for (int i = 0; is_passed && i < count; i++) {
+        store_gate_enter(join->store); /* one by one: an epoch need not wait for all of them */
+        is_passed = pass_user(lane, &dues[i], time_ms, is_dropping, err) && learner_outbox__put(lane, err);
+        store_gate_leave(join->store);
+    }
+    store_visit_leave(join->store, visit);
+    learner_join__tell(lane);
+    return is_passed;
+}
+
+bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, int most, bool *is_more, struct fr_err *err)
+{
+    struct learner_join *join = lane->join;
+    struct learner_due dues[USERS_AT_ONCE];
+    int count = USERS_AT_ONCE;
+
+    *is_more = false;
+    if (time_ms > atomic_load(&join->time_ms))
+        atomic_store(&join->time_ms, time_ms);
+    for (int done = 0; count == USERS_AT_ONCE; done += count) {
+        if (done >= most) {
+            *is_more = true;
+            return true;
+        }
+        count = learner_dues__take(&join->dues, time_ms, dues, USERS_AT_ONCE);
+        if (count > 0 && !pass_some(lane, dues, count, time_ms, false, err))
+            return false;
+    }
+    while (atomic_load_explicit(&join->waiting_bytes, memory_order_relaxed) > join->config->join_bytes) {
+        count = learner_dues__take(&join->dues, INT64_MAX, dues, USERS_AT_ONCE);
+        if (count == 0)
+            break;
+        if (!pass_some(lane, dues, count, 0, true, err))
+            return false;
+    }
+    return true;
+}

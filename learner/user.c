@@ -1,0 +1,132 @@
+/* One user's account in the store: read, put back with what it makes due, and the examples that come of it. */
+#include "join.h"
+
+/* Opens the account from a locked entry, or an empty one. */
+void learner_user__read(struct learner_join_lane *lane, const struct store_entry *entry)
+{
+    uint32_t length = 0;
+    const void *bytes = entry ? store_entry_read(entry, STORE_PART_ROWS, &length) : NULL;
+    int lost;
+
+    learner_book__read(&lane->book, fr_slice(bytes, length), lane->join->tasks_hash, &lost);
+    lane->counted[LEARNER_DROPPED_CONFIG] += (uint64_t)lost;
+    lane->is_failed = lane->is_failed || lane->book.is_failed;
+}
+
+/* Puts it back and sees to it that it is looked at in time. */
+bool learner_user__write(struct learner_join_lane *lane, struct store_entry *entry, uint64_t user_id)
+{
+    struct learner_join *join = lane->join;
+    int64_t due_ms = learner_account__due(lane);
+    uint32_t before = 0, length;
+    void *bytes;
+
+    (void)store_entry_read(entry, STORE_PART_ROWS, &before);
+    if (due_ms < lane->book.scheduled_ms) {
+        if (!learner_dues__put(&join->dues, due_ms, user_id))
+            return false;
+        lane->book.scheduled_ms = due_ms;
+    }
+    length = learner_book__bytes(&lane->book);
+    bytes = store_entry_write(join->store, entry, STORE_PART_ROWS, length);
+    if (length > 0 && !bytes)
+        return false;
+    if (length > 0)
+        learner_book__write(&lane->book, join->tasks_hash, bytes);
+    atomic_fetch_add_explicit(&join->waiting_bytes, (uint64_t)length - before, memory_order_relaxed);
+    return true;
+}
+
+/* Makes an example of what was noted, unless it is a negative that is sampled out. */
+static void make_example(struct learner_join_lane *lane, const struct learner_labelled *labelled,
+                         const struct learner_rows *rows)
+{
+    struct learner_join *join = lane->join;
+    const struct learner_any_task *task = &join->tasks[labelled->task];
+    uint64_t id = learner_example__id(labelled, join->config->models[task->model].name, task->task->name);
+
+    if (!labelled->made.is_positive && !learner_example__is_kept(id, task->task->negatives))
+        learner_join__count(lane, LEARNER_SAMPLED_OUT);
+    else if (!learner_example__append(join, labelled, id, rows, lane->arena, &lane->chunk))
+        learner_join__count(lane, LEARNER_IMPRESSION_UNLOGGED);
+    else {
+        lane->chunk_count++;
+        fr_counter_add(join->examples[labelled->task][labelled->made.is_positive], 1);
+    }
+}
+
+/* The rows are looked at in place, under their lock. */
+static bool make_examples(struct learner_join_lane *lane, struct fr_err *err)
+{
+    struct learner_join *join = lane->join;
+
+    for (int i = 0; i < lane->labelled_count; i++) {
+        const struct learner_labelled *labelled = &lane->labelled[i];
+        struct learner_rows rows;
+        struct store_entry *entry;
+        struct store_key key;
+        uint32_t length = 0;
+        const void *bytes;
+
+        learner_join__key(LEARNER_KIND_ROWS, labelled->user_id, labelled->shown.request_id, &key);
+        entry = store_entry_lock(join->store, &key, store_key_hash(join->store, &key), false);
+        bytes = entry ? store_entry_read(entry, STORE_PART_ROWS, &length) : NULL;
+        if (bytes && learner_rows__look(fr_slice(bytes, length), &rows))
+            make_example(lane, labelled, &rows);
+        else
+            learner_join__count(lane, LEARNER_DROPPED_ROOM);
+        if (entry)
+            store_entry_unlock(join->store, entry);
+        if ((lane->chunk.length >= LEARNER_CHUNK_BYTES || lane->chunk_count >= LEARNER_CHUNK_EXAMPLES) &&
+            !learner_outbox__put(lane, err))
+            return false;
+    }
+    lane->labelled_count = 0;
+    return true;
+}
+
+static void remove_gone(struct learner_join_lane *lane, uint64_t user_id)
+{
+    struct learner_join *join = lane->join;
+
+    for (int i = 0; i < lane->gone_count; i++) {
+        struct store_entry *entry;
+        struct store_key key;
+        uint32_t length = 0;
+
+        learner_join__key(LEARNER_KIND_ROWS, user_id, lane->gone[i], &key);
+        entry = store_entry_lock(join->store, &key, store_key_hash(join->store, &key), false);
+        if (!entry)
+            continue;
+        (void)store_entry_read(entry, STORE_PART_ROWS, &length);
+        (void)store_entry_write(join->store, entry, STORE_PART_ROWS, 0);
+        store_entry_unlock(join->store, entry);
+        atomic_fetch_sub_explicit(&join->waiting_bytes, length, memory_order_relaxed);
+    }
+    lane->gone_count = 0;
+}
+
+/* What a user's changed account asks for; the account is unlocked by now. */
+bool learner_user__settle(struct learner_join_lane *lane, uint64_t user_id, struct fr_err *err)
+{
+    if (lane->is_failed || lane->book.is_failed)
+        return learner_join__fail(err);
+    if (!make_examples(lane, err))
+        return false;
+    remove_gone(lane, user_id);
+    return true;
+}
+
+/* Reads the account without changing anything. */
+void learner_user__peek(struct learner_join_lane *lane, uint64_t user_id)
+{
+    struct store_entry *entry;
+    struct store_key key;
+
+    learner_join__key(LEARNER_KIND_USER, user_id, 0, &key);
+    entry = store_entry_lock(lane->join->store, &key, store_key_hash(lane->join->store, &key), false);
+    learner_user__read(lane, entry);
+    lane->counted[LEARNER_DROPPED_CONFIG] = 0; /* told when it is changed */
+    if (entry)
+        store_entry_unlock(lane->join->store, entry);
+}

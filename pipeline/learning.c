@@ -1,0 +1,183 @@
+/* The learning loop's place in a node: what lanes call, and the thread that lets time pass for the join. */
+#include "internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TICK_MS = 50, USERS_A_TICK = 4096, JOIN_LOG_PLACES = 6 };
+
+static bool make_lanes(struct pipeline_learning *learning, int count)
+{
+    learning->lanes = calloc((size_t)count, sizeof *learning->lanes);
+    learning->own = learner_join_lane_new(learning->join);
+    if (!learning->lanes || !learning->own)
+        return false;
+    for (; learning->lane_count < count; learning->lane_count++)
+        if (!(learning->lanes[learning->lane_count] = learner_join_lane_new(learning->join)))
+            return false;
+    return true;
+}
+
+bool pipeline_learning__open(const struct pipeline_config *config, struct pipeline_models *models, struct store *store,
+                             struct pipeline_stream *stream, struct pipeline_offsets *offsets,
+                             struct pipeline_served_log *served_log, struct fr_metrics *metrics, struct pipeline_learning **ret,
+                             struct fr_err *err)
+{
+    struct learner_join_options options = {.config = config->learner, .store = store, .metrics = metrics};
+    struct pipeline_learning *learning;
+
+    *ret = NULL;
+    if (config->learner->model_count == 0)
+        return true;
+    learning = calloc(1, sizeof *learning);
+    if (!learning)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for models");
+    learning->is_event_clock = config->is_event_clock;
+    learning->outbox_bytes_most = config->learner->join_bytes;
+    learning->watermark.stream = stream;
+    learning->watermark.offsets = offsets;
+    learning->watermark.served_log = served_log;
+    *ret = learning; /* the caller closes it */
+    for (int i = 0; i < config->learner->model_count; i++)
+        learning->matrices[i] = pipeline_features__schema(models->plans[i]);
+    learning->outbox.learner = models->learner;
+    options.schemas = models->schemas;
+    options.matrices = learning->matrices;
+    if (!learner_join_open(&options, &learning->join, err))
+        return false;
+    learning->watermark.time_ms = learner_join_time(learning->join);
+    atomic_store(&learning->outbox.durable, learner_join_stats(learning->join).next_position); /* all of the opened epoch */
+    return (make_lanes(learning, config->lanes) && pipeline_watermark__init(&learning->watermark)) ||
+           fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the join");
+}
+
+/* In wall mode a clock that is ahead must not close windows early: as for reads, time is never later than the wall's. */
+static int64_t time_of(struct pipeline_learning *learning)
+{
+    int64_t time_ms = pipeline_watermark__time(&learning->watermark), wall_ms = fr_clock_wall_ms();
+
+    return learning->is_event_clock || time_ms < wall_ms ? time_ms : wall_ms;
+}
+
+static void *run(void *user)
+{
+    struct pipeline_learning *learning = user;
+    static struct fr_log_place place;
+    bool is_more = false;
+    void *nothing;
+
+    while (!fr_queue_is_closed(learning->stop)) {
+        struct fr_err err;
+
+        if (!is_more)
+            (void)fr_queue_receive(learning->stop, &nothing, TICK_MS); /* closed when it is to stop */
+        is_more = false;
+        if (!pipeline_learning__has_room(learning))
+            continue;
+        if (!learner_join_pass(learning->own, time_of(learning), USERS_A_TICK, &is_more, &err))
+            fr_log_limited(&place, JOIN_LOG_PLACES, FR_LOG_ERROR, "pipeline", "labels wait: %s", err.message);
+    }
+    return NULL;
+}
+
+bool pipeline_learning__start(struct pipeline_learning *learning, const struct pipeline_config *config, const char *brokers,
+                              struct ingest *ingest, struct fr_metrics *metrics, struct fr_err *err)
+{
+    atomic_store_explicit(&learning->watermark.ingest, ingest, memory_order_release);
+    learning->outbox.join = learning->join;
+    learning->outbox.config = config;
+    learning->outbox.brokers = brokers;
+    learning->stop = fr_queue_new(1);
+    if (!learning->stop)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the join");
+    if (!pipeline_outbox__start(&learning->outbox, metrics, err))
+        return false;
+    if (pthread_create(&learning->thread, NULL, run, learning) != 0)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: cannot start the join's thread; raise the limit of threads");
+    pthread_setname_np(learning->thread, "join");
+    learning->is_started = true;
+    return true;
+}
+
+void pipeline_learning__stop(struct pipeline_learning *learning)
+{
+    if (learning->stop)
+        fr_queue_close(learning->stop);
+    if (learning->is_started)
+        pthread_join(learning->thread, NULL);
+    learning->is_started = false;
+    pipeline_outbox__stop(&learning->outbox);
+    atomic_store_explicit(&learning->watermark.ingest, NULL, memory_order_release);
+}
+
+void pipeline_learning__close(struct pipeline_learning *learning)
+{
+    if (!learning)
+        return;
+    pipeline_learning__stop(learning);
+    for (int i = 0; i < learning->lane_count; i++)
+        learner_join_lane_free(learning->lanes[i]);
+    free(learning->lanes);
+    learner_join_lane_free(learning->own);
+    learner_join_close(learning->join);
+    pipeline_watermark__fini(&learning->watermark);
+    if (learning->stop)
+        fr_queue_free(learning->stop);
+    free(learning);
+}
+
+/* ---- lanes ---- */
+
+static struct learner_join_batch join_batch(const struct ingest_batch *batch, const Freshet__V1__Served **served)
+{
+    for (int i = 0; i < batch->served_count; i++)
+        served[i] = batch->served[i].rows;
+    return (struct learner_join_batch){
+        .events = batch->events, .event_count = batch->event_count, .served = served, .served_count = batch->served_count};
+}
+
+/* Rows of users who were forgotten after they were served. */
+static void skip_forgotten(const struct pipeline_tombstones *tombstones, const struct learner_join_batch *batch,
+                           bool *is_served_skipped)
+{
+    for (int i = 0; i < batch->served_count; i++) {
+        struct proto_event event = {.user_id = batch->served[i]->user_id, .ts_ms = batch->served[i]->served_ms};
+
+        is_served_skipped[i] = pipeline_tombstones__drops(tombstones, &event);
+    }
+}
+
+bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch, struct fr_err *err)
+{
+    const Freshet__V1__Served *served[PIPELINE_BATCH_EVENTS];
+    struct learner_join_batch joined = join_batch(batch, served);
+
+    return learner_join_load(learning->lanes[batch->lane], &joined, err);
+}
+
+bool pipeline_learning__apply(struct pipeline_learning *learning, const struct ingest_batch *batch, const bool *is_skipped,
+                              const struct pipeline_tombstones *tombstones, struct fr_err *err)
+{
+    const Freshet__V1__Served *served[PIPELINE_BATCH_EVENTS];
+    bool is_served_skipped[PIPELINE_BATCH_EVENTS];
+    struct learner_join_batch joined = join_batch(batch, served);
+
+    skip_forgotten(tombstones, &joined, is_served_skipped);
+    joined.is_skipped = is_skipped;
+    joined.is_served_skipped = is_served_skipped;
+    if (!learner_join_apply(learning->lanes[batch->lane], &joined, err))
+        return false;
+    for (int i = 0; i < batch->event_count; i++)
+        pipeline_watermark__see(&learning->watermark, batch->partitions[i], batch->events[i].ts_ms);
+    for (int i = 0; i < batch->served_count; i++)
+        pipeline_watermark__see(&learning->watermark, batch->served[i].partition, batch->served[i].rows->served_ms);
+    return true;
+}
+
+bool pipeline_learning__has_room(const struct pipeline_learning *learning)
+{
+    return learner_join_stats(learning->join).outbox_bytes <= learning->outbox_bytes_most;
+}

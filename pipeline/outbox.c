@@ -1,0 +1,246 @@
+/*
+ * The outbox's way out: chunks whose epoch is durable are produced in order, and go once Kafka has acknowledged them and the model has
+ * kept what it learned of them. A crash in between sends some of them again, with the same ids.
+ */
+#include "internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+#include <freshet/message.h>
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+enum {
+    TICK_MS = 20,
+    RETRY_MS = 500,
+    CHUNKS_AT_ONCE = 64,
+    CONNECT_MS = 2000,
+    FLUSH_MS = 10000,
+    FLUSH_SLICE_MS = 200,
+    LEARN_MS = 200, /* that the learner may be behind, before Kafka has its turn */
+    EXAMPLE_BYTES = 4 << 20,
+};
+
+static bool is_stopping(const struct pipeline_outbox *outbox)
+{
+    return fr_queue_is_closed(outbox->stop);
+}
+
+static bool open_producer(struct pipeline_outbox *outbox, struct fr_err *err)
+{
+    struct ingest_producer_options options = {
+        .brokers = outbox->brokers, .properties = outbox->config->properties, .property_count = outbox->config->property_count};
+
+    if (outbox->producer)
+        return true;
+    if (!ingest_producer_open(&options, &outbox->producer, err))
+        return false;
+    return ingest_producer_topic(outbox->producer, outbox->config->learner->examples, outbox->topic_partitions, err);
+}
+
+static void close_producer(struct pipeline_outbox *outbox)
+{
+    ingest_producer_close(outbox->producer);
+    outbox->producer = NULL;
+}
+
+static bool send_entry(struct pipeline_outbox *outbox, const struct learner_outbox_entry *entry, struct fr_err *err)
+{
+    char key[24];
+    struct ingest_record record = {.topic = outbox->config->learner->examples, .partition = -1, .value = entry->wire};
+
+    snprintf(key, sizeof key, "%" PRIu64, entry->user_id);
+    record.key = fr_slice_of(key);
+    return ingest_producer_send(outbox->producer, &record, err);
+}
+
+/* False: the broker is away, or refuses; the chunk is sent again. */
+static bool send_chunk(struct pipeline_outbox *outbox, struct fr_err *err)
+{
+    struct fr_reader reader = fr_reader(fr_buffer_slice(&outbox->chunk));
+    struct learner_outbox_entry entry;
+    uint64_t count = 0;
+
+    while (learner_outbox_next(outbox->join, &reader, &entry)) {
+        if (!send_entry(outbox, &entry, err))
+            return false;
+        count++;
+    }
+    if (reader.is_failed) /* what is left of it makes no sense, and never will */
+        fr_log(FR_LOG_ERROR, "pipeline", "a chunk of the outbox cannot be read behind %" PRIu64 " examples", count);
+    fr_counter_add(outbox->sent, count);
+    return true;
+}
+
+/* Waits until Kafka has what was sent. Somebody who stops the node does not wait for that: it is sent again. */
+static bool flush(struct pipeline_outbox *outbox, struct fr_err *err)
+{
+    int64_t until_ms = fr_clock_monotonic_ms() + FLUSH_MS;
+
+    while (!ingest_producer_flush(outbox->producer, FLUSH_SLICE_MS, err)) {
+        if (err->code != FR_UNAVAILABLE || is_stopping(outbox) || fr_clock_monotonic_ms() > until_ms)
+            return false;
+    }
+    return true;
+}
+
+/* Sends the chunks that are durable, some at a time, and waits until Kafka has them. */
+static bool send_some(struct pipeline_outbox *outbox, bool *is_more, struct fr_err *err)
+{
+    int64_t durable = atomic_load(&outbox->durable), from = outbox->next, to = from;
+
+    *is_more = false;
+    if (from >= durable)
+        return true;
+    if (!open_producer(outbox, err))
+        return false;
+    for (; to < durable && to < from + CHUNKS_AT_ONCE && !is_stopping(outbox); to++) {
+        if (!learner_outbox_read(outbox->join, to, &outbox->chunk, err) || !send_chunk(outbox, err))
+            return false;
+    }
+    if (!flush(outbox, err))
+        return false;
+    outbox->next = to;
+    learner_outbox_acknowledge(outbox->join, to);
+    *is_more = to < durable;
+    return true;
+}
+
+/* Into the batch, when the configuration still has its task. */
+static bool add_example(struct pipeline_outbox *outbox, struct learner_batch *batch, const struct learner_outbox_entry *entry,
+                        struct fr_err *err)
+{
+    const Freshet__V1__Example *example;
+    const struct learner_task *task;
+    struct learner_example learned;
+
+    if (entry->task < 0)
+        return true;
+    fr_arena_reset(outbox->arena, EXAMPLE_BYTES / 16);
+    example = (const Freshet__V1__Example *)proto_unpack(&freshet__v1__example__descriptor, entry->wire, outbox->arena, err);
+    if (!example)
+        return false;
+    task = &outbox->config->learner->models[entry->model].tasks[entry->task];
+    learned = (struct learner_example){.example_id = example->example_id,
+                                       .model = entry->model,
+                                       .task = entry->task,
+                                       .served_ms = example->served_ms,
+                                       .dense = example->dense,
+                                       .sparse = example->sparse,
+                                       .dense_count = (int)example->n_dense,
+                                       .sparse_count = (int)example->n_sparse,
+                                       .label = example->labels[0]->value,
+                                       .weight = example->labels[0]->weight,
+                                       .log_rate = (float)log(task->negatives)};
+    return learner_batch_add(batch, &learned) || fr_fail(err, FR_EXHAUSTED, "outbox: out of memory for a batch of examples");
+}
+
+/* One chunk is one batch: its position says how far the model has come. */
+static bool learn_chunk(struct pipeline_outbox *outbox, bool *is_taken, struct fr_err *err)
+{
+    struct learner_batch *batch = learner_batch_new(outbox->learned);
+    struct fr_reader reader = fr_reader(fr_buffer_slice(&outbox->chunk));
+    struct learner_outbox_entry entry;
+    bool is_read = batch != NULL || fr_fail(err, FR_EXHAUSTED, "outbox: out of memory for a batch of examples");
+
+    while (is_read && learner_outbox_next(outbox->join, &reader, &entry))
+        is_read = add_example(outbox, batch, &entry, err);
+    *is_taken = is_read && (learner_batch_count(batch) == 0 || learner_learn(outbox->learner, &batch, LEARN_MS));
+    learner_batch_free(batch);
+    return is_read;
+}
+
+/* In the order in which they became durable, whether Kafka is there or not. The learner may be behind: then the rest waits. */
+static bool learn_some(struct pipeline_outbox *outbox, struct fr_err *err)
+{
+    int64_t durable = atomic_load(&outbox->durable);
+    bool is_taken = true;
+
+    for (int i = 0; i < CHUNKS_AT_ONCE && outbox->learned < durable && !is_stopping(outbox); i++) {
+        if (!learner_outbox_read(outbox->join, outbox->learned, &outbox->chunk, err) || !learn_chunk(outbox, &is_taken, err))
+            return false;
+        if (!is_taken)
+            break;
+        outbox->learned++;
+    }
+    return true;
+}
+
+/* Chunks that Kafka has, and whose examples are in the model's files. */
+static bool drop_some(struct pipeline_outbox *outbox, struct fr_err *err)
+{
+    int64_t kept = learner_durable_position(outbox->learner);
+
+    while (outbox->dropped < outbox->next && outbox->dropped <= kept) {
+        if (!learner_outbox_drop(outbox->join, outbox->dropped, err))
+            return false;
+        outbox->dropped++;
+    }
+    return true;
+}
+
+static void *run(void *user)
+{
+    struct pipeline_outbox *outbox = user;
+    static struct fr_log_place place;
+    bool is_more = false;
+    void *nothing;
+
+    while (!is_stopping(outbox)) {
+        struct fr_err err;
+
+        if (!is_more)
+            (void)fr_queue_receive(outbox->stop, &nothing, TICK_MS);
+        if (learn_some(outbox, &err) && send_some(outbox, &is_more, &err) && drop_some(outbox, &err))
+            continue;
+        if (is_stopping(outbox))
+            break;
+        fr_log_limited(&place, 6, FR_LOG_WARN, "pipeline", "examples wait, and are sent again: %s", err.message);
+        fr_counter_add(outbox->repeated, 1);
+        close_producer(outbox);
+        (void)fr_queue_receive(outbox->stop, &nothing, RETRY_MS);
+    }
+    return NULL;
+}
+
+bool pipeline_outbox__start(struct pipeline_outbox *outbox, struct fr_metrics *metrics, struct fr_err *err)
+{
+    outbox->sent = fr_metrics_counter(metrics, "freshet_examples_sent_total", NULL,
+                                      "Examples given to Kafka, those that were given again included.");
+    outbox->repeated = fr_metrics_counter(metrics, "freshet_examples_retries_total", NULL,
+                                          "Times that examples could not be produced and were tried again.");
+    outbox->dropped = learner_outbox_first(outbox->join);
+    outbox->next = learner_outbox_acknowledged(outbox->join);
+    outbox->learned = learner_position(outbox->learner) + 1;
+    if (outbox->learned < outbox->dropped)
+        outbox->learned = outbox->dropped;
+    outbox->topic_partitions = pipeline_config__partitions(outbox->config);
+    outbox->arena = fr_arena_new(EXAMPLE_BYTES);
+    outbox->stop = fr_queue_new(1);
+    fr_buffer_init(&outbox->chunk);
+    if (!outbox->stop || !outbox->arena)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the outbox");
+    if (pthread_create(&outbox->thread, NULL, run, outbox) != 0)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: cannot start the outbox's thread; raise the limit of threads");
+    pthread_setname_np(outbox->thread, "outbox");
+    outbox->is_started = true;
+    return true;
+}
+
+void pipeline_outbox__stop(struct pipeline_outbox *outbox)
+{
+    if (outbox->stop)
+        fr_queue_close(outbox->stop);
+    if (outbox->is_started)
+        pthread_join(outbox->thread, NULL);
+    outbox->is_started = false;
+    close_producer(outbox);
+    if (outbox->stop)
+        fr_queue_free(outbox->stop);
+    outbox->stop = NULL;
+    fr_buffer_fini(&outbox->chunk);
+    fr_arena_free(outbox->arena);
+    outbox->arena = NULL;
+}
