@@ -41,6 +41,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__push_response__descriptor,
     &freshet__v1__model_status_request__descriptor,
     &freshet__v1__model_status_response__descriptor,
+    &freshet__v1__model_change_request__descriptor,
     &freshet__v1__model_state__descriptor,
     &freshet__v1__task_state__descriptor,
     &freshet__v1__status_request__descriptor,
