@@ -1,7 +1,7 @@
 /*
  * Records of one size by number, in address space that is reserved whole and takes memory as it is touched: a record never moves, so
  * a reader may hold one while others are made, and finding one is a multiplication. Large ones ask for huge pages: records are
- * looked at in no order, and with small pages each look costs a walk through the page tables as well (measured: a third).
+ * looked at in no order, and with small pages each look costs a walk through the page tables as well.
  */
 #include "internal.h"
 
