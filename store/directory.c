@@ -55,8 +55,8 @@ static bool make_path(const char *path, struct fr_err *err)
     return true;
 }
 
-/* A freshly made file system has lost+found in it, and is as good as empty. */
-static bool check_ours(const char *path, const char *mark, struct fr_err *err)
+/* A freshly made file system has lost+found in it, and is as good as empty. `use` says what for. */
+static bool check_ours(const char *path, const char *mark, const char *use, struct fr_err *err)
 {
     DIR *directory = opendir(path);
     bool has_mark = false, has_others = false;
@@ -71,7 +71,7 @@ static bool check_ours(const char *path, const char *mark, struct fr_err *err)
     }
     closedir(directory);
     return has_mark || !has_others ||
-           fr_fail(err, FR_BAD_CONFIG, "store: '%s' holds other things; use an empty directory, or empty it", path);
+           fr_fail(err, FR_BAD_CONFIG, "store: '%s' holds other things; use an empty directory%s", path, use);
 }
 
 static bool fail_locked(const char *path, int mark, struct fr_err *err)
@@ -128,7 +128,7 @@ bool store_directory__claim(const char *path, const char *mark, struct fr_err *e
 {
     if (path == NULL || path[0] == 0)
         return fr_fail(err, FR_BAD_CONFIG, "store: no path; name a directory");
-    return make_path(path, err) && check_ours(path, mark, err);
+    return make_path(path, err) && check_ours(path, mark, ", or empty it", err);
 }
 
 bool store_directory__adopt(const char *path, struct fr_err *err)
@@ -206,7 +206,7 @@ bool store_directory__open(const char *path, int *lock_fd, struct fr_err *err)
 {
     if (path == NULL || path[0] == 0)
         return fr_fail(err, FR_BAD_CONFIG, "store: no path; set store.path");
-    if (!make_path(path, err) || !check_ours(path, mark_name, err) || !lock(path, lock_fd, err))
+    if (!make_path(path, err) || !check_ours(path, mark_name, " as store.path", err) || !lock(path, lock_fd, err))
         return false;
     /* The mark must be durable before anything else is: without it the rest would be others' things. */
     if (sync_directory(path, err) && make_epochs(path, err))
