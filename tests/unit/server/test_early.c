@@ -157,9 +157,12 @@ static void a_client_that_resets_its_connection_ends_its_wait(void **state)
 
     send_early(other, "early", 7, "");
     toy_await_entered(&toy);
+    await_waiting(1); /* it enters before it waits */
     assert_int_equal(setsockopt(other->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
     client_close(other);
     await_waiting(0);
+    for (int i = 0; i < 10000 && toy_requests(&toy, GET_FEATURES, "canceled") == 0; i++) /* it is counted as it ends */
+        fr_clock_sleep_ms(1);
     assert_int_equal(toy_requests(&toy, GET_FEATURES, "canceled"), 1);
 }
 
