@@ -11,8 +11,9 @@ enum { EXAMPLE_BYTES = 1 << 20 };
 
 static const char join_meta[] = "join";
 
-bool learner_join__fail(struct fr_err *err)
+bool learner_join__fail(struct learner_join *join, struct fr_err *err)
 {
+    store_spoil(join->store);
     return fr_fail(err, FR_UNAVAILABLE,
                    "join: out of memory in the middle of a batch; the state since the last epoch is spoiled: restart the "
                    "node, with less learner.join_bytes or more of the machine's memory");

@@ -4,6 +4,7 @@
  */
 #include "internal.h"
 
+#include <freshet/fault.h>
 #include <freshet/log.h>
 
 #include <inttypes.h>
@@ -34,7 +35,7 @@ bool pipeline_backup__make(struct pipeline_services *services, const struct stor
     snprintf(directory, sizeof directory, "%s", options->directory);
     /* The note before the copy: a backup that nobody knows of would be worse than a note of none. */
     return pipeline_committer__commit_with(services->committer, note_directory, directory, COMMIT_MS, err) &&
-           store_backup_make(services->store, options, backup, err);
+           fr_fault(FR_FAULT_MID_CHECKPOINT, err) && store_backup_make(services->store, options, backup, err);
 }
 
 /* ---- which there are ---- */
