@@ -80,7 +80,7 @@ static void put_rows(struct stream *stream, const struct learner_trainer *traine
         struct kept_row kept = {
             .coordinate = row->coordinate, .touched_s = row->touched_s, .count = row->count, .has_factors = row->factors != 0};
 
-        if (number == 1 + trainer->row_end / 2)
+        if (number == (1 + trainer->row_end) / 2)
             meet(FR_FAULT_MID_MODEL_CHECKPOINT, stream);
         if (!row->coordinate)
             continue;

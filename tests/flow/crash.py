@@ -1,5 +1,8 @@
 """Lives of a node that dies at a fault point (base/include/freshet/fault.h), beside one that nothing happens to and the oracle."""
 
+import json
+import os
+import pathlib
 import random
 import shutil
 import time
@@ -143,8 +146,26 @@ class Lives:
         )
 
 
-def restore(node, faulty, backups, fault):
-    """`freshet restore` into the store of `node`, with a fault."""
-    if backups.parent.joinpath("restored").exists():
-        shutil.rmtree(backups.parent / "restored")
-    return node_module.run_cli(faulty, "restore", backups, "--config", node.file, env={"FRESHET_FAULT": fault})
+def copy_of(node, make_node, name):
+    """A node of the same configuration with a store of its own."""
+    made = json.loads(json.dumps(node.configuration))
+    made["store"]["path"] = str(node.directory / f"{name}.store")
+    return make_node(made, name)
+
+
+def store_of(node):
+    return pathlib.Path(node.configuration["store"]["path"])
+
+
+def empty(node):
+    shutil.rmtree(store_of(node), ignore_errors=True)
+
+
+def is_begun(node):
+    return store_of(node).is_dir() and any(store_of(node).iterdir())
+
+
+def restore(node, binary, backups, fault=None):
+    """`freshet restore` into the store of `node`."""
+    environment = {**os.environ, "FRESHET_FAULT": fault} if fault else None
+    return node_module.run_cli(binary, "restore", backups, "--config", node.file, env=environment)
