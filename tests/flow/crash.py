@@ -9,6 +9,7 @@ import time
 
 import compare
 import kafka
+import logs
 import node as node_module
 import oracle
 import settings
@@ -40,8 +41,8 @@ TIMES = {
 INSIDE_US = {"mid_ingest": 6_000, "mid_backup": 12_000, "mid_open": 20_000}
 
 
-def configuration(brokers, topic):
-    made = settings.configuration(brokers, topic)
+def configuration(brokers, topic, format):
+    made = settings.configuration(brokers, topic, format)
     made["store"]["epoch"] = "50ms"
     return made
 
@@ -49,10 +50,11 @@ def configuration(brokers, topic):
 class Lives:
     """One store, killed again and again; `faulty` is the binary with the points, each other node the one that ships."""
 
-    def __init__(self, make_node, faulty, brokers, directory, seed):
+    def __init__(self, make_node, faulty, brokers, directory, seed, format="protobuf"):
         self.dice = random.Random(seed)
         self.brokers, self.topic = brokers, kafka.new_topic(brokers)
-        made = configuration(brokers, self.topic)
+        self.format = format
+        made = configuration(brokers, self.topic, format)
         self.node = make_node(made, "killed")
         self.whole, self.faulty = self.node.binary, faulty
         self.undisturbed = make_node(made, "undisturbed").start()
@@ -77,7 +79,8 @@ class Lives:
             event = self.some_event()
             self.events.append(event)
             self.made.apply(event)
-            records.append((str(event["user_id"]).encode(), event_pb2.Event(**event).SerializeToString()))
+            value = logs.json_of(event, self.dice) if self.format == "json" else event_pb2.Event(**event).SerializeToString()
+            records.append((str(event["user_id"]).encode(), value))
         kafka.produce(self.brokers, self.topic, records)
 
     # ---- A life that ends ----

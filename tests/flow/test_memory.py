@@ -32,7 +32,7 @@ def memory_faults(binary):
 
 @pytest.fixture
 def lives(make_node, binary, real_kafka, tmp_path):
-    return crash.Lives(make_node, binary, real_kafka, tmp_path, os.environ.get("FRESHET_SEED", "2"))
+    return crash.Lives(make_node, binary, real_kafka, tmp_path, os.environ.get("FRESHET_SEED", "2"), "json")
 
 
 def use(lives):
