@@ -402,8 +402,8 @@ struct pipeline_models {
 };
 
 /* After the aggregators are open, before lanes start. FR_BAD_CONFIG: a column that is not there. To be closed after a failure too. */
-FR_CHECKED bool pipeline_models__open(struct pipeline_models *models, const struct pipeline_config *config, struct agg *agg,
-                                      struct fr_metrics *metrics, struct fr_err *err);
+FR_CHECKED bool pipeline_models__open(struct pipeline_models *models, const struct pipeline_config *config, struct store *store,
+                                      struct agg *agg, struct fr_metrics *metrics, struct fr_err *err);
 void pipeline_models__close(struct pipeline_models *models); /* after the server and the lanes */
 
 /* A model's rows of a reply: dense and sparse of each item, as an example holds them. False: the arena has no room. */
