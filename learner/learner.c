@@ -40,6 +40,7 @@ struct learner {
     struct fr_queue *queue;
     int64_t position; /* at open */
     _Atomic int64_t durable;
+    atomic_int holds; /* of files */
     pthread_t thread;
     bool is_started;
 };
@@ -81,6 +82,22 @@ int64_t learner_position(const struct learner *learner)
 void learner_durable(struct learner *learner, int64_t position)
 {
     atomic_store(&learner->durable, position);
+}
+
+void learner_hold(struct learner *learner)
+{
+    atomic_fetch_add(&learner->holds, 1);
+}
+
+void learner_release(struct learner *learner)
+{
+    atomic_fetch_sub(&learner->holds, 1);
+}
+
+/* What files may have learned to take their place now: nothing while they are held. */
+static int64_t durable_now(const struct learner *learner)
+{
+    return atomic_load(&learner->holds) > 0 ? INT64_MIN : atomic_load(&learner->durable);
 }
 
 int64_t learner_durable_position(const struct learner *learner)
@@ -147,7 +164,7 @@ static bool follow_order(struct learner *learner, const struct message *message)
     case LEARNER_SAVE:
         return learner_line__save(live, true, message->err) && (!shadow || learner_line__save(shadow, true, message->err));
     case LEARNER_KEEP:
-        return learner_pair__settle(pair, atomic_load(&learner->durable), message->err);
+        return learner_pair__settle(pair, durable_now(learner), message->err);
     case LEARNER_PROMOTE:
         break;
     }
@@ -196,7 +213,7 @@ static void save(struct learner_line *line)
 /* Files that wait take their place when they may; whether some wait on. */
 static bool settle_all(struct learner *learner)
 {
-    int64_t durable = atomic_load(&learner->durable);
+    int64_t durable = durable_now(learner);
     bool is_waiting = false;
 
     for (int i = 0; i < learner->config->model_count; i++) {

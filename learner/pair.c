@@ -32,7 +32,7 @@ bool learner_pair__is_durable(struct learner_line *const pair[2], int64_t durabl
 bool learner_pair__settle(struct learner_line *const pair[2], int64_t durable, struct fr_err *err)
 {
     if (!learner_pair__is_durable(pair, durable))
-        return fr_fail(err, FR_UNAVAILABLE, "model '%s': what it has learned is not durable yet; ask again",
+        return fr_fail(err, FR_UNAVAILABLE, "model '%s': its file waits for an epoch or for a backup; ask again",
                        pair[0]->model->name);
     return learner_line__settle(pair[0], err) && (!pair[1] || learner_line__settle(pair[1], err));
 }

@@ -77,7 +77,6 @@ struct pipeline_outbox {
     struct ingest_producer *producer; /* NULL: to be opened */
     _Atomic int64_t durable; /* chunks before it are in a durable epoch */
     int64_t next, dropped; /* the next chunk to send, to delete */
-    atomic_int holds; /* while above 0 none is deleted */
     struct fr_buffer chunk;
     struct fr_counter *sent, *repeated;
     struct fr_queue *stop; /* nothing is sent; closed when it is to stop */

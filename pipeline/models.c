@@ -36,6 +36,7 @@ bool pipeline_models__open(struct pipeline_models *models, const struct pipeline
                                       .metrics = metrics};
 
     models->config = config->learner;
+    models->store_path = config->store_path;
     if (models->config->model_count == 0)
         return true;
     models->arena = fr_arena_new(MODELS_ARENA_BYTES);

@@ -110,7 +110,7 @@ static bool drop_some(struct pipeline_outbox *outbox, struct fr_err *err)
 {
     int64_t kept = learner_durable_position(outbox->learner);
 
-    while (outbox->dropped < outbox->next && outbox->dropped <= kept && atomic_load(&outbox->holds) == 0) {
+    while (outbox->dropped < outbox->next && outbox->dropped <= kept) {
         if (!learner_outbox_drop(outbox->join, outbox->dropped, err))
             return false;
         outbox->dropped++;

@@ -248,6 +248,10 @@ int64_t learner_position(const struct learner *learner);
  */
 void learner_durable(struct learner *learner, int64_t position);
 
+/* Between these two no model's file changes, nor learner_durable_position(): a copy of all is of one moment. They nest. Any thread. */
+void learner_hold(struct learner *learner);
+void learner_release(struct learner *learner);
+
 /* The least position that all models' files hold now: what lies before may go. Any thread. */
 int64_t learner_durable_position(const struct learner *learner);
 
@@ -360,7 +364,7 @@ enum learner_order { LEARNER_FREEZE, LEARNER_THAW, LEARNER_ROLLBACK, LEARNER_PRO
 /*
  * FREEZE: judges on, learns no more, until THAW. ROLLBACK: the last file but what it held is served again, as a new version. PROMOTE: the
  * shadow becomes the live one and the live one the shadow; a frozen one thaws. SAVE: writes the file now. All of these write files,
- * which outlive a crash once KEEP says so: it fails with FR_UNAVAILABLE while the examples in them are not durable (an epoch makes them so).
+ * which outlive a crash once KEEP says so: it fails with FR_UNAVAILABLE while the examples in them are not durable (an epoch makes them so), or files are held.
  * FR_PRECONDITION: there is no shadow, no file.
  */
 FR_CHECKED bool learner_order(struct learner *learner, int model, enum learner_order order, struct fr_err *err);
