@@ -260,6 +260,7 @@ def test_what_is_clicked_is_scored_higher_from_the_next_version_on(make_node):
     assert np.allclose(score(node, scene="live").scores, scores, rtol=0.05)
 
 
+@pytest.mark.alone
 def test_a_click_changes_the_next_score_long_before_its_epoch_is_durable(make_node, capsys):
     """From a click's being produced to a Score that knows of it. An epoch of 30 s: who waited for it would be far out of these bounds."""
     configuration = json.loads(json.dumps(CONFIGURATION))
