@@ -10,6 +10,8 @@ import pytest
 import kafka
 from node import run_cli
 
+pytestmark = pytest.mark.alone
+
 EVENTS = 20_000
 CONTRACT = ("name", "unit", "ours", "peers", "ratio", "pairs", "machine")
 
