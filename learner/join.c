@@ -256,7 +256,9 @@ int64_t learner_join_boundary(struct learner_join *join)
     fr_buffer_append_zigzag(&value, atomic_load(&join->time_ms));
     fr_buffer_append_zigzag(&value, next);
     fr_buffer_append_zigzag(&value, atomic_load(&join->acknowledged));
-    if (!value.is_failed)
+    if (value.is_failed)
+        store_spoil(join->store); /* without it positions would be given out again */
+    else
         store_meta_put(join->store, join_meta, fr_buffer_slice(&value));
     fr_buffer_fini(&value);
     return next;

@@ -54,18 +54,18 @@ static bool check_room(struct store *store, struct fr_err *err)
                    free_bytes >> 20, store->path, needed >> 20);
 }
 
-/* False: what is in memory was spoiled while the gate was waited for, and nothing is turned. */
+/* False: what is in memory was spoiled while the gate was waited for, or by the boundary, and nothing is turned. */
 bool store_epoch__turn(struct store *store, const struct store_epoch *epoch)
 {
     uint64_t pending_bytes = 0;
 
     pthread_rwlock_wrlock(&store->gate);
+    if (epoch->boundary != NULL && !store_is_failed(store))
+        epoch->boundary(epoch->user, store);
     if (store_is_failed(store)) {
         pthread_rwlock_unlock(&store->gate);
         return false;
     }
-    if (epoch->boundary != NULL)
-        epoch->boundary(epoch->user, store);
     for (int i = 0; i < STORE_STRIPES; i++) {
         struct store_stripe *stripe = &store->stripes[i];
 

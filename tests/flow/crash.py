@@ -81,7 +81,7 @@ class Lives:
             self.made.apply(event)
             value = logs.json_of(event, self.dice) if self.format == "json" else event_pb2.Event(**event).SerializeToString()
             records.append((str(event["user_id"]).encode(), value))
-        kafka.produce(self.brokers, self.topic, records)
+        kafka.produce(self.brokers, self.topic, records, **{"enable.idempotence": True})  # a retry would be one more event
 
     # ---- A life that ends ----
 

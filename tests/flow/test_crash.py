@@ -1,5 +1,6 @@
 """kill -9 and failures at each fault point: after every restart values and digest are those of an undisturbed node and the oracle."""
 
+import contextlib
 import http.client
 import os
 import pathlib
@@ -166,14 +167,19 @@ def fail_to_save(node, fault):
     """Each save meets the point in the middle of its rows and between the names; an opened model is saved at once, before any order."""
     strike, _, action = fault.partition(":")
     node.environment = {"FRESHET_FAULT": f"mid_model_checkpoint:{fault}"}
+    file = next(pathlib.Path(node.configuration["store"]["path"]).parent.rglob("shop.model"))
+    opened = file.stat().st_ino
     node.spawn()
     if int(strike) > 2:
         node.first_line(node.process.stdout.readline())
+        wait_for(lambda: file.stat().st_ino != opened, "the opened model is saved")
         push(node, 8.0)
-        with pytest.raises((CallError, OSError, http.client.HTTPException)):
+        with contextlib.suppress(CallError, OSError, http.client.HTTPException):
             save(node)
     if action == "kill":
         assert node.ended() == -9
+    else:
+        wait_for(lambda: "told to fail" in node.log() or "cannot write" in node.log(), node.log)
     node.kill()
 
 

@@ -204,7 +204,7 @@ bool store_is_failed(const struct store *store);
 
 /*
  * A change stopped half-way: what is in memory must not become an epoch, and none does from now on; the last one is exact. Called
- * before the gate is left, so that no boundary comes between.
+ * before the gate is left, so that no boundary comes between, or in `boundary`, for what it could not put.
  */
 void store_spoil(struct store *store);
 
