@@ -249,6 +249,25 @@ static void what_is_spoiled_becomes_no_epoch(void **state)
     assert_int_equal(fixture_get(fixture->store, 1), 1);
 }
 
+static void spoil(void *user, struct store *store)
+{
+    (void)user;
+    store_spoil(store);
+}
+
+static void a_boundary_that_could_not_put_its_records_makes_no_epoch(void **state)
+{
+    struct fixture *fixture = *state;
+    struct fr_err err;
+
+    fixture_set(fixture->store, 1, 1);
+    fixture_commit(fixture->store);
+    fixture_set(fixture->store, 1, 2);
+    assert_false(store_epoch_commit(fixture->store, &(struct store_epoch){.boundary = spoil}, &err));
+    fixture_reopen(fixture);
+    assert_int_equal(fixture_get(fixture->store, 1), 1);
+}
+
 static void what_is_spoiled_while_the_gate_is_waited_for_becomes_no_epoch(void **state)
 {
     struct fixture *fixture = *state;
@@ -277,6 +296,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_deep_level_0_makes_the_next_epoch_wait, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_failed_write_ends_writing_and_not_reading, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(what_is_spoiled_becomes_no_epoch, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_boundary_that_could_not_put_its_records_makes_no_epoch, fixture_setup,
+                                        fixture_teardown),
         cmocka_unit_test_setup_teardown(what_is_spoiled_while_the_gate_is_waited_for_becomes_no_epoch, fixture_setup,
                                         fixture_teardown),
     };
