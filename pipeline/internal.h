@@ -270,6 +270,8 @@ struct pipeline_committer {
     atomic_int holds; /* while above 0 no epoch turns unless asked for */
     atomic_bool is_stopping;
     _Atomic int64_t durable_time_ms; /* S of the last durable epoch */
+    _Atomic int64_t durable_at_ms; /* when it became durable, or the committer started; on the monotonic clock */
+    struct fr_counter *failed;
     int64_t *boundary_offsets;
     int boundary_count;
     int64_t boundary_time_ms;
@@ -536,7 +538,50 @@ void pipeline_pages__status(void *services, struct fr_buffer *body, const char *
 void pipeline_pages__metrics(void *services, struct fr_buffer *body, const char **content_type, int *status);
 void pipeline_pages__health(void *services, struct fr_buffer *body, const char **content_type, int *status);
 void pipeline_pages__ready(void *services, struct fr_buffer *body, const char **content_type, int *status);
-extern const char pipeline_home_page[];
+
+/* home_page.c: the page for people, its style and its script. */
 void pipeline_pages__home(void *services, struct fr_buffer *body, const char **content_type, int *status);
+void pipeline_pages__style(void *services, struct fr_buffer *body, const char **content_type, int *status);
+void pipeline_pages__script(void *services, struct fr_buffer *body, const char **content_type, int *status);
+
+/* ---- lookup.c: doors, as server_page.ask; their user are the services ---- */
+
+bool pipeline_lookup__features(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+bool pipeline_lookup__explain(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+bool pipeline_lookup__top(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+bool pipeline_lookup__recent(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+bool pipeline_lookup__nothing(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+
+/* ---- history.c: the last minutes ---- */
+
+enum { PIPELINE_HISTORY_SAMPLES = 600, PIPELINE_HISTORY_TASKS = 8, PIPELINE_HISTORY_JUDGED = 3 };
+
+enum pipeline_history_number {
+    PIPELINE_HISTORY_APPLIED, /* records finished, over the life of the store */
+    PIPELINE_HISTORY_LAG,
+    PIPELINE_HISTORY_STALE,
+    PIPELINE_HISTORY_BEHIND, /* W − S in ms; NaN before the first event */
+    PIPELINE_HISTORY_MEMORY,
+    PIPELINE_HISTORY_DEAD, /* records that became dead letters, since the start */
+    PIPELINE_HISTORY_NUMBERS
+};
+
+struct pipeline_sample {
+    int64_t at_ms; /* wall clock */
+    double numbers[PIPELINE_HISTORY_NUMBERS];
+    float tasks[PIPELINE_HISTORY_TASKS][PIPELINE_HISTORY_JUDGED]; /* of models; NaN before the first example */
+    int task_count;
+};
+
+struct pipeline_history { /* of the operations loop */
+    struct pipeline_services *services;
+    struct fr_counter *dead[PROTO_VERDICTS];
+    uint64_t taken;
+    struct pipeline_sample samples[PIPELINE_HISTORY_SAMPLES];
+};
+
+void pipeline_history__init(struct pipeline_history *history, struct pipeline_services *services);
+void pipeline_history__tick(void *history); /* server_options.tick */
+void pipeline_history__page(void *history, struct fr_buffer *body, const char **content_type, int *status);
 
 #endif
