@@ -39,6 +39,7 @@ struct pipeline_config {
     int lanes;
     int64_t max_future_ms;
     int64_t tombstones_ms; /* how long late events of a forgotten user are dropped */
+    int64_t canary_ms; /* 0: none */
     struct agg_dedupe dedupe;
 
     const char *brokers; /* "embedded" or host:port,… */
@@ -551,6 +552,25 @@ bool pipeline_lookup__explain(void *services, struct fr_slice query, struct fr_b
 bool pipeline_lookup__top(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
 bool pipeline_lookup__recent(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
 bool pipeline_lookup__nothing(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+
+/* ---- canary.c: an event a second, to a read that comes after it ---- */
+
+struct pipeline_canary {
+    const struct pipeline_config *config;
+    struct pipeline_services *services;
+    struct ingest_producer *producer; /* of its thread; NULL: to be opened */
+    struct fr_histogram *seconds;
+    struct fr_counter *outcomes[4];
+    struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
+    atomic_bool is_stopping;
+    pthread_t thread;
+    bool is_started;
+};
+
+/* Starts its thread, where the configuration has a canary. After ingest; both outlive it. */
+FR_CHECKED bool pipeline_canary__start(struct pipeline_canary *canary, const struct pipeline_config *config,
+                                       struct pipeline_services *services, struct fr_err *err);
+void pipeline_canary__stop(struct pipeline_canary *canary); /* joins: some 200 ms; before ingest closes */
 
 /* ---- history.c: the last minutes ---- */
 

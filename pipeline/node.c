@@ -42,6 +42,7 @@ struct pipeline_node {
     struct pipeline_models models;
     struct pipeline_watches watches;
     struct pipeline_history history;
+    struct pipeline_canary canary;
     struct server_method methods[METHODS];
     struct server_page pages[PAGES];
     char cluster_id[64]; /* of the embedded broker, drawn at each start; "" otherwise */
@@ -327,7 +328,8 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) &&
            pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) && start_ingest(node, err) &&
            (!node->learning ||
-            pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err));
+            pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err)) &&
+           pipeline_canary__start(&node->canary, node->config, &node->services, err);
 }
 
 bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **ret, struct fr_err *err)
@@ -492,6 +494,7 @@ void pipeline_node_close(struct pipeline_node *node)
         return;
     dog = start_watchdog();
     atomic_store(&node->services.is_closing, true);
+    pipeline_canary__stop(&node->canary);
     if (node->ingest)
         ingest_stop(node->ingest);
     if (node->server)

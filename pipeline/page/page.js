@@ -282,7 +282,9 @@ function showTiles(status, metrics, now) {
   const fresh = change("fresh", now, buckets(metrics, "freshet_freshness_seconds").get("") ?? new Map());
   tile("behind", span(behind), points("behind", now), { label: "Wall clock less stream time" });
   const p99 = quantile(0.99, ...fresh);
-  put($("n-behind"), p99 === null ? "wall clock − stream time" : `p99 ${spanned(p99 * 1000)} after Kafka`);
+  const sung = change("canary", now, buckets(metrics, "freshet_canary_seconds").get("") ?? new Map()), canary = quantile(0.99, ...sung);
+  if (canary !== null) put($("n-behind"), `canary p99 ${spanned(canary * 1000)}`);
+  else put($("n-behind"), p99 === null ? "wall clock − stream time" : `p99 ${spanned(p99 * 1000)} after Kafka`);
   tile("lag", [short(lag), ""], points("lag", now), { label: "Events not applied yet", level: lag > 100000 ? "warn" : "" });
   put($("n-lag"), lag && behind !== null ? `applied lag ${spanned(behind)}` : "events not applied yet");
   tile("stale", span(stale), points("stale", now), { label: "Staleness", level: stale > 30000 ? "bad" : stale > 5000 ? "warn" : "" });
