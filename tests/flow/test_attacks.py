@@ -17,6 +17,8 @@ import wire
 from conftest import missing
 from node import Node, wait_for
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 0.6  # of each attack
 RATE = 400  # others' calls a second
 GROWTH_BYTES = 64 << 20
