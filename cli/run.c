@@ -31,7 +31,7 @@ int cli_run__main(const struct cli_command *command, int argc, char **argv)
     const char *file = NULL;
     struct cli_texts sets = {0};
     const struct cli_option options[] = {
-        {"config", CLI_OPTION_TEXT, "F", "the configuration", &file},
+        {"config", CLI_OPTION_TEXT, "FILE", "the configuration", &file},
         {"set", CLI_OPTION_TEXTS, "key=value", "over the file: --set server.listen=127.0.0.1:0; may be repeated", &sets},
         {0},
     };
