@@ -8,21 +8,23 @@
 static const struct fr_setting entity[] = {
     {"key", NULL, "list of user_id, item_id, creator_id, room_id, category_id, region",
      "the event fields that name one; a key of several with the user in it begins with the user"},
-    {"parent", "", "an entity", "what a ratio's prior is drawn to: named by the own key, or by what an item or a room remembers"},
+    {"parent", "", "an entity",
+     "what a ratio's prior is drawn to: named by the own key, or by what an item or a room remembers"},
     {"retention", "30d", "0 to 36500d", "how long after its last event it is present; 0: for ever"},
 };
 
 static const struct fr_setting common[] = {
     {"entity", NULL, "an entity", "whose state it is"},
-    {"aggregate", NULL,
-     "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, covisit",
+    {"aggregate", NULL, "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, covisit",
      "what is made of the events; each has keys of its own, below"},
     {"actions", "all", "list of actions", "the events that count, by action; not of ratio, gauge, match and covisit"},
     {"scenes", "all", "list of scenes", "and by scene; not of ratio, match and covisit"},
-    {"where", "all", "a condition", "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, match "
-                                    "and covisit"},
+    {"where", "all", "a condition",
+     "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, match "
+     "and covisit"},
     {"emit", "[value]", "list of value, n, sd, age",
-     "columns: the value; n, the events in it; sd of a ratio; age, the seconds since the last one. Which an aggregate has: above"},
+     "columns: the value; n, the events in it; sd of a ratio; age, the seconds since the last one. Which an aggregate has: "
+     "above"},
 };
 
 static const struct fr_setting count[] = {
@@ -39,7 +41,8 @@ static const struct fr_setting quantile[] = {
 };
 static const struct fr_setting distinct[] = {
     {"windows", NULL, SKETCH_WINDOWS, "one column each"},
-    {"of", "user_id", "user_id, item_id, creator_id, room_id, category_id, region, request_id, event_id", "the ids that are counted"},
+    {"of", "user_id", "user_id, item_id, creator_id, room_id, category_id, region, request_id, event_id",
+     "the ids that are counted"},
 };
 static const struct fr_setting decayed[] = {
     {"half_life", NULL, SPAN, "after which an event weighs half"},
@@ -82,7 +85,8 @@ static const struct fr_setting list[] = {
     {"of", NULL, "an entity", "what is ranked"},
     {"rank", NULL, "a decayed feature of it", "by what"},
     {"scopes", NULL, "list of global, category_id, region, scene, creator_id, room_id",
-     "of all, and of each value of an event's field; each but global costs about as much memory as the entity, per value that it has"},
+     "of all, and of each value of an event's field; each but global costs about as much memory as the entity, per value that "
+     "it has"},
     {"limit", NULL, "1 to 1000", "the most that a reply has"},
 };
 

@@ -57,10 +57,11 @@ static void bash_values(void *user, const struct cli_command *command, const str
         if (!option->argument)
             continue;
         if (is_file(option->argument))
-            fprintf(out, "        %s:--%s) mapfile -t COMPREPLY < <(compgen -f -- \"$word\") && return ;;\n", command->name, option->name);
+            fprintf(out, "        %s:--%s) mapfile -t COMPREPLY < <(compgen -f -- \"$word\") && return ;;\n", command->name,
+                    option->name);
         else
-            fprintf(out, "        %s:--%s) mapfile -t COMPREPLY < <(compgen -W '%s' -- \"$word\") && return ;;\n", command->name,
-                    option->name, choice(option->argument, value));
+            fprintf(out, "        %s:--%s) mapfile -t COMPREPLY < <(compgen -W '%s' -- \"$word\") && return ;;\n",
+                    command->name, option->name, choice(option->argument, value));
     }
 }
 
@@ -160,7 +161,8 @@ static void print_zsh_script(FILE *out)
         print_zsh(out, command->line);
         fputs("'\n", out);
     }
-    fputs(")\nif (( CURRENT == 2 )); then\n    _describe command commands\n    _arguments '--help[this]' '--version[the version]'\n"
+    fputs(")\nif (( CURRENT == 2 )); then\n    _describe command commands\n    _arguments '--help[this]' '--version[the "
+          "version]'\n"
           "    return\nfi\nlocal name=$words[2]\nshift words\n(( CURRENT-- ))\ncase $name in\n",
           out);
     cli_commands__tell(&(struct cli_teller){.tell = zsh_command, .user = out});

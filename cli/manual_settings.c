@@ -31,14 +31,17 @@ void cli_manual__yaml(FILE *out)
 {
     const struct fr_settings *section;
 
-    fputs(".\\\" -*- coding: UTF-8 -*- made by freshet manual\n.TH FRESHET.YAML 5 \"\" \"Freshet " FRESHET_VERSION
-          "\" \"File Formats\"\n.SH NAME\nfreshet.yaml \\- configuration of a Freshet node\n.SH DESCRIPTION\n"
-          "One YAML file, named by \\fBfreshet run \\-\\-config\\fR. Every key has a default but entities and features, and what\n"
-          "is called required below. ${NAME} takes an environment variable, a value file:/path the content of a file that only\n"
-          "its owner can read. Spans are a number and ms, s, m, h or d; sizes a number and B, KiB, MiB, GiB or TiB.\n"
-          "\\fBfreshet check \\-\\-config\\fR tells every mistake as file:line:column. NAME stands for names of your choice, [] for\n"
-          "each entry of a list.\n",
-          out);
+    fputs(
+        ".\\\" -*- coding: UTF-8 -*- made by freshet manual\n.TH FRESHET.YAML 5 \"\" \"Freshet " FRESHET_VERSION
+        "\" \"File Formats\"\n.SH NAME\nfreshet.yaml \\- configuration of a Freshet node\n.SH DESCRIPTION\n"
+        "One YAML file, named by \\fBfreshet run \\-\\-config\\fR. Every key has a default but entities and features, and "
+        "what\n"
+        "is called required below. ${NAME} takes an environment variable, a value file:/path the content of a file that only\n"
+        "its owner can read. Spans are a number and ms, s, m, h or d; sizes a number and B, KiB, MiB, GiB or TiB.\n"
+        "\\fBfreshet check \\-\\-config\\fR tells every mistake as file:line:column. NAME stands for names of your choice, [] "
+        "for\n"
+        "each entry of a list.\n",
+        out);
     for (int i = 0; (section = pipeline_settings(i)); i++) {
         fputs(".SH ", out);
         cli_manual__roff(out, section->path);

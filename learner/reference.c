@@ -3,7 +3,8 @@
 
 static const struct fr_setting learner[] = {
     {"serve_ttl", "10m", "1s to 1d", "how far served rows and their impression may lie apart, in event time"},
-    {"join_bytes", "256MiB", "1MiB to 1TiB", "bound on rows and impressions that wait, and on examples that Kafka has not taken"},
+    {"join_bytes", "256MiB", "1MiB to 1TiB",
+     "bound on rows and impressions that wait, and on examples that Kafka has not taken"},
     {"served", "freshet.served", "a topic", "served rows; made when missing"},
     {"examples", "freshet.examples", "a topic", "finished examples; made when missing"},
 };
@@ -14,8 +15,7 @@ static const struct fr_setting model[] = {
     {"factors", "8", "0 to 64", "of each coordinate; 0: linear"},
     {"dense", "all", "all, none, list of features or columns, or map from them (and all, the rest) to standard, log or raw",
      "numbers that go in as they are, and how they are scaled"},
-    {"sparse", "none",
-     "list of user_id, item_id, room_id, scene, item.creator_id, item.room_id, item.category_id, or a column",
+    {"sparse", "none", "list of user_id, item_id, room_id, scene, item.creator_id, item.room_id, item.category_id, or a column",
      "what is hashed; a column counts by its bucket, a list in the list is a cross of up to 4"},
     {"blend", "the first task", "map from scene, or default, to a formula",
      "the score: \"click^1 * buy^2\", \"0.3*click + buy\""},

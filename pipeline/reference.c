@@ -17,7 +17,8 @@ static const struct fr_setting kafka[] = {
     {"brokers", "embedded", "host:port,… or embedded", "embedded: a broker inside the process, whose records end with it"},
     {"group", "freshet", "a name", "offsets are committed under it, for lag tools only"},
     {"topics", "freshet.events, protobuf, 8 partitions", "list of 1 to 64 maps", "what is read"},
-    {"dead_letters", "freshet.dead", "a topic, or empty", "where events that cannot be read go; empty: counted and logged only"},
+    {"dead_letters", "freshet.dead", "a topic, or empty",
+     "where events that cannot be read go; empty: counted and logged only"},
     {"start", "earliest", "earliest, latest, fail", "where a partition that the store does not know begins"},
     {"properties", "", "map of librdkafka properties", "passed through, as in fetch.min.bytes: 1"},
 };

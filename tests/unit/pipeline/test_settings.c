@@ -182,12 +182,12 @@ static void each_key_that_is_read_is_in_a_table_with_its_limits_and_default(void
 /* An instance of a path in every_map, for --set. */
 static void instance_of(const struct fr_settings *section, const char *key, char *out, size_t capacity)
 {
-    static const char *const features[][2] = {{"count", "likes"},   {"sum", "total"},       {"quantile", "middle"},
-                                              {"ratio", "rate"},    {"distinct", "viewers"}, {"decayed", "heat"},
-                                              {"last,", "recent"},  {"last with", "alike"}, {"gauge", "online"},
-                                              {"series", "pulse"},  {"covisit", "related"}, {"last", "recent"}};
-    static const char *const names[][2] = {
-        {"entities", "user"}, {"features", "n"}, {"lists", "best"}, {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"}};
+    static const char *const features[][2] = {{"count", "likes"},  {"sum", "total"},        {"quantile", "middle"},
+                                              {"ratio", "rate"},   {"distinct", "viewers"}, {"decayed", "heat"},
+                                              {"last,", "recent"}, {"last with", "alike"},  {"gauge", "online"},
+                                              {"series", "pulse"}, {"covisit", "related"},  {"last", "recent"}};
+    static const char *const names[][2] = {{"entities", "user"},    {"features", "n"},       {"lists", "best"},
+                                           {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"}};
     char path[PATH_BYTES], rest[64], *at;
 
     snprintf(path, sizeof path, "%s", section->path);
