@@ -407,6 +407,9 @@ int cli_node_config__load(const struct pipeline_config_source *source, const cha
 /* Runs the node until it is asked to stop or fails; takes the configuration over. The exit code. In run.c. */
 int cli_run__node(const struct cli_command *command, struct pipeline_config *config);
 
+/* Tells systemd, where it started the process: "READY=1", "STOPPING=1". In notify.c. */
+void cli_notify(const char *state);
+
 /* The first line of `run` and `demo --json`, flushed. */
 bool cli_node_config__first_line(const struct pipeline_node *node);
 
