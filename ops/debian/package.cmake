@@ -39,9 +39,10 @@ set(CPACK_PACKAGE_NAME freshet)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_CONTACT "The maintainers of Freshet <maintainers@freshet.invalid>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "keeps the features of a live recommender fresh")
-set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "Reads what people do on a livestream or in a shop from Kafka, keeps counters and
-interest sequences of users, items, creators, rooms and categories over RocksDB,
-and answers rankers over gRPC and HTTP within milliseconds.")
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "Reads what people do on a livestream or in a shop from Kafka, keeps
+counters and interest sequences of users, items, creators, rooms and
+categories over RocksDB, and answers rankers over gRPC and HTTP within
+milliseconds.")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION database)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
