@@ -14,7 +14,7 @@ import crash
 from conftest import missing
 from node import CallError
 
-LIVES = 16  # spread over all allocations
+LIVES = 12  # spread over all allocations
 FOREIGN_LIVES = 4
 FOREIGN_MANY = 150
 LOOK_EVERY = 8  # so many lives, then it is looked at without a fault

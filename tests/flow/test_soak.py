@@ -171,7 +171,11 @@ class Soak:
         return count
 
     def slope_an_hour(self):
-        return 3600 * soak.slope(self.samples["steady"].column(1, self.seconds / 3))
+        """Of the least of each minute: what a compaction or a backlog borrows for seconds is no growth."""
+        least = {}
+        for at_s, resident in self.samples["steady"].column(1, self.seconds / 3):
+            least[at_s // 60] = min(resident, least.get(at_s // 60, resident))
+        return 60 * soak.slope(list(least.items()))
 
     def descriptors(self):
         """The most in the second third, and in the last."""
