@@ -254,11 +254,13 @@ def test_it_does_not_matter_which_topic_is_read_first(make_node, real_kafka, lan
 KILLS, MANY_KILLS = 6, 100
 
 
-def kill_in_the_loop(make_node, brokers, kills):
-    """The story told in pieces to a node that is killed in each of them, then again to another; the topic of each."""
+def kill_in_the_loop(make_node, brokers, kills, watch=None):
+    """The story told in pieces to a node that is killed in each of them; `watch(topic)` is called before it begins."""
     topic = kafka.new_topic(brokers)
     node = make_node(configuration(brokers, topic), "killed").start()
     story = Story(schema_of(node).schema, seed=9)
+    if watch:
+        watch(topic)
     dice = random.Random(kills)
     mixed = sorted(
         [(message.served_ms, True, message) for message in story.served] + [(e["ts_ms"], False, e) for e in story.events],
