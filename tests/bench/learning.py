@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What the learning loop shows, as figures (FILE.svg) and numbers (learning.json) in a folder: what a label policy's delay costs, how a change
-of behaviour is learned, and how a ranker by Score fares among simulated users.
+"""What the learning loop shows, as figures (FILE.svg) and numbers (learning.json) in a folder: what a label policy's delay
+costs, how a change of behaviour is learned, and how a ranker by Score fares among simulated users.
 
     tests/bench/learning.py --build build/release --out DIR [--ranker DIR]
 
@@ -21,15 +21,19 @@ import plot
 
 POLICIES = {"wait": "orange", "fnw": "blue", "first_only": "green", "sliver": "purple"}
 WHO = {
-    "live": ("the node's learner", "blue", False), "frozen": ("frozen at the change", "orange", False),
-    "offline": ("FTRL offline, same examples", "grey", True), "anew": ("FTRL begun anew", "green", True), "truth": ("the truth", "purple", True),
-}  # fmt: skip
+    "live": ("the node's learner", "blue", False),
+    "frozen": ("frozen at the change", "orange", False),
+    "offline": ("FTRL offline", "grey", True),
+    "anew": ("FTRL begun anew", "green", True),
+    "truth": ("truth", "purple", True),
+}
 BLOCK, BATCH, CHANGE, ALPHA = 2000, 500, 40000, 0.5
 
 
 def unit_test(args, noun, figures):
     command = [f"{args.build}/tests/unit/learner/test_learner_{noun}"]
-    done = subprocess.run(command, env={**os.environ, "FRESHET_FIGURES": str(figures)}, stdout=subprocess.PIPE, text=True, check=True)
+    environment = {**os.environ, "FRESHET_FIGURES": str(figures)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
@@ -38,15 +42,17 @@ def unit_test(args, noun, figures):
 
 def delayed(args, figures):
     told = unit_test(args, "delayed", figures)
-    ways = {policy: [(one["sinceS"], one["way"]) for one in told if one["figure"] == "way" and one["policy"] == policy] for policy in POLICIES}
+    way = [one for one in told if one["figure"] == "way" and one["sinceS"] <= 3000]
+    ways = {policy: [(one["sinceS"], one["way"]) for one in way if one["policy"] == policy] for policy in POLICIES}
     ages = {one["policy"]: one["ageS"] for one in told if one["figure"] == "age"}
     # Slivers without exits are first_only with other numbers: one line says both.
     drawn = {"wait": "wait", "fnw": "fnw", "first_only": "first_only, sliver"}
     series = [(f"{name} ({ages[policy]:.0f} s old)", POLICIES[policy], False, ways[policy]) for policy, name in drawn.items()]
     svg = plot.lines(
         "What a label policy's delay costs",
-        "The chance of a purchase doubles or halves at 0; purchases come 120 s later (mean), the window is 10 min. Mean of 5 changes.",
-        series, "seconds since the change", "how far the model has come (1: all the way)", (-0.2, 1.2), [(600, "the window is over")],
+        "At 0 the chance of a purchase doubles or halves. Purchases come 120 s later (mean); the window is 10 min. Mean of 5.",
+        series, "seconds since the change", "how far the model has come (1: all the way)", (-0.2, 1.2),
+        [(600, "the window is over")],
     )  # fmt: skip
     numbers = {"calibration": [one for one in told if one["figure"] == "calibration"], "age_s": ages}
     return svg, numbers
@@ -100,7 +106,7 @@ def drift(args, figures):
     svg = plot.lines(
         "Click behaviour changes",
         "What people like is drawn anew at example 40,000. Each 2,000 examples are judged before they are learned.",
-        series, "examples", "normalized entropy (lower is better)", (0.65, 1.3), [(CHANGE, "the change")],
+        series, "examples", "normalized entropy (lower is better)", (0.65, 1.4), [(CHANGE, "the change")],
     )  # fmt: skip
 
     def needed(who, share):
@@ -121,12 +127,12 @@ def drift(args, figures):
 
 def ranker(args):
     runs = [json.loads(path.read_text()) for path in sorted(pathlib.Path(args.ranker).glob("ranker-*.json"))]
-    colours = {"Score": ("blue", False), "clicked most": ("orange", False), "earned most": ("green", False), "chance": ("grey", True)}
+    colours = {"Score": ("blue", 0), "clicked most": ("orange", 0), "earned most": ("green", 0), "chance": ("grey", 1)}
     series = []
     for arm, (colour, is_dashed) in colours.items():
         rows = np.array([row for run in runs for row in run["arms"][arm]])
-        by_round = [(int(number), float(rows[rows[:, 0] == number, 2].mean()) / runs[0]["judges"]) for number in np.unique(rows[:, 0])]
-        series.append((arm, colour, is_dashed, by_round))
+        clicks = [rows[rows[:, 0] == number, 2].mean() / runs[0]["judges"] for number in np.unique(rows[:, 0])]
+        series.append((arm, colour, is_dashed, list(enumerate(clicks))))
     highest = max(y for *_, some in series for _, y in some)
     svg = plot.lines(
         "Rankers among simulated users",

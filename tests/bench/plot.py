@@ -4,9 +4,12 @@ import html
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 64, 700, 92, 312
 COLOURS = {
-    "blue": ("#0969da", "#4493f8"), "orange": ("#bc4c00", "#f0883e"), "green": ("#1a7f37", "#3fb950"), "grey": ("#6e7781", "#8c959f"),
+    "blue": ("#0969da", "#4493f8"),
+    "orange": ("#bc4c00", "#f0883e"),
+    "green": ("#1a7f37", "#3fb950"),
+    "grey": ("#6e7781", "#8c959f"),
     "purple": ("#8250df", "#ab7df8"),
-}  # fmt: skip
+}
 STYLE = (
     "<style>.page{fill:#fff}text{fill:#1f2328;font:12px system-ui,sans-serif}.small{fill:#59636e;font-size:11px}"
     ".head{font-weight:600;font-size:15px}.axis{stroke:#d1d9e0}.mark{stroke:#59636e;stroke-dasharray:2 3}"
@@ -42,7 +45,8 @@ def lines(title, subtitle, series, x_name, y_name, y_range, marks=()):
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{html.escape(title)}">{STYLE}<rect class="page" width="{WIDTH}" height="{HEIGHT}"/>',
-        f'<text class="head" x="16" y="26">{html.escape(title)}</text><text class="small" x="16" y="45">{html.escape(subtitle)}</text>',
+        f'<text class="head" x="16" y="26">{html.escape(title)}</text>',
+        f'<text class="small" x="16" y="45">{html.escape(subtitle)}</text>',
     ]
     for y in _ticks(y_low, y_high):
         _, up = at(x_low, y)

@@ -273,7 +273,7 @@ static double age_of(const char *policy)
     }
     for (int i = 0; i < SAMPLES; i++) {
         printf("{\"figure\":\"way\",\"policy\":\"%s\",\"sinceS\":%d,\"way\":%.4f}\n", policy, i * SAMPLE_MS / 1000, way[i]);
-        age_s += (1 - way[i]) * SAMPLE_MS / 1000;
+        age_s += (i > 0 ? 1 : 0.5) * (1 - way[i]) * SAMPLE_MS / 1000;
     }
     learner_close(learner);
     fixture_fini(&fixture);
