@@ -117,7 +117,7 @@ function line(svg, points, { least = 0, most = null, label }) {
   }
   const path = known.map(([age, v], i) => `${i ? "L" : "M"}${x(age).toFixed(1)} ${y(v).toFixed(1)}`).join("");
   svg.children[1].setAttribute("d", path);
-  svg.children[0].setAttribute("d", path ? `${path}L${x(known.at(-1)[0]).toFixed(1)} 39.5L${x(known[0][0]).toFixed(1)} 39.5Z` : "");
+  svg.children[0].setAttribute("d", path && least === 0 ? `${path}L${x(known.at(-1)[0]).toFixed(1)} 39.5L${x(known[0][0]).toFixed(1)} 39.5Z` : "");
   svg.setAttribute("aria-label", label);
 }
 
@@ -686,6 +686,7 @@ $("door").addEventListener("submit", (event) => {
   event.preventDefault();
   token = $("token").value.trim();
   $("token").value = "";
+  seed();
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=radio])")) return;

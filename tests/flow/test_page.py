@@ -1,6 +1,7 @@
 """The status page in a headless Chromium: what it shows is what the node says, by keyboard, at phone width, in both themes, in every state."""
 
 import json
+import subprocess
 import time
 import urllib.parse
 
@@ -234,3 +235,30 @@ def test_it_says_what_is_wrong(chromium, make_node):
     node.kill()
     page.wait("document.body.dataset.state === 'gone'")
     assert "does not answer; last seen at" in text(page, "#notice") and text(page, "#n-rate") == "0 finished"
+
+
+def test_from_elsewhere_it_asks_for_a_token(chromium, make_node, tmp_path):
+    address = next(iter(subprocess.run(["hostname", "-I"], capture_output=True, text=True).stdout.split()), None)
+    if not address:
+        pytest.skip("this machine has no address but the loopback")
+    token = tmp_path / "token"
+    token.write_text("administrator-0123456789")
+    token.chmod(0o600)
+    configuration = settings.configuration("embedded", format="json", clock="wall", catalogue=CATALOGUE)
+    anywhere = {"plaintext": "anywhere", "listen": "127.0.0.1:0", "operations": "0.0.0.0:0"}
+    guarded = make_node({**configuration, "server": {**anywhere, "tokens": [{"name": "ops", "token": f"file:{token}", "groups": ["admin"]}]}})
+    page = chromium.open(f"http://{address}:{guarded.start().operations.rpartition(':')[2]}/")
+    page.wait("document.body.dataset.state === 'closed' && !document.getElementById('door').hidden")
+    assert page.eval(PALE) == []
+    for typed, state in (("wrong", "closed"), (token.read_text(), "ready")):
+        page.eval("document.getElementById('token').focus()")
+        page.type(typed)
+        page.key("Enter")
+        page.wait(f"round > 0 && document.body.dataset.state === '{state}' || '{state}' === 'closed' && token === '{typed}'")
+    page.eval("look('user', 3)")
+    page.wait("document.getElementById('found-say').textContent.startsWith('No user 3 is known')")
+    open_node = make_node({**configuration, "server": anywhere})
+    page = chromium.open(f"http://{address}:{open_node.start().operations.rpartition(':')[2]}/")
+    page.wait("document.body.dataset.state === 'ready'")
+    page.eval("look('user', 3)")
+    page.wait("document.getElementById('found-say').textContent.startsWith('this page is for administrators')")
