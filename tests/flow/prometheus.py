@@ -1,4 +1,4 @@
-"""Debian's Prometheus, with the rules of ops/compose, scraping nodes twice a second."""
+"""Debian's Prometheus, with the rules of ops/compose, scraping nodes every second."""
 
 import json
 import pathlib
@@ -38,7 +38,7 @@ class Prometheus:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         settings = {
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
             "scrape_configs": [{"job_name": "freshet", "static_configs": [{"targets": list(targets)}]}],
         }
