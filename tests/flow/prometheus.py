@@ -44,7 +44,12 @@ class Prometheus:
         }
         (directory / "prometheus.yml").write_text(yaml.safe_dump(settings))
         self.process = subprocess.Popen(
-            ["prometheus", f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/tsdb", f"--web.listen-address={self.address}"],
+            [
+                "prometheus",
+                f"--config.file={directory}/prometheus.yml",
+                f"--storage.tsdb.path={directory}/tsdb",
+                f"--web.listen-address={self.address}",
+            ],
             stdout=subprocess.DEVNULL,
             stderr=open(directory / "prometheus.log", "wb"),
         )

@@ -56,7 +56,10 @@ def test_each_alert_has_its_page_in_the_runbook():
     for target in re.findall(r"\]\(([^)]+)\)", text):
         path, _, anchor = target.partition("#")
         whole = (TOP / "ops" / path).read_text() if path else text
-        anchors = {re.sub(r"[^\w\- ]", "", line).strip().lower().replace(" ", "-") for line in re.findall(r"^#+ (.*)", whole, flags=re.M)}
+        anchors = {
+            re.sub(r"[^\w\- ]", "", line).strip().lower().replace(" ", "-")
+            for line in re.findall(r"^#+ (.*)", whole, flags=re.M)
+        }
         assert not anchor or anchor in anchors, f"{target} leads nowhere"
 
 
@@ -65,7 +68,9 @@ def test_each_alert_has_its_page_in_the_runbook():
 
 def test_every_query_has_data(needs_prometheus, make_node, tmp_path):
     """Of a node with a model and a canary: each panel, and each alert with its comparisons made values."""
-    node = make_node(settings.configuration("embedded", format="json", clock="wall", catalogue=CATALOGUE, canary="200ms")).start()
+    node = make_node(
+        settings.configuration("embedded", format="json", clock="wall", catalogue=CATALOGUE, canary="200ms")
+    ).start()
     asks = prometheus.Prometheus(tmp_path, node.operations)
     wanted = dict(prometheus.panels())
     titles = {expression: title for title, expression in prometheus.panels()}
@@ -86,7 +91,9 @@ def test_every_query_has_data(needs_prometheus, make_node, tmp_path):
 
     try:
         assert len(wanted) > 30
-        wait_for(live, lambda: [f"{title}: {expression}" for expression, title in titles.items() if not asks.query(expression)], 60)
+        wait_for(
+            live, lambda: [f"{title}: {expression}" for expression, title in titles.items() if not asks.query(expression)], 60
+        )
         groups = asks.get("/api/v1/rules")["groups"]
         assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
         assert not [alert for alert in asks.get("/api/v1/alerts")["alerts"] if alert["state"] == "firing"]
@@ -120,7 +127,11 @@ def test_the_canary_changes_nothing_but_its_own_figures(make_node, real_kafka):
 
 def test_a_broker_that_is_gone_is_a_canary_that_fails(make_node):
     with kafka.other_cluster("events") as brokers:
-        node = make_node(settings.configuration(brokers, topic="events", format="json", clock="wall", catalogue=settings.TINY, canary="100ms")).start()
+        node = make_node(
+            settings.configuration(
+                brokers, topic="events", format="json", clock="wall", catalogue=settings.TINY, canary="100ms"
+            )
+        ).start()
         wait_for(lambda: canaries(node) >= 2, "two canaries")
         assert canaries(node, "unproduced") == 0
     wait_for(lambda: canaries(node, "unproduced") >= 1, "a canary that fails")
