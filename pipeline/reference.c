@@ -6,6 +6,8 @@ static const struct fr_setting node[] = {
     {"mode", "standalone", "standalone, cluster", "cluster is refused: it is not in this version"},
     {"lanes", "2", "1 to 64", "ingest threads; partitions are spread over them"},
     {"max_future", "1m", "0 to 1d", "an event later than the wall clock by more is a dead letter"},
+    {"canary", "0", "0 to 1h",
+     "how often the node produces an event of its own and times the read that comes after it; 0: never"},
     {"tombstones", "30d", "1s to 3650d", "how long events that a forgotten user made before are dropped"},
 };
 static const struct fr_setting dedupe[] = {

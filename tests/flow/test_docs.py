@@ -16,7 +16,7 @@ import pytest
 from node import Node, run_cli, wait_for
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "examples/README.md", "clients/python/README.md", *sorted(f"docs/{p.name}" for p in (TOP / "docs").glob("*.md"))]
+PAGES = ["README.md", "ops/RUNBOOK.md", "examples/README.md", "clients/python/README.md", *sorted(f"docs/{p.name}" for p in (TOP / "docs").glob("*.md"))]
 FENCE = re.compile(r"^(?P<before>[^\n]*\n)?```(?P<kind>\S*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
 TOLD = {"sh", "console", "text", "yaml", "python", "json", "proto"}
