@@ -31,7 +31,8 @@ enum {
     SERVER_READ_BYTES = 64 << 10, /* what one read takes at most */
     SERVER_AHEAD_BYTES = 64 << 10, /* pipelined input kept while a call runs; more stays in the kernel */
     SERVER_OUTPUT_BYTES = 8 << 10, /* what output begins with where frames gather in it */
-    SERVER_UNSENT_BYTES = 1 << 20, /* above it no further request of this connection is begun */
+    SERVER_UNSENT_BYTES = 128 << 10, /* above it no further request of this connection is begun */
+    SERVER_KERNEL_BYTES = 64 << 10, /* so much the kernel takes that it has not sent; what is on its way is no part of it */
     SERVER_KEPT_BYTES = 1 << 20, /* what a loop's arena and buffers keep between calls */
     SERVER_HELD_BYTES = 512 << 20, /* of all connections of one loop; the one that would go above is cut */
     SERVER_BEHIND_US = 200 * 1000, /* a loop whose line has not been empty for so long is behind */
@@ -481,6 +482,7 @@ struct server__exchange {
     int page_status;
     bool has_begun; /* the first byte of a head is here */
     bool is_taking; /* inside take(): it goes on by itself after an answer */
+    int64_t came_us; /* when what is taken now was there */
     bool is_behind_own; /* of requests that came together: not the first; its wait is its client's wish */
     bool has_more; /* bytes of a further request wait: don't send each reply alone */
 };
@@ -508,6 +510,60 @@ const char *server__date(struct server__loop *loop); /* "Sun, 06 Nov 1994 08:49:
 /* Appends the head of a reply to `out`. `length` is the body's even when the body is not sent (HEAD). */
 void server__reply_head(struct server__loop *loop, const struct server__reply *reply, bool is_close, struct fr_buffer *out);
 
+/* ---- line.c ---- */
+
+/* What a connection has to do with its loop's line. */
+struct server__place {
+    struct server__connection *previous, *next; /* while it stands there */
+    struct server__queue *queue; /* NULL: it does not */
+    int waiting; /* requests that are whole */
+    int64_t since_us; /* it got in line then */
+    int64_t spent_us; /* of the loop's time of late, as of … */
+    int64_t spent_at_us;
+};
+
+struct server__queue {
+    struct server__connection *first, *last;
+    int waiting; /* requests of those connections */
+};
+
+struct server__line {
+    struct server__queue light, heavy; /* who asked for little of late, and who for much */
+    struct server__connection *running; /* whose turn it is */
+    bool was_light; /* the turn before */
+    int64_t empty_us; /* since when it is not empty */
+    int64_t slice_us; /* when it was last run; 0: not since it was empty */
+    int served; /* calls, since then */
+    int64_t turn_us; /* when the turn of this connection began */
+    int turn_calls;
+    int pace_us; /* for each, of late */
+    uint64_t refused;
+};
+
+bool server__line_is_empty(const struct server__line *line);
+void server__line_join(struct server__connection *connection); /* at the end, unless it stands there already */
+void server__line_leave(struct server__connection *connection); /* if it is in it */
+void server__line_count(struct server__connection *connection, int more); /* so many more of its requests wait */
+void server__line_run(struct server__loop *loop); /* until it is empty, but for a few milliseconds at most */
+
+/* So much of the loop's time went to this connection, until now. */
+void server__line_charge(struct server__connection *connection, int64_t span_us, int64_t now_us);
+
+/* True when it has asked for so much of late that others come first: its requests are to wait in line. */
+bool server__line_is_heavy(struct server__connection *connection, int64_t now_us);
+
+/* A connection may run calls: one, and more until the turn is over. */
+void server__line_begin_turn(struct server__loop *loop);
+bool server__line_is_turn_over(struct server__loop *loop); /* a call was run */
+
+/* The head of a request of that connection is whole: refuses it when it would have to wait too long. */
+void server__line_foresee(struct server__call *call, struct server__connection *connection, int64_t now_us);
+
+/* Whether a whole request is to be worked on, now that its turn has come; else it is refused, if it was not, and says why. */
+bool server__line_admits(struct server__call *call);
+void server__line_learn(struct server__call *call, int64_t begun_us); /* it ran from then until now */
+int server__line_retry_ms(struct server__loop *loop);
+
 /* ---- connection.c ---- */
 
 struct server__connection {
@@ -524,9 +580,7 @@ struct server__connection {
     bool is_read_closed; /* the peer has sent all it will */
     bool is_reading, is_writing;
     bool is_dead; /* closed; freed when its loop has ended the round */
-    struct server__connection *line_previous, *line_next; /* while it is in its loop's line */
-    bool is_in_line;
-    int waiting; /* requests that are whole */
+    struct server__place place; /* in its loop's line */
     struct event *read_event, *write_event, *timer;
     const struct server__protocol *protocol;
     struct server__exchange exchange; /* of HTTP/1.1 */
@@ -585,37 +639,6 @@ void server__wake_ring(struct server__wake *wake);
 void server__wake_clear(struct server__wake *wake);
 void server__wake_phase(struct server__wake *wake, enum server__phase phase);
 
-/* ---- line.c ---- */
-
-struct server__line {
-    struct server__connection *first, *last;
-    int waiting; /* requests of those connections */
-    int64_t empty_us; /* since when it is not empty */
-    int64_t slice_us; /* when it was last run; 0: not since it was empty */
-    int served; /* calls, since then */
-    int64_t turn_us; /* when the turn of this connection began */
-    int turn_calls;
-    int pace_us; /* for each, of late */
-    uint64_t refused;
-};
-
-void server__line_join(struct server__connection *connection); /* at the end, unless it stands there already */
-void server__line_leave(struct server__connection *connection); /* if it is in it */
-void server__line_count(struct server__connection *connection, int more); /* so many more of its requests wait */
-void server__line_run(struct server__loop *loop); /* until it is empty, but for a few milliseconds at most */
-
-/* A connection may run calls: one, and more until the turn is over. */
-void server__line_begin_turn(struct server__loop *loop);
-bool server__line_is_turn_over(struct server__loop *loop); /* a call was run */
-
-/* A request's head is whole: refuses it when it would have to wait too long. */
-void server__line_foresee(struct server__call *call, int64_t now_us);
-
-/* Whether a whole request is to be worked on, now that its turn has come; else it is refused, if it was not, and says why. */
-bool server__line_admits(struct server__call *call);
-void server__line_learn(struct server__call *call, int64_t begun_us); /* it ran from then until now */
-int server__line_retry_ms(struct server__loop *loop);
-
 /* ---- loop.c ---- */
 
 struct server__loop {
@@ -636,6 +659,7 @@ struct server__loop {
     bool is_draining, is_stopping, has_said_drained;
     struct server__line line;
     int64_t round_us; /* when the first socket of this round was looked at; 0: none was */
+    int64_t read_us; /* when the last one of this round was done with */
     int *expected_us; /* by method: what a quick call takes of late */
     size_t held_bytes;
     struct fr_gauge *connection_gauge;

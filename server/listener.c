@@ -68,7 +68,7 @@ static void hand_over(struct server__listener *listener, int fd, const struct so
     struct server *server = listener->server;
     struct server__loop *loop = listener->is_operations ? &server->loops[server->loop_count] : least_loaded(server);
     struct server__connection *connection;
-    const int on = 1;
+    const int on = 1, kernel_bytes = SERVER_KERNEL_BYTES;
     char text[SERVER_PEER_BYTES];
     void *message;
 
@@ -77,6 +77,8 @@ static void hand_over(struct server__listener *listener, int fd, const struct so
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kernel_bytes,
+               sizeof kernel_bytes); /* a slow reader's replies are not made ahead */
     server__address_print(peer, text);
     connection = server__connection_new(fd, text, listener->is_operations, listener->is_loopback);
     if (!connection)
