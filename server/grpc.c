@@ -154,12 +154,21 @@ void server__grpc_prefix(size_t message_bytes, uint8_t prefix[SERVER_GRPC_PREFIX
         prefix[i] = (uint8_t)(message_bytes >> (8 * (SERVER_GRPC_PREFIX - 1 - i)));
 }
 
+static bool is_plain(char byte)
+{
+    return byte >= 0x20 && byte < 0x7f && byte != '%';
+}
+
 void server__grpc_escape(const char *text, struct fr_buffer *out)
 {
-    for (; *text; text++) {
-        if (*text >= 0x20 && *text < 0x7f && *text != '%')
-            fr_buffer_append_byte(out, (uint8_t)*text);
-        else
-            fr_buffer_append_format(out, "%%%02X", (unsigned)(uint8_t)*text);
+    while (*text) {
+        size_t length = 0;
+
+        while (is_plain(text[length]))
+            length++;
+        fr_buffer_append(out, text, length);
+        text += length;
+        if (*text)
+            fr_buffer_append_format(out, "%%%02X", (unsigned)(uint8_t)*text++);
     }
 }

@@ -531,6 +531,7 @@ struct server__line {
     struct server__queue light, heavy; /* who asked for little of late, and who for much */
     struct server__connection *running; /* whose turn it is */
     bool was_light; /* the turn before */
+    int64_t light_us; /* when the last light one came */
     int64_t empty_us; /* since when it is not empty */
     int64_t slice_us; /* when it was last run; 0: not since it was empty */
     int served; /* calls, since then */

@@ -26,7 +26,9 @@
 
 enum {
     SLICE_US = 5000,
-    HEAVY_SLICE_US = 500, /* light ones may have come meanwhile */
+    BEHIND_SLICE_US = 10 * 1000, /* what is only refused is then read many at a time */
+    HEAVY_SLICE_US = 500, /* where there are light ones, some may have come meanwhile … */
+    LIGHT_AGO_US = 100 * 1000, /* … and there are none when none came for so long */
     TURN_US = 1000,
     TURN_CALLS = 8,
     LIGHT_US = 2000,
@@ -87,6 +89,8 @@ void server__line_join(struct server__connection *connection)
     }
     place->since_us = now_us;
     place->queue = server__line_is_heavy(connection, now_us) ? &line->heavy : &line->light;
+    if (place->queue == &line->light)
+        line->light_us = now_us;
     place->next = NULL;
     place->previous = place->queue->last;
     if (place->previous)
@@ -157,25 +161,31 @@ static void run_turn(struct server__connection *connection)
     connection->loop->line.running = NULL;
 }
 
+/* How long calls run before the sockets are looked at again. */
+static int64_t slice_us(struct server__line *line, int64_t now_us)
+{
+    if (!line->was_light && now_us - line->light_us < LIGHT_AGO_US)
+        return HEAVY_SLICE_US;
+    return now_us - line->empty_us > SERVER_BEHIND_US ? BEHIND_SLICE_US : SLICE_US;
+}
+
 void server__line_run(struct server__loop *loop)
 {
-    int64_t now_us, until_us;
+    struct server__line *line = &loop->line;
+    int64_t now_us, begun_us;
 
-    if (server__line_is_empty(&loop->line))
+    if (server__line_is_empty(line))
         return;
-    now_us = fr_clock_monotonic_us();
-    until_us = now_us + SLICE_US;
-    keep_pace(&loop->line, now_us);
-    while (!server__line_is_empty(&loop->line) && now_us < until_us) {
-        struct server__connection *connection = next_in_line(&loop->line, now_us);
-        int64_t begun_us = now_us;
+    begun_us = now_us = fr_clock_monotonic_us();
+    keep_pace(line, now_us);
+    do {
+        struct server__connection *connection = next_in_line(line, now_us);
+        int64_t turn_us = now_us;
 
-        if (!loop->line.was_light && until_us > begun_us + HEAVY_SLICE_US)
-            until_us = begun_us + HEAVY_SLICE_US;
         run_turn(connection); /* one that dies is kept until the round is over */
         now_us = fr_clock_monotonic_us();
-        server__line_charge(connection, now_us - begun_us, now_us);
-    }
+        server__line_charge(connection, now_us - turn_us, now_us);
+    } while (!server__line_is_empty(line) && now_us < begun_us + slice_us(line, now_us));
 }
 
 void server__line_begin_turn(struct server__loop *loop)
