@@ -141,9 +141,12 @@ static void on_pause_over(int fd, short what, void *user)
 
 static void on_look(int fd, short what, void *user)
 {
+    struct server__acceptor *acceptor = user;
+
     (void)fd;
     (void)what;
-    server__tls_look(((struct server__acceptor *)user)->tls);
+    server__tls_look(acceptor->tls);
+    server__tokens_look(&acceptor->server->access.tokens);
 }
 
 static void on_acceptable(int fd, short what, void *user)
@@ -205,11 +208,11 @@ static void on_wake(int fd, short what, void *user)
 
 static void *run(void *user)
 {
-    static const struct timeval look = {.tv_usec = SERVER_TLS_LOOK_MS * 1000};
+    static const struct timeval look = {.tv_usec = SERVER_LOOK_MS * 1000};
     struct server__acceptor *acceptor = user;
 
     listen_again(acceptor);
-    if (acceptor->tls->context)
+    if (acceptor->tls->context || acceptor->server->access.tokens.has_files)
         event_add(acceptor->look_timer, &look);
     event_base_dispatch(acceptor->base);
     return NULL;
