@@ -1,7 +1,7 @@
 /*
- * A model on disk: little endian, in blocks of 64 KiB whose XXH64 are chained, the last one at the end. Written beside and renamed, so that a
- * file is whole or is not there; the one before it stays, to roll back to. Loading and going on gives the same bits as never
- * having stopped.
+ * A model on disk: little endian, in blocks of 64 KiB whose XXH64 are chained, the last one at the end. Written beside, and renamed once
+ * what it learned is durable where it came from, so that a file is whole or is not there; the one before it stays, to roll back to.
+ * Loading and going on gives the same bits as never having stopped.
  */
 #include "line.h"
 
@@ -16,14 +16,15 @@
 
 enum { BLOCK_BYTES = 1 << 16, PATH_BYTES = 544 };
 
-static const char magic[8] = {'F', 'R', 'M', 'O', 'D', 'E', 'L', '1'};
+static const char magic[8] = {'F', 'R', 'M', 'O', 'D', 'E', 'L', '2'};
 
 struct head {
     char magic[8];
     uint64_t schema, version;
     int64_t position, newest_ms;
     uint64_t learned, rows;
-    uint32_t has_seen, judged_bytes;
+    uint32_t has_seen, judged_bytes, is_frozen, promotions;
+    struct learner_optimiser optimiser; /* that it learned by: whose place it has after a promotion */
 };
 
 struct kept_row {
@@ -90,7 +91,10 @@ static void put_line(struct stream *stream, const struct learner_line *line, uin
                         .learned = trainer->learned,
                         .rows = trainer->row_count,
                         .has_seen = trainer->seen != NULL,
-                        .judged_bytes = sizeof(struct learner_judged)};
+                        .judged_bytes = sizeof(struct learner_judged),
+                        .is_frozen = line->is_frozen,
+                        .promotions = line->promotions,
+                        .optimiser = trainer->optimiser};
 
     memcpy(head.magic, magic, sizeof magic);
     put(stream, &head, sizeof head);
@@ -138,29 +142,35 @@ static void sync_directory(const char *path)
     close(fd);
 }
 
-bool learner_file__save(const struct learner_line *line, bool keeps_before, struct fr_err *err)
+bool learner_file__write(const struct learner_line *line, struct fr_err *err)
 {
-    char beside[PATH_BYTES], before[PATH_BYTES];
+    char beside[PATH_BYTES];
     struct stream *stream = calloc(1, sizeof *stream);
     bool is_written;
 
     if (!stream)
         return fr_fail(err, FR_EXHAUSTED, "learner: out of memory");
     snprintf(beside, sizeof beside, "%s.new", line->path);
-    snprintf(before, sizeof before, "%s.1", line->path);
     is_written = write_file(line, beside, stream);
     free(stream);
-    if (!is_written) {
-        fr_fail(err, FR_UNAVAILABLE, "learner: cannot write '%s': %s; the model's file before it stays", beside,
-                strerror(errno));
-        (void)unlink(beside);
-        return false;
-    }
-    if (keeps_before && rename(line->path, before) != 0 && errno != ENOENT)
-        return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", line->path, strerror(errno));
-    if (rename(beside, line->path) != 0)
+    if (is_written)
+        return true;
+    fr_fail(err, FR_UNAVAILABLE, "learner: cannot write '%s': %s; the model's file before it stays", beside, strerror(errno));
+    (void)unlink(beside);
+    return false;
+}
+
+bool learner_file__adopt(const char *path, bool keeps_before, struct fr_err *err)
+{
+    char beside[PATH_BYTES], before[PATH_BYTES];
+
+    snprintf(beside, sizeof beside, "%s.new", path);
+    snprintf(before, sizeof before, "%s.1", path);
+    if (keeps_before && rename(path, before) != 0 && errno != ENOENT)
+        return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", path, strerror(errno));
+    if (rename(beside, path) != 0)
         return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", beside, strerror(errno));
-    sync_directory(line->path);
+    sync_directory(path);
     return true;
 }
 
@@ -252,6 +262,8 @@ static bool take_line(struct stream *stream, const struct head *head, struct lea
     trainer->learned = head->learned;
     kept->version = head->version;
     kept->position = head->position;
+    kept->is_frozen = head->is_frozen != 0;
+    kept->promotions = head->promotions;
     return ok && stream->left == 0 && stream->used == stream->filled;
 }
 
@@ -338,8 +350,31 @@ bool learner_file_look(const char *path, struct learner_file_info *info, struct 
         ok = refill(stream) || fail_whole(path, err);
     ok = ok && (has_hash(stream) || fail_whole(path, err));
     if (ok)
-        *info = (struct learner_file_info){
-            .schema = head.schema, .version = head.version, .examples = head.learned, .coordinates = head.rows};
+        *info = (struct learner_file_info){.schema = head.schema,
+                                           .version = head.version,
+                                           .examples = head.learned,
+                                           .coordinates = head.rows,
+                                           .position = head.position,
+                                           .promotions = head.promotions};
+    fclose(stream->file);
+    free(stream);
+    return ok;
+}
+
+bool learner_file__glance(const char *path, uint32_t *promotions, struct learner_optimiser *optimiser)
+{
+    struct fr_err unread; /* who loads it says what is wrong with it */
+    struct stream *stream = open_stream(path, &unread);
+    struct head head;
+    bool ok;
+
+    if (!stream)
+        return false;
+    ok = take_head(stream, path, &head, &unread);
+    if (ok) {
+        *promotions = head.promotions;
+        *optimiser = head.optimiser;
+    }
     fclose(stream->file);
     free(stream);
     return ok;

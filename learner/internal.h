@@ -38,6 +38,17 @@ static inline void *learner_slab__at(const struct learner_slab *slab, uint32_t n
 void *learner_slab__reserve(size_t bytes);
 void learner_slab__release(void *memory, size_t bytes);
 
+/* ---- batch.c: examples on their way ---- */
+
+enum { LEARNER_BATCH_EXAMPLES = 1024 };
+
+struct learner_batch {
+    struct fr_arena *arena;
+    int64_t position;
+    int count;
+    struct learner_example examples[LEARNER_BATCH_EXAMPLES];
+};
+
 /* ---- optimiser.c: one step, in doubles ---- */
 
 /* FTRL-proximal of one weight: state (z, n), and the weight that follows from it. */
@@ -125,6 +136,8 @@ struct learner_trainer {
 FR_CHECKED bool learner_trainer__init(struct learner_trainer *trainer, const struct learner_schema *schema,
                                       const struct learner_optimiser *optimiser);
 void learner_trainer__fini(struct learner_trainer *trainer);
+/* Goes on by other settings. False: out of memory, nothing is changed. */
+FR_CHECKED bool learner_trainer__settings(struct learner_trainer *trainer, const struct learner_optimiser *optimiser);
 
 /* The probability before learning, with log_rate in it; learns unless `is_frozen`. The example is checked already. */
 double learner_trainer__learn(struct learner_trainer *trainer, const struct learner_example *example, bool is_frozen,

@@ -103,18 +103,36 @@ static bool gather_tasks(struct learner_join *join, struct fr_err *err)
     return true;
 }
 
-static void restore(struct learner_join *join)
+struct join_meta {
+    int64_t time_ms, next_position, acknowledged;
+};
+
+static struct join_meta read_meta(struct store *store)
 {
-    struct fr_slice value = store_meta_get(join->store, join_meta);
+    struct join_meta meta = {.next_position = 1, .acknowledged = 1};
+    struct fr_slice value = store_meta_get(store, join_meta);
     struct fr_reader reader = fr_reader(value);
 
-    atomic_store(&join->next_position, 1);
-    atomic_store(&join->acknowledged, 1);
-    if (value.length == 0)
-        return;
-    atomic_store(&join->time_ms, fr_reader_zigzag(&reader));
-    atomic_store(&join->next_position, fr_reader_zigzag(&reader));
-    atomic_store(&join->acknowledged, fr_reader_zigzag(&reader));
+    if (value.length > 0) {
+        meta.time_ms = fr_reader_zigzag(&reader);
+        meta.next_position = fr_reader_zigzag(&reader);
+        meta.acknowledged = fr_reader_zigzag(&reader);
+    }
+    return meta;
+}
+
+int64_t learner_outbox_end(struct store *store)
+{
+    return read_meta(store).next_position;
+}
+
+static void restore(struct learner_join *join)
+{
+    struct join_meta meta = read_meta(join->store);
+
+    atomic_store(&join->time_ms, meta.time_ms);
+    atomic_store(&join->next_position, meta.next_position);
+    atomic_store(&join->acknowledged, meta.acknowledged);
 }
 
 static bool find_one(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS])

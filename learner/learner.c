@@ -15,16 +15,8 @@
 
 enum {
     QUEUE_MESSAGES = 32,
-    BATCH_EXAMPLES = 1024,
-    BATCH_BYTES = 4 << 20,
     IDLE_MS = 1000, /* between looks at the clock without models */
-};
-
-struct learner_batch {
-    struct fr_arena *arena;
-    int64_t position;
-    int count;
-    struct learner_example examples[BATCH_EXAMPLES];
+    SETTLE_MS = 20, /* between looks whether a file may take its place */
 };
 
 enum message_kind { MESSAGE_BATCH, MESSAGE_PUSH, MESSAGE_ORDER };
@@ -47,6 +39,8 @@ struct learner {
     struct learner_line *lines[LEARNER_MODELS_MAX][2]; /* live, shadow or NULL */
     struct fr_queue *queue;
     int64_t position; /* at open */
+    _Atomic int64_t durable;
+    atomic_int holds; /* of files */
     pthread_t thread;
     bool is_started;
 };
@@ -62,57 +56,6 @@ static struct learner_line *line_at(const struct learner *learner, int index)
 }
 
 /* ---- batches ---- */
-
-struct learner_batch *learner_batch_new(int64_t position)
-{
-    struct learner_batch *batch = malloc(sizeof *batch);
-
-    if (!batch)
-        return NULL;
-    batch->arena = fr_arena_new(BATCH_BYTES);
-    batch->position = position;
-    batch->count = 0;
-    if (batch->arena)
-        return batch;
-    free(batch);
-    return NULL;
-}
-
-bool learner_batch_add(struct learner_batch *batch, const struct learner_example *example)
-{
-    struct learner_example *copy = &batch->examples[batch->count];
-    size_t dense_bytes = (size_t)example->dense_count * sizeof *example->dense;
-    size_t sparse_bytes = (size_t)example->sparse_count * sizeof *example->sparse;
-    uint8_t *bytes;
-
-    if (batch->count == BATCH_EXAMPLES)
-        return false;
-    bytes = fr_arena_take(batch->arena, sparse_bytes + dense_bytes + 1);
-    if (!bytes)
-        return false;
-    *copy = *example;
-    copy->sparse = (const uint64_t *)(const void *)bytes;
-    copy->dense = (const float *)(const void *)(bytes + sparse_bytes);
-    if (sparse_bytes > 0)
-        memcpy(bytes, example->sparse, sparse_bytes);
-    if (dense_bytes > 0)
-        memcpy(bytes + sparse_bytes, example->dense, dense_bytes);
-    batch->count++;
-    return true;
-}
-
-int learner_batch_count(const struct learner_batch *batch)
-{
-    return batch->count;
-}
-
-void learner_batch_free(struct learner_batch *batch)
-{
-    if (!batch)
-        return;
-    fr_arena_free(batch->arena);
-    free(batch);
-}
 
 bool learner_learn(struct learner *learner, struct learner_batch **batch, int timeout_ms)
 {
@@ -136,6 +79,27 @@ int64_t learner_position(const struct learner *learner)
     return learner->position;
 }
 
+void learner_durable(struct learner *learner, int64_t position)
+{
+    atomic_store(&learner->durable, position);
+}
+
+void learner_hold(struct learner *learner)
+{
+    atomic_fetch_add(&learner->holds, 1);
+}
+
+void learner_release(struct learner *learner)
+{
+    atomic_fetch_sub(&learner->holds, 1);
+}
+
+/* What files may have learned to take their place now: nothing while they are held. */
+static int64_t durable_now(const struct learner *learner)
+{
+    return atomic_load(&learner->holds) > 0 ? INT64_MIN : atomic_load(&learner->durable);
+}
+
 int64_t learner_durable_position(const struct learner *learner)
 {
     int64_t least = INT64_MAX;
@@ -154,7 +118,7 @@ int64_t learner_durable_position(const struct learner *learner)
 
 static void learn_batch(struct learner *learner, struct learner_batch *batch)
 {
-    const struct learner_example *examples[BATCH_EXAMPLES];
+    const struct learner_example *examples[LEARNER_BATCH_EXAMPLES];
 
     for (int index = 0; index < 2 * learner->config->model_count; index++) {
         struct learner_line *line = line_at(learner, index);
@@ -186,35 +150,28 @@ static bool follow_push(struct learner *learner, struct message *message)
     return true;
 }
 
-static bool set_frozen(struct learner_line *live, struct learner_line *shadow, bool is_frozen)
-{
-    live->is_frozen = is_frozen;
-    learner_line__publish(live);
-    if (shadow)
-        learner_line__publish(shadow); /* who asks for states after an order sees both as of then */
-    return true;
-}
-
 static bool follow_order(struct learner *learner, const struct message *message)
 {
-    struct learner_line *live = learner->lines[message->model][0], *shadow = learner->lines[message->model][1];
+    struct learner_line **pair = learner->lines[message->model], *live = pair[0], *shadow = pair[1];
 
     switch (message->order) {
     case LEARNER_FREEZE:
-        return set_frozen(live, shadow, true);
+        return learner_pair__freeze(pair, true, message->err);
     case LEARNER_THAW:
-        return set_frozen(live, shadow, false);
+        return learner_pair__freeze(pair, false, message->err);
     case LEARNER_ROLLBACK:
-        return learner_line__rollback(live, message->err);
+        return learner_line__rollback(live, message->err) && learner_line__save(live, true, message->err);
     case LEARNER_SAVE:
-        return learner_line__save(live, message->err) && (!shadow || learner_line__save(shadow, message->err));
+        return learner_line__save(live, true, message->err) && (!shadow || learner_line__save(shadow, true, message->err));
+    case LEARNER_KEEP:
+        return learner_pair__settle(pair, durable_now(learner), message->err);
     case LEARNER_PROMOTE:
         break;
     }
     if (shadow)
         return learner_line__promote(live, shadow, message->err);
     if (live->is_frozen)
-        return set_frozen(live, shadow, false);
+        return learner_pair__freeze(pair, false, message->err);
     return fr_fail(message->err, FR_PRECONDITION,
                    "model '%s' has no shadow to promote; add `shadow` to it in the configuration", live->model->name);
 }
@@ -238,13 +195,36 @@ static void follow(struct learner *learner, struct message *message)
     (void)fr_queue_send(message->answers, &answer, -1); /* it has room for the one */
 }
 
-static void save(struct learner_line *line)
+static void tell(const struct fr_err *err)
 {
     static struct fr_log_place place;
+
+    fr_log_limited(&place, 4, FR_LOG_WARN, "learner", "%s", err->message);
+}
+
+static void save(struct learner_line *line)
+{
     struct fr_err err;
 
-    if (!learner_line__save(line, &err))
-        fr_log_limited(&place, 4, FR_LOG_WARN, "learner", "%s", err.message);
+    if (!learner_line__save(line, false, &err))
+        tell(&err);
+}
+
+/* Files that wait take their place when they may; whether some wait on. */
+static bool settle_all(struct learner *learner)
+{
+    int64_t durable = durable_now(learner);
+    bool is_waiting = false;
+
+    for (int i = 0; i < learner->config->model_count; i++) {
+        struct fr_err err;
+
+        if (!learner_pair__is_durable(learner->lines[i], durable))
+            is_waiting = true;
+        else if (!learner_pair__settle(learner->lines[i], durable, &err))
+            tell(&err);
+    }
+    return is_waiting;
 }
 
 /* What is due now; returns how long until the next. */
@@ -259,13 +239,25 @@ static int tend(struct learner *learner)
             continue;
         if (line->is_pending && line->next_publish_ms <= now_ms)
             learner_line__publish(line);
-        if (line->is_dirty && line->next_save_ms <= now_ms)
+        if (line->is_dirty && !line->is_waiting && line->next_save_ms <= now_ms)
             save(line);
         if (line->is_pending && line->next_publish_ms < next_ms)
             next_ms = line->next_publish_ms;
     }
+    if (settle_all(learner) && now_ms + SETTLE_MS < next_ms)
+        next_ms = now_ms + SETTLE_MS;
     next_ms -= fr_clock_monotonic_ms();
     return next_ms > 0 ? (int)next_ms : 0;
+}
+
+/* The last files: what is not durable is not kept, and learned again. */
+static void save_all(struct learner *learner)
+{
+    for (int i = 0; i < 2 * learner->config->model_count; i++) {
+        if (line_at(learner, i) && line_at(learner, i)->is_dirty)
+            save(line_at(learner, i));
+    }
+    (void)settle_all(learner);
 }
 
 static void *run(void *user)
@@ -281,10 +273,7 @@ static void *run(void *user)
         else if (fr_queue_is_closed(learner->queue) && fr_queue_length(learner->queue) == 0)
             break;
     }
-    for (int i = 0; i < 2 * learner->config->model_count; i++) {
-        if (line_at(learner, i) && line_at(learner, i)->is_dirty)
-            save(line_at(learner, i));
-    }
+    save_all(learner);
     return NULL;
 }
 
@@ -293,21 +282,14 @@ static void *run(void *user)
 static bool open_lines(struct learner *learner, const struct learner_options *options, struct fr_err *err)
 {
     learner->position = INT64_MAX;
-    for (int i = 0; i < 2 * learner->config->model_count; i++) {
-        struct learner_line_options line = {.schema = &options->schemas[i / 2],
-                                            .is_shadow = i % 2 == 1,
-                                            .directory = options->directory,
-                                            .metrics = options->metrics};
-
-        if (line.is_shadow && !learner->config->models[i / 2].has_shadow)
-            continue;
-        learner->lines[i / 2][i % 2] = aligned_alloc(_Alignof(struct learner_line), sizeof(struct learner_line));
-        if (!learner->lines[i / 2][i % 2])
-            return fr_fail(err, FR_EXHAUSTED, "learner: out of memory");
-        if (!learner_line__open(learner->lines[i / 2][i % 2], &line, err))
+    atomic_store(&learner->durable, options->durable);
+    for (int i = 0; i < learner->config->model_count; i++) {
+        if (!learner_pair__open(learner->lines[i], i, options, err))
             return false;
-        if (line_at(learner, i)->position < learner->position)
-            learner->position = line_at(learner, i)->position;
+        for (int k = 0; k < 2; k++) {
+            if (learner->lines[i][k] && learner->lines[i][k]->position < learner->position)
+                learner->position = learner->lines[i][k]->position;
+        }
     }
     if (learner->position == INT64_MAX)
         learner->position = 0;

@@ -53,7 +53,22 @@ static bool set_aside(const struct learner_line *line, const struct fr_err *why,
            fr_fail(err, FR_BAD_CONFIG, "learner: cannot rename '%s' to '%s'; look at the directory", line->path, aside);
 }
 
-static bool load(struct learner_line *line, uint64_t *version, struct fr_err *err)
+/* A file from another store, or newer than the store that was restored, knows of examples that this one has yet to make. */
+static void take_position(struct learner_line *line, int64_t position, int64_t durable)
+{
+    if (position >= durable) {
+        fr_log(FR_LOG_WARN, "learner",
+               "model '%s' has learned up to chunk %lld, the store's outbox ends at %lld: the file is of another store or "
+               "later than this "
+               "one; it is taken to have learned all there is",
+               line->model->name, (long long)position, (long long)durable);
+        position = durable - 1;
+    }
+    line->position = position;
+    atomic_store(&line->saved_position, position);
+}
+
+static bool load(struct learner_line *line, int64_t durable, uint64_t *version, struct fr_err *err)
 {
     const struct learner_optimiser optimiser = line->trainer.optimiser;
     struct learner_kept kept;
@@ -62,8 +77,9 @@ static bool load(struct learner_line *line, uint64_t *version, struct fr_err *er
     if (!line->path[0])
         return true;
     if (learner_file__load(line->path, &line->trainer, &kept, &why)) {
-        line->position = kept.position;
-        atomic_store(&line->saved_position, kept.position);
+        take_position(line, kept.position, durable);
+        line->is_frozen = kept.is_frozen && !line->is_shadow;
+        line->promotions = kept.promotions;
         memcpy(line->judged, kept.judged, sizeof line->judged);
         line->keeps_file = true;
         *version = kept.version + VERSIONS_A_FILE;
@@ -74,6 +90,13 @@ static bool load(struct learner_line *line, uint64_t *version, struct fr_err *er
     learner_trainer__fini(&line->trainer); /* half of it may have been read */
     return set_aside(line, &why, err) && (learner_trainer__init(&line->trainer, line->schema, &optimiser) ||
                                           fr_fail(err, FR_EXHAUSTED, "learner: out of memory"));
+}
+
+void learner_line__path(const char *directory, const struct learner_model *model, bool is_shadow, char *path, size_t size)
+{
+    path[0] = '\0';
+    if (directory)
+        snprintf(path, size, "%s/%s%s.model", directory, model->name, is_shadow ? ".shadow" : "");
 }
 
 bool learner_line__open(struct learner_line *line, const struct learner_line_options *options, struct fr_err *err)
@@ -92,12 +115,10 @@ bool learner_line__open(struct learner_line *line, const struct learner_line_opt
     for (int i = 0; i < model->task_count; i++)
         learner_judged__init(&line->judged[i]);
     find_metrics(line, options->metrics);
-    if (options->directory)
-        snprintf(line->path, sizeof line->path, "%s/%s%s.model", options->directory, model->name,
-                 line->is_shadow ? ".shadow" : "");
-    if (!learner_trainer__init(&line->trainer, line->schema, line->is_shadow ? &model->shadow : &model->optimiser))
+    learner_line__path(options->directory, model, line->is_shadow, line->path, sizeof line->path);
+    if (!learner_trainer__init(&line->trainer, line->schema, options->optimiser))
         return fr_fail(err, FR_EXHAUSTED, "learner: out of memory for model '%s' of %d bits", model->name, model->bits);
-    if (!load(line, &version, err))
+    if (!load(line, options->durable, &version, err))
         return false;
     if (!learner_serving__init(&line->serving, &line->trainer, version))
         return fr_fail(err, FR_EXHAUSTED, "learner: out of memory for model '%s' of %d bits", model->name, model->bits);
@@ -205,17 +226,32 @@ void learner_line__publish(struct learner_line *line)
 
 /* ---- files ---- */
 
-bool learner_line__save(struct learner_line *line, struct fr_err *err)
+bool learner_line__save(struct learner_line *line, bool is_ordered, struct fr_err *err)
 {
     line->next_save_ms = fr_clock_monotonic_ms() + SAVE_MS;
-    if (!line->path[0] || line->is_alarmed)
+    if (!line->path[0] || (line->is_alarmed && !is_ordered))
         return true; /* what may be spoiled is not kept */
-    if (!learner_file__save(line, line->keeps_file && !line->is_opening, err))
+    if (!learner_file__write(line, err))
         return false;
+    line->is_waiting = true;
+    line->written_position = line->position;
+    line->keeps_next = line->keeps_file && !line->is_opening;
+    line->is_dirty = false;
+    return true;
+}
+
+bool learner_line__settle(struct learner_line *line, struct fr_err *err)
+{
+    if (!line->is_waiting)
+        return true;
+    line->is_waiting = false;
+    if (!learner_file__adopt(line->path, line->keeps_next, err)) {
+        line->is_dirty = true; /* the next save writes it again */
+        return false;
+    }
     line->keeps_file = line->keeps_file || !line->is_opening;
     line->is_opening = false;
-    atomic_store(&line->saved_position, line->position);
-    line->is_dirty = false;
+    atomic_store(&line->saved_position, line->written_position);
     return true;
 }
 
@@ -256,26 +292,43 @@ bool learner_line__rollback(struct learner_line *line, struct fr_err *err)
     return true;
 }
 
-/* They change places, optimisers too: each goes on from what the other was. */
-bool learner_line__promote(struct learner_line *live, struct learner_line *shadow, struct fr_err *err)
+static bool change_places(struct learner_line *live, struct learner_line *shadow)
 {
     const struct learner_optimiser optimiser = live->trainer.optimiser;
-    static const size_t judged_bytes = sizeof live->judged;
-    struct learner_judged judged[LEARNER_TASKS_MAX];
     struct learner_trainer other;
     bool ok = learner_trainer__init(&other, live->schema, &optimiser) && learner_trainer__become(&other, &live->trainer) &&
-              learner_trainer__become(&live->trainer, &shadow->trainer) && learner_trainer__become(&shadow->trainer, &other);
+              learner_trainer__settings(&live->trainer, &shadow->trainer.optimiser) &&
+              learner_trainer__become(&live->trainer, &shadow->trainer) &&
+              learner_trainer__settings(&shadow->trainer, &optimiser) && learner_trainer__become(&shadow->trainer, &other);
 
     learner_trainer__fini(&other);
-    if (!ok)
+    return ok;
+}
+
+/*
+ * They change places, optimisers too: each goes on from what the other was. Both files are written before either takes its place, the
+ * live one first: a crash between the two is finished at open (learner.c).
+ */
+bool learner_line__promote(struct learner_line *live, struct learner_line *shadow, struct fr_err *err)
+{
+    static const size_t judged_bytes = sizeof live->judged;
+    struct learner_judged judged[LEARNER_TASKS_MAX];
+    int64_t position = live->position;
+
+    if (!change_places(live, shadow))
         return fr_fail(err, FR_EXHAUSTED, "learner: out of memory");
-    live->trainer.optimiser = shadow->trainer.optimiser;
-    shadow->trainer.optimiser = optimiser;
     memcpy(judged, live->judged, judged_bytes);
     memcpy(live->judged, shadow->judged, judged_bytes);
     memcpy(shadow->judged, judged, judged_bytes);
+    live->position = shadow->position;
+    shadow->position = position;
     live->is_frozen = shadow->is_frozen = false;
+    live->promotions = shadow->promotions = (live->promotions > shadow->promotions ? live : shadow)->promotions + 1;
     learner_line__publish(live);
     learner_line__publish(shadow);
-    return learner_line__save(live, err) && learner_line__save(shadow, err);
+    if (learner_line__save(live, true, err) && learner_line__save(shadow, true, err))
+        return true;
+    live->is_waiting = shadow->is_waiting = false; /* both or neither; they are written again when they are due */
+    live->is_dirty = shadow->is_dirty = true;
+    return false;
 }

@@ -26,6 +26,10 @@ struct learner_line {
     bool is_dirty; /* something was learned since the last file */
     bool keeps_file; /* the file there is has something to go back to */
     bool is_opening; /* the next save is the one at open: what it replaces is the same */
+    bool is_waiting; /* a file is written beside, and waits until what it learned is durable */
+    bool keeps_next; /* that file has the one before it kept */
+    int64_t written_position; /* of that file */
+    uint32_t promotions; /* of the pair, ever */
     bool is_alarmed; /* rolled back, and not yet in the band again */
     uint32_t hold; /* examples that are still only judged, after a roll-back */
     uint64_t rejected, rollbacks;
@@ -39,7 +43,9 @@ struct learner_line {
 struct learner_line_options {
     const struct learner_schema *schema;
     bool is_shadow;
+    const struct learner_optimiser *optimiser;
     const char *directory; /* NULL: nothing is kept */
+    int64_t durable; /* positions before it are; a file that knows of more is of another history */
     struct fr_metrics *metrics;
 };
 
@@ -51,9 +57,27 @@ void learner_line__close(struct learner_line *line);
 void learner_line__learn(struct learner_line *line, const struct learner_example *const *examples, int count);
 
 void learner_line__publish(struct learner_line *line);
-FR_CHECKED bool learner_line__save(struct learner_line *line, struct fr_err *err);
+/* Where its file is, with room for more at the end; "" without a directory. */
+void learner_line__path(const char *directory, const struct learner_model *model, bool is_shadow, char *path, size_t size);
+
+/* Writes its file beside the one there is. `is_ordered`: although it is alarmed and may be spoiled. */
+FR_CHECKED bool learner_line__save(struct learner_line *line, bool is_ordered, struct fr_err *err);
+/* The file that waits takes its place. */
+FR_CHECKED bool learner_line__settle(struct learner_line *line, struct fr_err *err);
 FR_CHECKED bool learner_line__rollback(struct learner_line *line, struct fr_err *err);
 FR_CHECKED bool learner_line__promote(struct learner_line *live, struct learner_line *shadow, struct fr_err *err);
+
+/* ---- pair.c: live [0], and shadow [1] or NULL ---- */
+
+/* Makes both lines of a model, each to be closed after a failure too. */
+FR_CHECKED bool learner_pair__open(struct learner_line *pair[2], int model, const struct learner_options *options,
+                                   struct fr_err *err);
+/* A new version tells it, a file keeps it. */
+FR_CHECKED bool learner_pair__freeze(struct learner_line *const pair[2], bool is_frozen, struct fr_err *err);
+/* Whether their files that wait have only what is durable: before `durable`. */
+bool learner_pair__is_durable(struct learner_line *const pair[2], int64_t durable);
+/* Both files take their places, or neither: of a promotion, one without the other would be the same model twice. FR_UNAVAILABLE: not durable. */
+FR_CHECKED bool learner_pair__settle(struct learner_line *const pair[2], int64_t durable, struct fr_err *err);
 
 /* ---- push.c ---- */
 
@@ -62,12 +86,18 @@ FR_CHECKED bool learner_push__apply(struct learner_line *line, const struct lear
 
 /* ---- file.c: a model on disk ---- */
 
-/* Written beside, synced, renamed; the file before it goes, or is kept as NAME.1. FR_UNAVAILABLE with what the disk said. */
-FR_CHECKED bool learner_file__save(const struct learner_line *line, bool keeps_before, struct fr_err *err);
+/* Writes and syncs PATH.new. FR_UNAVAILABLE with what the disk said; then there is none. */
+FR_CHECKED bool learner_file__write(const struct learner_line *line, struct fr_err *err);
+/* It takes the place of the file before it, which goes, or is kept as PATH.1. */
+FR_CHECKED bool learner_file__adopt(const char *path, bool keeps_before, struct fr_err *err);
+/* What its first bytes say, unchecked; false when there are none. */
+bool learner_file__glance(const char *path, uint32_t *promotions, struct learner_optimiser *optimiser);
 
 struct learner_kept { /* what a file has beside the trainer */
     uint64_t version;
     int64_t position;
+    bool is_frozen;
+    uint32_t promotions;
     struct learner_judged judged[LEARNER_TASKS_MAX];
 };
 

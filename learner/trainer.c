@@ -68,6 +68,14 @@ void learner_trainer__fini(struct learner_trainer *trainer)
     *trainer = (struct learner_trainer){0};
 }
 
+bool learner_trainer__settings(struct learner_trainer *trainer, const struct learner_optimiser *optimiser)
+{
+    if (optimiser->admit > 1 && !trainer->seen && !(trainer->seen = calloc(trainer->coordinates, 1)))
+        return false;
+    trainer->optimiser = *optimiser;
+    return true;
+}
+
 /* ---- rows ---- */
 
 static bool push_number(uint32_t **list, uint32_t *count, uint32_t *room, uint32_t number)
@@ -273,7 +281,7 @@ static struct learner_row *admit(struct learner_trainer *trainer, uint32_t coord
         return learner_slab__at(&trainer->rows, number);
     if (is_frozen)
         return NULL;
-    if (trainer->seen && ++trainer->seen[coordinate] < trainer->optimiser.admit)
+    if (trainer->optimiser.admit > 1 && ++trainer->seen[coordinate] < trainer->optimiser.admit)
         return NULL;
     return learner_trainer__row(trainer, coordinate);
 }

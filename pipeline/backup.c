@@ -27,14 +27,22 @@ static bool note_directory(void *user, struct store *store, struct fr_err *err)
 bool pipeline_backup__make(struct pipeline_services *services, const struct store_backup_options *options,
                            struct store_backup *backup, struct fr_err *err)
 {
+    struct learner *learner = services->models->learner;
     char directory[DIRECTORY_BYTES];
+    bool is_made;
 
     if (strlen(options->directory) >= sizeof directory)
         return fr_fail(err, FR_BAD_INPUT, "backup_dir: longer than %d bytes", DIRECTORY_BYTES);
     snprintf(directory, sizeof directory, "%s", options->directory);
+    if (learner)
+        learner_hold(learner);
     /* The note before the copy: a backup that nobody knows of would be worse than a note of none. */
-    return pipeline_committer__commit_with(services->committer, note_directory, directory, COMMIT_MS, err) &&
-           store_backup_make(services->store, options, backup, err);
+    is_made = pipeline_committer__commit_with(services->committer, note_directory, directory, COMMIT_MS, err) &&
+              store_backup_make(services->store, options, backup, err) &&
+              pipeline_backup__models(services->models->store_path, directory, backup->id, err);
+    if (learner)
+        learner_release(learner);
+    return is_made;
 }
 
 /* ---- which there are ---- */
@@ -177,7 +185,8 @@ bool pipeline_backup_make(const struct pipeline_config *config, const char *dire
     if (!store_open(&options, &store, err))
         return false;
     is_made = note_directory(path, store, err) && store_epoch_commit(store, &(struct store_epoch){0}, err) &&
-              store_backup_make(store, &backup_options, &made, err);
+              store_backup_make(store, &backup_options, &made, err) &&
+              pipeline_backup__models(config->store_path, path, made.id, err);
     store_close(store);
     if (is_made)
         *backup = of_store(&made);
@@ -189,7 +198,8 @@ bool pipeline_backup_restore(const struct pipeline_config *config, const char *d
 {
     struct store_backup restored;
 
-    if (!store_backup_restore(directory, id, config->store_path, &restored, err))
+    if (!store_backup_restore(directory, id, config->store_path, &restored, err) ||
+        !pipeline_backup__models_back(directory, restored.id, config->store_path, err))
         return false;
     *backup = of_store(&restored);
     return true;

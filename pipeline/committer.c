@@ -59,7 +59,7 @@ static bool turn_epoch(struct pipeline_committer *committer, struct fr_err *err)
         return false;
     atomic_store(&committer->durable_time_ms, committer->boundary_time_ms);
     if (committer->learning)
-        atomic_store(&committer->learning->outbox.durable, committer->boundary_position);
+        pipeline_learning__durable(committer->learning, committer->boundary_position);
     if (ingest && committer->boundary_count > 0)
         ingest_offsets_commit(ingest, committer->boundary_offsets, committer->boundary_count);
     return true;

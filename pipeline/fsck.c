@@ -62,6 +62,11 @@ static bool check_entity(void *user, const struct store_key *key, const struct f
     return true;
 }
 
+static void find_model_fault(void *user, const char *fault)
+{
+    find_fault(user, "%s", fault);
+}
+
 static void check_meta(struct fsck *fsck, struct store *store)
 {
     struct pipeline_offsets *offsets = calloc(1, sizeof *offsets);
@@ -175,6 +180,8 @@ bool pipeline_fsck(struct pipeline_config *config, const struct pipeline_fsck_op
         *err = fault;
         is_done = false;
     }
+    if (is_done)
+        pipeline_backup__models_check(config->store_path, find_model_fault, fsck);
     *is_sound = fsck->faults_found == 0;
     if (is_done)
         (options->is_json ? print_json : print_text)(fsck, config->store_path, stats.epoch, out);

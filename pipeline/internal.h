@@ -405,6 +405,7 @@ struct fr_counter *pipeline_outcome__counter(struct fr_metrics *metrics, enum pr
 
 struct pipeline_models {
     const struct learner_config *config;
+    const char *store_path; /* the configuration's: files are in a directory below it */
     struct fr_arena *arena;
     struct learner_schema schemas[LEARNER_MODELS_MAX];
     const struct agg_plan *plans[LEARNER_MODELS_MAX]; /* the feature set, then what the item remembers, where it is asked for */
@@ -412,8 +413,8 @@ struct pipeline_models {
 };
 
 /* After the aggregators are open, before lanes start. FR_BAD_CONFIG: a column that is not there. To be closed after a failure too. */
-FR_CHECKED bool pipeline_models__open(struct pipeline_models *models, const struct pipeline_config *config, struct agg *agg,
-                                      struct fr_metrics *metrics, struct fr_err *err);
+FR_CHECKED bool pipeline_models__open(struct pipeline_models *models, const struct pipeline_config *config, struct store *store,
+                                      struct agg *agg, struct fr_metrics *metrics, struct fr_err *err);
 void pipeline_models__close(struct pipeline_models *models); /* after the server and the lanes */
 
 /* A model's rows of a reply: dense and sparse of each item, as an example holds them. False: the arena has no room. */
@@ -499,6 +500,16 @@ bool pipeline_admin__explain(void *services, struct server_call *call, const Pro
 /* Copies the last epoch into the directory and notes there and in the store that it did. On a thread that may block. */
 FR_CHECKED bool pipeline_backup__make(struct pipeline_services *services, const struct store_backup_options *options,
                                       struct store_backup *backup, struct fr_err *err);
+
+/* ---- backup_models.c: model files beside a backup ---- */
+
+/* Copies those of a store into a backup that was just made of it, checked; the files stay as they are meanwhile. Removes those of backups gone. */
+FR_CHECKED bool pipeline_backup__models(const char *store_path, const char *directory, uint32_t id, struct fr_err *err);
+/* And back, into a store that was just restored. */
+FR_CHECKED bool pipeline_backup__models_back(const char *directory, uint32_t id, const char *store_path, struct fr_err *err);
+/* Reads all of them; tells what is wrong. */
+typedef void (*pipeline_fault_fn)(void *user, const char *fault);
+void pipeline_backup__models_check(const char *store_path, pipeline_fault_fn find, void *user);
 
 /* Of the backups that this store's node made those that are still there, as "DIR backup N", in the arena; NULL: no room. */
 char **pipeline_backup__holding(struct pipeline_services *services, struct fr_arena *arena, size_t *count);

@@ -49,7 +49,7 @@ bool pipeline_learning__open(const struct pipeline_config *config, struct pipeli
     if (!learner_join_open(&options, &learning->join, err))
         return false;
     learning->watermark.time_ms = learner_join_time(learning->join);
-    atomic_store(&learning->outbox.durable, learner_join_stats(learning->join).next_position); /* all of the opened epoch */
+    pipeline_learning__durable(learning, learner_join_stats(learning->join).next_position); /* all of the opened epoch */
     return (make_lanes(learning, config->lanes) && pipeline_watermark__init(&learning->watermark)) ||
            fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the join");
 }
@@ -93,7 +93,9 @@ bool pipeline_learning__start(struct pipeline_learning *learning, const struct p
     learning->stop = fr_queue_new(1);
     if (!learning->stop)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the join");
-    if (!pipeline_outbox__start(&learning->outbox, metrics, err))
+    learning->teacher = (struct pipeline_teacher){
+        .join = learning->join, .learner = learning->outbox.learner, .config = config, .durable = &learning->outbox.durable};
+    if (!pipeline_teacher__start(&learning->teacher, err) || !pipeline_outbox__start(&learning->outbox, metrics, err))
         return false;
     if (pthread_create(&learning->thread, NULL, run, learning) != 0)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: cannot start the join's thread; raise the limit of threads");
@@ -109,6 +111,7 @@ void pipeline_learning__stop(struct pipeline_learning *learning)
     if (learning->is_started)
         pthread_join(learning->thread, NULL);
     learning->is_started = false;
+    pipeline_teacher__stop(&learning->teacher);
     pipeline_outbox__stop(&learning->outbox);
     atomic_store_explicit(&learning->watermark.ingest, NULL, memory_order_release);
 }
@@ -127,6 +130,12 @@ void pipeline_learning__close(struct pipeline_learning *learning)
     if (learning->stop)
         fr_queue_free(learning->stop);
     free(learning);
+}
+
+void pipeline_learning__durable(struct pipeline_learning *learning, int64_t position)
+{
+    atomic_store(&learning->outbox.durable, position);
+    learner_durable(learning->outbox.learner, position);
 }
 
 /* ---- lanes ---- */

@@ -1,6 +1,6 @@
 /*
- * The learning loop in a node: the join beside the lanes, the passing of time for it, the outbox on its way to Kafka, and the log of
- * served rows. Without models there is none of it but the log, which starts with the first request that asks for it.
+ * The learning loop in a node: the join beside the lanes, the passing of time for it, the outbox on its way to the learner and to Kafka,
+ * and the log of served rows. Without models there is none of it but the log, which starts with the first request that asks for it.
  */
 #ifndef PIPELINE_LEARNING_H
 #define PIPELINE_LEARNING_H
@@ -48,7 +48,25 @@ void pipeline_watermark__fini(struct pipeline_watermark *watermark);
 void pipeline_watermark__see(struct pipeline_watermark *watermark, int partition, int64_t ts_ms); /* by its lane */
 int64_t pipeline_watermark__time(struct pipeline_watermark *watermark); /* by one thread */
 
-/* ---- outbox.c: examples to Kafka and to the learner ---- */
+/* ---- teacher.c: examples to the learner ---- */
+
+struct pipeline_teacher {
+    struct learner_join *join;
+    struct learner *learner;
+    const struct pipeline_config *config;
+    const _Atomic int64_t *durable; /* the outbox's */
+    int64_t next; /* the next chunk to learn from */
+    struct fr_buffer chunk;
+    struct fr_arena *arena; /* of one example, unpacked */
+    struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
+    pthread_t thread;
+    bool is_started;
+};
+
+FR_CHECKED bool pipeline_teacher__start(struct pipeline_teacher *teacher, struct fr_err *err);
+void pipeline_teacher__stop(struct pipeline_teacher *teacher); /* joins */
+
+/* ---- outbox.c: examples to Kafka ---- */
 
 struct pipeline_outbox {
     struct learner_join *join;
@@ -58,9 +76,8 @@ struct pipeline_outbox {
     int topic_partitions; /* of the examples topic, when it is to be made */
     struct ingest_producer *producer; /* NULL: to be opened */
     _Atomic int64_t durable; /* chunks before it are in a durable epoch */
-    int64_t next, learned, dropped; /* the next chunk to send, to learn from, to delete */
+    int64_t next, dropped; /* the next chunk to send, to delete */
     struct fr_buffer chunk;
-    struct fr_arena *arena; /* of one example, unpacked */
     struct fr_counter *sent, *repeated;
     struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
     pthread_t thread;
@@ -80,6 +97,7 @@ struct pipeline_learning {
     uint64_t outbox_bytes_most; /* batches wait above it */
     struct pipeline_watermark watermark;
     struct pipeline_outbox outbox;
+    struct pipeline_teacher teacher;
     bool is_event_clock;
     struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
     pthread_t thread;
@@ -97,6 +115,9 @@ FR_CHECKED bool pipeline_learning__start(struct pipeline_learning *learning, con
                                          struct fr_err *err);
 void pipeline_learning__stop(struct pipeline_learning *learning); /* joins them; before the last epoch */
 void pipeline_learning__close(struct pipeline_learning *learning); /* NULL is fine */
+
+/* An epoch is durable that has the chunks before `position`. By the committer. */
+void pipeline_learning__durable(struct pipeline_learning *learning, int64_t position);
 
 /* Of a lane: before the gate on the batch's visit, and inside it. */
 FR_CHECKED bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch,

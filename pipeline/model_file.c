@@ -10,7 +10,7 @@ enum { COPY_BYTES = 1 << 16, PATH_BYTES = 1024 };
 
 static bool copy(const char *from, const char *to, struct fr_err *err)
 {
-    static uint8_t bytes[COPY_BYTES];
+    uint8_t bytes[COPY_BYTES];
     char beside[PATH_BYTES + 8];
     int in = open(from, O_RDONLY | O_CLOEXEC), out;
     ssize_t got = 1;

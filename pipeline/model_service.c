@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { POLL_LEAST_MS = 5, POLL_MOST_MS = 1000 };
+enum { POLL_LEAST_MS = 5, POLL_MOST_MS = 1000, KEEP_ATTEMPTS = 3, KEEP_MS = 30000 };
 
 static bool fail_exhausted(struct fr_err *err)
 {
@@ -316,6 +316,20 @@ bool pipeline_model__status(void *user, struct server_call *call, const Protobuf
     return answer_states(services, model, call->arena, answer, err);
 }
 
+/* What an order did outlives a crash before its caller is answered: an epoch makes durable what the written files have learned. */
+static bool keep(struct pipeline_services *services, int model, struct fr_err *err)
+{
+    for (int attempt = 0; attempt < KEEP_ATTEMPTS; attempt++) {
+        if (!pipeline_committer__commit(services->committer, KEEP_MS, err))
+            return false;
+        if (learner_order(services->models->learner, model, LEARNER_KEEP, err))
+            return true;
+        if (err->code != FR_UNAVAILABLE)
+            break; /* else another order wrote a later file meanwhile */
+    }
+    return false;
+}
+
 bool pipeline_model__change(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
                             struct fr_err *err)
 {
@@ -328,6 +342,6 @@ bool pipeline_model__change(void *user, struct server_call *call, const Protobuf
         return false;
     if (change < 1 || change > (int)(sizeof orders / sizeof *orders))
         return fr_fail(err, FR_BAD_INPUT, "change: %d is unknown; use FREEZE, THAW, ROLLBACK, PROMOTE or SAVE", change);
-    return learner_order(services->models->learner, model, orders[change - 1], err) &&
+    return learner_order(services->models->learner, model, orders[change - 1], err) && keep(services, model, err) &&
            answer_states(services, model, call->arena, answer, err);
 }

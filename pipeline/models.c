@@ -25,14 +25,18 @@ static bool resolve(struct pipeline_models *models, int index, struct agg *agg, 
            agg_plan_get(agg, model->feature_set, item_fields, 3, &models->plans[index], err);
 }
 
-bool pipeline_models__open(struct pipeline_models *models, const struct pipeline_config *config, struct agg *agg,
-                           struct fr_metrics *metrics, struct fr_err *err)
+bool pipeline_models__open(struct pipeline_models *models, const struct pipeline_config *config, struct store *store,
+                           struct agg *agg, struct fr_metrics *metrics, struct fr_err *err)
 {
     char path[PATH_BYTES];
-    struct learner_options options = {
-        .config = config->learner, .schemas = models->schemas, .directory = path, .metrics = metrics};
+    struct learner_options options = {.config = config->learner,
+                                      .schemas = models->schemas,
+                                      .directory = path,
+                                      .durable = learner_outbox_end(store),
+                                      .metrics = metrics};
 
     models->config = config->learner;
+    models->store_path = config->store_path;
     if (models->config->model_count == 0)
         return true;
     models->arena = fr_arena_new(MODELS_ARENA_BYTES);

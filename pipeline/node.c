@@ -291,7 +291,7 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     if (node->wake < 0)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of file descriptors");
     if (!pipeline_engine__open(&node->engine, node->config, err) ||
-        !pipeline_models__open(&node->models, node->config, node->engine.agg, node->engine.metrics, err) ||
+        !pipeline_models__open(&node->models, node->config, node->engine.store, node->engine.agg, node->engine.metrics, err) ||
         !open_learning(node, err))
         return false;
     fill_services(node);

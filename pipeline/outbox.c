@@ -1,6 +1,6 @@
 /*
- * The outbox's way out: chunks whose epoch is durable are produced in order, and go once Kafka has acknowledged them and the model has
- * kept what it learned of them. A crash in between sends some of them again, with the same ids.
+ * The outbox's way to Kafka: chunks whose epoch is durable are produced in order, and go once Kafka has acknowledged them and the model has
+ * kept what it learned of them (teacher.c). A crash in between sends some of them again, with the same ids.
  */
 #include "internal.h"
 
@@ -9,7 +9,6 @@
 #include <freshet/message.h>
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 
 enum {
@@ -19,8 +18,6 @@ enum {
     CONNECT_MS = 2000,
     FLUSH_MS = 10000,
     FLUSH_SLICE_MS = 200,
-    LEARN_MS = 200, /* that the learner may be behind, before Kafka has its turn */
-    EXAMPLE_BYTES = 4 << 20,
 };
 
 static bool is_stopping(const struct pipeline_outbox *outbox)
@@ -108,66 +105,6 @@ static bool send_some(struct pipeline_outbox *outbox, bool *is_more, struct fr_e
     return true;
 }
 
-/* Into the batch, when the configuration still has its task. */
-static bool add_example(struct pipeline_outbox *outbox, struct learner_batch *batch, const struct learner_outbox_entry *entry,
-                        struct fr_err *err)
-{
-    const Freshet__V1__Example *example;
-    const struct learner_task *task;
-    struct learner_example learned;
-
-    if (entry->task < 0)
-        return true;
-    fr_arena_reset(outbox->arena, EXAMPLE_BYTES / 16);
-    example = (const Freshet__V1__Example *)proto_unpack(&freshet__v1__example__descriptor, entry->wire, outbox->arena, err);
-    if (!example)
-        return false;
-    task = &outbox->config->learner->models[entry->model].tasks[entry->task];
-    learned = (struct learner_example){.example_id = example->example_id,
-                                       .model = entry->model,
-                                       .task = entry->task,
-                                       .served_ms = example->served_ms,
-                                       .dense = example->dense,
-                                       .sparse = example->sparse,
-                                       .dense_count = (int)example->n_dense,
-                                       .sparse_count = (int)example->n_sparse,
-                                       .label = example->labels[0]->value,
-                                       .weight = example->labels[0]->weight,
-                                       .log_rate = (float)log(task->negatives)};
-    return learner_batch_add(batch, &learned) || fr_fail(err, FR_EXHAUSTED, "outbox: out of memory for a batch of examples");
-}
-
-/* One chunk is one batch: its position says how far the model has come. */
-static bool learn_chunk(struct pipeline_outbox *outbox, bool *is_taken, struct fr_err *err)
-{
-    struct learner_batch *batch = learner_batch_new(outbox->learned);
-    struct fr_reader reader = fr_reader(fr_buffer_slice(&outbox->chunk));
-    struct learner_outbox_entry entry;
-    bool is_read = batch != NULL || fr_fail(err, FR_EXHAUSTED, "outbox: out of memory for a batch of examples");
-
-    while (is_read && learner_outbox_next(outbox->join, &reader, &entry))
-        is_read = add_example(outbox, batch, &entry, err);
-    *is_taken = is_read && (learner_batch_count(batch) == 0 || learner_learn(outbox->learner, &batch, LEARN_MS));
-    learner_batch_free(batch);
-    return is_read;
-}
-
-/* In the order in which they became durable, whether Kafka is there or not. The learner may be behind: then the rest waits. */
-static bool learn_some(struct pipeline_outbox *outbox, struct fr_err *err)
-{
-    int64_t durable = atomic_load(&outbox->durable);
-    bool is_taken = true;
-
-    for (int i = 0; i < CHUNKS_AT_ONCE && outbox->learned < durable && !is_stopping(outbox); i++) {
-        if (!learner_outbox_read(outbox->join, outbox->learned, &outbox->chunk, err) || !learn_chunk(outbox, &is_taken, err))
-            return false;
-        if (!is_taken)
-            break;
-        outbox->learned++;
-    }
-    return true;
-}
-
 /* Chunks that Kafka has, and whose examples are in the model's files. */
 static bool drop_some(struct pipeline_outbox *outbox, struct fr_err *err)
 {
@@ -193,7 +130,7 @@ static void *run(void *user)
 
         if (!is_more)
             (void)fr_queue_receive(outbox->stop, &nothing, TICK_MS);
-        if (learn_some(outbox, &err) && send_some(outbox, &is_more, &err) && drop_some(outbox, &err))
+        if (send_some(outbox, &is_more, &err) && drop_some(outbox, &err))
             continue;
         if (is_stopping(outbox))
             break;
@@ -213,14 +150,10 @@ bool pipeline_outbox__start(struct pipeline_outbox *outbox, struct fr_metrics *m
                                           "Times that examples could not be produced and were tried again.");
     outbox->dropped = learner_outbox_first(outbox->join);
     outbox->next = learner_outbox_acknowledged(outbox->join);
-    outbox->learned = learner_position(outbox->learner) + 1;
-    if (outbox->learned < outbox->dropped)
-        outbox->learned = outbox->dropped;
     outbox->topic_partitions = pipeline_config__partitions(outbox->config);
-    outbox->arena = fr_arena_new(EXAMPLE_BYTES);
     outbox->stop = fr_queue_new(1);
     fr_buffer_init(&outbox->chunk);
-    if (!outbox->stop || !outbox->arena)
+    if (!outbox->stop)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the outbox");
     if (pthread_create(&outbox->thread, NULL, run, outbox) != 0)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: cannot start the outbox's thread; raise the limit of threads");
@@ -241,6 +174,4 @@ void pipeline_outbox__stop(struct pipeline_outbox *outbox)
         fr_queue_free(outbox->stop);
     outbox->stop = NULL;
     fr_buffer_fini(&outbox->chunk);
-    fr_arena_free(outbox->arena);
-    outbox->arena = NULL;
 }

@@ -14,9 +14,14 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: minutes, not seconds; only with --long")
+    config.addinivalue_line("markers", "alone: measures time, so nothing may run beside it; tests/flow/run does these last")
+
+
+FIRST = ["test_real_logs.py", "test_every_aggregate.py"]  # minutes each: begun last, one of two workers would wait for them
 
 
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: item.path.name not in FIRST)  # stable
     if not config.getoption("--long"):
         for item in items:
             if "long" in item.keywords:

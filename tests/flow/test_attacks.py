@@ -18,6 +18,8 @@ import wire
 from conftest import missing
 from node import Node, wait_for
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 0.3  # of each attack, and of its control …
 SLOW_SECONDS = 0.6  # … and of one that takes until the node has lost patience
 RATE = 1000  # others' calls a second

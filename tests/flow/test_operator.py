@@ -98,6 +98,60 @@ def test_a_backup_without_a_node_is_the_same(make_node, tmp_path):
     assert (answers(again), again.digest()) == (before, digest)
 
 
+def test_a_backup_has_the_models_and_their_roles(make_node, tmp_path):
+    """Live and shadow, what each learned, that the live one is frozen; of each backup its own; and fsck looks at them."""
+    configuration = settings.configuration("embedded", catalogue=settings.TINY)
+
+    configuration["models"] = {
+        "shop": {
+            "feature_set": "small", "bits": 10, "factors": 0, "dense": "none", "sparse": ["item_id"], "shadow": {"alpha": 0.5},
+            "tasks": {"click": {"actions": ["click"]}},
+        }
+    }  # fmt: skip
+    node = make_node(configuration).start()
+    backups = tmp_path / "backups"
+
+    def change(node, what):
+        return node.call_json("ModelService/Change", {"change": what})["models"]
+
+    def push(node, weight):
+        state = node.call_json("ModelService/Status", {})["models"][0]
+        node.call_json(
+            "ModelService/Push",
+            {"kind": "WEIGHTS", "baseVersion": state["version"], "schema": state["schema"], "width": 1, "ids": [0], "values": [weight]},
+        )
+
+    def probability(node):
+        return node.call_json("ModelService/Score", {"itemIds": [1]})["probabilities"][0]
+
+    at_backup = []
+    for number, weight in enumerate((0.5, -1.5, 2.5)):
+        push(node, weight)
+        change(node, "SAVE")
+        at_backup.append(probability(node))
+        if number == 1:
+            change(node, "FREEZE")
+        good(node.cli("backup", backups, "--keep", 2))
+        if number == 1:
+            change(node, "THAW")
+    assert len(set(at_backup)) == 3
+    push(node, 0)
+    assert sorted(one.name for one in (backups / "models").iterdir()) == ["2", "3"]  # the first went with its backup
+
+    for number, roles in ((2, ["frozen", "shadow"]), (3, ["live", "shadow"])):
+        again = at_path(node, make_node, tmp_path / f"restored{number}", f"restored{number}")
+        good(run_cli(node.binary, "restore", backups, "--config", again.file, "--backup", number))
+        assert good(run_cli(node.binary, "fsck", "--config", again.file, "--json"))["sound"] is True
+        again.start()
+        states = again.call_json("ModelService/Status", {})["models"]
+        assert [one["role"] for one in states] == roles and probability(again) == at_backup[number - 1]
+        again.kill()
+    spoiled = tmp_path / "restored3" / "models" / "shop.shadow.model"
+    spoiled.write_bytes(spoiled.read_bytes()[:-9] + b"\1" * 9)
+    damaged = run_cli(node.binary, "fsck", "--config", again.file, "--json")
+    assert damaged.returncode == 1 and "shop.shadow.model' is not whole" in json.loads(damaged.stdout)["faults"][0]
+
+
 def test_old_backups_go_and_wrong_places_are_refused(make_node, tmp_path):
     node = make_node(settings.configuration("embedded", catalogue=settings.TINY)).start()
     backups = tmp_path / "backups"

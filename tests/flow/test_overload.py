@@ -13,6 +13,8 @@ import settings
 from conftest import missing
 from node import Node
 
+pytestmark = pytest.mark.alone
+
 ITEMS, CONNECTIONS, DEADLINE_MS, SECONDS = 500, 16, 200, 2.0
 ATTEMPTS = 3  # the machine may do something else meanwhile
 # On a quiet machine of two cores: goodput 0.9 or more, CPU 1.1 or less (tests/bench/overload.py has the curve).

@@ -85,6 +85,9 @@ struct learner_join_stats learner_join_stats(const struct learner_join *join);
 /* In the committer's boundary: puts the join's meta record; the position before which all is in this epoch. */
 int64_t learner_join_boundary(struct learner_join *join);
 
+/* The next chunk's position in the epoch that was opened; before anything changes. */
+int64_t learner_outbox_end(struct store *store);
+
 /* What was acknowledged before this run, as the epoch has it, and the first chunk that may be there. */
 int64_t learner_outbox_acknowledged(const struct learner_join *join);
 int64_t learner_outbox_first(const struct learner_join *join);

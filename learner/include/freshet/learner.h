@@ -192,6 +192,7 @@ struct learner_options {
     const struct learner_config *config; /* these outlive the learner */
     const struct learner_schema *schemas; /* config->model_count of them */
     const char *directory; /* of model files, made if missing; NULL: nothing is kept */
+    int64_t durable; /* learner_durable() at open; INT64_MAX: nobody tells, and whatever was learned may be kept at once */
     struct fr_metrics *metrics;
 };
 
@@ -201,7 +202,7 @@ struct learner_options {
  */
 FR_CHECKED bool learner_open(const struct learner_options *options, struct learner **learner, struct fr_err *err);
 
-/* Learns what is queued, writes the files, joins the thread. No call may come after. NULL is fine. */
+/* Learns what is queued, writes the files whose examples are durable, joins the thread. No call may come after. NULL is fine. */
 void learner_close(struct learner *learner);
 
 /* ---- Examples ---- */
@@ -240,6 +241,16 @@ FR_CHECKED bool learner_learn(struct learner *learner, struct learner_batch **ba
 
 /* The least position that all models' files held at open, where the outbox has to begin again; 0: none. */
 int64_t learner_position(const struct learner *learner);
+
+/*
+ * All batches before `position` are durable where they come from. A model may learn ahead of that, but its file takes its place only
+ * then: a crash that loses examples loses what was learned of them, too. Any thread.
+ */
+void learner_durable(struct learner *learner, int64_t position);
+
+/* Between these two no model's file changes, nor learner_durable_position(): a copy of all is of one moment. They nest. Any thread. */
+void learner_hold(struct learner *learner);
+void learner_release(struct learner *learner);
 
 /* The least position that all models' files hold now: what lies before may go. Any thread. */
 int64_t learner_durable_position(const struct learner *learner);
@@ -348,11 +359,13 @@ struct learner_pushed {
 FR_CHECKED bool learner_push(struct learner *learner, int model, const struct learner_push *push, struct learner_pushed *pushed,
                              struct fr_err *err);
 
-enum learner_order { LEARNER_FREEZE, LEARNER_THAW, LEARNER_ROLLBACK, LEARNER_PROMOTE, LEARNER_SAVE };
+enum learner_order { LEARNER_FREEZE, LEARNER_THAW, LEARNER_ROLLBACK, LEARNER_PROMOTE, LEARNER_SAVE, LEARNER_KEEP };
 
 /*
  * FREEZE: judges on, learns no more, until THAW. ROLLBACK: the last file but what it held is served again, as a new version. PROMOTE: the
- * shadow becomes the live one and the live one the shadow; a frozen one thaws. SAVE: writes the file now. FR_PRECONDITION: there is no shadow, no file.
+ * shadow becomes the live one and the live one the shadow; a frozen one thaws. SAVE: writes the file now. All of these write files,
+ * which outlive a crash once KEEP says so: it fails with FR_UNAVAILABLE while the examples in them are not durable (an epoch makes them so), or files are held.
+ * FR_PRECONDITION: there is no shadow, no file.
  */
 FR_CHECKED bool learner_order(struct learner *learner, int model, enum learner_order order, struct fr_err *err);
 
@@ -360,6 +373,8 @@ FR_CHECKED bool learner_order(struct learner *learner, int model, enum learner_o
 
 struct learner_file_info {
     uint64_t schema, version, examples, coordinates;
+    int64_t position; /* of the outbox, learned to */
+    uint32_t promotions; /* of the pair of live and shadow, ever */
 };
 /* What is in it; all of it is read. FR_CORRUPT: it is not whole; FR_UNAVAILABLE: it cannot be read. */
 FR_CHECKED bool learner_file_look(const char *path, struct learner_file_info *info, struct fr_err *err);

@@ -63,16 +63,25 @@ static inline void fixture_fini(struct fixture *fixture)
     fr_arena_free(fixture->arena);
 }
 
-static inline struct learner *fixture_open(struct fixture *fixture)
+/* Where positions before `durable` are durable. */
+static inline struct learner *fixture_open_at(struct fixture *fixture, int64_t durable)
 {
-    struct learner_options options = {
-        .config = fixture->config, .schemas = &fixture->schema, .directory = fixture->directory, .metrics = fixture->metrics};
+    struct learner_options options = {.config = fixture->config,
+                                      .schemas = &fixture->schema,
+                                      .directory = fixture->directory,
+                                      .durable = durable,
+                                      .metrics = fixture->metrics};
     struct learner *learner;
     struct fr_err err;
 
     if (!learner_open(&options, &learner, &err))
         fail_msg("%s", err.message);
     return learner;
+}
+
+static inline struct learner *fixture_open(struct fixture *fixture)
+{
+    return fixture_open_at(fixture, INT64_MAX);
 }
 
 struct fixture_row { /* room for the widest example */
