@@ -253,8 +253,6 @@ static void judge_message(struct server__stream *stream)
             refuse(stream, SERVER_STATUS_INTERNAL, "the request ends in the middle of a message");
         break;
     case SERVER_FAILED:
-        if (status == SERVER_STATUS_UNIMPLEMENTED)
-            stream->call->refusal = SERVER_REFUSED_ENCODING;
         refuse(stream, status, reason);
         break;
     case SERVER_DONE:
