@@ -2,7 +2,7 @@
  * HTTP/1.1 on a connection: one request after the other, answered in order. A head is parsed where it lies; a body that came
  * with its head in one piece is decoded where it lies too, others are gathered.
  */
-#include "internal.h"
+#include "convention.h"
 
 #include <freshet/clock.h>
 

@@ -3,7 +3,7 @@
  * codes answer what is by gRPC's own list (doc/statuscodes.md), but a message that can't be decoded is invalid_argument, as it
  * is by Connect.
  */
-#include "internal.h"
+#include "convention.h"
 
 #include <freshet/text.h>
 

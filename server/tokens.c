@@ -162,7 +162,7 @@ static void reload(struct server__tokens *tokens, int at)
     const struct server_grant *grant = &tokens->grants[at];
     struct fr_buffer text;
     struct fr_err err;
-    bool is_new;
+    bool is_new = false;
 
     fr_buffer_init(&text);
     if (!read_token(tokens, at, &text, &is_new, &err)) {

@@ -30,7 +30,7 @@ IDLE_BYTES = 24 << 10  # 7 KiB were measured, 17 with memory in huge pages, of w
 # compared with rounds in which the same bytes go to a process that only takes them (sink.py), so that what the attacker burns of
 # two cores is no part of it; the least of either side counts, since what else the machine does only ever adds. After the
 # last round a time slice of the kernel's scheduler is allowed for: three busy threads on two cores wait for one another.
-TIMES, ROUNDS, SLICE_US = 2, 5, 3_000
+TIMES, ROUNDS, SLICE_US = 2, 8, 3_000
 ENDS = ("good", "late", "shed", "expired", "failed", "unsent")
 
 

@@ -2,6 +2,7 @@
  * gRPC: its timeouts, prefixes and texts by themselves, and calls over HTTP/2 against real sockets.
  */
 #include "client2.h"
+#include "convention.h"
 
 #include <freshet/clock.h>
 #include <freshet/v1/feature.pb-c.h>
