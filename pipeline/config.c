@@ -48,6 +48,7 @@ static void read_node(struct fr_yaml *root, struct pipeline_config *config, stru
                            "node.mode: cluster mode is not in this version; use standalone");
     fr_yaml_int(node, "lanes", 1, PIPELINE_LANES_MAX, &lanes, diagnostics);
     fr_yaml_span(node, "max_future", 0, INT64_C(86400000), &config->max_future_ms, diagnostics);
+    fr_yaml_span(node, "canary", 0, INT64_C(3600) * 1000, &config->canary_ms, diagnostics);
     fr_yaml_span(node, "tombstones", 1000, INT64_C(3650) * 86400000, &config->tombstones_ms, diagnostics);
     fr_yaml_int(dedupe, "ids", 0, 1024, &ids, diagnostics);
     fr_yaml_span(dedupe, "horizon", 1000, INT64_C(30) * 86400000, &config->dedupe.horizon_ms, diagnostics);

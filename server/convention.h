@@ -29,7 +29,7 @@ void server__connect_caller(const struct server__connect *head, char caller[SERV
 struct server__field {
     const char *name, *value;
 };
-enum { SERVER_REPLY_FIELDS = 3 };
+enum { SERVER_REPLY_FIELDS = 6 };
 
 struct server__reply {
     int http_status;

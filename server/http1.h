@@ -94,8 +94,9 @@ bool server__http1_has_body(const struct server__http1 *parser);
 bool server__http1_field(const struct server__http1 *parser, const void *head, size_t *at, struct fr_slice *name,
                          struct fr_slice *value);
 
-/* "/path" without its query. */
+/* "/path" without its query; what follows the '?', empty where there is none. */
 struct fr_slice server__http1_path(const struct server__http1 *parser, const void *head);
+struct fr_slice server__http1_query(const struct server__http1 *parser, const void *head);
 
 /* For its parts. */
 bool server__http1_fail(struct server__http1 *parser, enum server__fault fault); /* false, always */

@@ -187,6 +187,9 @@ void server__reflection_methods(struct server *server, struct server_method meth
 int server__page_find(const struct server *server, enum server__http_method method, struct fr_slice path,
                       const struct server_page **page);
 
+/* The fields that every reply of the operations port has, behind those that are there. */
+void server__page_fields(struct server__reply *reply);
+
 /* Renders into loop->body; `page` NULL: a line about `http_status`. */
 struct server__reply server__page_reply(struct server__loop *loop, const struct server_page *page, int http_status);
 
@@ -306,6 +309,7 @@ struct server__loop {
     struct fr_queue *answers; /* calls that have run in a pool; has room for all of them */
     atomic_int connection_count; /* the acceptor adds, the loop subtracts: it chooses by this */
     struct server__early early;
+    struct event *tick; /* of the operations loop, where the options have one */
 
     /* The loop's own. */
     struct server__connection *connections, *dead;
@@ -326,6 +330,7 @@ struct server__loop {
 };
 
 FR_CHECKED bool server__loop_open(struct server__loop *loop, struct server *server, const char *name, struct fr_err *err);
+FR_CHECKED bool server__loop_tick(struct server__loop *loop, struct fr_err *err); /* calls the options' tick from then on */
 FR_CHECKED bool server__loop_start(struct server__loop *loop, struct fr_err *err);
 void server__loop_turn(struct server__loop *loop, bool may_wait); /* one round, on its thread */
 void server__loop_stop(struct server__loop *loop); /* joins the thread */

@@ -54,7 +54,7 @@ static int compare(const struct server__tokens *tokens, const uint64_t shown[WOR
     return found;
 }
 
-const struct server_grant *server__tokens_find(struct server__tokens *tokens, struct fr_slice token)
+const struct server_grant *server__tokens_find(const struct server__tokens *tokens, struct fr_slice token)
 {
     uint64_t shown[WORDS];
     unsigned before;

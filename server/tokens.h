@@ -30,7 +30,7 @@ FR_CHECKED bool server__tokens_open(struct server__tokens *tokens, const struct 
 void server__tokens_close(struct server__tokens *tokens);
 
 /* The grant that has this token; NULL: none. Any thread. */
-const struct server_grant *server__tokens_find(struct server__tokens *tokens, struct fr_slice token);
+const struct server_grant *server__tokens_find(const struct server__tokens *tokens, struct fr_slice token);
 
 /*
  * Reads the files anew that have changed and have been the same for two looks. What can't be used is logged and counted, and the
