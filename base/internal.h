@@ -12,12 +12,6 @@ enum {
     FR_YAML_ASKED_MAX = 64, /* keys remembered per map for the hint at the nearest one */
 };
 
-/* A key that was asked for in a map. */
-struct fr_yaml_asked {
-    struct fr_yaml_asked *next;
-    const char *key;
-};
-
 /* Replaces control characters, so that one message is one line and cannot steer a terminal. Returns the length. */
 size_t fr_text__one_line(char *text, size_t length);
 
