@@ -25,7 +25,7 @@ enum {
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
     METHODS = 16,
-    PAGES = 13,
+    PAGES = PIPELINE_FILES + 10,
 };
 
 struct pipeline_node {
@@ -145,9 +145,12 @@ static const struct server_method methods[METHODS] = {
     }
 
 static const struct server_page pages[PAGES] = {
-    {.path = "/", .render = pipeline_pages__home},
-    {.path = "/page.css", .render = pipeline_pages__style},
-    {.path = "/page.js", .render = pipeline_pages__script},
+    [PIPELINE_PAGE_HTML] = {.path = "/", .render = pipeline_pages__file},
+    [PIPELINE_PAGE_CSS] = {.path = "/page.css", .render = pipeline_pages__file},
+    [PIPELINE_DRAW_JS] = {.path = "/draw.js", .render = pipeline_pages__file},
+    [PIPELINE_TOLD_JS] = {.path = "/told.js", .render = pipeline_pages__file},
+    [PIPELINE_LOOKUP_JS] = {.path = "/lookup.js", .render = pipeline_pages__file},
+    [PIPELINE_PAGE_JS] = {.path = "/page.js", .render = pipeline_pages__file},
     {.path = "/metrics", .render = pipeline_pages__metrics},
     {.path = "/healthz", .render = pipeline_pages__health},
     {.path = "/readyz", .render = pipeline_pages__ready},
@@ -175,6 +178,8 @@ static void fill_tables(struct pipeline_node *node)
         bool is_history = pages[i].render == pipeline_history__page;
 
         node->pages[i].user = is_history ? (void *)&node->history : services;
+        if (i < PIPELINE_FILES)
+            node->pages[i].user = pipeline_pages__file_of((enum pipeline_file_name)i);
     }
 }
 
@@ -326,7 +331,8 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     atomic_store(&node->services.next_request_id, draw());
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) &&
-           pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) && start_ingest(node, err) &&
+           pipeline_watches__start(&node->watches, &node->config->watch_limits, &node->engine, err) &&
+           start_server(node, err) && start_ingest(node, err) &&
            (!node->learning ||
             pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err)) &&
            pipeline_canary__start(&node->canary, node->config, &node->services, err);
