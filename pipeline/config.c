@@ -196,8 +196,9 @@ static void set_defaults(struct pipeline_config *config)
     server_limits_default(&config->limits);
 }
 
-static void read_sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
 {
+    set_defaults(config);
     read_node(root, config, diagnostics);
     read_kafka(root, config, diagnostics);
     read_store(root, config, diagnostics);
@@ -221,7 +222,6 @@ struct pipeline_config *pipeline_config_load(const struct pipeline_config_source
         return NULL;
     }
     config->arena = arena;
-    set_defaults(config);
     fr_buffer_init(&text);
     if (!source->file)
         fr_buffer_append_text(&text, source->text);
@@ -233,7 +233,7 @@ struct pipeline_config *pipeline_config_load(const struct pipeline_config_source
         is_good = fr_diagnostics_add(diagnostics, root,
                                      "the configuration is not a map; it needs at least `entities` and `features`");
     if (is_good)
-        read_sections(root, config, diagnostics);
+        pipeline_config__sections(root, config, diagnostics);
     fr_buffer_fini(&text);
     if (!is_good || diagnostics->count > 0) {
         pipeline_config_free(config);

@@ -72,6 +72,8 @@ struct pipeline_config {
     struct agg_catalogue *catalogue;
 };
 
+/* config.c: all sections, over the defaults; config->arena is set. */
+void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics);
 /* config_server.c: the section `server`, told like all others in `diagnostics`. */
 void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics);
 /* With how many partitions the learner's topics are made: as many as the events' first topic. */
