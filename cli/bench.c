@@ -14,10 +14,12 @@ static const struct benchmark {
     bool (*run)(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg, struct fr_err *err);
 } benchmarks[] = {
     {"ingest", "W1 drained from a full topic, beside librdkafka alone that reads the same", cli_bench__ingest},
+    {"freshness", "from produce to readable at half load, beside from produce to a bare consumer", cli_bench__freshness},
     {"serve", "S1 read by a ranker, beside a static reply of the same bytes and Redis MGET; idle and under ingest",
      cli_bench__serve},
     {"tier", "the same with state ten times the memory budget, beside all of it in memory", cli_bench__tier},
     {"learn", "L1, a million examples from text: learned and judged, beside Vowpal Wabbit and a plain loop", cli_bench__learn},
+    {"recover", "from kill -9 to ready with all applied, beside RocksDB opened and the same offsets read", cli_bench__recover},
     {"flat", "cost per event from the first hour to day 7, and by the number of entities; no Kafka", cli_bench__flat},
 };
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
@@ -89,7 +91,7 @@ static int unknown(const struct cli_command *command, const char *name)
 static int list(void)
 {
     for (int i = 0; i < BENCHMARKS; i++)
-        printf("%-8s %s\n", benchmarks[i].name, benchmarks[i].line);
+        printf("%-9s %s\n", benchmarks[i].name, benchmarks[i].line);
     return fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
 }
 
@@ -104,7 +106,7 @@ int cli_bench__main(const struct cli_command *command, int argc, char **argv)
         {"pairs", CLI_OPTION_NUMBER, "N", "how often each is run, turn about (3)", &bench.pairs},
         {"topic", CLI_OPTION_TEXT, "T", "made and filled when missing (freshet.bench.w1.EVENTS)", &bench.topic},
         {"entities", CLI_OPTION_NUMBER, "N", "flat: the most entities (as memory lets, up to 10000000)", &bench.entities},
-        {"seconds", CLI_OPTION_NUMBER, "N", "serve: of each run (3)", &bench.seconds},
+        {"seconds", CLI_OPTION_NUMBER, "N", "serve, freshness: of each run (3)", &bench.seconds},
         {"file", CLI_OPTION_TEXT, "FILE", "learn: examples as Vowpal Wabbit reads them, instead of L1", &bench.file},
         {"python", CLI_OPTION_TEXT, "PATH", "learn: an interpreter that has vowpalwabbit (python3)", &bench.python},
         {"plot", CLI_OPTION_TEXT, "FILE.svg", "draws the result", &bench.plot},
@@ -121,6 +123,12 @@ int cli_bench__main(const struct cli_command *command, int argc, char **argv)
         return cli_command__say(command, CLI_USAGE, "--pairs: use 1 to %d", BENCH_PAIRS_MAX);
     if (strcmp(name.value, "bare") == 0 && bench.brokers && bench.topic)
         return cli_bench_child__bare_main(command, bench.brokers, bench.topic);
+    if (strcmp(name.value, "follow") == 0 && bench.brokers && bench.topic)
+        return cli_bench_freshness__follow_main(command, bench.brokers, bench.topic);
+    if (strcmp(name.value, "pour_w1") == 0 && bench.brokers && bench.topic)
+        return cli_bench_freshness__pour_main(command, bench.brokers, bench.topic, bench.events);
+    if (strcmp(name.value, "reopen") == 0 && bench.brokers && bench.topic && bench.file)
+        return cli_bench_recover__reopen_main(command, bench.brokers, bench.topic, bench.file);
     if (strcmp(name.value, "static") == 0 && bench.topic)
         return cli_bench_static__main(command, bench.topic);
     if (strcmp(name.value, "pour") == 0 && bench.brokers && bench.topic)

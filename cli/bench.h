@@ -9,7 +9,15 @@
 
 #include <sys/types.h>
 
-enum { BENCH_PAIRS_MAX = 99, BENCH_PEERS_MAX = 4, BENCH_POINTS_MAX = 64, BENCH_NAME_BYTES = 128, BENCH_PARTITIONS = 8 };
+enum {
+    BENCH_PAIRS_MAX = 99,
+    BENCH_PEERS_MAX = 4,
+    BENCH_POINTS_MAX = 64,
+    BENCH_NAME_BYTES = 128,
+    BENCH_PARTITIONS = 8,
+    BENCH_API_BYTES = 256,
+    BENCH_SETS_MAX = 2
+};
 
 /* ---- Samples and how they are told: bench_report.c ---- */
 
@@ -114,7 +122,22 @@ struct cli_bench_node { /* how to run a node over a topic that is full */
     const char *directory; /* where its state and log go; removed after */
     const char *memory; /* store.memory */
     uint64_t events; /* that it has to apply */
+    const char *sets[BENCH_SETS_MAX]; /* further --set; NULL: none */
 };
+
+/* Starts it and tells where it listens; it has read nothing yet. FR_UNAVAILABLE: it died; its last words are told. */
+FR_CHECKED bool cli_bench_child__start(const struct cli_bench_node *node, struct cli_bench_process *child,
+                                       char api[BENCH_API_BYTES], struct fr_err *err);
+
+/* Removes its state and its log; it must have ended. */
+void cli_bench_child__clear(const struct cli_bench_node *node);
+
+struct cli_bench_look {
+    uint64_t applied;
+    bool is_caught_up; /* ready, and lag is 0 */
+    int64_t next_offsets[BENCH_PARTITIONS];
+};
+FR_CHECKED bool cli_bench_child__look(const char *api, struct cli_bench_look *look, struct fr_err *err);
 
 /*
  * Starts `freshet run` in a fresh directory and waits until all events are applied and durable. Measured from its first line (it
@@ -193,8 +216,8 @@ bool cli_bench_redis__is_here(void);
 FR_CHECKED bool cli_bench_redis__start(struct cli_bench_redis *redis, const char *directory, const struct bench_s1 *s1,
                                        struct fr_err *err);
 
-/* ---- The benchmarks: bench.c, bench_topic.c, bench_ingest.c, bench_serve.c, bench_tier.c, bench_learn.c,
- *      bench_flat.c ---- */
+/* ---- The benchmarks: bench.c, bench_topic.c, bench_ingest.c, bench_freshness.c, bench_serve.c, bench_tier.c,
+ *      bench_learn.c, bench_recover.c, bench_flat.c ---- */
 
 struct bench_workload_options;
 struct ingest_broker;
@@ -215,6 +238,14 @@ struct cli_bench {
  */
 FR_CHECKED bool cli_bench_topic__fill(struct cli_bench *bench, const char *name, const struct bench_workload_options *workload,
                                       char topic[BENCH_NAME_BYTES], struct fr_err *err);
+
+/* Without brokers starts the embedded one with that topic, unless it keeps too little for so many events (FR_BAD_CONFIG). */
+FR_CHECKED bool cli_bench_topic__broker(struct cli_bench *bench, const char *topic, uint64_t events, struct fr_err *err);
+
+/* The workload's next so many events to the topic, which is made when missing; returns when all are acknowledged. */
+struct bench_workload;
+FR_CHECKED bool cli_bench_topic__append(const char *brokers, const char *topic, struct bench_workload *workload,
+                                        uint64_t events, struct fr_err *err);
 
 /* ---- What entities take: bench_memory.c ---- */
 
@@ -238,8 +269,19 @@ FR_CHECKED bool cli_bench__learn(struct cli_bench *bench, struct cli_bench_repor
                                  struct fr_err *err);
 FR_CHECKED bool cli_bench__flat(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
                                 struct fr_err *err);
+FR_CHECKED bool cli_bench__freshness(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
+                                     struct fr_err *err);
+FR_CHECKED bool cli_bench__recover(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
+                                   struct fr_err *err);
 FR_CHECKED bool cli_bench__serve(struct cli_bench *bench, struct cli_bench_report *report, struct fr_buffer *svg,
                                  struct fr_err *err);
 int cli_bench_serve__pour_main(const struct cli_command *command, const char *brokers, const char *topic, uint64_t rate);
+
+/* Children of the two: W1 to a topic in real time, so many events a second (0: as many as it takes); a consumer that tells of marked
+ * events; a store that is opened and its tail read. */
+int cli_bench_freshness__pour_main(const struct cli_command *command, const char *brokers, const char *topic, uint64_t rate);
+int cli_bench_freshness__follow_main(const struct cli_command *command, const char *brokers, const char *topic);
+int cli_bench_recover__reopen_main(const struct cli_command *command, const char *brokers, const char *topic,
+                                   const char *directory);
 
 #endif

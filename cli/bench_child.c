@@ -66,6 +66,8 @@ struct watch {
     struct cli_node node;
     struct fr_arena *arena;
     uint64_t applied, entities, memory_bytes;
+    bool is_ready; /* and has no lag */
+    int64_t next_offsets[BENCH_PARTITIONS];
 };
 
 static bool look(struct watch *watch, struct fr_err *err)
@@ -83,10 +85,26 @@ static bool look(struct watch *watch, struct fr_err *err)
             watch->applied = status->applied_events;
             watch->entities = status->entities;
             watch->memory_bytes = status->memory_bytes;
+            watch->is_ready = status->ready && status->lag_events == 0;
+            for (size_t i = 0; i < status->n_partitions && i < BENCH_PARTITIONS; i++)
+                watch->next_offsets[status->partitions[i]->partition % BENCH_PARTITIONS] = status->partitions[i]->next_offset;
             is_good = true;
         }
     }
     fr_buffer_fini(&reply);
+    return is_good;
+}
+
+bool cli_bench_child__look(const char *api, struct cli_bench_look *look_at, struct fr_err *err)
+{
+    struct watch watch = {.node.api = api, .arena = fr_arena_new(CHILD_ARENA_BYTES)};
+    bool is_good = watch.arena ? look(&watch, err) : fr_fail(err, FR_EXHAUSTED, "out of memory");
+
+    if (is_good) {
+        *look_at = (struct cli_bench_look){.applied = watch.applied, .is_caught_up = watch.is_ready};
+        memcpy(look_at->next_offsets, watch.next_offsets, sizeof look_at->next_offsets);
+    }
+    fr_arena_free(watch.arena);
     return is_good;
 }
 
@@ -157,44 +175,67 @@ static bool drain(const struct cli_bench_process *child, const struct cli_bench_
     return true;
 }
 
-bool cli_bench_child__node(const struct cli_bench_node *node, struct cli_progress *progress, struct cli_bench_run *run,
-                           struct fr_err *err)
+bool cli_bench_child__start(const struct cli_bench_node *node, struct cli_bench_process *child, char api[BENCH_API_BYTES],
+                            struct fr_err *err)
 {
-    char brokers[512], topics[256], path[CLI_DIRECTORY_BYTES + 32], memory[64], line[1024], api[256];
+    char brokers[512], topics[256], path[CLI_DIRECTORY_BYTES + 32], memory[64], line[1024];
     const char *arguments[CHILD_ARGUMENTS_MAX] = {"freshet", "run", "--config", node->config};
     const char *const sets[] = {brokers, topics, path, memory, "server.listen=127.0.0.1:0", "server.operations=127.0.0.1:0"};
-    struct cli_bench_process child = {0};
-    struct watch watch = {.node.api = api, .arena = fr_arena_new(CHILD_ARENA_BYTES)};
-    bool is_good;
     int count = 4;
 
     snprintf(brokers, sizeof brokers, "kafka.brokers=%s", node->brokers);
     snprintf(topics, sizeof topics, "kafka.topics=[{name: %s, format: protobuf}]", node->topic);
     snprintf(path, sizeof path, "store.path=%s/state", node->directory);
     snprintf(memory, sizeof memory, "store.memory=%s", node->memory);
-    snprintf(child.log, sizeof child.log, "%s/log", node->directory);
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+    snprintf(child->log, sizeof child->log, "%s/log", node->directory);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets + BENCH_SETS_MAX; i++) {
+        const char *set = i < BENCH_SETS_MAX ? node->sets[i] : sets[i - BENCH_SETS_MAX];
+
+        if (!set)
+            continue;
         arguments[count++] = "--set";
-        arguments[count++] = sets[i];
+        arguments[count++] = set;
     }
+    if (!cli_bench_process__start(child, NULL, arguments, environ, err))
+        return false;
+    if (cli_bench_process__line(child, CHILD_LINE_MS, line, sizeof line, err) &&
+        (cli_bench_process__text(line, "api", api, BENCH_API_BYTES) ||
+         fr_fail(err, FR_UNAVAILABLE, "the node's first line makes no sense: %.200s", line)))
+        return true;
+    cli_bench_process__give_up(child);
+    return false;
+}
+
+void cli_bench_child__clear(const struct cli_bench_node *node)
+{
+    char path[CLI_DIRECTORY_BYTES + 32];
+
+    snprintf(path, sizeof path, "%s/state", node->directory);
+    cli_directory__remove(path);
+    snprintf(path, sizeof path, "%s/log", node->directory);
+    (void)remove(path);
+}
+
+bool cli_bench_child__node(const struct cli_bench_node *node, struct cli_progress *progress, struct cli_bench_run *run,
+                           struct fr_err *err)
+{
+    char api[BENCH_API_BYTES];
+    struct cli_bench_process child = {0};
+    struct watch watch = {.node.api = api, .arena = fr_arena_new(CHILD_ARENA_BYTES)};
+    bool is_good;
+
     *run = (struct cli_bench_run){0};
     if (!watch.arena)
         return fr_fail(err, FR_EXHAUSTED, "out of memory");
-    if (!cli_bench_process__start(&child, NULL, arguments, environ, err)) {
-        fr_arena_free(watch.arena);
-        return false;
-    }
-    is_good = cli_bench_process__line(&child, CHILD_LINE_MS, line, sizeof line, err);
-    if (is_good && !cli_bench_process__text(line, "api", api, sizeof api))
-        is_good = fr_fail(err, FR_UNAVAILABLE, "the node's first line makes no sense: %.200s", line);
-    is_good = is_good && drain(&child, node, &watch, progress, run, err);
-    if (is_good)
+    is_good = cli_bench_child__start(node, &child, api, err);
+    if (is_good && drain(&child, node, &watch, progress, run, err))
         is_good = cli_bench_process__end(&child, SIGTERM, run, err);
-    else
+    else if (is_good) {
         cli_bench_process__give_up(&child);
+        is_good = false;
+    }
     fr_arena_free(watch.arena);
-    cli_directory__remove(path + strlen("store.path="));
-    (void)remove(child.log);
+    cli_bench_child__clear(node);
     return is_good;
 }
 
@@ -240,7 +281,7 @@ int cli_bench_child__bare_main(const struct cli_command *command, const char *br
     struct ingest_bare bare;
     struct fr_err err;
 
-    if (!ingest_bare_read(brokers, topic, &bare, &err))
+    if (!ingest_bare_read(brokers, topic, NULL, 0, &bare, &err))
         return cli_command__fail(command, &err);
     cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     wall = clock_seconds(CLOCK_MONOTONIC) - wall;

@@ -45,7 +45,7 @@ static bool send_all(struct ingest_producer *producer, const char *topic, struct
     bool is_good = true;
 
     fr_buffer_init(&buffer);
-    while (is_good && bench_workload_next(workload, &event)) {
+    while (is_good && sent < events && bench_workload_next(workload, &event)) {
         cli_record__encode(&event, false, &buffer, &record);
         out.key = record.key;
         out.value = record.value;
@@ -60,20 +60,29 @@ static bool send_all(struct ingest_producer *producer, const char *topic, struct
     return is_good && flush(producer, events, progress, err);
 }
 
-static bool produce(const char *brokers, const char *topic, const struct bench_workload_options *options, struct fr_err *err)
+bool cli_bench_topic__append(const char *brokers, const char *topic, struct bench_workload *workload, uint64_t events,
+                             struct fr_err *err)
 {
     struct ingest_producer_options producing = {.brokers = brokers};
     struct ingest_producer *producer = NULL;
-    struct bench_workload *workload = bench_workload_new(options);
     struct cli_progress progress;
-    bool is_good = workload ? true : fr_fail(err, FR_EXHAUSTED, "out of memory");
+    bool is_good;
 
     cli_progress__init(&progress, "events");
-    is_good = is_good && ingest_producer_open(&producing, &producer, err) &&
+    is_good = ingest_producer_open(&producing, &producer, err) &&
               ingest_producer_topic(producer, topic, BENCH_PARTITIONS, err) &&
-              send_all(producer, topic, workload, options->events, &progress, err);
+              send_all(producer, topic, workload, events, &progress, err);
     cli_progress__fini(&progress);
     ingest_producer_close(producer);
+    return is_good;
+}
+
+static bool produce(const char *brokers, const char *topic, const struct bench_workload_options *options, struct fr_err *err)
+{
+    struct bench_workload *workload = bench_workload_new(options);
+    bool is_good = workload ? cli_bench_topic__append(brokers, topic, workload, options->events, err)
+                            : fr_fail(err, FR_EXHAUSTED, "out of memory");
+
     bench_workload_free(workload);
     return is_good;
 }
@@ -102,10 +111,12 @@ static bool find_name(const struct cli_bench *bench, const char *name, uint64_t 
                    topic);
 }
 
-static bool start_embedded(struct cli_bench *bench, const char *topic, uint64_t events, struct fr_err *err)
+bool cli_bench_topic__broker(struct cli_bench *bench, const char *topic, uint64_t events, struct fr_err *err)
 {
     struct ingest_topic made = {.name = topic, .partitions = BENCH_PARTITIONS};
 
+    if (bench->brokers)
+        return true;
     if (events > EMBEDDED_EVENTS)
         return fr_fail(err, FR_BAD_CONFIG,
                        "the embedded broker keeps 5 MiB a partition, so at most %d events; for %" PRIu64
@@ -125,7 +136,7 @@ bool cli_bench_topic__fill(struct cli_bench *bench, const char *name, const stru
     int partitions;
 
     name = bench->topic ? bench->topic : name;
-    if (!bench->brokers && !start_embedded(bench, name, workload->events, err))
+    if (!cli_bench_topic__broker(bench, name, workload->events, err))
         return false;
     if (bench->embedded)
         snprintf(topic, BENCH_NAME_BYTES, "%s", name);

@@ -471,13 +471,15 @@ FR_CHECKED bool cli_zipf__init(struct cli_zipf *zipf, int count, double exponent
 void cli_zipf__fini(struct cli_zipf *zipf);
 int cli_zipf__draw(const struct cli_zipf *zipf, struct cli_random *random);
 
-/* ---- The simulated livestream and shop: simulate_world.c, simulate_session.c, simulate_agenda.c ---- */
+/* ---- The simulated livestream and shop: simulate_{world,room,session,agenda,truth}.c ---- */
 
 struct cli_world_options {
     uint64_t seed;
     int64_t start_ms; /* event time of the first event */
     double rate; /* events a second of event time */
     int users, items; /* 0: as many as suit the rate */
+    double swing; /* in [0, 1): how much the rate is above the mean at the busiest hour; 0: the same all day */
+    FILE *truth; /* gets what is true of the world, as JSON lines; NULL: nobody is told */
 };
 
 struct cli_world;
@@ -487,7 +489,7 @@ struct cli_world *cli_world__new(const struct cli_world_options *options);
 void cli_world__free(struct cli_world *world); /* NULL is fine */
 
 /*
- * The next event in the order of sending; event number n is sent n / rate seconds after the start. Its own time is up to 5 s
+ * The next event in the order of sending; without swing event number n is sent n / rate seconds after the start. Its own time is up to 5 s
  * earlier. One event in 200 comes twice. False when out of memory.
  */
 FR_CHECKED bool cli_world__next(struct cli_world *world, struct proto_event *event, int64_t *sent_ms);
@@ -495,8 +497,16 @@ FR_CHECKED bool cli_world__next(struct cli_world *world, struct proto_event *eve
 /* What is inside, for the files that make it. */
 
 enum { WORLD_CATEGORIES = 40 };
+#define WORLD_NONE UINT32_MAX
 
-enum cli_agenda_kind { AGENDA_SESSION, AGENDA_ROOM, AGENDA_EVENT };
+struct cli_world_habits { /* chances of somebody who likes a thing 1; they grow with the liking, and end at `most` */
+    double click, cart, buy; /* of what is shown in the mall; of what is clicked; of what is in the cart (always the same) */
+    double most, other_taste;
+    double delay_median_s, delay_sigma, delay_most_s; /* from the cart to the purchase: log-normal, cut */
+};
+extern const struct cli_world_habits cli_world__habits;
+
+enum cli_agenda_kind { AGENDA_SESSION, AGENDA_ROOM, AGENDA_EVENT, AGENDA_BURST, AGENDA_CREATOR };
 
 struct cli_agenda_entry {
     int64_t at_us; /* of the world's own time, from 0 */
@@ -520,7 +530,7 @@ struct cli_world_item {
 struct cli_world_room { /* a place on the platform's front page; the room in it changes */
     uint64_t room_id;
     uint32_t creator, item; /* indices */
-    int64_t end_us;
+    int64_t begun_us, peak_us, end_us;
 };
 
 enum cli_session_kind { SESSION_LIVE, SESSION_FEED, SESSION_MALL };
@@ -533,8 +543,15 @@ struct cli_world_session {
     int steps_left;
 };
 
+struct cli_world_secret { /* what an event does not say */
+    uint64_t cart_id; /* of a purchase: the event from which its delay counts */
+    double delay_s; /* 0: none */
+    const char *intent; /* of a comment */
+};
+
 struct cli_world_pending { /* an event on its way */
     struct proto_event event;
+    struct cli_world_secret secret;
     int64_t late_us;
     bool is_repeat; /* the second time */
     uint32_t next_free;
@@ -552,17 +569,48 @@ struct cli_world {
     uint32_t pending_count, pending_capacity, first_free;
     int item_count, creator_count, room_count, session_count, user_count;
     uint64_t rooms_begun, events_made, events_sent, id_base;
+    double clock_ms; /* since the start: when the next event is sent */
+    int64_t warm_us; /* of the agenda: when the first event is sent */
+    bool is_warm;
+    uint32_t *unborn; /* creators who are still to come, the next one last */
+    bool *is_unborn; /* by creator */
+    int unborn_count;
+    uint32_t newborn; /* waits for a room; WORLD_NONE: nobody does */
+    uint32_t burst_room; /* index */
+    uint64_t burst_room_id;
+    int64_t burst_end_us;
 };
 
 uint64_t cli_world__item_id(uint32_t item);
 uint64_t cli_world__creator_id(const struct cli_world *world, uint32_t item);
+uint64_t cli_world__creator_id_of(uint32_t creator);
+uint64_t cli_world__room_id(uint64_t number);
 uint64_t cli_world__category_id(uint32_t item);
 double cli_world__taste(const struct cli_world *world, uint64_t user_id, uint64_t category_id); /* about 1 on average */
+bool cli_world__is_bot(const struct cli_world *world, uint64_t user_id);
+bool cli_world__is_awake(const struct cli_world *world, uint32_t session, int64_t now_us); /* at night fewer are */
 
-/* Puts an event on its way: it happens at `at_us` and is sent a little later. */
-void cli_world__emit(struct cli_world *world, int64_t at_us, const struct proto_event *event);
+/* Puts an event on its way: it happens at `at_us` and is sent a little later. Its id; `secret` may be NULL. */
+uint64_t cli_world__emit(struct cli_world *world, int64_t at_us, const struct proto_event *event,
+                         const struct cli_world_secret *secret);
 
 /* The next thing that a session does; a session that ends makes room for another user's. */
 void cli_world__session(struct cli_world *world, uint32_t session, int64_t now_us);
+
+/* Rooms: one that is found when the world begins, in the midst of its life; that it is open; the next step of one. */
+void cli_world__found_room(struct cli_world *world, struct cli_world_room *room);
+void cli_world__say_room(struct cli_world *world, const struct cli_world_room *room, int64_t now_us);
+void cli_world__room(struct cli_world *world, uint32_t room, int64_t now_us);
+uint32_t cli_world__draw_room(struct cli_world *world, int64_t now_us); /* where somebody who comes now goes */
+void cli_world__burst(struct cli_world *world, int64_t now_us); /* a crowd comes to one of the rooms for some minutes */
+bool cli_world__is_burst(const struct cli_world *world, uint64_t room_id, int64_t now_us);
+void cli_world__creator(struct cli_world *world, int64_t now_us); /* the next new creator is there */
+
+/* What is true, told when it is so; nothing without a file, and nothing before the first event. */
+void cli_truth__begin(const struct cli_world *world);
+void cli_truth__room(const struct cli_world *world, const struct cli_world_room *room);
+void cli_truth__burst(const struct cli_world *world, int64_t now_us);
+void cli_truth__creator(const struct cli_world *world, uint32_t creator, int64_t now_us);
+void cli_truth__sent(const struct cli_world *world, const struct proto_event *event, const struct cli_world_secret *secret);
 
 #endif

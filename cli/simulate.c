@@ -13,7 +13,9 @@ enum { SIMULATE_UNPACED_RATE = 1000, SIMULATE_FLUSH_MS = 60000, SIMULATE_RATE_MA
 struct simulate {
     const struct cli_command *command;
     const char *brokers, *topic, *as, *group;
-    uint64_t rate, seconds, seed, users, items;
+    uint64_t rate, seconds, seed, users, items, swing;
+    const char *truth;
+    FILE *truth_file; /* NULL: nobody is told */
     int64_t start_ms;
     bool is_fast;
     struct ingest_producer *producer; /* NULL: stdout */
@@ -53,14 +55,16 @@ static void keep_pace(const struct simulate *simulate, int64_t begun_ms, int64_t
 static bool run(struct simulate *simulate, struct cli_world *world, uint64_t *count, struct fr_err *err)
 {
     int64_t begun_ms = fr_clock_monotonic_ms();
-    uint64_t total = simulate->rate * simulate->seconds;
+    int64_t end_ms = simulate->seconds > 0 ? simulate->start_ms + (int64_t)simulate->seconds * 1000 : INT64_MAX;
 
-    for (*count = 0; *count < total || simulate->seconds == 0; ++*count) {
+    for (*count = 0;; ++*count) {
         struct proto_event event;
         int64_t sent_ms;
 
         if (!cli_world__next(world, &event, &sent_ms))
             return fr_fail(err, FR_EXHAUSTED, "out of memory");
+        if (sent_ms >= end_ms)
+            break;
         keep_pace(simulate, begun_ms, sent_ms);
         if (cli_signals__is_stopped())
             break;
@@ -79,7 +83,9 @@ static int simulate_world(struct simulate *simulate)
                                               .start_ms = simulate->start_ms,
                                               .rate = (double)simulate->rate,
                                               .users = (int)simulate->users,
-                                              .items = (int)simulate->items};
+                                              .items = (int)simulate->items,
+                                              .swing = (double)simulate->swing / 100,
+                                              .truth = simulate->truth_file};
     struct cli_world *world = cli_world__new(&world_options);
     uint64_t count = 0;
     struct fr_err err;
@@ -94,6 +100,8 @@ static int simulate_world(struct simulate *simulate)
         exit_code = cli_command__say(simulate->command, CLI_FAILURE, "%s", err.message);
     else if (simulate->producer)
         printf("produced %llu events\n", (unsigned long long)count);
+    if (exit_code == CLI_OK && simulate->truth_file && fflush(simulate->truth_file) != 0)
+        exit_code = cli_command__say(simulate->command, CLI_FAILURE, "cannot write %s: %s", simulate->truth, strerror(errno));
     ingest_producer_close(simulate->producer);
     fr_buffer_fini(&simulate->out);
     cli_world__free(world);
@@ -112,7 +120,21 @@ static int check(struct simulate *simulate, bool has_rate)
     if (simulate->rate > SIMULATE_RATE_MAX || simulate->seconds > UINT32_MAX || simulate->users > 10000000 ||
         simulate->items > 10000000)
         return cli_command__say(simulate->command, CLI_USAGE, "--rate, --seconds, --users or --items is too large");
+    if (simulate->swing > 90)
+        return cli_command__say(simulate->command, CLI_USAGE, "--swing %llu: use 0 to 90", (unsigned long long)simulate->swing);
     return -1;
+}
+
+static int open_truth_and_simulate(struct simulate *simulate)
+{
+    int exit_code;
+
+    if (simulate->truth && !(simulate->truth_file = fopen(simulate->truth, "w")))
+        return cli_command__say(simulate->command, CLI_FAILURE, "cannot write %s: %s", simulate->truth, strerror(errno));
+    exit_code = simulate_world(simulate);
+    if (simulate->truth_file)
+        fclose(simulate->truth_file);
+    return exit_code;
 }
 
 int cli_simulate__main(const struct cli_command *command, int argc, char **argv)
@@ -129,6 +151,10 @@ int cli_simulate__main(const struct cli_command *command, int argc, char **argv)
         {"fast", CLI_OPTION_FLAG, NULL, "do not wait: the rate is that of event time only", &simulate.is_fast},
         {"users", CLI_OPTION_NUMBER, "N", "how many users; default: by the rate", &simulate.users},
         {"items", CLI_OPTION_NUMBER, "N", "how many items; default: by the rate", &simulate.items},
+        {"swing", CLI_OPTION_NUMBER, "PERCENT", "how much the rate swings with the hour, most at 21:00 UTC: 0 (default) to 90",
+         &simulate.swing},
+        {"truth", CLI_OPTION_TEXT, "FILE", "gets what is true of the world: tastes, bots, bursts, delays (docs/simulation.md)",
+         &simulate.truth},
         {"brokers", CLI_OPTION_TEXT, "B", "into a topic here; default: JSON lines on stdout", &simulate.brokers},
         {"topic", CLI_OPTION_TEXT, "T", "which topic", &simulate.topic},
         {"as", CLI_OPTION_TEXT, "FORMAT", "what the topic holds: protobuf (default) or json", &simulate.as},
@@ -146,5 +172,5 @@ int cli_simulate__main(const struct cli_command *command, int argc, char **argv)
     simulate.rate = simulate.rate ? simulate.rate : SIMULATE_UNPACED_RATE;
     if (simulate.start_ms == 0)
         simulate.start_ms = fr_clock_wall_ms() - (simulate.is_fast ? (int64_t)simulate.seconds * 1000 : 0);
-    return simulate_world(&simulate);
+    return open_truth_and_simulate(&simulate);
 }

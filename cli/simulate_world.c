@@ -1,10 +1,11 @@
 /*
- * A livestream platform with a shop: users with tastes, items with prices and makers, rooms that open and close. Everybody does one
- * thing after another on an agenda in the world's own time; what they do becomes events that arrive a little late, some of them
- * twice, as real producers send them.
+ * A livestream platform with a shop: users with tastes (some of them are bots), items with prices and makers, rooms that open and
+ * close. Everybody does one thing after another on an agenda in the world's own time; what they do becomes events that arrive a
+ * little late, some of them twice, as real producers send them.
  *
  * The world holds about as many sessions as make the wanted rate; what is left between its own pace and the rate is taken up by
- * sending event number n at n / rate exactly. So a rate is kept to the event, and the same seed gives the same events.
+ * sending event number n at n / rate exactly. So a rate is kept to the event, and the same seed gives the same events. Where the
+ * rate swings with the hour of the day, so does the number of sessions.
  */
 #include "internal.h"
 
@@ -18,7 +19,9 @@ enum {
     WORLD_ITEM_ID = 1000001, /* ids people can tell apart: users from 1, items, creators, rooms */
     WORLD_CREATOR_ID = 2000001,
     WORLD_ROOM_ID = 3000001,
-    WORLD_NONE = UINT32_MAX,
+    WORLD_BOT_ONE_IN = 100,
+    WORLD_NEW_ONE_IN = 10, /* creators who come while we watch */
+    WORLD_BUSIEST_HOUR = 21, /* UTC */
 };
 static const double WORLD_EVENT_EVERY_S = 4.85; /* of one session, measured over an hour of world time */
 
@@ -27,10 +30,20 @@ uint64_t cli_world__item_id(uint32_t item)
     return WORLD_ITEM_ID + (uint64_t)item;
 }
 
+uint64_t cli_world__creator_id_of(uint32_t creator)
+{
+    return WORLD_CREATOR_ID + (uint64_t)creator;
+}
+
+uint64_t cli_world__room_id(uint64_t number)
+{
+    return WORLD_ROOM_ID + number;
+}
+
 /* Creators come in multiples of the categories, so that all items of one are of one category. */
 uint64_t cli_world__creator_id(const struct cli_world *world, uint32_t item)
 {
-    return WORLD_CREATOR_ID + (uint64_t)(item % (uint32_t)world->creator_count);
+    return cli_world__creator_id_of(item % (uint32_t)world->creator_count);
 }
 
 uint64_t cli_world__category_id(uint32_t item)
@@ -47,7 +60,28 @@ double cli_world__taste(const struct cli_world *world, uint64_t user_id, uint64_
         if (1 + (drawn >> (16 * i)) % WORLD_CATEGORIES == category_id)
             return liking[i];
     }
-    return 0.7;
+    return cli_world__habits.other_taste;
+}
+
+bool cli_world__is_bot(const struct cli_world *world, uint64_t user_id)
+{
+    return user_id <= (uint64_t)world->user_count &&
+           cli_random__mix(user_id * UINT64_C(0xd6e8feb86659fd93) + world->options.seed) % WORLD_BOT_ONE_IN == 0;
+}
+
+/* How much of the mean rate is there at this time of the day. */
+static double share_at(const struct cli_world *world, double at_ms)
+{
+    double hour = fmod(at_ms / 3600000, 24);
+
+    return 1 + world->options.swing * cos(2 * M_PI * (hour - WORLD_BUSIEST_HOUR) / 24);
+}
+
+bool cli_world__is_awake(const struct cli_world *world, uint32_t session, int64_t now_us)
+{
+    double at_ms = (double)(world->options.start_ms + (now_us - world->warm_us) / 1000);
+
+    return session < world->session_count * share_at(world, at_ms) / (1 + world->options.swing);
 }
 
 /* ---- Events on their way ---- */
@@ -89,87 +123,21 @@ static int64_t draw_late_us(struct cli_world *world)
     return late_us < WORLD_LATE_US_MAX ? (int64_t)late_us : WORLD_LATE_US_MAX;
 }
 
-void cli_world__emit(struct cli_world *world, int64_t at_us, const struct proto_event *event)
+uint64_t cli_world__emit(struct cli_world *world, int64_t at_us, const struct proto_event *event,
+                         const struct cli_world_secret *secret)
 {
     uint32_t slot = take_pending(world);
     struct cli_world_pending *pending;
 
     if (slot == WORLD_NONE)
-        return;
+        return 0;
     pending = &world->pending[slot];
     *pending = (struct cli_world_pending){.event = *event, .late_us = draw_late_us(world)};
     pending->event.event_id = cli_random__mix(world->id_base + ++world->events_made); /* one to one: never twice the same */
+    if (secret)
+        pending->secret = *secret;
     cli_agenda__add(&world->agenda, at_us + pending->late_us, AGENDA_EVENT, slot);
-}
-
-/* ---- Rooms ---- */
-
-static struct proto_event host_event(const struct cli_world_room *room, const char *action)
-{
-    uint64_t host = WORLD_CREATOR_ID + (uint64_t)room->creator; /* the host is a user too */
-
-    return (struct proto_event){.user_id = host,
-                                .creator_id = host,
-                                .room_id = room->room_id,
-                                .action = (uint32_t)proto_action_number(fr_slice_of(action)),
-                                .scene = (uint32_t)proto_scene_number(fr_slice_of("live"))};
-}
-
-static void emit_item(struct cli_world *world, const struct cli_world_room *room, int64_t now_us, const char *action)
-{
-    struct proto_event event = host_event(room, action);
-
-    event.item_id = cli_world__item_id(room->item);
-    event.category_id = cli_world__category_id(room->item);
-    cli_world__emit(world, now_us, &event);
-}
-
-/* One of the host's own items, the better known ones more often. */
-static uint32_t draw_room_item(struct cli_world *world, uint32_t creator)
-{
-    uint32_t creators = (uint32_t)world->creator_count;
-    uint32_t item = (uint32_t)cli_zipf__draw(&world->item_ranks, &world->random);
-
-    item = item - item % creators + creator;
-    return item < (uint32_t)world->item_count ? item : creator;
-}
-
-static void emit_start(struct cli_world *world, const struct cli_world_room *room, int64_t now_us)
-{
-    struct proto_event event = host_event(room, "room_start");
-
-    cli_world__emit(world, now_us, &event);
-    emit_item(world, room, now_us, "item_on");
-}
-
-static void open_room(struct cli_world *world, struct cli_world_room *room, int64_t now_us, double share)
-{
-    double life_s = fmax(180, cli_random__log_normal(&world->random, 2400, 0.7)) * share;
-
-    room->creator = (uint32_t)cli_zipf__draw(&world->creator_ranks, &world->random);
-    room->room_id = WORLD_ROOM_ID + world->rooms_begun++;
-    room->item = draw_room_item(world, room->creator);
-    room->end_us = now_us + (int64_t)(life_s * 1e6);
-    emit_start(world, room, now_us);
-}
-
-/* The next item, or the end of the room and the beginning of another in its place. */
-static void step_room(struct cli_world *world, uint32_t index, int64_t now_us)
-{
-    struct cli_world_room *room = &world->rooms[index];
-
-    emit_item(world, room, now_us, "item_off");
-    if (now_us < room->end_us) {
-        room->item = draw_room_item(world, room->creator);
-        emit_item(world, room, now_us, "item_on");
-    } else {
-        struct proto_event event = host_event(room, "room_end");
-
-        cli_world__emit(world, now_us, &event);
-        open_room(world, room, now_us, 1);
-    }
-    cli_agenda__add(&world->agenda, now_us + (int64_t)(cli_random__log_normal(&world->random, 90, 0.4) * 1e6), AGENDA_ROOM,
-                    index);
+    return pending->event.event_id;
 }
 
 /* ---- Beginning ---- */
@@ -190,11 +158,23 @@ static void make_items(struct cli_world *world)
     }
 }
 
+/* Some creators are not there yet; who is must have all categories among them, so the first ones are. */
+static void leave_out_creators(struct cli_world *world)
+{
+    world->newborn = WORLD_NONE;
+    for (uint32_t i = (uint32_t)world->creator_count; i-- > WORLD_CATEGORIES;) {
+        if (cli_random__mix(i * UINT64_C(0xa0761d6478bd642f) + world->options.seed) % WORLD_NEW_ONE_IN != 0)
+            continue;
+        world->is_unborn[i] = true;
+        world->unborn[world->unborn_count++] = i;
+    }
+}
+
 /* Rooms are found in the middle of their lives, sessions begin spread over half a minute. */
 static void begin(struct cli_world *world)
 {
     for (int i = 0; i < world->room_count; i++) {
-        open_room(world, &world->rooms[i], 0, cli_random__unit(&world->random));
+        cli_world__found_room(world, &world->rooms[i]);
         cli_agenda__add(&world->agenda, (int64_t)(cli_random__unit(&world->random) * 90e6), AGENDA_ROOM, (uint32_t)i);
     }
     for (int i = 0; i < world->session_count; i++)
@@ -204,18 +184,32 @@ static void begin(struct cli_world *world)
 /* What one entry of the agenda brings about, events aside. */
 static void act(struct cli_world *world, const struct cli_agenda_entry *entry)
 {
-    if (entry->kind == AGENDA_ROOM)
-        step_room(world, entry->index, entry->at_us);
-    else
+    switch ((enum cli_agenda_kind)entry->kind) {
+    case AGENDA_ROOM:
+        cli_world__room(world, entry->index, entry->at_us);
+        break;
+    case AGENDA_BURST:
+        cli_world__burst(world, entry->at_us);
+        break;
+    case AGENDA_CREATOR:
+        cli_world__creator(world, entry->at_us);
+        break;
+    case AGENDA_SESSION:
         cli_world__session(world, entry->index, entry->at_us);
+        break;
+    case AGENDA_EVENT:
+        break;
+    }
 }
 
-/* A minute that nobody sees, so that the first event finds a world in full swing; then the rooms that are open say so. */
+/* A minute that nobody sees, so that the first event finds a world in full swing; then the rooms that are open say so. What is rare
+ * begins after it. */
 static void warm_up(struct cli_world *world)
 {
     int64_t end_us = (int64_t)(fmin(60, WORLD_WARM_EVENTS_MAX / world->options.rate) * 1e6);
     struct cli_agenda_entry entry;
 
+    world->warm_us = end_us;
     while (!world->agenda.is_failed && world->agenda.count > 0 && world->agenda.entries[0].at_us < end_us) {
         (void)cli_agenda__take(&world->agenda, &entry);
         if (entry.kind == AGENDA_EVENT)
@@ -223,8 +217,12 @@ static void warm_up(struct cli_world *world)
         else
             act(world, &entry);
     }
+    world->is_warm = true;
+    cli_truth__begin(world);
     for (int i = 0; i < world->room_count; i++)
-        emit_start(world, &world->rooms[i], end_us);
+        cli_world__say_room(world, &world->rooms[i], end_us);
+    cli_agenda__add(&world->agenda, end_us, AGENDA_CREATOR, 0);
+    cli_world__burst(world, end_us);
 }
 
 static bool make_world(struct cli_world *world)
@@ -237,16 +235,20 @@ static bool make_world(struct cli_world *world)
     world->creator_count = within(world->item_count / 10.0, WORLD_CATEGORIES, 5000) / WORLD_CATEGORIES * WORLD_CATEGORIES;
     world->item_count = world->item_count < world->creator_count ? world->creator_count : world->item_count;
     world->room_count = within(rate / 8, 4, world->creator_count / 2);
-    world->session_count = within(rate * WORLD_EVENT_EVERY_S, 1, 4000000);
+    world->session_count = within(rate * (1 + options->swing) * WORLD_EVENT_EVERY_S, 1, 4000000);
     world->items = calloc((size_t)world->item_count, sizeof *world->items);
     world->rooms = calloc((size_t)world->room_count, sizeof *world->rooms);
     world->sessions = calloc((size_t)world->session_count, sizeof *world->sessions);
-    if (!world->items || !world->rooms || !world->sessions || !cli_zipf__init(&world->user_ranks, world->user_count, 0.6) ||
+    world->unborn = calloc((size_t)world->creator_count, sizeof *world->unborn);
+    world->is_unborn = calloc((size_t)world->creator_count, sizeof *world->is_unborn);
+    if (!world->items || !world->rooms || !world->sessions || !world->unborn || !world->is_unborn ||
+        !cli_zipf__init(&world->user_ranks, world->user_count, 0.6) ||
         !cli_zipf__init(&world->item_ranks, world->item_count, 1.05) ||
         !cli_zipf__init(&world->creator_ranks, world->creator_count, 0.8) ||
         !cli_zipf__init(&world->room_ranks, world->room_count, 0.9))
         return false;
     make_items(world);
+    leave_out_creators(world);
     begin(world);
     warm_up(world);
     return !world->agenda.is_failed;
@@ -282,6 +284,8 @@ void cli_world__free(struct cli_world *world)
     free(world->items);
     free(world->rooms);
     free(world->sessions);
+    free(world->unborn);
+    free(world->is_unborn);
     free(world->pending);
     free(world);
 }
@@ -292,13 +296,19 @@ static void send(struct cli_world *world, const struct cli_agenda_entry *entry, 
 {
     struct cli_world_pending *pending = &world->pending[entry->index];
 
-    *sent_ms = world->options.start_ms + (int64_t)((double)world->events_sent++ * 1000 / world->options.rate);
+    *sent_ms = world->options.start_ms + (int64_t)world->clock_ms;
+    world->events_sent++;
+    world->clock_ms = world->options.swing > 0
+                          ? world->clock_ms + 1000 / (world->options.rate * share_at(world, (double)*sent_ms))
+                          : (double)world->events_sent * 1000 / world->options.rate;
     if (!pending->is_repeat) {
         pending->event.ts_ms = *sent_ms - pending->late_us / 1000;
         if (pending->event.ts_ms < 1)
             pending->event.ts_ms = 1;
     }
     *event = pending->event;
+    if (!pending->is_repeat)
+        cli_truth__sent(world, event, &pending->secret);
     if (!pending->is_repeat && cli_random__below(&world->random, WORLD_REPEAT_ONE_IN) == 0) {
         pending->is_repeat = true;
         cli_agenda__add(&world->agenda, entry->at_us + (int64_t)(cli_random__unit(&world->random) * WORLD_LATE_US_MAX),

@@ -117,37 +117,90 @@ static bool drain(rd_kafka_queue_t *queue, int partitions, struct ingest_bare *b
     return true;
 }
 
-/* From the first offset there is, by number: asking for BEGINNING costs half a second at the start (measured). */
-static bool start_all(rd_kafka_t *client, rd_kafka_topic_t *handle, int partitions, rd_kafka_queue_t *queue, struct fr_err *err)
-{
-    for (int i = 0; i < partitions; i++) {
-        int64_t low, end;
-        rd_kafka_resp_err_t error = ask_marks(client, rd_kafka_topic_name(handle), i, &low, &end);
-
-        if (!error && rd_kafka_consume_start_queue(handle, i, low, queue) != 0)
-            error = rd_kafka_last_error();
-        if (error)
-            return fr_fail(err, FR_UNAVAILABLE, "kafka: cannot read %s [%d]: %s", rd_kafka_topic_name(handle), i,
-                           rd_kafka_err2str(error));
-    }
-    return true;
-}
-
-bool ingest_bare_read(const char *brokers, const char *topic, struct ingest_bare *bare, struct fr_err *err)
-{
+struct bare_reader { /* never closed */
+    rd_kafka_t *client;
     rd_kafka_topic_t *handle;
     rd_kafka_queue_t *queue;
-    rd_kafka_t *client;
-    int partitions = 0;
+    int partitions;
+};
+
+static bool open_reader(const char *brokers, const char *topic, struct bare_reader *reader, struct fr_err *err)
+{
+    *reader = (struct bare_reader){0};
+    if (!open_client(brokers, &reader->client, err) || !find_topic(reader->client, brokers, topic, &reader->partitions, err))
+        return false;
+    if (reader->partitions == 0)
+        return fr_fail(err, FR_BAD_CONFIG, "kafka: %s has no topic %s", brokers, topic);
+    reader->handle = rd_kafka_topic_new(reader->client, topic, NULL);
+    reader->queue = rd_kafka_queue_new(reader->client);
+    return (reader->handle && reader->queue) || fr_fail(err, FR_EXHAUSTED, "kafka: out of memory");
+}
+
+/* By number: asking for BEGINNING costs half a second at the start (measured). */
+static bool start_at(const struct bare_reader *reader, int partition, int64_t offset, struct fr_err *err)
+{
+    return rd_kafka_consume_start_queue(reader->handle, partition, offset, reader->queue) == 0 ||
+           fr_fail(err, FR_UNAVAILABLE, "kafka: cannot read %s [%d]: %s", rd_kafka_topic_name(reader->handle), partition,
+                   rd_kafka_err2str(rd_kafka_last_error()));
+}
+
+static bool find_marks(const struct bare_reader *reader, int partition, int64_t *low, int64_t *end, struct fr_err *err)
+{
+    const char *topic = rd_kafka_topic_name(reader->handle);
+    rd_kafka_resp_err_t error = ask_marks(reader->client, topic, partition, low, end);
+
+    return !error ||
+           fr_fail(err, FR_UNAVAILABLE, "kafka: the offsets of %s [%d]: %s", topic, partition, rd_kafka_err2str(error));
+}
+
+bool ingest_bare_read(const char *brokers, const char *topic, const int64_t *starts, int start_count, struct ingest_bare *bare,
+                      struct fr_err *err)
+{
+    struct bare_reader reader;
 
     *bare = (struct ingest_bare){0};
-    if (!open_client(brokers, &client, err) || !find_topic(client, brokers, topic, &partitions, err))
+    if (!open_reader(brokers, topic, &reader, err))
         return false;
-    if (partitions == 0)
-        return fr_fail(err, FR_BAD_CONFIG, "kafka: %s has no topic %s", brokers, topic);
-    handle = rd_kafka_topic_new(client, topic, NULL);
-    queue = rd_kafka_queue_new(client);
-    if (!handle || !queue)
-        return fr_fail(err, FR_EXHAUSTED, "kafka: out of memory");
-    return start_all(client, handle, partitions, queue, err) && drain(queue, partitions, bare, err);
+    for (int i = 0; i < reader.partitions; i++) {
+        int64_t low, end;
+
+        if (i < start_count)
+            low = starts[i];
+        else if (!find_marks(&reader, i, &low, &end, err))
+            return false;
+        if (!start_at(&reader, i, low, err))
+            return false;
+    }
+    return drain(reader.queue, reader.partitions, bare, err);
+}
+
+bool ingest_bare_follow(const char *brokers, const char *topic, void (*begun)(void *user),
+                        void (*each)(void *user, struct fr_slice value), void *user, struct fr_err *err)
+{
+    rd_kafka_message_t *messages[BARE_BATCH];
+    struct bare_reader reader;
+    int ended = 0;
+
+    if (!open_reader(brokers, topic, &reader, err))
+        return false;
+    for (int i = 0; i < reader.partitions; i++) {
+        int64_t low, end;
+
+        if (!find_marks(&reader, i, &low, &end, err) || !start_at(&reader, i, end, err))
+            return false;
+    }
+    for (;;) {
+        ssize_t count = rd_kafka_consume_batch_queue(reader.queue, BARE_POLL_MS, messages, 1); /* as a lane does */
+
+        if (count == 1)
+            count += rd_kafka_consume_batch_queue(reader.queue, 0, messages + 1, BARE_BATCH - 1);
+        for (ssize_t i = 0; i < count; i++) {
+            if (messages[i]->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && ended < reader.partitions &&
+                ++ended == reader.partitions)
+                begun(user);
+            else if (!messages[i]->err)
+                each(user, fr_slice(messages[i]->payload, messages[i]->len));
+            rd_kafka_message_destroy(messages[i]);
+        }
+    }
 }

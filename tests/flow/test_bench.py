@@ -91,6 +91,27 @@ def test_tier_says_whether_the_budget_was_kept(binary, real_kafka, topic):
     assert found["is_within_budget"] == (found["memory_bytes"] <= found["budget_bytes"])
 
 
+def test_recover_brings_back_every_event_beside_the_least_a_restart_can_do(binary, real_kafka, tmp_path):
+    plot = tmp_path / "recover.svg"
+    found = answer(binary, "recover", "--brokers", real_kafka, "--events", EVENTS, "--pairs", 2, "--plot", plot)
+    assert (found["name"], list(found["peers"])) == ("recover", ["reopen_and_consume"])
+    assert found["workload"] == {"name": "W1", "events": EVENTS, "tail_events": EVENTS // 10}
+    seconds, gb = found["seconds"], found["state_bytes"] / 1e9
+    assert found["ours"] == pytest.approx(seconds["ours"] / gb, rel=1e-3)
+    assert 0 < seconds["reopen_and_consume"] and 0 < seconds["ours"] < 30
+    assert xml.etree.ElementTree.parse(plot).getroot().tag.endswith("svg")
+
+
+def test_freshness_measures_marked_events_at_half_load(binary, real_kafka):
+    found = answer(binary, "freshness", "--brokers", real_kafka, "--pairs", 1, "--seconds", 1)
+    assert (found["name"], found["unit"], list(found["peers"])) == ("freshness", "ms, p99", ["bare_consumer"])
+    assert found["workload"]["events_per_second"] == found["capacity_events_per_second"] // 2 > 100
+    for name in ("ours", "bare_consumer"):
+        run = found["latency"][name]
+        assert run["events"] > 5 and 0 < run["p50_ms"] <= run["p99_ms"] <= run["p999_ms"] < 30_000, name
+    assert found["ours"] == pytest.approx(found["latency"]["ours"]["p99_ms"], rel=1e-3)
+
+
 def test_flat_has_both_curves(binary, tmp_path):
     plot = tmp_path / "flat.svg"
     found = answer(binary, "flat", "--events", 28 * 512, "--entities", 100_000, "--plot", plot)
@@ -138,7 +159,7 @@ def test_learn_is_as_good_as_plain_ftrl_and_says_who_is_missing(binary, tmp_path
 
 def test_names_are_listed_and_mistaken_ones_corrected(binary):
     listed = bench(binary).stdout.splitlines()
-    assert [line.split()[0] for line in listed] == ["ingest", "serve", "tier", "learn", "flat"]
+    assert [line.split()[0] for line in listed] == ["ingest", "freshness", "serve", "tier", "learn", "recover", "flat"]
     done = bench(binary, "ingets", code=2)
     assert "ingest" in done.stderr and done.stdout == ""
     assert "--pairs" in bench(binary, "ingest", "--pairs", 0, code=2).stderr

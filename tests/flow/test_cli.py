@@ -151,6 +151,24 @@ def test_simulate_is_the_same_for_the_same_seed(binary):
     assert shape(other.stdout) != shape(first.stdout)
 
 
+def test_the_truth_of_a_simulation_names_everybody_and_all_that_happens_in_it(binary, tmp_path):
+    file = tmp_path / "truth.jsonl"
+    arguments = ("simulate", "--rate", 500, "--seconds", 60, "--fast", "--swing", 20, "--truth", file)
+    done = run_cli(binary, *arguments, "--users", 900, "--items", 1000)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    truth = [json.loads(line) for line in file.read_text().splitlines()]
+    of = {kind: [one for one in truth if one["truth"] == kind] for kind in {one["truth"] for one in truth}}
+    assert set(of) == {"world", "user", "item", "room", "burst", "creator", "purchase", "comment"}
+    items = {one["itemId"]: one for one in of["item"]}
+    assert (len(of["user"]), len(items)) == (900, 1000)
+    shown = [event for event in events if event["action"] == "IMPRESSION"]
+    assert all(items[event["itemId"]]["categoryId"] == event["categoryId"] for event in shown)
+    said = {event["eventId"] for event in events if event["action"] == "COMMENT"}
+    assert said == {one["eventId"] for one in of["comment"]}
+    refused = run_cli(binary, *arguments[:5], "--swing", 91)
+    assert refused.returncode == 2 and "--swing 91: use 0 to 90" in refused.stderr
+
+
 @contextlib.contextmanager
 def demo(binary, tmp_path, *arguments):
     """A running `freshet demo --json`: gives its first line; ends it with SIGTERM and exit 0."""

@@ -102,6 +102,14 @@ struct bench_feed_state {
 };
 void bench_feed_look(struct bench_feed *feed, struct bench_feed_state *state);
 
+/* ---- A restart ---- */
+
+/*
+ * Opens the RocksDB of a node's state, to look only, and reads the meta records: the least that a restart can do. Leaves it open, since
+ * closing is no part of what is measured. Fails as store_open() does.
+ */
+FR_CHECKED bool bench_reopen(const char *path, struct fr_err *err);
+
 /* ---- L1, the learning workload ---- */
 
 enum { BENCH_L1_BITS = 22, BENCH_L1_FEATURES = 30 };

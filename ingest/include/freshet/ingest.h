@@ -215,9 +215,18 @@ struct ingest_bare {
 };
 
 /*
- * Reads every partition from its beginning to its end, looking at nothing. In the caller's thread. Leaves the client open, since
- * closing is no part of what is measured: for a process that ends next. FR_UNAVAILABLE when nothing comes for 30 s.
+ * Reads every partition to its end, looking at nothing: from its beginning, or from starts[partition] (start_count says how many there
+ * are; 0: from the beginnings). In the caller's thread. Leaves the client open, since closing is no part of what is measured: for a
+ * process that ends next. FR_UNAVAILABLE when nothing comes for 30 s.
  */
-FR_CHECKED bool ingest_bare_read(const char *brokers, const char *topic, struct ingest_bare *bare, struct fr_err *err);
+FR_CHECKED bool ingest_bare_read(const char *brokers, const char *topic, const int64_t *starts, int start_count,
+                                 struct ingest_bare *bare, struct fr_err *err);
+
+/*
+ * Follows every partition from its end as it is now, for ever, and gives each record's value to `each` as it comes; `begun` is called
+ * once, when nothing that comes later can be missed. In the caller's thread, which does not come back but for an error.
+ */
+FR_CHECKED bool ingest_bare_follow(const char *brokers, const char *topic, void (*begun)(void *user),
+                                   void (*each)(void *user, struct fr_slice value), void *user, struct fr_err *err);
 
 #endif

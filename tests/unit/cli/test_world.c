@@ -17,15 +17,19 @@ enum { EVENTS = 20000 };
 static struct proto_event events[EVENTS];
 static int64_t sent[EVENTS];
 
-static void make(uint64_t seed, int64_t start_ms, double rate, int count)
+static void make_of(const struct cli_world_options *options, int count)
 {
-    struct cli_world_options options = {.seed = seed, .start_ms = start_ms, .rate = rate};
-    struct cli_world *world = cli_world__new(&options);
+    struct cli_world *world = cli_world__new(options);
 
     assert_non_null(world);
     for (int i = 0; i < count; i++)
         assert_true(cli_world__next(world, &events[i], &sent[i]));
     cli_world__free(world);
+}
+
+static void make(uint64_t seed, int64_t start_ms, double rate, int count)
+{
+    make_of(&(struct cli_world_options){.seed = seed, .start_ms = start_ms, .rate = rate}, count);
 }
 
 static uint64_t fingerprint(int count)
@@ -148,6 +152,117 @@ static void things_belong_together(void **state)
     }
 }
 
+/* ---- What is true ---- */
+
+static const struct proto_event *event_of(uint64_t event_id)
+{
+    for (int i = 0; i < EVENTS; i++)
+        if (events[i].event_id == event_id)
+            return &events[i];
+    return NULL;
+}
+
+static FILE *make_with_truth(double rate)
+{
+    FILE *truth = tmpfile();
+
+    assert_non_null(truth);
+    make_of(&(struct cli_world_options){.seed = 5, .start_ms = 1700000000000, .rate = rate, .truth = truth}, EVENTS);
+    rewind(truth);
+    return truth;
+}
+
+static void a_purchase_comes_as_late_as_its_truth_says(void **state)
+{
+    FILE *truth = make_with_truth(100);
+    unsigned long long purchase_id, cart_id;
+    long long delay_ms;
+    char line[1024];
+    int checked = 0;
+
+    (void)state;
+    while (fgets(line, sizeof line, truth)) {
+        const struct proto_event *purchase, *cart;
+        int64_t told_ms;
+
+        if (sscanf(line, "{\"truth\":\"purchase\",\"eventId\":\"%llu\",\"cartId\":\"%llu\",\"delayMs\":\"%lld\"}", &purchase_id,
+                   &cart_id, &delay_ms) != 3)
+            continue;
+        purchase = event_of(purchase_id);
+        cart = event_of(cart_id);
+        assert_non_null(purchase);
+        assert_int_equal(purchase->action, proto_action_number(fr_slice_of("purchase")));
+        if (!cart) /* before the first event */
+            continue;
+        assert_true(cart->item_id == purchase->item_id && cart->user_id == purchase->user_id);
+        told_ms = purchase->ts_ms - cart->ts_ms;
+        assert_true(llabs(told_ms - delay_ms) <
+                    2000 + delay_ms / 5); /* the world's pace is not that of the rate at every moment */
+        checked++;
+    }
+    fclose(truth);
+    assert_true(checked > 20);
+}
+
+static void a_crowd_comes_to_the_room_of_a_burst(void **state)
+{
+    FILE *truth = make_with_truth(200);
+    unsigned long long room = 0;
+    long long from_ms = 0, until_ms = 0;
+    int inside = 0, others = 0;
+    char line[1024];
+
+    (void)state;
+    while (room == 0 && fgets(line, sizeof line, truth))
+        (void)sscanf(line, "{\"truth\":\"burst\",\"roomId\":\"%llu\",\"fromMs\":\"%lld\",\"untilMs\":\"%lld\"}", &room,
+                     &from_ms, &until_ms);
+    fclose(truth);
+    assert_true(room > 0 && until_ms - from_ms >= 60000 && until_ms - from_ms <= 180000);
+    for (int i = 0; i < EVENTS; i++) {
+        bool is_entry = events[i].action == (uint32_t)proto_action_number(fr_slice_of("enter_room"));
+
+        if (is_entry && events[i].ts_ms >= from_ms && events[i].ts_ms < until_ms)
+            *(events[i].room_id == room ? &inside : &others) += 1;
+    }
+    assert_true(inside > others / 4); /* of 25 rooms */
+}
+
+static void bots_click_and_like_and_never_buy(void **state)
+{
+    struct cli_world world = {.options = {.seed = 5}, .user_count = 1000000};
+    int bots = 0, clicks, counts[PROTO_ACTIONS] = {0};
+
+    (void)state;
+    make(5, 1700000000000, 200, EVENTS);
+    for (uint64_t user = 1; user <= 10000; user++)
+        bots += cli_world__is_bot(&world, user);
+    assert_in_range(bots, 70, 130); /* one in a hundred */
+    for (int i = 0; i < EVENTS; i++)
+        if (cli_world__is_bot(&world, events[i].user_id))
+            counts[events[i].action]++;
+    assert_true(counts[proto_action_number(fr_slice_of("like"))] > 0);
+    clicks = counts[proto_action_number(fr_slice_of("click"))];
+    assert_true(clicks > 20 && abs(clicks - counts[proto_action_number(fr_slice_of("impression"))]) <
+                                   5); /* some are on their way, some twice */
+    assert_int_equal(counts[proto_action_number(fr_slice_of("purchase"))], 0);
+}
+
+/* With a swing of a half there is three times as much at 21:00 as at 9:00, and who acts is at the same pace. */
+static void the_hour_of_the_day_makes_the_rate(void **state)
+{
+    int64_t spans_ms[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) { /* 2023-11-14 22:13:20 UTC is 1,700,000,000 s */
+        int64_t start_ms = 1700000000000 - 4400000 - i * INT64_C(43200000);
+
+        make_of(&(struct cli_world_options){.seed = 1, .start_ms = start_ms, .rate = 100, .swing = 0.5}, 10000);
+        spans_ms[i] = sent[9999] - sent[0];
+    }
+    assert_in_range(spans_ms[0], 66000, 67500);
+    assert_in_range(spans_ms[1], 198000, 201500);
+}
+
 static void the_agenda_keeps_time_and_then_order(void **state)
 {
     static const int64_t times[] = {5, 1, 3, 1, 4, 1, 9, 0};
@@ -193,6 +308,10 @@ int main(void)
         cmocka_unit_test(ids_are_unique_but_for_repeats_that_are_equal),
         cmocka_unit_test(people_do_all_kinds_of_things),
         cmocka_unit_test(things_belong_together),
+        cmocka_unit_test(a_purchase_comes_as_late_as_its_truth_says),
+        cmocka_unit_test(a_crowd_comes_to_the_room_of_a_burst),
+        cmocka_unit_test(bots_click_and_like_and_never_buy),
+        cmocka_unit_test(the_hour_of_the_day_makes_the_rate),
         cmocka_unit_test(the_agenda_keeps_time_and_then_order),
         cmocka_unit_test(popular_ranks_are_drawn_more_often),
     };

@@ -161,6 +161,26 @@ class Ranker:
             raise ValueError(f"version {last.version} has another digest than its copy")
         self._version = Version(last.version, self._table.rows.copy(), dict(self._table.index), means, scales)
 
+    # ---- What is in it ----
+
+    def weights(self, ids: Iterable[int] | npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
+        """A copy of the rows of weights (tasks, then factors) by id: 0 the intercept, 1 + k dense column k, else a coordinate.
+
+        Zeros for what has none.
+        """
+        version = self._pulled()
+        rows: npt.NDArray[np.float32] = version.rows[[version.index.get(int(one), 0) for one in ids]]
+        return rows
+
+    def standardised(self, dense: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """The dense part of rows as logits have it: transformed, standardised, clipped."""
+        return self._standardised(self._pulled(), dense)
+
+    def _pulled(self) -> Version:
+        if self._version is None:
+            raise ValueError("nothing is pulled yet; call update()")
+        return self._version
+
     # ---- Rows ----
 
     def rows(
@@ -199,9 +219,7 @@ class Ranker:
 
     def logits(self, dense: npt.NDArray[np.float32], sparse: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
         """Items × tasks: double sums in the model's order, so the bits are the node's."""
-        version = self._version
-        if version is None:
-            raise ValueError("nothing is pulled yet; call update()")
+        version = self._pulled()
         x = self._standardised(version, dense)
         tasks, factors = len(self.tasks), self.schema.factors
         of = version.index.get

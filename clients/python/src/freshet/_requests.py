@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ._features import Features
 from ._ids import Id, id_of
-from .v1 import admin_pb2, feature_pb2
+from .v1 import admin_pb2, feature_pb2, model_pb2
 
 Reply = TypeVar("Reply")
 Ids = Union[Iterable[Id], "npt.NDArray[Any]"]
@@ -82,3 +82,7 @@ def checkpoint() -> Call[admin_pb2.CheckpointResponse]:
 def digest(all: bool) -> Call[admin_pb2.DigestResponse]:
     request = admin_pb2.DigestRequest(all=all)
     return Call("/freshet.v1.AdminService/Digest", request.SerializeToString(), admin_pb2.DigestResponse.FromString)
+
+
+def push(request: model_pb2.PushRequest) -> Call[model_pb2.PushResponse]:
+    return Call("/freshet.v1.ModelService/Push", request.SerializeToString(), model_pb2.PushResponse.FromString)
