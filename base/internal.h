@@ -13,12 +13,6 @@ enum {
     FR_YAML_SECRET_BYTES_MAX = 1 << 20, /* of a file named by `file:/` */
 };
 
-/* A key that was asked for in a map. */
-struct fr_yaml_asked {
-    struct fr_yaml_asked *next;
-    const char *key;
-};
-
 /* Replaces control characters, so that one message is one line and cannot steer a terminal. Returns the length. */
 size_t fr_text__one_line(char *text, size_t length);
 

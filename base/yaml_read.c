@@ -20,7 +20,7 @@ int fr_yaml__find(const struct fr_yaml *map, struct fr_slice key)
     return -1;
 }
 
-static void remember(struct fr_yaml *map, const char *key)
+static struct fr_yaml_asked *remember(struct fr_yaml *map, const char *key)
 {
     struct fr_yaml_asked **at = &map->asked;
     struct fr_yaml_asked *asked;
@@ -28,15 +28,33 @@ static void remember(struct fr_yaml *map, const char *key)
 
     for (; *at; at = &(*at)->next, count++)
         if (strcmp((*at)->key, key) == 0)
-            return;
+            return *at;
     if (count >= FR_YAML_ASKED_MAX)
-        return; /* a map of names, not of settings */
+        return NULL; /* a map of names, not of settings */
     asked = fr_arena_take_zeroed(map->arena, 1, sizeof(*asked));
     if (!asked)
-        return; /* only a hint is lost */
+        return NULL; /* only a hint is lost */
     asked->key = fr_arena_copy(map->arena, fr_slice_of(key));
-    if (asked->key)
-        *at = asked;
+    if (!asked->key)
+        return NULL;
+    *at = asked;
+    return asked;
+}
+
+/* Keeps what a reader holds of a key: its limits, and what stays when it is absent (NULL: nothing). */
+static void remember_limits(struct fr_yaml *map, const char *key, const char *least, const char *most, const char *fallback)
+{
+    struct fr_yaml_asked *asked = map && map->kind == FR_YAML_MAP ? remember(map, key) : NULL;
+    char range[FR_MESSAGE_BYTES];
+
+    if (!asked)
+        return;
+    if (least) {
+        snprintf(range, sizeof(range), most ? "%s to %s" : "%s or more", least, most);
+        asked->range = fr_arena_copy(map->arena, fr_slice_of(range));
+    }
+    if (fallback)
+        asked->fallback = fr_arena_copy(map->arena, fr_slice_of(fallback));
 }
 
 struct fr_yaml *fr_yaml_get(struct fr_yaml *map, const char *key)
@@ -82,6 +100,7 @@ bool fr_yaml_text(struct fr_yaml *map, const char *key, const char **value, stru
 {
     struct fr_yaml *scalar;
 
+    remember_limits(map, key, NULL, NULL, *value);
     if (!get_scalar(map, key, "a text; write one value", &scalar, diagnostics))
         return false;
     if (scalar)
@@ -97,18 +116,21 @@ bool fr_yaml_int(struct fr_yaml *map, const char *key, int64_t least, int64_t mo
     int64_t number;
     char least_text[24];
     char most_text[24];
+    char fallback[24];
 
+    snprintf(least_text, sizeof(least_text), "%" PRId64, least);
+    snprintf(most_text, sizeof(most_text), "%" PRId64, most);
+    snprintf(fallback, sizeof(fallback), "%" PRId64, *value);
+    remember_limits(map, key, least_text, most == INT64_MAX ? NULL : most_text,
+                    *value >= least && *value <= most ? fallback : NULL);
     if (!get_scalar(map, key, wanted, &scalar, diagnostics))
         return false;
     if (!scalar)
         return true;
     if (!fr_text_int64(scalar->text, &number))
         return tell_wrong(diagnostics, scalar, key, wanted);
-    if (number < least || number > most) {
-        snprintf(least_text, sizeof(least_text), "%" PRId64, least);
-        snprintf(most_text, sizeof(most_text), "%" PRId64, most);
+    if (number < least || number > most)
         return tell_range(diagnostics, scalar, key, least_text, most == INT64_MAX ? NULL : most_text);
-    }
     *value = number;
     return true;
 }
@@ -121,18 +143,21 @@ bool fr_yaml_double(struct fr_yaml *map, const char *key, double least, double m
     double number;
     char least_text[32];
     char most_text[32];
+    char fallback[32];
 
+    snprintf(least_text, sizeof(least_text), "%.15g", least);
+    snprintf(most_text, sizeof(most_text), "%.15g", most);
+    snprintf(fallback, sizeof(fallback), "%.15g", *value);
+    remember_limits(map, key, least_text, most >= DBL_MAX ? NULL : most_text,
+                    *value >= least && *value <= most ? fallback : NULL);
     if (!get_scalar(map, key, wanted, &scalar, diagnostics))
         return false;
     if (!scalar)
         return true;
     if (!fr_text_double(scalar->text, &number))
         return tell_wrong(diagnostics, scalar, key, wanted);
-    if (!(number >= least && number <= most)) { /* nor is a NaN */
-        snprintf(least_text, sizeof(least_text), "%.15g", least);
-        snprintf(most_text, sizeof(most_text), "%.15g", most);
+    if (!(number >= least && number <= most)) /* nor is a NaN */
         return tell_range(diagnostics, scalar, key, least_text, most >= DBL_MAX ? NULL : most_text);
-    }
     *value = number;
     return true;
 }
@@ -143,6 +168,7 @@ bool fr_yaml_bool(struct fr_yaml *map, const char *key, bool *value, struct fr_d
     static const char *const no[] = {"no", "off", "n", "false"};
     struct fr_yaml *scalar;
 
+    remember_limits(map, key, NULL, NULL, *value ? "true" : "false");
     if (!get_scalar(map, key, "true or false; write one of these", &scalar, diagnostics))
         return false;
     if (!scalar)
@@ -168,18 +194,21 @@ bool fr_yaml_span(struct fr_yaml *map, const char *key, int64_t least_ms, int64_
     int64_t span_ms;
     char least_text[24];
     char most_text[24];
+    char fallback[24];
 
+    fr_text_span_print(least_ms, least_text);
+    fr_text_span_print(most_ms, most_text);
+    fr_text_span_print(*ms, fallback);
+    remember_limits(map, key, least_text, most_ms == INT64_MAX ? NULL : most_text,
+                    *ms >= least_ms && *ms <= most_ms ? fallback : NULL);
     if (!get_scalar(map, key, wanted, &scalar, diagnostics))
         return false;
     if (!scalar)
         return true;
     if (!fr_text_span(scalar->text, &span_ms))
         return tell_wrong(diagnostics, scalar, key, wanted);
-    if (span_ms < least_ms || span_ms > most_ms) {
-        fr_text_span_print(least_ms, least_text);
-        fr_text_span_print(most_ms, most_text);
+    if (span_ms < least_ms || span_ms > most_ms)
         return tell_range(diagnostics, scalar, key, least_text, most_ms == INT64_MAX ? NULL : most_text);
-    }
     *ms = span_ms;
     return true;
 }
@@ -205,18 +234,21 @@ bool fr_yaml_size(struct fr_yaml *map, const char *key, uint64_t least, uint64_t
     uint64_t size;
     char least_text[32];
     char most_text[32];
+    char fallback[32];
 
+    print_size(least, least_text, sizeof(least_text));
+    print_size(most, most_text, sizeof(most_text));
+    print_size(*bytes, fallback, sizeof(fallback));
+    remember_limits(map, key, least_text, most == UINT64_MAX ? NULL : most_text,
+                    *bytes >= least && *bytes <= most ? fallback : NULL);
     if (!get_scalar(map, key, wanted, &scalar, diagnostics))
         return false;
     if (!scalar)
         return true;
     if (!fr_text_size(scalar->text, &size))
         return tell_wrong(diagnostics, scalar, key, wanted);
-    if (size < least || size > most) {
-        print_size(least, least_text, sizeof(least_text));
-        print_size(most, most_text, sizeof(most_text));
+    if (size < least || size > most)
         return tell_range(diagnostics, scalar, key, least_text, most == UINT64_MAX ? NULL : most_text);
-    }
     *bytes = size;
     return true;
 }
@@ -248,6 +280,7 @@ bool fr_yaml_choice(struct fr_yaml *map, const char *key, const char *const *nam
     struct fr_yaml *scalar;
     char hint[FR_MESSAGE_BYTES];
 
+    remember_limits(map, key, NULL, NULL, *index >= 0 && *index < count ? names[*index] : NULL);
     if (!get_scalar(map, key, "one name; write one", &scalar, diagnostics))
         return false;
     if (!scalar)

@@ -151,7 +151,7 @@ int cli_backup__main(const struct cli_command *command, int argc, char **argv)
     bool is_json = false, is_list = false;
     const struct cli_option options[] = {
         CLI_NODE_OPTIONS(node),
-        {"config", CLI_OPTION_TEXT, "F", "no node runs: store.path of this configuration is copied", &file},
+        {"config", CLI_OPTION_TEXT, "FILE", "no node runs: store.path of this configuration is copied", &file},
         {"set", CLI_OPTION_TEXTS, "key=value", "over the file; may be repeated", &sets},
         {"keep", CLI_OPTION_NUMBER, "N", "of the backups in DIR the N latest stay; default: all", &keep},
         {"list", CLI_OPTION_FLAG, NULL, "only tell which backups are in DIR", &is_list},
@@ -218,7 +218,7 @@ int cli_restore__main(const struct cli_command *command, int argc, char **argv)
     uint64_t id = 0;
     bool is_json = false;
     const struct cli_option options[] = {
-        {"config", CLI_OPTION_TEXT, "F", "the node's configuration: store.path, missing or empty, is made anew", &file},
+        {"config", CLI_OPTION_TEXT, "FILE", "the node's configuration: store.path, missing or empty, is made anew", &file},
         {"set", CLI_OPTION_TEXTS, "key=value", "over the file; may be repeated", &sets},
         {"backup", CLI_OPTION_NUMBER, "N", "which; default: the latest (freshet backup DIR --list)", &id},
         {"json", CLI_OPTION_FLAG, NULL, "as JSON", &is_json},

@@ -98,7 +98,8 @@ static int list(void)
 int cli_bench__main(const struct cli_command *command, int argc, char **argv)
 {
     struct cli_bench bench = {.command = command, .pairs = 3, .seconds = 3};
-    struct cli_positional name = {.name = "NAME"};
+    const char *words[BENCHMARKS + 1] = {0};
+    struct cli_positional name = {.name = "NAME", .words = words};
     const struct cli_option options[] = {
         {"brokers", CLI_OPTION_TEXT, "B", "host:port,…; default: an embedded broker, and so few events as it keeps",
          &bench.brokers},
@@ -113,8 +114,11 @@ int cli_bench__main(const struct cli_command *command, int argc, char **argv)
         {"json", CLI_OPTION_FLAG, NULL, "one object on stdout", &bench.is_json},
         {0},
     };
-    int result = cli_options__read(command, options, &name, argc, argv);
+    int result;
 
+    for (int i = 0; i < BENCHMARKS; i++)
+        words[i] = benchmarks[i].name;
+    result = cli_options__read(command, options, &name, argc, argv);
     if (result >= 0)
         return result;
     if (!name.value)

@@ -79,7 +79,7 @@ int cli_check__main(const struct cli_command *command, int argc, char **argv)
 {
     struct check check = {.command = command};
     const struct cli_option options[] = {
-        {"config", CLI_OPTION_TEXT, "F", "the configuration", &check.file},
+        {"config", CLI_OPTION_TEXT, "FILE", "the configuration", &check.file},
         {"set", CLI_OPTION_TEXTS, "key=value", "over the file; may be repeated", &check.sets},
         {"against", CLI_OPTION_TEXT, "DIR", "what it does to the state in DIR, which stays as it is; a node may run on it",
          &check.against},

@@ -192,10 +192,10 @@ int cli_demo__main(const struct cli_command *command, int argc, char **argv)
     const struct cli_option options[] = {
         {"events", CLI_OPTION_TEXT, "FILE", "replay this file instead of simulated traffic (.gz and .zst too)", &demo->events},
         {"map", CLI_OPTION_TEXT, "MAP", "its columns, as in freshet produce", &demo->load.map},
-        {"format", CLI_OPTION_TEXT, "F", "jsonl, csv or pb; default: by the file's name", &demo->format_name},
+        {"format", CLI_OPTION_TEXT, "jsonl|csv|pb", "default: by the file's name", &demo->format_name},
         {"rate", CLI_OPTION_NUMBER, "N", "events a second (simulated: 200; a file: as fast as the node applies)", &demo->rate},
         {"seed", CLI_OPTION_NUMBER, "K", "of the simulation (1)", &demo->seed},
-        {"config", CLI_OPTION_TEXT, "F", "a configuration in place of the built-in one", &demo->file},
+        {"config", CLI_OPTION_TEXT, "FILE", "a configuration in place of the built-in one", &demo->file},
         {"set", CLI_OPTION_TEXTS, "key=value", "over it; may be repeated. store.path keeps the state", &demo->sets},
         {"json", CLI_OPTION_FLAG, NULL, "only the line with the ports, as freshet run", &demo->is_json},
         {0},

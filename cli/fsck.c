@@ -39,7 +39,7 @@ int cli_fsck__main(const struct cli_command *command, int argc, char **argv)
     struct cli_texts sets = {0};
     bool is_json = false;
     const struct cli_option options[] = {
-        {"config", CLI_OPTION_TEXT, "F", "the node's configuration; its store.path is looked at, and a node may run on it",
+        {"config", CLI_OPTION_TEXT, "FILE", "the node's configuration; its store.path is looked at, and a node may run on it",
          &file},
         {"set", CLI_OPTION_TEXTS, "key=value", "over the file; may be repeated", &sets},
         {"json", CLI_OPTION_FLAG, NULL, "as JSON", &is_json},

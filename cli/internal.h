@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* ---- Commands: main.c ---- */
+/* ---- Commands: commands.c ---- */
 
 enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 }; /* exit codes */
 
@@ -25,7 +25,23 @@ struct cli_command {
     const char *line; /* what it does, for the list */
     const char *usage; /* what follows "freshet NAME" */
     int (*run)(const struct cli_command *command, int argc, char **argv);
+    const struct cli_teller *teller; /* set: it is told the options, which are not read then */
 };
+
+struct cli_option;
+struct cli_positional;
+
+struct cli_teller {
+    void (*tell)(void *user, const struct cli_command *command, const struct cli_option *options,
+                 const struct cli_positional *positional); /* NULL: none */
+    void *user;
+};
+
+extern const struct cli_command cli_commands[]; /* ends with one without a name */
+int cli_commands__count(void);
+
+/* Hands the options of each command to `teller`, in the order of the table. */
+void cli_commands__tell(const struct cli_teller *teller);
 
 int cli_run__main(const struct cli_command *command, int argc, char **argv);
 int cli_demo__main(const struct cli_command *command, int argc, char **argv);
@@ -45,6 +61,7 @@ int cli_forget__main(const struct cli_command *command, int argc, char **argv);
 int cli_replay__main(const struct cli_command *command, int argc, char **argv);
 int cli_simulate__main(const struct cli_command *command, int argc, char **argv);
 int cli_bench__main(const struct cli_command *command, int argc, char **argv);
+int cli_manual__main(const struct cli_command *command, int argc, char **argv);
 
 /* "freshet NAME: message" on stderr; returns the exit code that fits the error (FR_BAD_CONFIG of the command line is usage). */
 int cli_command__fail(const struct cli_command *command, const struct fr_err *err);
@@ -72,13 +89,14 @@ enum cli_option_kind {
 struct cli_option {
     const char *name; /* without its dashes; NULL ends the table */
     enum cli_option_kind kind;
-    const char *argument; /* what help calls the value */
+    const char *argument; /* what help calls the value: FILE, DIR and PATH are completed, and so is one of a|b|c */
     const char *help;
     void *value;
 };
 
 struct cli_positional { /* what is left after the options */
     const char *name; /* as help calls it; NULL: none is allowed */
+    const char *const *words; /* what it may be, for completion, ended by NULL; NULL: anything */
     const char *value;
     bool is_required;
     struct cli_positional *next; /* comes after it; NULL: none */
@@ -388,6 +406,9 @@ int cli_node_config__load(const struct pipeline_config_source *source, const cha
 
 /* Runs the node until it is asked to stop or fails; takes the configuration over. The exit code. In run.c. */
 int cli_run__node(const struct cli_command *command, struct pipeline_config *config);
+
+/* Tells systemd, where it started the process: "READY=1", "STOPPING=1". In notify.c. */
+void cli_notify(const char *state);
 
 /* The first line of `run` and `demo --json`, flushed. */
 bool cli_node_config__first_line(const struct pipeline_node *node);

@@ -13,9 +13,9 @@
 
 enum { MODEL_TIMEOUT_MS = 60000, MODEL_ARENA_BYTES = 4 << 20, PATH_BYTES = 1024 };
 
-static const char *const actions[] = {"show", "promote", "freeze", "thaw", "rollback", "save", "export", "import"};
+static const char *const actions[] = {"show", "promote", "freeze", "thaw", "rollback", "save", "export", "import", NULL};
 static const char *const changes[] = {NULL, "PROMOTE", "FREEZE", "THAW", "ROLLBACK", "SAVE", "SAVE", NULL};
-enum { SHOW = 0, EXPORT = 6, IMPORT = 7, ACTIONS = sizeof actions / sizeof *actions };
+enum { SHOW = 0, EXPORT = 6, IMPORT = 7, ACTIONS = sizeof actions / sizeof *actions - 1 };
 
 struct model_options {
     struct cli_node node;
@@ -154,7 +154,7 @@ int cli_model__main(const struct cli_command *command, int argc, char **argv)
 {
     struct model_options chosen = {.model = ""};
     struct cli_positional file = {.name = "FILE"};
-    struct cli_positional name = {.name = "ACTION", .is_required = true, .next = &file};
+    struct cli_positional name = {.name = "ACTION", .words = actions, .is_required = true, .next = &file};
     const struct cli_option options[] = {
         CLI_NODE_OPTIONS(chosen.node),
         {"model", CLI_OPTION_TEXT, "NAME", "which one; not needed where there is one", &chosen.model},

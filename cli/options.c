@@ -1,5 +1,6 @@
 /*
- * Options of a command: one table says name, kind, help and where the value goes; reading and --help both follow it.
+ * Options of a command: one table says name, kind, help and where the value goes; reading, --help, the manual page and
+ * completion follow it.
  */
 #include "internal.h"
 
@@ -108,6 +109,10 @@ int cli_options__read(const struct cli_command *command, const struct cli_option
     struct fr_err err;
     int found;
 
+    if (command->teller) {
+        command->teller->tell(command->teller->user, command, options, positional);
+        return CLI_OK;
+    }
     for (int i = 0; i < count; i++)
         table[i] = (struct option){options[i].name, options[i].kind == CLI_OPTION_FLAG ? no_argument : required_argument, NULL,
                                    OPTION_HELP + 1 + i};

@@ -200,13 +200,13 @@ int cli_produce__main(const struct cli_command *command, int argc, char **argv)
     const struct cli_option options[] = {
         {"brokers", CLI_OPTION_TEXT, "B", "host:port,…", &produce.brokers},
         {"topic", CLI_OPTION_TEXT, "T", "where to", &produce.topic},
-        {"format", CLI_OPTION_TEXT, "F",
+        {"format", CLI_OPTION_TEXT, "jsonl|csv|pb",
          "jsonl, csv (with a header; comma or tab) or pb (varint-delimited events); default: by "
          "the file's name",
          &produce.format_name},
         {"map", CLI_OPTION_TEXT, "M", "column[:unit]=field[(from:to,…)],'constant'=field,…; units s, ms, us, iso",
          &produce.load.map},
-        {"as", CLI_OPTION_TEXT, "FORMAT", "what the topic holds: protobuf (default) or json", &produce.as},
+        {"as", CLI_OPTION_TEXT, "protobuf|json", "what the topic holds (protobuf)", &produce.as},
         {"rate", CLI_OPTION_NUMBER, "N", "events a second; default: as fast as it goes", &produce.rate},
         {"limit", CLI_OPTION_NUMBER, "N", "stop after so many events", &produce.limit},
         {"partitions", CLI_OPTION_NUMBER, "N", "make the topic with so many when it is missing", &produce.partitions},

@@ -265,12 +265,12 @@ int cli_replay__main(const struct cli_command *command, int argc, char **argv)
 {
     struct replay replay = {.command = command};
     const struct cli_option options[] = {
-        {"config", CLI_OPTION_TEXT, "F", "the configuration", &replay.file},
+        {"config", CLI_OPTION_TEXT, "FILE", "the configuration", &replay.file},
         {"set", CLI_OPTION_TEXTS, "key=value", "over the file; may be repeated", &replay.sets},
         {"state", CLI_OPTION_TEXT, "DIR", "where the state is made: empty, or not there yet", &replay.state},
         {"events", CLI_OPTION_TEXT, "FILE", "a file of events, - for stdin (.gz and .zst too)", &replay.load.path},
         {"map", CLI_OPTION_TEXT, "MAP", "its columns, as in freshet produce", &replay.load.map},
-        {"format", CLI_OPTION_TEXT, "F", "jsonl, csv or pb; default: by the file's name", &replay.format_name},
+        {"format", CLI_OPTION_TEXT, "jsonl|csv|pb", "default: by the file's name", &replay.format_name},
         {"brokers", CLI_OPTION_TEXT, "B", "instead of the configuration's kafka.brokers", &replay.brokers},
         {"topic", CLI_OPTION_TEXT, "T", "instead of all of kafka.topics", &replay.options.topic},
         {"from", CLI_OPTION_TEXT, "OFFSET", "where each partition begins: earliest (default) or an offset", &replay.from},

@@ -157,7 +157,7 @@ int cli_simulate__main(const struct cli_command *command, int argc, char **argv)
          &simulate.truth},
         {"brokers", CLI_OPTION_TEXT, "B", "into a topic here; default: JSON lines on stdout", &simulate.brokers},
         {"topic", CLI_OPTION_TEXT, "T", "which topic", &simulate.topic},
-        {"as", CLI_OPTION_TEXT, "FORMAT", "what the topic holds: protobuf (default) or json", &simulate.as},
+        {"as", CLI_OPTION_TEXT, "protobuf|json", "what the topic holds (protobuf)", &simulate.as},
         {"group", CLI_OPTION_TEXT, "G", "on an embedded broker: never outrun this group (freshet)", &simulate.group},
         {0},
     };

@@ -101,10 +101,9 @@ static void hand_over(struct ingest_helper *helper, struct ingest_part *part, co
         return;
     }
     ingest_parts__set_started(&ingest->parts, part->index, part->stop_offset, place->gap);
-    if (place->gap > 0) {
-        fr_counter_add(gap_counter(ingest, part), (uint64_t)place->gap);
+    fr_counter_add(gap_counter(ingest, part), (uint64_t)place->gap); /* 0 too: who watches an increase needs what was before */
+    if (place->gap > 0)
         log_gap(part, from, place->gap);
-    }
 }
 
 /* Once: what comes later is not this reader's. */

@@ -27,6 +27,7 @@ struct ingest_producer {
     bool is_refused; /* `refusal` is for the next call */
     struct fr_err refusal;
     atomic_uint_fast64_t delivered;
+    struct ingest_delivery place; /* of the latest one; on_delivery runs on the caller's thread */
 };
 
 static enum fr_code code_of(rd_kafka_resp_err_t error)
@@ -59,6 +60,8 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     (void)client;
     if (message->_private)
         ingest_pace__delivered(message->_private, message->err ? -1 : message->offset);
+    if (!message->err)
+        producer->place = (struct ingest_delivery){.partition = message->partition, .offset = message->offset};
     if (!message->err)
         atomic_fetch_add_explicit(&producer->delivered, 1, memory_order_relaxed);
     else if (!producer->is_refused)
@@ -100,6 +103,7 @@ bool ingest_producer_open(const struct ingest_producer_options *options, struct 
     if (!producer)
         return fr_fail(err, FR_EXHAUSTED, "producer: out of memory");
     atomic_init(&producer->delivered, 0);
+    producer->place = (struct ingest_delivery){-1, -1};
     producer->brokers = strdup(options->brokers);
     producer->pace_group = options->pace_group ? strdup(options->pace_group) : NULL;
     producer->linger_us = linger_of(options);
@@ -239,6 +243,11 @@ bool ingest_producer_flush(struct ingest_producer *producer, int timeout_ms, str
         return fr_fail(err, FR_UNAVAILABLE, "producer: %d records are not acknowledged by %s within %d ms",
                        rd_kafka_outq_len(producer->client), producer->brokers, timeout_ms);
     return !producer->pace || ingest_pace__check(producer->pace, err);
+}
+
+struct ingest_delivery ingest_producer_delivery(const struct ingest_producer *producer)
+{
+    return producer->place;
 }
 
 uint64_t ingest_producer_delivered(const struct ingest_producer *producer)

@@ -26,6 +26,7 @@ static void find_metrics(struct learner_line *line, struct fr_metrics *metrics)
         fr_metrics_counter(metrics, "freshet_model_rejected_total", labels, "Examples refused: numbers or lengths");
     line->rollbacks_total =
         fr_metrics_counter(metrics, "freshet_model_rollbacks_total", labels, "Times that the model went back to a file");
+    line->frozen = fr_metrics_gauge(metrics, "freshet_model_frozen", labels, "1 when it is judged and does not learn");
     line->versions_total = fr_metrics_counter(metrics, "freshet_model_versions_total", labels, "Versions published");
     for (int i = 0; i < line->model->task_count; i++) {
         struct learner_gauges *gauges = &line->gauges[i];
@@ -203,6 +204,7 @@ static void fill_state(const struct learner_line *line, struct learner_state *st
                                     .rejected = line->rejected,
                                     .rollbacks = line->rollbacks,
                                     .task_count = line->model->task_count};
+    fr_gauge_set(line->frozen, line->is_frozen);
     for (int i = 0; i < state->task_count; i++) {
         state->tasks[i] = learner_judged__state(&line->judged[i], line->model->tasks[i].name);
         fr_gauge_set(line->gauges[i].auc, state->tasks[i].auc);

@@ -37,6 +37,7 @@ struct learner_line {
     char path[512]; /* of the file; "" for none */
     _Atomic int64_t saved_position;
     struct learner_gauges gauges[LEARNER_TASKS_MAX];
+    struct fr_gauge *frozen;
     struct fr_counter *learned_total, *rejected_total, *rollbacks_total, *versions_total;
 };
 

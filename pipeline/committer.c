@@ -58,6 +58,7 @@ static bool turn_epoch(struct pipeline_committer *committer, struct fr_err *err)
     if (!store_epoch_commit(committer->store, &epoch, err))
         return false;
     atomic_store(&committer->durable_time_ms, committer->boundary_time_ms);
+    atomic_store(&committer->durable_at_ms, fr_clock_monotonic_ms());
     if (committer->learning)
         pipeline_learning__durable(committer->learning, committer->boundary_position);
     if (ingest && committer->boundary_count > 0)
@@ -142,8 +143,10 @@ static void *run(void *user)
         committer->asked = NULL;
         last_ms = fr_clock_monotonic_ms();
         not_before_ms = is_durable ? 0 : last_ms + RETRY_MS;
-        if (!is_durable)
+        if (!is_durable) {
+            fr_counter_add(committer->failed, 1);
             log_failure(&err);
+        }
         if (is_asked)
             answer(message, is_durable, &err);
     }
@@ -167,6 +170,7 @@ static bool make_queues(struct pipeline_committer *committer)
 
 bool pipeline_committer__start(struct pipeline_committer *committer, struct fr_err *err)
 {
+    atomic_store(&committer->durable_at_ms, fr_clock_monotonic_ms());
     committer->boundary_offsets = calloc(PIPELINE_PARTITIONS_MAX, sizeof *committer->boundary_offsets);
     if (!make_queues(committer) || !committer->boundary_offsets)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the committer");

@@ -48,6 +48,7 @@ static void read_node(struct fr_yaml *root, struct pipeline_config *config, stru
                            "node.mode: cluster mode is not in this version; use standalone");
     fr_yaml_int(node, "lanes", 1, PIPELINE_LANES_MAX, &lanes, diagnostics);
     fr_yaml_span(node, "max_future", 0, INT64_C(86400000), &config->max_future_ms, diagnostics);
+    fr_yaml_span(node, "canary", 0, INT64_C(3600) * 1000, &config->canary_ms, diagnostics);
     fr_yaml_span(node, "tombstones", 1000, INT64_C(3650) * 86400000, &config->tombstones_ms, diagnostics);
     fr_yaml_int(dedupe, "ids", 0, 1024, &ids, diagnostics);
     fr_yaml_span(dedupe, "horizon", 1000, INT64_C(30) * 86400000, &config->dedupe.horizon_ms, diagnostics);
@@ -195,8 +196,9 @@ static void set_defaults(struct pipeline_config *config)
     server_limits_default(&config->limits);
 }
 
-static void read_sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
 {
+    set_defaults(config);
     read_node(root, config, diagnostics);
     read_kafka(root, config, diagnostics);
     read_store(root, config, diagnostics);
@@ -221,7 +223,6 @@ struct pipeline_config *pipeline_config_load(const struct pipeline_config_source
         return NULL;
     }
     config->arena = arena;
-    set_defaults(config);
     fr_buffer_init(&text);
     if (!source->file)
         fr_buffer_append_text(&text, source->text);
@@ -233,7 +234,7 @@ struct pipeline_config *pipeline_config_load(const struct pipeline_config_source
         is_good = fr_diagnostics_add(diagnostics, root,
                                      "the configuration is not a map; it needs at least `entities` and `features`");
     if (is_good)
-        read_sections(root, config, diagnostics);
+        pipeline_config__sections(root, config, diagnostics);
     fr_buffer_fini(&text);
     if (!is_good || diagnostics->count > 0) {
         pipeline_config_free(config);

@@ -56,6 +56,8 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->committer.tombstones = &engine->tombstones;
     engine->committer.period_ms = config->epoch_ms;
     engine->committer.dirty_bytes_soon = config->memory_bytes / 8 * 3;
+    engine->committer.failed = fr_metrics_counter(engine->metrics, "freshet_epochs_failed_total", NULL,
+                                                  "Epochs that did not become durable; the next one repeats each.");
     atomic_store(&engine->committer.durable_time_ms, engine->stream.restored_time_ms);
     return pipeline_lanes__init(&engine->lanes, engine->agg, config->lanes, engine->metrics, err);
 }

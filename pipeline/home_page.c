@@ -1,48 +1,38 @@
 /*
- * The operations port's first page: the status as a person wants to see it, redrawn every second from /status.
+ * The operations port's first page, and what belongs to it: the files of page/, put into the program when it is built.
  */
 #include "internal.h"
 
-const char pipeline_home_page[] =
-    "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    "<title>Freshet</title><style>"
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1b2733;background:#f7f9fb}"
-    "h1{font-size:1.4rem}h2{font-size:1.05rem;margin-top:2rem}"
-    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.5rem,1fr));gap:.8rem}"
-    ".card{background:#fff;border:1px solid #dde5ec;border-radius:.5rem;padding:.7rem .9rem}"
-    ".card b{display:block;font-size:1.35rem;font-variant-numeric:tabular-nums}.card span{color:#5b6b7a;font-size:.85rem}"
-    "table{border-collapse:collapse;width:100%;background:#fff;border:1px solid #dde5ec}"
-    "td,th{padding:.3rem .7rem;text-align:right;border-top:1px solid #eef2f5;font-variant-numeric:tabular-nums}"
-    "td:first-child,th:first-child{text-align:left}th{color:#5b6b7a;font-weight:500}"
-    ".ok{color:#11734b}.bad{color:#b3261e}svg{width:100%;height:4rem;background:#fff;border:1px solid #dde5ec}</style>"
-    "<h1>Freshet <span id=ready></span></h1><div class=cards id=cards></div>"
-    "<h2>Events per second, last two minutes</h2><svg viewBox='0 0 120 40' preserveAspectRatio=none>"
-    "<polyline id=line fill=none stroke=#2467b3 stroke-width=1 vector-effect=non-scaling-stroke /></svg>"
-    "<h2>Partitions</h2><table id=partitions></table><h2>Features</h2><table id=features></table>"
-    "<p><a href=/status>status</a> · <a href=/metrics>metrics</a> · <a href=/healthz>healthz</a> · <a "
-    "href=/readyz>readyz</a></p>"
-    "<script>"
-    "const n=x=>Number(x).toLocaleString('en'),$=i=>document.getElementById(i);let last=null,rates=[];"
-    "const row=(c,t)=>{const r=document.createElement('tr');for(const x of c){const "
-    "d=document.createElement(t);d.textContent=x;"
-    "r.append(d)}return r};"
-    "const table=(i,h,rows)=>$(i).replaceChildren(row(h,'th'),...rows.map(r=>row(r,'td')));"
-    "const time=ms=>Number(ms)?new Date(Number(ms)).toISOString().replace('T',' ').slice(0,19):'–';"
-    "async function tick(){let s;try{s=await(await fetch('/status')).json()}catch(e){$('ready').textContent='does not answer';"
-    "$('ready').className='bad';return}"
-    "const now=performance.now();let rate=0;if(last)rate=(Number(s.appliedEvents)-last.n)*1000/(now-last.t);"
-    "last={n:Number(s.appliedEvents),t:now};rates.push(rate);if(rates.length>120)rates.shift();"
-    "$('ready').textContent=s.ready?'ready':'not ready: '+s.notReadyReason;$('ready').className=s.ready?'ok':'bad';"
-    "const cards=[['events applied',n(s.appliedEvents)],['events a second',n(Math.round(rate))],['lag, events',n(s.lagEvents)],"
-    "['stale, ms',n(s.staleMs)],['entities',n(s.entities)],['state, MiB',(Number(s.memoryBytes)/1048576).toFixed(1)],"
-    "['epoch',n(s.epoch)],['stream time, UTC',time(s.streamTimeMs)]];"
-    "$('cards').replaceChildren(...cards.map(([k,v])=>{const d=document.createElement('div');d.className='card';"
-    "const b=document.createElement('b'),t=document.createElement('span');b.textContent=v;t.textContent=k;d.append(b,t);return "
-    "d}));"
-    "const most=Math.max(1,...rates);$('line').setAttribute('points',rates.map((r,i)=>i+','+(38-36*r/most)).join(' '));"
-    "table('partitions',['topic','partition','next offset','end offset','lag','lost to "
-    "retention'],s.partitions.map(p=>[p.topic,"
-    "p.partition,n(p.nextOffset),n(p.endOffset),n(p.lagEvents),n(p.gapEvents)]));"
-    "table('features',['feature','complete from, "
-    "UTC','generation'],s.features.map(f=>[f.name,time(f.completeFromMs),f.generation]))}"
-    "tick();setInterval(tick,1000)</script></html>\n";
+#define EMBED(symbol, file)                                                                                                    \
+    __asm__(".pushsection .rodata\n" #symbol ":\n.incbin \"" FRESHET_PAGE_FOLDER "/" file "\"\n" #symbol                       \
+            "_end:\n.byte 0\n.popsection\n");                                                                                  \
+    extern const uint8_t symbol[];                                                                                             \
+    extern const uint8_t symbol##_end[]
+
+EMBED(pipeline__page_html, "page.html");
+EMBED(pipeline__page_css, "page.css");
+EMBED(pipeline__page_js, "page.js");
+
+void pipeline_pages__home(void *user, struct fr_buffer *body, const char **content_type, int *status)
+{
+    (void)user;
+    (void)status;
+    *content_type = "text/html; charset=utf-8";
+    fr_buffer_append(body, pipeline__page_html, (size_t)(pipeline__page_html_end - pipeline__page_html));
+}
+
+void pipeline_pages__style(void *user, struct fr_buffer *body, const char **content_type, int *status)
+{
+    (void)user;
+    (void)status;
+    *content_type = "text/css; charset=utf-8";
+    fr_buffer_append(body, pipeline__page_css, (size_t)(pipeline__page_css_end - pipeline__page_css));
+}
+
+void pipeline_pages__script(void *user, struct fr_buffer *body, const char **content_type, int *status)
+{
+    (void)user;
+    (void)status;
+    *content_type = "text/javascript; charset=utf-8";
+    fr_buffer_append(body, pipeline__page_js, (size_t)(pipeline__page_js_end - pipeline__page_js));
+}

@@ -40,6 +40,7 @@ struct pipeline_config {
     int lanes;
     int64_t max_future_ms;
     int64_t tombstones_ms; /* how long late events of a forgotten user are dropped */
+    int64_t canary_ms; /* 0: none */
     struct agg_dedupe dedupe;
 
     const char *brokers; /* "embedded" or host:port,… */
@@ -74,6 +75,8 @@ struct pipeline_config {
     struct agg_catalogue *catalogue;
 };
 
+/* config.c: all sections, over the defaults; config->arena is set. */
+void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics);
 /* config_server.c: the section `server`, told like all others in `diagnostics`. */
 void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics);
 /* With how many partitions the learner's topics are made: as many as the events' first topic. */
@@ -273,6 +276,8 @@ struct pipeline_committer {
     atomic_int holds; /* while above 0 no epoch turns unless asked for */
     atomic_bool is_stopping;
     _Atomic int64_t durable_time_ms; /* S of the last durable epoch */
+    _Atomic int64_t durable_at_ms; /* when it became durable, or the committer started; on the monotonic clock */
+    struct fr_counter *failed;
     int64_t *boundary_offsets;
     int boundary_count;
     int64_t boundary_time_ms;
@@ -550,7 +555,69 @@ void pipeline_pages__status(void *services, struct fr_buffer *body, const char *
 void pipeline_pages__metrics(void *services, struct fr_buffer *body, const char **content_type, int *status);
 void pipeline_pages__health(void *services, struct fr_buffer *body, const char **content_type, int *status);
 void pipeline_pages__ready(void *services, struct fr_buffer *body, const char **content_type, int *status);
-extern const char pipeline_home_page[];
+
+/* home_page.c: the page for people, its style and its script. */
 void pipeline_pages__home(void *services, struct fr_buffer *body, const char **content_type, int *status);
+void pipeline_pages__style(void *services, struct fr_buffer *body, const char **content_type, int *status);
+void pipeline_pages__script(void *services, struct fr_buffer *body, const char **content_type, int *status);
+
+/* ---- lookup.c: doors, as server_page.ask; their user are the services ---- */
+
+bool pipeline_lookup__features(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+bool pipeline_lookup__explain(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+bool pipeline_lookup__top(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+bool pipeline_lookup__recent(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+bool pipeline_lookup__nothing(void *services, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
+
+/* ---- canary.c: an event a second, to a read that comes after it ---- */
+
+struct pipeline_canary {
+    const struct pipeline_config *config;
+    struct pipeline_services *services;
+    struct ingest_producer *producer; /* of its thread; NULL: to be opened */
+    struct fr_histogram *seconds;
+    struct fr_counter *outcomes[4];
+    struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
+    atomic_bool is_stopping;
+    pthread_t thread;
+    bool is_started;
+};
+
+/* Starts its thread, where the configuration has a canary. After ingest; both outlive it. */
+FR_CHECKED bool pipeline_canary__start(struct pipeline_canary *canary, const struct pipeline_config *config,
+                                       struct pipeline_services *services, struct fr_err *err);
+void pipeline_canary__stop(struct pipeline_canary *canary); /* joins: some 200 ms; before ingest closes */
+
+/* ---- history.c: the last minutes ---- */
+
+enum { PIPELINE_HISTORY_SAMPLES = 600, PIPELINE_HISTORY_TASKS = 8, PIPELINE_HISTORY_JUDGED = 3 };
+
+enum pipeline_history_number {
+    PIPELINE_HISTORY_APPLIED, /* records finished, over the life of the store */
+    PIPELINE_HISTORY_LAG,
+    PIPELINE_HISTORY_STALE,
+    PIPELINE_HISTORY_BEHIND, /* W − S in ms; NaN before the first event */
+    PIPELINE_HISTORY_MEMORY,
+    PIPELINE_HISTORY_DEAD, /* records that became dead letters, since the start */
+    PIPELINE_HISTORY_NUMBERS
+};
+
+struct pipeline_sample {
+    int64_t at_ms; /* wall clock */
+    double numbers[PIPELINE_HISTORY_NUMBERS];
+    float tasks[PIPELINE_HISTORY_TASKS][PIPELINE_HISTORY_JUDGED]; /* of models; NaN before the first example */
+    int task_count;
+};
+
+struct pipeline_history { /* of the operations loop */
+    struct pipeline_services *services;
+    struct fr_counter *dead[PROTO_VERDICTS];
+    uint64_t taken;
+    struct pipeline_sample samples[PIPELINE_HISTORY_SAMPLES];
+};
+
+void pipeline_history__init(struct pipeline_history *history, struct pipeline_services *services);
+void pipeline_history__tick(void *history); /* server_options.tick */
+void pipeline_history__page(void *history, struct fr_buffer *body, const char **content_type, int *status);
 
 #endif

@@ -25,7 +25,7 @@ enum {
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
     METHODS = 16,
-    PAGES = 5,
+    PAGES = 13,
 };
 
 struct pipeline_node {
@@ -43,6 +43,8 @@ struct pipeline_node {
     struct pipeline_services services;
     struct pipeline_models models;
     struct pipeline_watches watches;
+    struct pipeline_history history;
+    struct pipeline_canary canary;
     struct server_method methods[METHODS];
     struct server_page pages[PAGES];
     char cluster_id[64]; /* of the embedded broker, drawn at each start; "" otherwise */
@@ -139,6 +141,28 @@ static const struct server_method methods[METHODS] = {
 };
 #undef METHOD
 
+#define DOOR(at, who, of, asks)                                                                                                \
+    {                                                                                                                          \
+        .path = at, .access = who, .method = "/freshet.v1." of, .ask = asks                                                    \
+    }
+
+static const struct server_page pages[PAGES] = {
+    {.path = "/", .render = pipeline_pages__home},
+    {.path = "/page.css", .render = pipeline_pages__style},
+    {.path = "/page.js", .render = pipeline_pages__script},
+    {.path = "/metrics", .render = pipeline_pages__metrics},
+    {.path = "/healthz", .render = pipeline_pages__health},
+    {.path = "/readyz", .render = pipeline_pages__ready},
+    {.path = "/status", .access = SERVER_PAGE_GUARDED, .render = pipeline_pages__status},
+    {.path = "/history", .access = SERVER_PAGE_GUARDED, .render = pipeline_history__page},
+    DOOR("/describe", SERVER_PAGE_GUARDED, "FeatureService/Describe", pipeline_lookup__nothing),
+    DOOR("/top", SERVER_PAGE_GUARDED, "RecallService/Trending", pipeline_lookup__top),
+    DOOR("/recent", SERVER_PAGE_GUARDED, "RecallService/Recent", pipeline_lookup__recent),
+    DOOR("/lookup", SERVER_PAGE_LOOKUP, "FeatureService/GetFeatures", pipeline_lookup__features),
+    DOOR("/explain", SERVER_PAGE_LOOKUP, "AdminService/Explain", pipeline_lookup__explain),
+};
+#undef DOOR
+
 static void fill_tables(struct pipeline_node *node)
 {
     struct pipeline_services *services = &node->services;
@@ -148,12 +172,12 @@ static void fill_tables(struct pipeline_node *node)
         node->methods[i].user = services;
         node->methods[i].is_polled = methods[i].handler == pipeline_admin__status;
     }
-    node->pages[0] = (struct server_page){
-        .path = "/status", .access = SERVER_PAGE_GUARDED, .render = pipeline_pages__status, .user = services};
-    node->pages[1] = (struct server_page){.path = "/metrics", .render = pipeline_pages__metrics, .user = services};
-    node->pages[2] = (struct server_page){.path = "/healthz", .render = pipeline_pages__health, .user = services};
-    node->pages[3] = (struct server_page){.path = "/readyz", .render = pipeline_pages__ready, .user = services};
-    node->pages[4] = (struct server_page){.path = "/", .render = pipeline_pages__home, .user = services};
+    memcpy(node->pages, pages, sizeof pages);
+    for (int i = 0; i < PAGES; i++) {
+        bool is_history = pages[i].render == pipeline_history__page;
+
+        node->pages[i].user = is_history ? (void *)&node->history : services;
+    }
 }
 
 static void fill_services(struct pipeline_node *node)
@@ -233,6 +257,8 @@ static bool start_server(struct pipeline_node *node, struct fr_err *err)
                                      .method_count = METHODS,
                                      .pages = node->pages,
                                      .page_count = PAGES,
+                                     .tick = pipeline_history__tick,
+                                     .tick_user = &node->history,
                                      .metrics = node->engine.metrics,
                                      .is_serving = is_serving,
                                      .is_serving_user = &node->services};
@@ -306,13 +332,15 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
         return false;
     fill_services(node);
     fill_tables(node);
+    pipeline_history__init(&node->history, &node->services);
     atomic_store(&node->services.next_request_id, draw());
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) &&
            pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) && start_ingest(node, err) &&
            pipeline_texts__start(node->texts, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
            (!node->learning ||
-            pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err));
+            pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err)) &&
+           pipeline_canary__start(&node->canary, node->config, &node->services, err);
 }
 
 bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node **ret, struct fr_err *err)
@@ -478,6 +506,7 @@ void pipeline_node_close(struct pipeline_node *node)
     dog = start_watchdog();
     atomic_store(&node->services.is_closing, true);
     pipeline_texts__stop(node->texts);
+    pipeline_canary__stop(&node->canary);
     if (node->ingest)
         ingest_stop(node->ingest);
     if (node->server)

@@ -87,6 +87,8 @@ static void set_gauges(struct pipeline_services *services)
               stream_time_ms ? (double)(fr_clock_wall_ms() - stream_time_ms) / 1e3 : 0);
     set_gauge(metrics, "freshet_applied_events", "Records finished over the life of the store.",
               (double)pipeline_stream__records(services->stream));
+    set_gauge(metrics, "freshet_epoch_age_seconds", "Since an epoch became durable, or since the start.",
+              (double)(fr_clock_monotonic_ms() - atomic_load(&services->committer->durable_at_ms)) / 1e3);
     set_gauge(metrics, "freshet_resident_memory_bytes", "Resident memory of the process.", resident_bytes());
     set_partition_gauges(services);
 }
@@ -94,11 +96,10 @@ static void set_gauges(struct pipeline_services *services)
 void pipeline_pages__metrics(void *user, struct fr_buffer *body, const char **content_type, int *status)
 {
     struct pipeline_services *services = user;
-    struct store_stats stats;
 
     (void)status;
     *content_type = "text/plain; version=0.0.4; charset=utf-8";
-    store_stats_read(services->store, &stats); /* sets the store's own gauges */
+    store_metrics_refresh(services->store);
     set_gauges(services);
     fr_metrics_print(services->metrics, body);
 }
@@ -119,12 +120,4 @@ void pipeline_pages__ready(void *user, struct fr_buffer *body, const char **cont
     *content_type = "text/plain; charset=utf-8";
     *status = reason ? 503 : 200;
     fr_buffer_append_format(body, "%s\n", reason ? reason : "ready");
-}
-
-void pipeline_pages__home(void *user, struct fr_buffer *body, const char **content_type, int *status)
-{
-    (void)user;
-    (void)status;
-    *content_type = "text/html; charset=utf-8";
-    fr_buffer_append_text(body, pipeline_home_page);
 }

@@ -189,21 +189,38 @@ static void spend(struct server__access *access, struct server__call *call)
                         (int)call->retry_ms);
 }
 
+static bool has_shown_token(const struct server__access *access, const struct server__credential *credential)
+{
+    return access->grant_count > 0 && credential->authorization.bytes != NULL;
+}
+
+static const struct server_grant *grant_of(const struct server__access *access, const struct server__caller *caller,
+                                           const struct server__credential *credential)
+{
+    return has_shown_token(access, credential) ? grant_of_token(access, credential->authorization) : caller->grant;
+}
+
+void server__access_name(struct server__call *call, const struct server__caller *caller,
+                         const struct server__credential *credential)
+{
+    struct server__access *access = &call->loop->server->access;
+    const struct server_grant *grant = grant_of(access, caller, credential);
+    const char *name = has_shown_token(access, credential) && grant ? grant->name : caller->name;
+
+    memcpy(call->principal, name, strlen(name) + 1);
+}
+
 void server__access_check(struct server__call *call, const struct server__caller *caller,
                           const struct server__credential *credential)
 {
     struct server__access *access = &call->loop->server->access;
-    bool has_shown = access->grant_count > 0 && credential->authorization.bytes != NULL;
-    const struct server_grant *grant = has_shown ? grant_of_token(access, credential->authorization) : caller->grant;
-    const char *name;
 
-    name = has_shown && grant ? grant->name : caller->name;
-    memcpy(call->principal, name, strlen(name) + 1);
+    server__access_name(call, caller, credential);
     if (call->status != SERVER_STATUS_OK || call->method->method->is_open)
         return;
     spend(access, call);
     if (access->grant_count > 0 && call->status == SERVER_STATUS_OK)
-        authorise(access, call, grant, has_shown);
+        authorise(access, call, grant_of(access, caller, credential), has_shown_token(access, credential));
 }
 
 int server__access_page(struct server__access *access, const struct server_page *page, const struct server__caller *caller,

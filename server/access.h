@@ -74,6 +74,10 @@ struct server__credential {
 void server__access_check(struct server__call *call, const struct server__caller *caller,
                           const struct server__credential *credential);
 
+/* Says in the call who calls, and no more: whether he may has been judged. */
+void server__access_name(struct server__call *call, const struct server__caller *caller,
+                         const struct server__credential *credential);
+
 /* The HTTP status that a request for this page deserves: 200, 401 or 403. */
 int server__access_page(struct server__access *access, const struct server_page *page, const struct server__caller *caller,
                         const struct server__credential *credential);

@@ -6,6 +6,8 @@
 
 #include <freshet/clock.h>
 
+#include <assert.h>
+
 static void answer(struct server__call *call);
 
 static void next_request(struct server__connection *connection)
@@ -93,6 +95,29 @@ static void begin_call(struct server__connection *connection, const void *head)
         server__fields_keep(exchange->call, name, value);
 }
 
+/* The page's query becomes the request of a call. It lies in exchange->body until that runs: a page has no body of its own. */
+static void open_door(struct server__connection *connection, const void *head, const struct server__credential *credential)
+{
+    struct server__exchange *exchange = &connection->exchange;
+    const struct server_page *page = exchange->page;
+    struct server__loop *loop = connection->loop;
+    struct server__call *call = server__call_new(loop, connection->peer, SERVER_WIRE_HTTP1, answer, connection);
+    struct fr_err err;
+
+    exchange->call = call;
+    if (!call) {
+        exchange->page_status = 503;
+        return;
+    }
+    call->method = server__methods_find(&loop->server->methods, fr_slice_of(page->method));
+    assert(call->method); /* the table of pages names methods of the other one */
+    server__access_name(call, &connection->caller, credential);
+    if (!page->ask(page->user, server__http1_query(&exchange->parser, head), &exchange->body, &err))
+        server__call_refuse(call, server__status_of(err.code), "%s", err.message);
+    else if (exchange->body.is_failed)
+        server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the request");
+}
+
 static void begin_page(struct server__connection *connection, const void *head)
 {
     struct server__exchange *exchange = &connection->exchange;
@@ -114,6 +139,8 @@ static void begin_page(struct server__connection *connection, const void *head)
     while (server__http1_field(parser, head, &at, &name, &value))
         server__credential_field(&credential, name, value);
     exchange->page_status = server__access_page(&server->access, exchange->page, &connection->caller, &credential);
+    if (exchange->page_status == 200 && exchange->page->method)
+        open_door(connection, head, &credential);
     if (exchange->page_status != 200)
         exchange->page = NULL;
 }
@@ -123,7 +150,7 @@ static void end_request(struct server__connection *connection, struct fr_slice b
     struct server__exchange *exchange = &connection->exchange;
 
     exchange->stage = SERVER_STAGE_RUNNING;
-    if (connection->is_operations) {
+    if (connection->is_operations && !exchange->call) {
         struct server__reply reply = server__page_reply(connection->loop, exchange->page, exchange->page_status);
 
         send_reply(connection, &reply);
@@ -134,7 +161,7 @@ static void end_request(struct server__connection *connection, struct fr_slice b
 
         call->whole_us = exchange->is_behind_own ? 0 : connection->loop->round_us;
         server__connection_expire(connection, INT64_MAX);
-        server__call_run(&call, body);
+        server__call_run(&call, connection->is_operations ? fr_buffer_slice(&exchange->body) : body);
     }
 }
 
@@ -253,6 +280,8 @@ static void answer(struct server__call *call)
 
     connection->exchange.call = NULL;
     connection->exchange.is_behind_own = true;
+    if (connection->is_operations)
+        server__page_fields(&reply);
     if (call->body->is_failed)
         server__connection_close(connection); /* no memory even for the error */
     else

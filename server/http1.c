@@ -195,3 +195,10 @@ struct fr_slice server__http1_path(const struct server__http1 *parser, const voi
 {
     return parser->path.length > 0 ? server__http1_slice(parser->path, head) : fr_slice_of("/");
 }
+
+struct fr_slice server__http1_query(const struct server__http1 *parser, const void *head)
+{
+    size_t at = parser->path.at + parser->path.length + 1, end = parser->target.at + parser->target.length;
+
+    return at < end ? fr_slice((const char *)head + at, end - at) : fr_slice_of("");
+}

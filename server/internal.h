@@ -195,8 +195,9 @@ bool server__http1_has_body(const struct server__http1 *parser);
 bool server__http1_field(const struct server__http1 *parser, const void *head, size_t *at, struct fr_slice *name,
                          struct fr_slice *value);
 
-/* "/path" without its query. */
+/* "/path" without its query; what follows the '?', empty where there is none. */
 struct fr_slice server__http1_path(const struct server__http1 *parser, const void *head);
+struct fr_slice server__http1_query(const struct server__http1 *parser, const void *head);
 
 /* For its parts. */
 bool server__http1_fail(struct server__http1 *parser, enum server__fault fault); /* false, always */
@@ -366,7 +367,7 @@ void server__connect_caller(const struct server__connect *head, char caller[SERV
 struct server__field {
     const char *name, *value;
 };
-enum { SERVER_REPLY_FIELDS = 3 };
+enum { SERVER_REPLY_FIELDS = 6 };
 
 struct server__reply {
     int http_status;
@@ -460,6 +461,9 @@ bool server__early_add(struct server__early *early, struct server__call **call);
 /* The HTTP status that the head of a request for the operations port deserves; 200 sets *page. */
 int server__page_find(const struct server *server, enum server__http_method method, struct fr_slice path,
                       const struct server_page **page);
+
+/* The fields that every reply of the operations port has, behind those that are there. */
+void server__page_fields(struct server__reply *reply);
 
 /* Renders into loop->body; `page` NULL: a line about `http_status`. */
 struct server__reply server__page_reply(struct server__loop *loop, const struct server_page *page, int http_status);
@@ -629,6 +633,7 @@ struct server__loop {
     struct fr_queue *answers; /* calls that have run in a pool; has room for all of them */
     atomic_int connection_count; /* the acceptor adds, the loop subtracts: it chooses by this */
     struct server__early early;
+    struct event *tick; /* of the operations loop, where the options have one */
 
     /* The loop's own. */
     struct server__connection *connections, *dead;
@@ -648,6 +653,7 @@ struct server__loop {
 };
 
 FR_CHECKED bool server__loop_open(struct server__loop *loop, struct server *server, const char *name, struct fr_err *err);
+FR_CHECKED bool server__loop_tick(struct server__loop *loop, struct fr_err *err); /* calls the options' tick from then on */
 FR_CHECKED bool server__loop_start(struct server__loop *loop, struct fr_err *err);
 void server__loop_turn(struct server__loop *loop, bool may_wait); /* one round, on its thread */
 void server__loop_stop(struct server__loop *loop); /* joins the thread */

@@ -128,6 +128,24 @@ bool server__loop_open(struct server__loop *loop, struct server *server, const c
     return server__early_open(&loop->early, loop, err) && server__wake_open(&loop->wake, loop->base, on_wake, loop, err);
 }
 
+static void on_tick(int fd, short what, void *user)
+{
+    const struct server_options *options = user;
+
+    (void)fd;
+    (void)what;
+    options->tick(options->tick_user);
+}
+
+bool server__loop_tick(struct server__loop *loop, struct fr_err *err)
+{
+    const struct timeval second = {.tv_sec = 1};
+
+    loop->tick = event_new(loop->base, -1, EV_PERSIST, on_tick, &loop->server->options);
+    return (loop->tick && event_add(loop->tick, &second) == 0) ||
+           fr_fail(err, FR_EXHAUSTED, "server: out of memory for a timer");
+}
+
 bool server__loop_start(struct server__loop *loop, struct fr_err *err)
 {
     loop->is_started = server__thread_start(&loop->thread, run, loop, err);
@@ -169,6 +187,8 @@ void server__loop_close(struct server__loop *loop)
     empty_mailboxes(loop);
     server__early_close(&loop->early);
     server__wake_close(&loop->wake);
+    if (loop->tick)
+        event_free(loop->tick);
     if (loop->base)
         event_base_free(loop->base);
     fr_arena_free(loop->arena);

@@ -37,23 +37,44 @@ static const char *explain(int http_status)
         return "this page is for administrators, or for this machine alone\n";
     case 405:
         return "pages are read by GET\n";
+    case 503:
+        return "out of memory; retry later\n";
     default:
         return "this Host is not served here; use an address of this machine, or list the name in server.hosts\n";
     }
 }
 
+/*
+ * A page shows what others have sent as text: nothing but what this port serves may run, style, be asked or be embedded in it, nor may
+ * it be embedded anywhere.
+ */
+void server__page_fields(struct server__reply *reply)
+{
+    static const struct server__field fields[] = {
+        {"cache-control", "no-store"},
+        {"x-content-type-options", "nosniff"},
+        {"content-security-policy",
+         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+        {"referrer-policy", "no-referrer"},
+    };
+    int at = 0;
+
+    while (at < SERVER_REPLY_FIELDS && reply->fields[at].name)
+        at++;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields && at < SERVER_REPLY_FIELDS; i++)
+        reply->fields[at++] = fields[i];
+}
+
 struct server__reply server__page_reply(struct server__loop *loop, const struct server_page *page, int http_status)
 {
-    struct server__reply reply = {
-        .http_status = http_status,
-        .content_type = "text/plain; charset=utf-8",
-        .fields = {{"cache-control", "no-store"}, {"x-content-type-options", "nosniff"}},
-    };
+    struct server__reply reply = {.http_status = http_status, .content_type = "text/plain; charset=utf-8"};
 
     if (http_status == 405)
-        reply.fields[2] = (struct server__field){"allow", "GET, HEAD"};
+        reply.fields[0] = (struct server__field){"allow", "GET, HEAD"};
     if (http_status == 401)
-        reply.fields[2] = (struct server__field){"www-authenticate", "Bearer"};
+        reply.fields[0] = (struct server__field){"www-authenticate", "Bearer"};
+    server__page_fields(&reply);
     fr_buffer_clear(&loop->body);
     if (page)
         page->render(page->user, &loop->body, &reply.content_type, &reply.http_status);

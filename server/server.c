@@ -114,7 +114,8 @@ static bool open_loops(struct server *server, struct fr_err *err)
         if (!server__loop_open(&server->loops[i], server, name, err))
             return false;
     }
-    return server__loop_open(&server->loops[server->loop_count], server, "operations", err);
+    return server__loop_open(&server->loops[server->loop_count], server, "operations", err) &&
+           (!server->options.tick || server__loop_tick(&server->loops[server->loop_count], err));
 }
 
 bool server_open(const struct server_options *options, struct server **server_out, struct fr_err *err)

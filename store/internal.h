@@ -394,6 +394,7 @@ struct store_metrics {
     struct fr_gauge *budget_bytes;
     struct fr_gauge *dirty_bytes;
     struct fr_gauge *level0_files;
+    struct fr_gauge *disk_free_bytes;
     struct fr_counter *corrupt;
     struct fr_counter *looks_here;
     struct fr_counter *looks_filtered;

@@ -34,6 +34,7 @@ void store__register_metrics(struct store_metrics *metrics, struct fr_metrics *r
         .dirty_bytes =
             fr_metrics_gauge(registry, "freshet_state_dirty_bytes", NULL, "In parts changed since the last boundary."),
         .level0_files = fr_metrics_gauge(registry, "freshet_level0_files", NULL, "Epoch files not compacted yet."),
+        .disk_free_bytes = fr_metrics_gauge(registry, "freshet_disk_free_bytes", NULL, "Free on the disk of store.path."),
         .corrupt = fr_metrics_counter(registry, "freshet_state_corrupt_total", NULL, "Quarantined entities."),
         .looks_here = loads_counter(registry, "result=\"memory\""),
         .looks_filtered = loads_counter(registry, "result=\"filtered\""),
@@ -114,15 +115,26 @@ void store_stats_read(struct store *store, struct store_stats *stats)
 void store__measure_epoch(struct store *store, int64_t took_us)
 {
     const struct store_metrics *metrics = &store->metrics;
-    struct store_stats stats;
 
     atomic_store_explicit(&store->epoch_ms, took_us / 1000, memory_order_relaxed);
     atomic_store_explicit(&store->level0_files, store_disk__level0_files(&store->disk), memory_order_relaxed);
     atomic_store_explicit(&store->index_bytes, store_disk__index_bytes(&store->disk), memory_order_relaxed);
     if (!store->has_metrics)
         return;
-    store_stats_read(store, &stats);
     fr_histogram_add_us(metrics->epoch_seconds, took_us);
+    store_metrics_refresh(store);
+}
+
+void store_metrics_refresh(struct store *store)
+{
+    const struct store_metrics *metrics = &store->metrics;
+    struct store_stats stats;
+    uint64_t free_bytes;
+    struct fr_err unknown;
+
+    if (!store->has_metrics)
+        return;
+    store_stats_read(store, &stats);
     fr_gauge_set(metrics->epoch_bytes, (double)stats.epoch_bytes);
     fr_gauge_set(metrics->entities, (double)stats.entities);
     fr_gauge_set(metrics->table_entities, (double)stats.table_entities);
@@ -134,4 +146,6 @@ void store__measure_epoch(struct store *store, int64_t took_us)
     fr_gauge_set(metrics->budget_bytes, (double)store->memory_bytes);
     fr_gauge_set(metrics->dirty_bytes, (double)stats.dirty_bytes);
     fr_gauge_set(metrics->level0_files, stats.level0_files);
+    if (store_directory__free_bytes(store->path, &free_bytes, &unknown)) /* else as it was told last */
+        fr_gauge_set(metrics->disk_free_bytes, (double)free_bytes);
 }

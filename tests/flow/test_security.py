@@ -344,6 +344,12 @@ def test_a_node_on_the_network_asks_even_its_operations_port(make_node, authorit
     assert page("/status", *bearer("read")) == "403"
     assert page("/status") == "401"
     assert page("/status", at=LOCAL) == "200"
+    for path in ("/lookup?user=1", "/explain?entity=item&key=1&feature=item_watches"):
+        assert page(path) == "401" and page(path, *bearer("read")) == "403"
+        assert page(path, *bearer("admin")) not in ("401", "403") and page(path, at=LOCAL) not in ("401", "403")
+        assert page(path, *bearer("admin"), host="evil.example") == "421"
+    assert [page(path) for path in ("/top?list=t", "/recent", "/describe", "/history")] == ["401"] * 4
+    assert page("/") == page("/page.js") == "200"
     assert page("/healthz") == page("/metrics") == "200"
     assert page("/healthz", host="evil.example") == "421"
     assert page("/healthz", host=f"node.example:{port}") == "200"

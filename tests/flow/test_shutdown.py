@@ -113,3 +113,16 @@ def test_sigint_and_a_second_signal(make_node):
     node.signal(signal.SIGTERM)
     node.signal(signal.SIGTERM)
     assert node.ended(DEADLINE_S) in (0, 1, 128 + signal.SIGTERM, -signal.SIGTERM)
+
+
+def test_systemd_is_told_when_it_may_be_asked_and_when_it_stops(make_node):
+    name = f"freshet-notify-{random.getrandbits(64):x}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0{name}")
+        systemd.settimeout(DEADLINE_S)
+        node = make_node(settings.configuration("127.0.0.1:1", "events", catalogue=settings.TINY))
+        node.environment["NOTIFY_SOCKET"] = f"@{name}"
+        node.start(is_ready=False)
+        assert systemd.recv(64) == b"READY=1"
+        assert node.stop(DEADLINE_S) == 0, node.log()
+        assert systemd.recv(64) == b"STOPPING=1"

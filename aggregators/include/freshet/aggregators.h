@@ -14,6 +14,7 @@
 #include <freshet/error.h>
 #include <freshet/event.h>
 #include <freshet/metrics.h>
+#include <freshet/setting.h>
 #include <freshet/store.h>
 #include <freshet/yaml.h>
 
@@ -22,6 +23,9 @@ enum { AGG_ENTITIES_MAX = 32, AGG_FEATURES_MAX = 1024, AGG_WINDOWS_MAX = 16, AGG
 /* ---- The catalogue: configuration, checked ---- */
 
 struct agg_catalogue;
+
+/* The keys of its sections, for the reference. */
+const struct fr_settings *agg_settings(int *section_count);
 
 struct agg_dedupe { /* node.dedupe */
     int ids; /* kept per user */

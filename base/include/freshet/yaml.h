@@ -29,6 +29,13 @@ struct fr_yaml {
     struct fr_arena *arena; /* where the tree lives */
 };
 
+struct fr_yaml_asked { /* a key that was asked for in a map, and what the reader said of it */
+    struct fr_yaml_asked *next;
+    const char *key;
+    const char *range; /* "1 to 64", "wall, event"; NULL: it was no typed read with limits */
+    const char *fallback; /* what stays when it is absent, as one would write it; NULL: nothing, or what the limits refuse */
+};
+
 /* All mistakes of one check, in the order found. */
 struct fr_diagnostics {
     const char *file; /* as the user named it */

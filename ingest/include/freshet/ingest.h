@@ -192,6 +192,14 @@ FR_CHECKED bool ingest_producer_send(struct ingest_producer *producer, const str
  */
 FR_CHECKED bool ingest_producer_flush(struct ingest_producer *producer, int timeout_ms, struct fr_err *err);
 
+struct ingest_delivery { /* where Kafka put a record */
+    int32_t partition;
+    int64_t offset;
+};
+
+/* Where the record is that Kafka acknowledged last; −1, −1 before the first. The producer's thread. */
+struct ingest_delivery ingest_producer_delivery(const struct ingest_producer *producer);
+
 /* Records acknowledged so far. */
 uint64_t ingest_producer_delivered(const struct ingest_producer *producer);
 

@@ -21,6 +21,7 @@
 #include <freshet/buffer.h>
 #include <freshet/error.h>
 #include <freshet/metrics.h>
+#include <freshet/setting.h>
 #include <freshet/yaml.h>
 
 enum {
@@ -39,6 +40,9 @@ enum {
 #define LEARNER_SPARSE_BASE (UINT64_C(1) << 32) /* + hash mod 2^bits; 1 + k is dense column k */
 
 /* ---- Configuration: `learner` and `models`, checked ---- */
+
+/* The keys of its sections, for the reference. */
+const struct fr_settings *learner_settings(int *section_count);
 
 enum learner_policy { LEARNER_WAIT, LEARNER_FNW, LEARNER_SLIVER, LEARNER_FIRST_ONLY };
 

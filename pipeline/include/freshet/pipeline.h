@@ -7,6 +7,7 @@
 
 #include <freshet/buffer.h>
 #include <freshet/error.h>
+#include <freshet/setting.h>
 #include <freshet/yaml.h>
 
 /* ---- Configuration ---- */
@@ -26,6 +27,9 @@ struct pipeline_config_source {
  */
 struct pipeline_config *pipeline_config_load(const struct pipeline_config_source *source, struct fr_diagnostics *diagnostics);
 void pipeline_config_free(struct pipeline_config *config);
+
+/* Section i of what a configuration may say, in the order of reading, those of the other modules too; NULL past the last. */
+const struct fr_settings *pipeline_settings(int i);
 
 /* What `freshet check` prints about a good configuration: bytes per entity. */
 void pipeline_config_estimate(const struct pipeline_config *config, struct fr_buffer *out);

@@ -116,14 +116,24 @@ enum server_access {
     SERVER_PAGE_LOOKUP /* users' and items' data: who has the admin group's grant, and nobody where there are no grants */
 };
 
-/* A page of the operations port: GET (and HEAD) only. Runs on the operations loop; must not block. */
+/*
+ * A page of the operations port: GET (and HEAD) only. It is rendered, on the operations loop, where it must not block; or it is the door to
+ * a method, which runs as it does on the API port (on a pool, postponed, counted) and answers in JSON. Who may open a door is up to
+ * the page, not to the method's group.
+ */
 struct server_page {
     const char *path; /* "/status" */
     enum server_access access;
-    /* Fills body, content type (static) and HTTP status (200 when untouched). */
+    /* Fills body, content type (static) and HTTP status (200 when untouched). NULL: it is a door. */
     void (*render)(void *user, struct fr_buffer *body, const char **content_type, int *status);
     void *user;
+    const char *method; /* of a door: "/freshet.v1.FeatureService/GetFeatures", unary */
+    /* Appends the method's request as JSON, made of the query as it came. False: that is the call's error. On the operations loop. */
+    bool (*ask)(void *user, struct fr_slice query, struct fr_buffer *json, struct fr_err *err);
 };
+
+/* Appends the value of the first `name=value` in a query, percent-decoded, to `value`. False: there is none. Any thread. */
+bool server_query_find(struct fr_slice query, const char *name, struct fr_buffer *value);
 
 struct server_limits {
     int connections; /* 10,000 */
@@ -182,6 +192,9 @@ struct server_options {
     int method_count;
     const struct server_page *pages;
     int page_count;
+    /* Called on the operations loop, beside the pages, once a second: what both touch has one owner. NULL: not. Must not block. */
+    void (*tick)(void *user);
+    void *tick_user;
     struct fr_metrics *metrics; /* not NULL; must outlive the server */
 
     /* What gRPC's health service says, of all services alike; NULL: serving. From any loop; must not block. */

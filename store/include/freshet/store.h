@@ -230,6 +230,9 @@ struct store_stats {
 };
 void store_stats_read(struct store *store, struct store_stats *stats);
 
+/* Sets the store's gauges to what is true now, for who is about to print metrics. Asks the disk for its free space. Any thread. */
+void store_metrics_refresh(struct store *store);
+
 /*
  * Every entity of the last durable epoch, in key order, from a snapshot: lanes go on. disk[part] is empty where there is
  * none. `each` returns false to stop early (that is no failure). Blocks on the disk; any thread but the committer's.

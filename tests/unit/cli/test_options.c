@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct cli_command command = {"test", "tries options", "--name N FILE", NULL};
+static const struct cli_command command = {"test", "tries options", "--name N FILE", NULL, NULL};
 
 struct given {
     const char *name;

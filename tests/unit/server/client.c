@@ -187,6 +187,34 @@ static void render_teapot(void *user, struct fr_buffer *body, const char **conte
     fr_buffer_append_text(body, "not ready\n");
 }
 
+/* "?user=7&set=postponed"; without a user there is nothing to ask. */
+static bool ask_door(void *user, struct fr_slice query, struct fr_buffer *json, struct fr_err *err)
+{
+    struct fr_buffer value;
+    bool has_user;
+
+    (void)user;
+    fr_buffer_init(&value);
+    fr_buffer_append_text(json, "{\"userId\":");
+    has_user = server_query_find(query, "user", &value);
+    proto_json_quote(fr_buffer_slice(&value), json);
+    fr_buffer_clear(&value);
+    if (server_query_find(query, "set", &value)) {
+        fr_buffer_append_text(json, ",\"featureSet\":");
+        proto_json_quote(fr_buffer_slice(&value), json);
+    }
+    fr_buffer_append_byte(json, '}');
+    fr_buffer_fini(&value);
+    return has_user || fr_fail(err, FR_BAD_INPUT, "no user");
+}
+
+static void tick(void *user)
+{
+    struct toy *toy = user;
+
+    atomic_fetch_add(&toy->ticks, 1);
+}
+
 void toy_limits(struct server_limits *limits)
 {
     server_limits_default(limits);
@@ -224,11 +252,14 @@ static void make(struct toy *toy, struct server_options *options)
     };
     toy->pages[0] = (struct server_page){.path = "/status", .render = render_status};
     toy->pages[1] = (struct server_page){.path = "/teapot", .render = render_teapot};
+    toy->pages[2] = (struct server_page){.path = "/door", .method = "/freshet.v1.FeatureService/GetFeatures", .ask = ask_door};
+    options->tick = tick;
+    options->tick_user = toy;
     toy_limits(&options->limits);
     options->methods = toy->methods;
     options->method_count = 3;
     options->pages = toy->pages;
-    options->page_count = 2;
+    options->page_count = 3;
     options->metrics = toy->metrics;
     atomic_store(&toy->is_serving, true);
     options->is_serving = is_serving;

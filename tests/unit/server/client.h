@@ -24,11 +24,12 @@
 struct toy {
     struct server *server;
     struct server_method methods[3];
-    struct server_page pages[2]; /* "/status", and "/teapot" with a status and type of its own */
+    struct server_page pages[3]; /* "/status", "/teapot" with a status and type of its own, "/door" to GetFeatures */
     struct fr_metrics *metrics;
     struct fr_queue *entered, *gate;
     atomic_bool is_serving;
     atomic_int updates, watches_ended, worked; /* calls of GetFeatures */
+    atomic_int ticks;
 };
 
 /* Small enough to be reached: 64 KiB of body, 200 ms where `impatient`. */

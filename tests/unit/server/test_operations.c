@@ -3,7 +3,10 @@
  */
 #include "client.h"
 
+#include <freshet/clock.h>
+
 #include <stdio.h>
+#include <unistd.h>
 
 static struct toy toy;
 static struct client *client;
@@ -177,6 +180,101 @@ static void a_body_is_read_past(void **state)
     client_expect_end(client);
 }
 
+static void a_door_answers_as_its_method_does(void **state)
+{
+    (void)state;
+    ask("GET", "/door?user=7", "localhost");
+    assert_int_equal(response.status, 200);
+    assert_contains(response.body, "\"requestId\":\"7\"");
+    assert_string_equal(response_header(&response, "Content-Type"), "application/json");
+    assert_contains(response_header(&response, "Content-Security-Policy"), "default-src 'none'");
+    ask("HEAD", "/door?user=7", "localhost");
+    assert_int_equal(response.status, 200);
+    client_send(client, "GET /door?user=8 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello");
+    client_receive(client, &response);
+    assert_contains(response.body, "\"requestId\":\"8\"");
+    assert_int_equal(toy_requests(&toy, "freshet.v1.FeatureService/GetFeatures", "ok"), 3);
+}
+
+static void a_door_that_is_asked_nonsense_says_so(void **state)
+{
+    (void)state;
+    ask("GET", "/door", "localhost");
+    assert_int_equal(response.status, 400);
+    assert_string_equal(response.body, "{\"code\":\"invalid_argument\",\"message\":\"no user\"}");
+    ask("GET", "/door?user=7&set=unavailable", "localhost");
+    assert_int_equal(response.status, 503);
+    ask("GET", "/door?user=7", "evil.example");
+    assert_int_equal(response.status, 421);
+    ask("POST", "/door?user=7", "localhost");
+    assert_int_equal(response.status, 405);
+    ask("GET", "/status", "localhost"); /* the connection goes on */
+    assert_int_equal(response.status, 200);
+}
+
+static void what_a_door_postpones_runs_on_a_pool_and_pages_go_on(void **state)
+{
+    (void)state;
+    struct client *other = client_open(server_operations_address(toy.server));
+
+    client_send(client, "GET /door?user=7&set=postponed HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    toy_await_entered(&toy);
+    client_send(other, "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client_receive(other, &response);
+    assert_int_equal(response.status, 200);
+    toy_open_gate(&toy);
+    client_receive(client, &response);
+    assert_int_equal(response.status, 200);
+    client_close(other);
+}
+
+static void who_hangs_up_at_a_door_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct client *other = client_open(server_operations_address(toy.server));
+
+    client_send(other, "GET /door?user=7&set=postponed HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    toy_await_entered(&toy);
+    client_close(other);
+    toy_open_gate(&toy);
+    ask("GET", "/status", "localhost");
+    assert_int_equal(response.status, 200);
+}
+
+static void the_operations_loop_ticks(void **state)
+{
+    (void)state;
+    for (int64_t end = fr_clock_monotonic_ms() + 10000; atomic_load(&toy.ticks) < 2; usleep(1000))
+        assert_true(fr_clock_monotonic_ms() < end);
+}
+
+static void assert_found(const char *query, const char *name, const char *wanted)
+{
+    struct fr_buffer value;
+
+    fr_buffer_init(&value);
+    assert_int_equal(server_query_find(fr_slice_of(query), name, &value), wanted != NULL);
+    fr_buffer_append_byte(&value, 0);
+    assert_string_equal((const char *)value.bytes, wanted ? wanted : "");
+    fr_buffer_fini(&value);
+}
+
+static void a_query_is_read_as_forms_write_it(void **state)
+{
+    (void)state;
+    assert_found("a=1&b=two", "b", "two");
+    assert_found("ab=1&b=2", "b", "2");
+    assert_found("b=1&b=2", "b", "1");
+    assert_found("b=&a=1", "b", "");
+    assert_found("b=x%20y+z%2Fq%C3%a9", "b", "x y z/q\xc3\xa9");
+    assert_found("b=%4&c=%zz%", "b", "%4");
+    assert_found("b=%4&c=%zz%", "c", "%zz%");
+    assert_found("b", "b", NULL);
+    assert_found("a=b=3", "b", NULL);
+    assert_found("", "b", NULL);
+    assert_found("&&b=1&", "b", "1");
+}
+
 int main(void)
 {
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -191,6 +289,12 @@ int main(void)
         cmocka_unit_test(elsewhere_addresses_and_listed_names_are_known),
         WITH_SERVER(http_1_0_is_answered_and_closed),
         WITH_SERVER(a_body_is_read_past),
+        WITH_SERVER(a_door_answers_as_its_method_does),
+        WITH_SERVER(a_door_that_is_asked_nonsense_says_so),
+        WITH_SERVER(what_a_door_postpones_runs_on_a_pool_and_pages_go_on),
+        WITH_SERVER(who_hangs_up_at_a_door_leaves_nothing_behind),
+        WITH_SERVER(the_operations_loop_ticks),
+        cmocka_unit_test(a_query_is_read_as_forms_write_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,121 @@
+/* The keys of `entities`, `features`, `lists` and `feature_sets`, for the reference. What a value means: docs/values.md. */
+#include <freshet/aggregators.h>
+
+#define SPAN "whole seconds, 1s or more"
+#define WINDOWS "1 to 16 spans of whole seconds, 24s or more"
+#define SKETCH_WINDOWS "1 to 16 spans of whole seconds, 6s or more"
+
+static const struct fr_setting entity[] = {
+    {"key", NULL, "list of user_id, item_id, creator_id, room_id, category_id, region",
+     "the event fields that name one; a key of several with the user in it begins with the user"},
+    {"parent", "", "an entity",
+     "what a ratio's prior is drawn to: named by the own key, or by what an item or a room remembers"},
+    {"retention", "30d", "0 to 36500d", "how long after its last event it is present; 0: for ever"},
+};
+
+static const struct fr_setting common[] = {
+    {"entity", NULL, "an entity", "whose state it is"},
+    {"aggregate", NULL, "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, covisit",
+     "what is made of the events; each has keys of its own, below"},
+    {"actions", "all", "list of actions", "the events that count, by action; not of ratio, gauge, match and covisit"},
+    {"scenes", "all", "list of scenes", "and by scene; not of ratio, match and covisit"},
+    {"where", "all", "a condition",
+     "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, match "
+     "and covisit"},
+    {"emit", "[value]", "list of value, n, sd, age",
+     "columns: the value; n, the events in it; sd of a ratio; age, the seconds since the last one. Which an aggregate has: "
+     "above"},
+};
+
+static const struct fr_setting count[] = {
+    {"windows", NULL, WINDOWS, "one column each"},
+};
+static const struct fr_setting measures[] = {
+    {"windows", NULL, WINDOWS, "one column each"},
+    {"of", "value", "value, duration_s", "the event field"},
+};
+static const struct fr_setting quantile[] = {
+    {"windows", NULL, SKETCH_WINDOWS, "one column each"},
+    {"of", "value", "value, duration_s", "the event field"},
+    {"q", NULL, "0 to 1", "which one: 0.5 is the median"},
+};
+static const struct fr_setting distinct[] = {
+    {"windows", NULL, SKETCH_WINDOWS, "one column each"},
+    {"of", "user_id", "user_id, item_id, creator_id, room_id, category_id, region, request_id, event_id",
+     "the ids that are counted"},
+};
+static const struct fr_setting decayed[] = {
+    {"half_life", NULL, SPAN, "after which an event weighs half"},
+    {"weights", "1 each", "map from action to 0.1 to 10000", "what an event weighs at first"},
+};
+static const struct fr_setting ratio[] = {
+    {"of", NULL, "[numerator, denominator]", "two counters of the same entity, with these windows"},
+    {"windows", NULL, WINDOWS, "one column each"},
+    {"prior", "", "parent, global", "what it is drawn to while there are few events: the same of the parent, or of all events"},
+    {"strength", "0", "0 to 1000000000000", "how many events the prior weighs; goes with prior"},
+};
+static const struct fr_setting last[] = {
+    {"limit", NULL, "1 to 10000", "events kept, the latest"},
+    {"fields", NULL, "list of event fields", "what is shown of each"},
+    {"seen", "false", "true, false", "its items are what recall leaves out for the user"},
+    {"match", "", "category_id, creator_id, room_id, item_id", "makes it a search of another sequence: see next"},
+};
+static const struct fr_setting match[] = {
+    {"of", NULL, "a last feature of the user", "the sequence that is searched"},
+    {"match", NULL, "category_id, creator_id, room_id, item_id", "the field in which an event and a candidate are the same"},
+    {"limit", NULL, "1 to 10000", "events shown for each candidate"},
+};
+static const struct fr_setting gauge[] = {
+    {"up", NULL, "list of actions", "a user is on after one of these"},
+    {"down", "", "list of actions", "and off after one of these"},
+    {"timeout", NULL, "whole seconds, 24s or more", "and off when nothing came for so long"},
+};
+static const struct fr_setting series[] = {
+    {"bin", NULL, SPAN, "length of a bin"},
+    {"bins", NULL, "1 to 10000", "how many, for each of the actions"},
+};
+static const struct fr_setting covisit[] = {
+    {"from", NULL, "a last feature of the user", "the sequence whose neighbours are paired"},
+    {"within", NULL, SPAN, "how far apart in time"},
+    {"half_life", NULL, SPAN, "after which a pair weighs half"},
+    {"limit", NULL, "1 to 1000", "partners in a reply"},
+};
+
+static const struct fr_setting list[] = {
+    {"of", NULL, "an entity", "what is ranked"},
+    {"rank", NULL, "a decayed feature of it", "by what"},
+    {"scopes", NULL, "list of global, category_id, region, scene, creator_id, room_id",
+     "of all, and of each value of an event's field; each but global costs about as much memory as the entity, per value that "
+     "it has"},
+    {"limit", NULL, "1 to 1000", "the most that a reply has"},
+};
+
+static const struct fr_setting set[] = {
+    {"user", "", "list of features", "columns of the user"},
+    {"item", "", "list of features", "columns of each item, and of its creator, room and category"},
+    {"cross", "", "list of features", "columns of the user with each item"},
+};
+
+static const struct fr_settings sections[] = {
+    FR_SETTINGS("entities.NAME", NULL, "Each kind of thing that has state.", entity),
+    FR_SETTINGS("features.NAME", NULL, "What is kept of an entity.", common),
+    FR_SETTINGS("features.NAME", "count", "", count),
+    FR_SETTINGS("features.NAME", "sum, mean, min, max", "", measures),
+    FR_SETTINGS("features.NAME", "quantile", "", quantile),
+    FR_SETTINGS("features.NAME", "distinct", "", distinct),
+    FR_SETTINGS("features.NAME", "decayed", "", decayed),
+    FR_SETTINGS("features.NAME", "ratio", "", ratio),
+    FR_SETTINGS("features.NAME", "last", "", last),
+    FR_SETTINGS("features.NAME", "last with match", "", match),
+    FR_SETTINGS("features.NAME", "gauge", "", gauge),
+    FR_SETTINGS("features.NAME", "series", "", series),
+    FR_SETTINGS("features.NAME", "covisit", "Read by RecallService.Related; it has no column.", covisit),
+    FR_SETTINGS("lists.NAME", NULL, "What RecallService.Trending answers.", list),
+    FR_SETTINGS("feature_sets.NAME", NULL, "Columns that a ranker asks for by one name.", set),
+};
+
+const struct fr_settings *agg_settings(int *section_count)
+{
+    *section_count = (int)(sizeof sections / sizeof sections[0]);
+    return sections;
+}

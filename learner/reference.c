@@ -1,0 +1,56 @@
+/* The keys of `learner` and `models`, for the reference. What the model computes: docs/model.md. */
+#include <freshet/learner.h>
+
+static const struct fr_setting learner[] = {
+    {"serve_ttl", "10m", "1s to 1d", "how far served rows and their impression may lie apart, in event time"},
+    {"join_bytes", "256MiB", "1MiB to 1TiB",
+     "bound on rows and impressions that wait, and on examples that Kafka has not taken"},
+    {"served", "freshet.served", "a topic", "served rows; made when missing"},
+    {"examples", "freshet.examples", "a topic", "finished examples; made when missing"},
+};
+
+static const struct fr_setting model[] = {
+    {"feature_set", NULL, "one of feature_sets", "whose matrix rows are made of"},
+    {"bits", "22", "10 to 30", "2^bits hashed coordinates"},
+    {"factors", "8", "0 to 64", "of each coordinate; 0: linear"},
+    {"dense", "all", "all, none, list of features or columns, or map from them (and all, the rest) to standard, log or raw",
+     "numbers that go in as they are, and how they are scaled"},
+    {"sparse", "none", "list of user_id, item_id, room_id, scene, item.creator_id, item.room_id, item.category_id, or a column",
+     "what is hashed; a column counts by its bucket, a list in the list is a cross of up to 4"},
+    {"blend", "the first task", "map from scene, or default, to a formula",
+     "the score: \"click^1 * buy^2\", \"0.3*click + buy\""},
+    {"publish", "100ms", "10ms to 1h", "how often what was learned becomes a version"},
+    {"shadow", "none", "map, as optimiser", "where these differ: a second model learns beside the live one"},
+};
+
+static const struct fr_setting task[] = {
+    {"actions", NULL, "list of actions", "that make an example positive"},
+    {"policy", "wait", "wait, fnw, sliver, first_only", "when a label is told"},
+    {"window", "5m", "1s to 30d", "how long after the impression an outcome counts"},
+    {"negatives", "1", "1e-06 to 1", "the share of negatives that is kept"},
+};
+
+static const struct fr_setting optimiser[] = {
+    {"alpha", "0.1", "1e-06 to 100", "step of the linear part"},
+    {"beta", "1", "1e-06 to 1000000", "how slowly the first steps shrink"},
+    {"l1", "0", "0 to 1000000", "pulls weights to nothing"},
+    {"l2", "0", "0 to 1000000", "pulls weights to small ones"},
+    {"factor_rate", "0.05", "1e-06 to 10", "step of the factors"},
+    {"factor_l2", "1e-05", "0 to 10", "pulls factors to small ones"},
+    {"admit", "1", "1 to 200", "examples of a coordinate before it has a weight"},
+    {"admit_factors", "10", "1 to 200", "and before it has factors"},
+    {"expire", "30d", "0 to 3650d", "a coordinate that no example had for so long goes; 0: never"},
+};
+
+static const struct fr_settings sections[] = {
+    FR_SETTINGS("learner", NULL, "The join of what was served with what happened.", learner),
+    FR_SETTINGS("models.NAME", NULL, "Each online model.", model),
+    FR_SETTINGS("models.NAME.tasks.NAME", NULL, "1 to 16 of a model.", task),
+    FR_SETTINGS("models.NAME.optimiser", NULL, "", optimiser),
+};
+
+const struct fr_settings *learner_settings(int *section_count)
+{
+    *section_count = (int)(sizeof sections / sizeof sections[0]);
+    return sections;
+}
