@@ -169,32 +169,54 @@ static void build_request(const struct cli_node *node, const char *token, const 
     fr_buffer_append(request, json.bytes, json.length);
 }
 
-bool cli_client__call(const struct cli_node *node, const char *method, struct fr_slice json, int timeout_ms,
-                      struct fr_buffer *reply, struct fr_err *err)
+static bool exchange(const struct cli_node *node, const struct fr_buffer *request, int timeout_ms, struct fr_buffer *reply,
+                     struct fr_err *err)
 {
     struct cli_connection connection = {.node = node, .fd = -1, .deadline_ms = fr_clock_monotonic_ms() + timeout_ms};
-    char token[CLI_TOKEN_BYTES];
-    struct fr_buffer request, in;
+    struct fr_buffer in;
     struct reply_head head = {0};
     bool is_good = false;
 
-    fr_buffer_init(&request);
     fr_buffer_init(&in);
     fr_buffer_clear(reply);
-    if (!cli_node__token(node, token, err))
-        goto out;
-    build_request(node, token, method, json, timeout_ms, &request);
-    if (request.is_failed) {
+    if (request->is_failed) {
         (void)fr_fail(err, FR_EXHAUSTED, "out of memory");
         goto out;
     }
-    if (!cli_connection__open(&connection, err) || !cli_connection__send(&connection, fr_buffer_slice(&request), err) ||
+    if (!cli_connection__open(&connection, err) || !cli_connection__send(&connection, fr_buffer_slice(request), err) ||
         !read_head(&connection, &in, &head, err) || !read_body(&connection, &in, &head, reply, err))
         goto out;
     is_good = head.status == 200 ? true : refused(&connection, head.status, reply, err);
 out:
     cli_connection__close(&connection);
-    fr_buffer_fini(&request);
     fr_buffer_fini(&in);
+    return is_good;
+}
+
+bool cli_client__call(const struct cli_node *node, const char *method, struct fr_slice json, int timeout_ms,
+                      struct fr_buffer *reply, struct fr_err *err)
+{
+    char token[CLI_TOKEN_BYTES];
+    struct fr_buffer request;
+    bool is_good;
+
+    if (!cli_node__token(node, token, err))
+        return false;
+    fr_buffer_init(&request);
+    build_request(node, token, method, json, timeout_ms, &request);
+    is_good = exchange(node, &request, timeout_ms, reply, err);
+    fr_buffer_fini(&request);
+    return is_good;
+}
+
+bool cli_client__get(const struct cli_node *node, const char *path, int timeout_ms, struct fr_buffer *reply, struct fr_err *err)
+{
+    struct fr_buffer request;
+    bool is_good;
+
+    fr_buffer_init(&request);
+    fr_buffer_append_format(&request, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, node->api);
+    is_good = exchange(node, &request, timeout_ms, reply, err);
+    fr_buffer_fini(&request);
     return is_good;
 }

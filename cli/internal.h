@@ -388,6 +388,10 @@ void cli_get__element(struct cli_table *table, const Freshet__V1__Field *field, 
 FR_CHECKED bool cli_client__call(const struct cli_node *node, const char *method, struct fr_slice json, int timeout_ms,
                                  struct fr_buffer *reply, struct fr_err *err);
 
+/* GET `path` of the same address, without a token: a page of the operations port. */
+FR_CHECKED bool cli_client__get(const struct cli_node *node, const char *path, int timeout_ms, struct fr_buffer *reply,
+                                struct fr_err *err);
+
 /* ---- A directory for a while: directory.c ---- */
 
 enum { CLI_DIRECTORY_BYTES = 512 };

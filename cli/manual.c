@@ -71,6 +71,7 @@ static void print_page(FILE *out)
     fputs(".SH EXIT STATUS\n0 success, 1 failure, 2 usage. Errors and logs are on stderr.\n"
           ".SH ENVIRONMENT\n"
           ".TP\n.B FRESHET_API\nthe node that is asked, HOST:PORT; \\-\\-api goes first\n"
+          ".TP\n.B FRESHET_OPERATIONS\nits operations port, for status \\-\\-watch\n"
           ".TP\n.B FRESHET_TLS_CA\\fR, \\fBFRESHET_TLS_CERT\\fR, \\fBFRESHET_TLS_KEY\nas the options of these names\n"
           ".TP\n.B FRESHET_TOKEN_FILE\\fR, \\fBFRESHET_TOKEN\na file with the bearer token, or the token\n"
           ".SH FILES\n"

@@ -1,38 +1,26 @@
 /*
- * freshet status: where a node stands, once or every second.
+ * freshet status: where a node stands, once; --watch is in watch.c.
  */
-#include "internal.h"
+#include "watch.h"
 
 #include <freshet/clock.h>
 #include <freshet/message.h>
 #include <freshet/v1/admin.pb-c.h>
 
 #include <inttypes.h>
-#include <unistd.h>
 
 enum { STATUS_TIMEOUT_MS = 10000, STATUS_ARENA_BYTES = 16 << 20, STATUS_EVERY_MS = 1000, STATUS_PARTITIONS_SHOWN = 16 };
 
-struct status_before { /* for rates */
-    uint64_t events;
-    int64_t at_ms;
-};
-
-static void print_head(const Freshet__V1__StatusResponse *status, const char *api, const struct status_before *before,
-                       int64_t now_ms)
+static void print_head(const Freshet__V1__StatusResponse *status, const char *api)
 {
-    char events[32], entities[32], stream[32], rate[48] = "";
-    char number[32];
+    char events[32], entities[32], stream[32];
 
-    if (before->at_ms > 0 && now_ms > before->at_ms && status->applied_events >= before->events)
-        snprintf(rate, sizeof rate, " (%s/s)",
-                 cli_progress__grouped((status->applied_events - before->events) * 1000 / (uint64_t)(now_ms - before->at_ms),
-                                       number));
     printf("freshet %s at %s: %s%s\n", status->version, api, status->ready ? "serving" : "not ready: ",
            status->ready               ? ""
            : *status->not_ready_reason ? status->not_ready_reason
                                        : "starting");
     printf("  brokers      %s (cluster %s)\n", status->brokers, *status->cluster_id ? status->cluster_id : "not known yet");
-    printf("  applied      %s events%s\n", cli_progress__grouped(status->applied_events, events), rate);
+    printf("  applied      %s events\n", cli_progress__grouped(status->applied_events, events));
     if (status->lag_events < 0)
         printf("  lag          not known yet\n");
     else
@@ -83,16 +71,13 @@ static void print_lists(const Freshet__V1__StatusResponse *status)
         printf("  … %zu more partitions; --json shows all\n", status->n_partitions - STATUS_PARTITIONS_SHOWN);
 }
 
-static bool show(const struct cli_node *node, bool is_json, bool is_redrawn, struct status_before *before,
-                 struct fr_arena *arena, struct fr_err *err)
+static bool show(const struct cli_node *node, bool is_json, struct fr_arena *arena, struct fr_err *err)
 {
     const Freshet__V1__StatusResponse *status;
     struct fr_buffer reply;
-    int64_t now_ms = fr_clock_monotonic_ms();
     bool is_good = false;
 
     fr_buffer_init(&reply);
-    fr_arena_reset(arena, STATUS_ARENA_BYTES);
     if (!cli_client__call(node, "freshet.v1.AdminService/Status", fr_slice_of("{}"), STATUS_TIMEOUT_MS, &reply, err))
         goto out;
     if (is_json) {
@@ -106,51 +91,54 @@ static bool show(const struct cli_node *node, bool is_json, bool is_redrawn, str
         (void)fr_fail_in(err, "the node's reply");
         goto out;
     }
-    if (is_redrawn)
-        fputs("\033[H\033[2J", stdout);
-    print_head(status, node->api, before, now_ms);
+    print_head(status, node->api);
     print_lists(status);
-    *before = (struct status_before){.events = status->applied_events, .at_ms = now_ms};
     is_good = true;
 out:
     fr_buffer_fini(&reply);
     return is_good;
 }
 
+/* With --watch, JSON comes once a second, a line each. */
+static int show_all(const struct cli_command *command, const struct cli_node *node, bool is_json, bool is_watching)
+{
+    struct fr_arena *arena = fr_arena_new(STATUS_ARENA_BYTES);
+    bool is_good;
+    struct fr_err err;
+
+    if (!arena)
+        return cli_command__say(command, CLI_FAILURE, "out of memory");
+    if (is_watching)
+        cli_signals__catch(NULL, NULL);
+    do {
+        is_good = show(node, is_json, arena, &err);
+        if (is_good && fflush(stdout) != 0)
+            is_good = fr_fail(&err, FR_UNAVAILABLE, "stdout cannot be written to");
+        if (is_good && is_watching && !cli_signals__is_stopped())
+            fr_clock_sleep_ms(STATUS_EVERY_MS);
+    } while (is_good && is_watching && !cli_signals__is_stopped());
+    fr_arena_free(arena);
+    return is_good || (is_watching && cli_signals__is_stopped()) ? CLI_OK : cli_command__fail(command, &err);
+}
+
 int cli_status__main(const struct cli_command *command, int argc, char **argv)
 {
     struct cli_node node = {0};
+    const char *operations = NULL;
     bool is_json = false, is_watching = false;
     const struct cli_option options[] = {
-        {"watch", CLI_OPTION_FLAG, NULL, "again every second, until ^C", &is_watching},
+        {"watch", CLI_OPTION_FLAG, NULL, "again every second, until ^C: a view on a terminal, else a line", &is_watching},
+        {"operations", CLI_OPTION_TEXT, "HOST:PORT",
+         "--watch: where metrics are (FRESHET_OPERATIONS; port 7071 beside the API)", &operations},
         CLI_NODE_OPTIONS(node),
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON, one line", &is_json},
         {0},
     };
     int result = cli_options__read(command, options, NULL, argc, argv);
-    struct fr_arena *arena;
-    struct status_before before = {0};
-    struct fr_err err;
 
     if (result >= 0)
         return result;
-    arena = fr_arena_new(STATUS_ARENA_BYTES);
-    if (!arena)
-        return cli_command__say(command, CLI_FAILURE, "out of memory");
     cli_node__default(&node);
-    if (is_watching)
-        cli_signals__catch(NULL, NULL);
-    do {
-        bool is_good = show(&node, is_json, is_watching && isatty(STDOUT_FILENO) == 1, &before, arena, &err);
-
-        result = is_good && fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
-        if (!is_good && !(is_watching && cli_signals__is_stopped())) {
-            result = cli_command__fail(command, &err);
-            break;
-        }
-        if (is_watching)
-            fr_clock_sleep_ms(STATUS_EVERY_MS);
-    } while (is_watching && !cli_signals__is_stopped() && result == CLI_OK);
-    fr_arena_free(arena);
-    return result;
+    return is_watching && !is_json ? cli_watch__run(command, &node, operations)
+                                   : show_all(command, &node, is_json, is_watching);
 }

@@ -11,28 +11,37 @@
 
 EMBED(pipeline__page_html, "page.html");
 EMBED(pipeline__page_css, "page.css");
+EMBED(pipeline__draw_js, "draw.js");
+EMBED(pipeline__told_js, "told.js");
+EMBED(pipeline__lookup_js, "lookup.js");
 EMBED(pipeline__page_js, "page.js");
 
-void pipeline_pages__home(void *user, struct fr_buffer *body, const char **content_type, int *status)
+struct pipeline_file {
+    const uint8_t *from, *to;
+    const char *type;
+};
+
+static const char script[] = "text/javascript; charset=utf-8";
+
+static const struct pipeline_file files[PIPELINE_FILES] = {
+    [PIPELINE_PAGE_HTML] = {pipeline__page_html, pipeline__page_html_end, "text/html; charset=utf-8"},
+    [PIPELINE_PAGE_CSS] = {pipeline__page_css, pipeline__page_css_end, "text/css; charset=utf-8"},
+    [PIPELINE_DRAW_JS] = {pipeline__draw_js, pipeline__draw_js_end, script},
+    [PIPELINE_TOLD_JS] = {pipeline__told_js, pipeline__told_js_end, script},
+    [PIPELINE_LOOKUP_JS] = {pipeline__lookup_js, pipeline__lookup_js_end, script},
+    [PIPELINE_PAGE_JS] = {pipeline__page_js, pipeline__page_js_end, script},
+};
+
+void *pipeline_pages__file_of(enum pipeline_file_name name)
 {
-    (void)user;
-    (void)status;
-    *content_type = "text/html; charset=utf-8";
-    fr_buffer_append(body, pipeline__page_html, (size_t)(pipeline__page_html_end - pipeline__page_html));
+    return (void *)&files[name];
 }
 
-void pipeline_pages__style(void *user, struct fr_buffer *body, const char **content_type, int *status)
+void pipeline_pages__file(void *user, struct fr_buffer *body, const char **content_type, int *status)
 {
-    (void)user;
-    (void)status;
-    *content_type = "text/css; charset=utf-8";
-    fr_buffer_append(body, pipeline__page_css, (size_t)(pipeline__page_css_end - pipeline__page_css));
-}
+    const struct pipeline_file *file = user;
 
-void pipeline_pages__script(void *user, struct fr_buffer *body, const char **content_type, int *status)
-{
-    (void)user;
     (void)status;
-    *content_type = "text/javascript; charset=utf-8";
-    fr_buffer_append(body, pipeline__page_js, (size_t)(pipeline__page_js_end - pipeline__page_js));
+    *content_type = file->type;
+    fr_buffer_append(body, file->from, (size_t)(file->to - file->from));
 }

@@ -556,10 +556,19 @@ void pipeline_pages__metrics(void *services, struct fr_buffer *body, const char 
 void pipeline_pages__health(void *services, struct fr_buffer *body, const char **content_type, int *status);
 void pipeline_pages__ready(void *services, struct fr_buffer *body, const char **content_type, int *status);
 
-/* home_page.c: the page for people, its style and its script. */
-void pipeline_pages__home(void *services, struct fr_buffer *body, const char **content_type, int *status);
-void pipeline_pages__style(void *services, struct fr_buffer *body, const char **content_type, int *status);
-void pipeline_pages__script(void *services, struct fr_buffer *body, const char **content_type, int *status);
+/* home_page.c: the page for people, its style and its scripts; each file is the `user` of a page. */
+enum pipeline_file_name {
+    PIPELINE_PAGE_HTML,
+    PIPELINE_PAGE_CSS,
+    PIPELINE_DRAW_JS,
+    PIPELINE_TOLD_JS,
+    PIPELINE_LOOKUP_JS,
+    PIPELINE_PAGE_JS,
+    PIPELINE_FILES
+};
+
+void *pipeline_pages__file_of(enum pipeline_file_name name);
+void pipeline_pages__file(void *file, struct fr_buffer *body, const char **content_type, int *status);
 
 /* ---- lookup.c: doors, as server_page.ask; their user are the services ---- */
 

@@ -25,7 +25,7 @@ enum {
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
     METHODS = 16,
-    PAGES = 13,
+    PAGES = PIPELINE_FILES + 10,
 };
 
 struct pipeline_node {
@@ -147,9 +147,12 @@ static const struct server_method methods[METHODS] = {
     }
 
 static const struct server_page pages[PAGES] = {
-    {.path = "/", .render = pipeline_pages__home},
-    {.path = "/page.css", .render = pipeline_pages__style},
-    {.path = "/page.js", .render = pipeline_pages__script},
+    [PIPELINE_PAGE_HTML] = {.path = "/", .render = pipeline_pages__file},
+    [PIPELINE_PAGE_CSS] = {.path = "/page.css", .render = pipeline_pages__file},
+    [PIPELINE_DRAW_JS] = {.path = "/draw.js", .render = pipeline_pages__file},
+    [PIPELINE_TOLD_JS] = {.path = "/told.js", .render = pipeline_pages__file},
+    [PIPELINE_LOOKUP_JS] = {.path = "/lookup.js", .render = pipeline_pages__file},
+    [PIPELINE_PAGE_JS] = {.path = "/page.js", .render = pipeline_pages__file},
     {.path = "/metrics", .render = pipeline_pages__metrics},
     {.path = "/healthz", .render = pipeline_pages__health},
     {.path = "/readyz", .render = pipeline_pages__ready},
@@ -177,6 +180,8 @@ static void fill_tables(struct pipeline_node *node)
         bool is_history = pages[i].render == pipeline_history__page;
 
         node->pages[i].user = is_history ? (void *)&node->history : services;
+        if (i < PIPELINE_FILES)
+            node->pages[i].user = pipeline_pages__file_of((enum pipeline_file_name)i);
     }
 }
 

@@ -10,7 +10,14 @@ import time
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 DEADLINE_S = 20
-KEYS = {"Enter": (13, "\r"), "Tab": (9, None), "Escape": (27, None), "ArrowRight": (39, None), "ArrowLeft": (37, None), " ": (32, " ")}
+KEYS = {
+    "Enter": (13, "\r"),
+    "Tab": (9, None),
+    "Escape": (27, None),
+    "ArrowRight": (39, None),
+    "ArrowLeft": (37, None),
+    " ": (32, " "),
+}
 
 
 def program():
@@ -31,7 +38,12 @@ class Browser:
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-extensions"]
         flags += ["--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={directory}"]
         self.process = subprocess.Popen(
-            [program(), *flags], preexec_fn=give, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [program(), *flags],
+            preexec_fn=give,
+            close_fds=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(ours[1])
         os.close(theirs[0])
@@ -107,7 +119,9 @@ class Page:
         """Until it is true, as JavaScript has it."""
         end = time.monotonic() + deadline_s
         while not self.eval(f"Boolean({expression})"):
-            assert time.monotonic() < end, f"not within {deadline_s} s: {expression}; it says {self.eval('document.body.innerText')}"
+            assert (
+                time.monotonic() < end
+            ), f"not within {deadline_s} s: {expression}; it says {self.eval('document.body.innerText')}"
             time.sleep(0.05)
 
     def key(self, name):
@@ -122,7 +136,9 @@ class Page:
 
     def events(self, method):
         with self.browser.news:
-            return [one["params"] for one in self.browser.events if one.get("sessionId") == self.session and one["method"] == method]
+            return [
+                one["params"] for one in self.browser.events if one.get("sessionId") == self.session and one["method"] == method
+            ]
 
     def complaints(self):
         """What the console shows in red, and what was thrown."""

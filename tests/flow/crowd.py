@@ -1,7 +1,7 @@
 """People of the simulated world who answer a ranking of your own: their chances are what `freshet simulate --truth` tells.
 
-Whether a user clicks on an item at one moment, and buys it, is drawn from the seed, the user, the item and the moment alone. So two
-rankers that show the same item to the same user at the same moment see the same answer: what differs is what they show, not luck.
+Whether a user clicks on an item at one moment, and buys it, is drawn from the seed, the user, the item and the moment alone.
+So two rankers that show the same item to the same user at the same moment see the same answer: what differs is what they show.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Debian's Prometheus, with the rules of ops/compose, scraping nodes twice a second."""
+"""Debian's Prometheus, with the rules of ops/compose, scraping nodes every second."""
 
 import json
 import pathlib
@@ -38,13 +38,18 @@ class Prometheus:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         settings = {
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
             "scrape_configs": [{"job_name": "freshet", "static_configs": [{"targets": list(targets)}]}],
         }
         (directory / "prometheus.yml").write_text(yaml.safe_dump(settings))
         self.process = subprocess.Popen(
-            ["prometheus", f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/tsdb", f"--web.listen-address={self.address}"],
+            [
+                "prometheus",
+                f"--config.file={directory}/prometheus.yml",
+                f"--storage.tsdb.path={directory}/tsdb",
+                f"--web.listen-address={self.address}",
+            ],
             stdout=subprocess.DEVNULL,
             stderr=open(directory / "prometheus.log", "wb"),
         )

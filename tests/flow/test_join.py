@@ -254,11 +254,16 @@ def test_it_does_not_matter_which_topic_is_read_first(make_node, real_kafka, lan
 KILLS, MANY_KILLS = 6, 100
 
 
-def kill_in_the_loop(make_node, brokers, kills):
-    """The story told in pieces to a node that is killed in each of them, then again to another; the topic of each."""
-    topic = kafka.new_topic(brokers)
+def kill_in_the_loop(make_node, brokers, kills, partitions=kafka.PARTITIONS, make_story=Story, watch=None):
+    """A story told in pieces to a node that is killed in each of them; `watch(topic)` is called before it begins.
+
+    Nobody runs while a piece is written: who sees the end of one partition before the beginning of another takes that for late.
+    """
+    topic = kafka.new_topic(brokers, partitions)
     node = make_node(configuration(brokers, topic), "killed").start()
-    story = Story(schema_of(node).schema, seed=9)
+    story = make_story(schema_of(node).schema, seed=9)
+    if watch:
+        watch(topic)
     dice = random.Random(kills)
     mixed = sorted(
         [(message.served_ms, True, message) for message in story.served] + [(e["ts_ms"], False, e) for e in story.events],
@@ -266,17 +271,19 @@ def kill_in_the_loop(make_node, brokers, kills):
     )
     size = len(mixed) // kills + 1
     sent = 0
+    node.kill()
     for at in range(0, len(mixed), size):
         some = mixed[at : at + size]
         sent += produce_served(brokers, topic, [one for _, is_served, one in some if is_served])
         sent += produce_events(brokers, topic, [one for _, is_served, one in some if not is_served])
+        node.start(is_ready=False)
         goal = dice.randint(max(sent - size, 1), sent)
         wait_for(lambda goal=goal: node.applied() >= goal, lambda: node.log()[-1000:])
         if dice.random() < 0.5:
             time.sleep(dice.random() * 0.3)  # not a wait: into the epochs, the acknowledgements and the deletes behind them
         node.kill()
-        node.start(is_ready=False)
     sent += produce_events(brokers, topic, [end_of_time(story.events)])
+    node.start()
     node.wait_applied(sent)
     return node, story, topic
 

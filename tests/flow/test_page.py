@@ -1,6 +1,7 @@
-"""The status page in a headless Chromium: what it shows is what the node says, by keyboard, at phone width, in both themes, in every state."""
+"""The status page in a headless Chromium: it shows what the node says, by keyboard, at phone width, in both themes, in every state."""
 
 import json
+import subprocess
 import time
 import urllib.parse
 
@@ -62,7 +63,14 @@ def chromium(tmp_path_factory):
 
 def event(number, now_ms):
     user, item = number % USERS + 1, number % ITEMS + 1
-    made = {"eventId": number + 1, "tsMs": now_ms - number % 200, "userId": user, "itemId": item, "creatorId": 90 + item, "roomId": 500 + item % 3}
+    made = {
+        "eventId": number + 1,
+        "tsMs": now_ms - number % 200,
+        "userId": user,
+        "itemId": item,
+        "creatorId": 90 + item,
+        "roomId": 500 + item % 3,
+    }
     return str(user).encode(), json.dumps(made | {"action": "like" if number % 10 == 9 else "watch", "value": 5}).encode()
 
 
@@ -140,7 +148,9 @@ def test_pages_let_nothing_in_from_elsewhere(node):
 def test_it_shows_what_the_status_says_and_asks_nobody_else(page, node):
     status = node.status()
     assert text(page, "#n-rate") == "401 finished" and text(page, "#v-lag") == "0" and text(page, "#v-stale") == "0ms"
-    shown = page.eval("[...document.querySelectorAll('#partitions tbody tr')].map((row) => [row.cells[1].textContent, row.cells[3].textContent])")
+    shown = page.eval(
+        "[...document.querySelectorAll('#partitions tbody tr')].map((row) => [row.cells[1].textContent, row.cells[3].textContent])"
+    )
     wanted = [[f"{int(one['nextOffset']):,}", one["lagEvents"]] for one in status["partitions"]]
     assert shown == wanted
     counts = "Object.fromEntries([...document.querySelectorAll('%s tbody tr')].map((row) => [row.cells[0].textContent, row.cells[3].textContent]))"
@@ -182,7 +192,9 @@ def test_a_look_up_needs_no_mouse(page, node):
     page.key("Enter")
     page.wait("document.querySelector('.charts [data-key=item_watches] rect')")
     assert page.eval("document.querySelector('input[name=kind]:checked').value") == "item"
-    wanted = node.call_json("FeatureService/GetFeatures", {"itemIds": [items[0]], "features": ["item_watches", "creator_watches"]})
+    wanted = node.call_json(
+        "FeatureService/GetFeatures", {"itemIds": [items[0]], "features": ["item_watches", "creator_watches"]}
+    )
     shown = page.eval("[...document.querySelectorAll('.charts .windows b')].map((one) => Number(one.textContent))")
     assert shown[:4] == wanted["itemValues"]
     assert page.eval("document.querySelector('.remembered').textContent").startswith(f"creator {90 + int(items[0])}")
@@ -222,7 +234,9 @@ def test_it_says_what_is_wrong(chromium, make_node):
     node = make_node(settings.configuration("127.0.0.1:1", clock="wall", catalogue=CATALOGUE)).start(is_ready=False)
     page = chromium.open(f"http://{node.operations}/")
     page.wait("document.body.dataset.state === 'unready'")
-    assert text(page, "#notice").startswith("Not ready: no broker answers.") and page.eval("document.title").startswith("not ready")
+    assert text(page, "#notice").startswith("Not ready: no broker answers.") and page.eval("document.title").startswith(
+        "not ready"
+    )
     assert "No partition is assigned yet." in text(page, "#partitions")
     page.eval(
         "globalThis.fetched = fetch; fetch = async (path, ...more) => path === '/status' ? new Response(JSON.stringify({"
@@ -234,3 +248,32 @@ def test_it_says_what_is_wrong(chromium, make_node):
     node.kill()
     page.wait("document.body.dataset.state === 'gone'")
     assert "does not answer; last seen at" in text(page, "#notice") and text(page, "#n-rate") == "0 finished"
+
+
+def test_from_elsewhere_it_asks_for_a_token(chromium, make_node, tmp_path):
+    address = next(iter(subprocess.run(["hostname", "-I"], capture_output=True, text=True).stdout.split()), None)
+    if not address:
+        pytest.skip("this machine has no address but the loopback")
+    token = tmp_path / "token"
+    token.write_text("administrator-0123456789")
+    token.chmod(0o600)
+    configuration = settings.configuration("embedded", format="json", clock="wall", catalogue=CATALOGUE)
+    anywhere = {"plaintext": "anywhere", "listen": "127.0.0.1:0", "operations": "0.0.0.0:0"}
+    guarded = make_node(
+        {**configuration, "server": {**anywhere, "tokens": [{"name": "ops", "token": f"file:{token}", "groups": ["admin"]}]}}
+    )
+    page = chromium.open(f"http://{address}:{guarded.start().operations.rpartition(':')[2]}/")
+    page.wait("document.body.dataset.state === 'closed' && !document.getElementById('door').hidden")
+    assert page.eval(PALE) == []
+    for typed, state in (("wrong", "closed"), (token.read_text(), "ready")):
+        page.eval("document.getElementById('token').focus()")
+        page.type(typed)
+        page.key("Enter")
+        page.wait(f"round > 0 && document.body.dataset.state === '{state}' || '{state}' === 'closed' && token === '{typed}'")
+    page.eval("look('user', 3)")
+    page.wait("document.getElementById('found-say').textContent.startsWith('No user 3 is known')")
+    open_node = make_node({**configuration, "server": anywhere})
+    page = chromium.open(f"http://{address}:{open_node.start().operations.rpartition(':')[2]}/")
+    page.wait("document.body.dataset.state === 'ready'")
+    page.eval("look('user', 3)")
+    page.wait("document.getElementById('found-say').textContent.startsWith('this page is for administrators')")

@@ -1,6 +1,7 @@
-"""A ranker that asks Score against popularity and chance: simulated users answer, and the node learns from what Score showed them.
+"""A ranker that asks Score against popularity and chance: simulated users answer, and the node learns from what they were shown.
 
-`FRESHET_FIGURES=DIR tests/flow/run --all tests/flow/test_ranker.py -s` leaves the long runs' figures for tests/bench/learning.py."""
+`FRESHET_FIGURES=DIR tests/flow/run --all tests/flow/test_ranker.py -s` leaves the figures for tests/bench/learning.py.
+"""
 
 import heapq
 import itertools
@@ -53,7 +54,7 @@ CONFIGURATION = {
 
 
 class Show:
-    """Rounds in which every user is shown a slate: what each arm would show is judged, what Score shows happens and is learned."""
+    """Rounds in which every user is shown a slate: what each arm would show is judged, what Score shows happens."""
 
     CANDIDATES, SLATE, CHANCE_SLATE, JUDGES = 40, 8, 25, 5
 

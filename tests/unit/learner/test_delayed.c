@@ -1,6 +1,7 @@
 /*
  * Delayed feedback: a stream whose outcomes come late, with known chances and delays, goes through each label policy and into a model of
- * its own, in the order in which examples would leave. What each model then predicts is compared with the truth.
+ * its own, in the order in which examples would leave. What each model then predicts is compared with the truth, and where the chances
+ * change again and again, how long each goes on with what was. What it prints as JSON is drawn by tests/bench/learning.py.
  */
 #include "fixture.h"
 
@@ -9,6 +10,8 @@
 #include <math.h>
 
 enum { IMPRESSIONS = 100000, ITEMS = 20, WINDOW_MS = 600000, MEAN_DELAY_MS = 120000, STEP_MS = 500, BATCH = 500, MADE_MAX = 3 };
+
+enum { WAVE_MS = 5000000, WAVE_IMPRESSIONS = 60000, SAMPLE_MS = 200000, SAMPLES = WAVE_MS / SAMPLE_MS };
 
 struct shown {
     int64_t shown_ms;
@@ -36,7 +39,13 @@ static double chance_of(uint64_t item_id) /* that there is an outcome, ever */
     return 0.02 + 0.02 * (double)item_id;
 }
 
-static struct shown *make_stream(void)
+/* Where it changes, it is that of a middling item, then twice as much, and so on. */
+static double chance_at(int64_t at_ms)
+{
+    return (at_ms - 1000000) / WAVE_MS % 2 ? 0.4 : 0.2;
+}
+
+static struct shown *make_stream(bool is_wave)
 {
     struct shown *stream = calloc(IMPRESSIONS, sizeof *stream);
 
@@ -44,7 +53,7 @@ static struct shown *make_stream(void)
     for (int i = 0; i < IMPRESSIONS; i++) {
         stream[i].shown_ms = 1000000 + (int64_t)i * STEP_MS;
         stream[i].item_id = 1 + (uint64_t)(draw() * ITEMS);
-        if (draw() < chance_of(stream[i].item_id))
+        if (draw() < (is_wave ? chance_at(stream[i].shown_ms) : chance_of(stream[i].item_id)))
             stream[i].outcome_ms = stream[i].shown_ms + 1 + (int64_t)(-log(draw()) * MEAN_DELAY_MS);
     }
     return stream;
@@ -172,7 +181,7 @@ static void check(const char *policy, double negatives, double most_off)
     struct learner *learner;
     char model[256];
     double late_ms = 0, calibration;
-    struct shown *stream = make_stream();
+    struct shown *stream = make_stream(false);
     struct told *told;
     int count;
 
@@ -187,8 +196,9 @@ static void check(const char *policy, double negatives, double most_off)
     calibration = calibration_of(&fixture, learner);
     for (int i = 0; i < count; i++)
         late_ms += (double)(told[i].at_ms - stream[told[i].shown].shown_ms) / count;
-    printf("%-10s negatives %.1f: %6d examples, %6.1f s after the impression, calibration %.3f\n", policy, negatives, count,
-           late_ms / 1000, calibration);
+    printf(
+        "{\"figure\":\"calibration\",\"policy\":\"%s\",\"negatives\":%g,\"examples\":%d,\"lateS\":%.1f,\"calibration\":%.4f}\n",
+        policy, negatives, count, late_ms / 1000, calibration);
     learner_close(learner);
     fixture_fini(&fixture);
     free(stream);
@@ -206,6 +216,86 @@ static void every_policy_is_calibrated_within_three_percent_of_the_truth(void **
         check(policies[i], 1, 0.03);
 }
 
+/* ---- How long a policy goes on with what was ---- */
+
+/* Of what is said of an item by a model that knows nothing of items. */
+static double said_of(struct fixture *fixture, struct learner *learner)
+{
+    struct fr_arena *arena = fr_arena_new(1 << 20);
+    uint64_t item = 1;
+    float dense[1];
+    uint64_t sparse[1];
+    int task = 0;
+    struct learner_ask ask = {
+        .tasks = &task, .task_count = 1, .item_ids = &item, .dense = dense, .sparse = sparse, .item_count = 1};
+    struct learner_scores scores;
+    struct fr_err err;
+    double said;
+
+    assert_int_equal(fixture->schema.sparse_count + fixture->schema.dense_count, 0);
+    assert_true(learner_score(learner, &ask, arena, &scores, &err));
+    said = (double)scores.probabilities[0];
+    fr_arena_free(arena);
+    return said;
+}
+
+/*
+ * How far the model has come from the chance before a change to the one after it, by the time since; the mean over all changes but the
+ * first. Gives the area above: the mean age of what it says, in seconds.
+ */
+static double age_of(const char *policy)
+{
+    double window_share = 1 - exp(-(double)WINDOW_MS / MEAN_DELAY_MS), way[SAMPLES] = {0}, age_s = 0;
+    int64_t end_ms = 1000000 + (int64_t)WAVE_IMPRESSIONS * STEP_MS;
+    struct shown *stream = make_stream(true);
+    struct fixture fixture;
+    struct learner *learner;
+    struct told *told;
+    char model[256];
+    int count, at = 0, changes = (int)((int64_t)WAVE_IMPRESSIONS * STEP_MS / WAVE_MS) - 1;
+
+    snprintf(model, sizeof model,
+             "dense: none, factors: 0, sparse: [], optimiser: { alpha: 2 }, "
+             "tasks: { buy: { actions: [purchase], policy: %s, window: 10m } }",
+             policy);
+    fixture_init(&fixture, model);
+    learner = fixture_open(&fixture);
+    told = tell_all(&fixture.config->models[0].tasks[0], stream, &count);
+    for (int64_t now_ms = 1000000 + SAMPLE_MS; now_ms < end_ms; now_ms += SAMPLE_MS) {
+        double before = chance_at(now_ms - WAVE_MS) * window_share, after = chance_at(now_ms) * window_share;
+        int from = at;
+
+        while (at < count && told[at].at_ms < now_ms)
+            at++;
+        learn_all(&fixture, learner, stream, told + from, at - from);
+        if (now_ms >= 1000000 + WAVE_MS)
+            way[(now_ms - 1000000) % WAVE_MS / SAMPLE_MS] += (said_of(&fixture, learner) - before) / (after - before) / changes;
+    }
+    for (int i = 0; i < SAMPLES; i++) {
+        printf("{\"figure\":\"way\",\"policy\":\"%s\",\"sinceS\":%d,\"way\":%.4f}\n", policy, i * SAMPLE_MS / 1000, way[i]);
+        age_s += (i > 0 ? 1 : 0.5) * (1 - way[i]) * SAMPLE_MS / 1000;
+    }
+    learner_close(learner);
+    fixture_fini(&fixture);
+    free(stream);
+    free(told);
+    return age_s;
+}
+
+static void a_waiting_model_is_behind_the_others_by_more_than_a_third_of_its_window(void **state)
+{
+    static const char *const policies[] = {"wait", "fnw", "first_only", "sliver"};
+    double age_s[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        age_s[i] = age_of(policies[i]);
+        printf("{\"figure\":\"age\",\"policy\":\"%s\",\"ageS\":%.1f}\n", policies[i], age_s[i]);
+    }
+    for (int i = 1; i < 4; i++)
+        assert_true(age_s[0] > age_s[i] + (double)WINDOW_MS / 1000 / 3);
+}
+
 static void so_it_is_with_a_third_of_the_negatives(void **state)
 {
     static const char *const policies[] = {"wait", "first_only", "sliver"};
@@ -220,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_policy_is_calibrated_within_three_percent_of_the_truth),
         cmocka_unit_test(so_it_is_with_a_third_of_the_negatives),
+        cmocka_unit_test(a_waiting_model_is_behind_the_others_by_more_than_a_third_of_its_window),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

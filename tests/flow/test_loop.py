@@ -1,0 +1,139 @@
+"""Kills in the learning loop: what the model has learned in the end is what an undisturbed node learned of the same topics."""
+
+import random
+
+import grpc
+import pytest
+
+import joined
+import kafka
+import test_join
+from freshet.v1 import model_pb2
+from node import wait_for
+
+USER, REQUESTS, SHOWN, STEP_MS = 7, 300, 6, 2000
+KILLS, MANY_KILLS = 4, 100
+# At once, and again with the outcome: no example of these waits for time to pass, so their order is that of the events.
+TASKS = (joined.Task("click", ("click",), "fnw", 60_000), joined.Task("buy", ("purchase",), "fnw", 300_000))
+
+
+def configuration(brokers, topic, name):
+    made = test_join.configuration(brokers, topic, TASKS, lanes=1)
+    made["learner"].update(serve_ttl="1h", examples=f"{topic}.examples.{name}")  # all rows are there before the first event
+    made["models"]["shop"]["optimiser"] = {"admit_factors": 3}
+    made["models"]["shop"]["publish"] = "50ms"
+    return made
+
+
+def tell(schema, seed):
+    """Rows and events of one user: a batch is learned user by user, so with more of them the order would be the batches'."""
+    dice = random.Random(seed)
+    served, events = [], []
+    for request in range(1, REQUESTS + 1):
+        at_ms = test_join.START_MS + request * STEP_MS
+        items = dice.sample(range(1, 31), SHOWN)
+        message = model_pb2.Served(request_id=request, user_id=USER, served_ms=at_ms, schema=schema, item_ids=items)
+        message.user_values.append(dice.randint(0, 9))
+        message.item_values.extend(dice.randint(0, 99) / 4 for _ in range(3 * SHOWN))
+        served.append(message)
+        for item in items:
+            shown_ms = at_ms + dice.randint(0, 500)
+            events.append(
+                test_join.event_of("impression", shown_ms, USER, item, request, dice.getrandbits(60), category_id=item % 4)
+            )
+            for action, chance in (("click", 0.1 + item / 60), ("purchase", 0.1)):
+                if dice.random() < chance:
+                    ts_ms = shown_ms + 1 + int(dice.expovariate(1 / 8000))
+                    events.append(test_join.event_of(action, ts_ms, USER, item, request, dice.getrandbits(60)))
+    return served, sorted(events, key=lambda event: (event["ts_ms"], event["event_id"]))
+
+
+def wanted_examples(served, events):
+    return joined.Join("shop", TASKS, 3_600_000, served, events).examples()
+
+
+def state(node):
+    return node.call("ModelService/Status", model_pb2.ModelStatusRequest(), model_pb2.ModelStatusResponse).models[0]
+
+
+def digest(node):
+    """Of all weights, means and scales, as Pull tells it."""
+    with grpc.insecure_channel(node.api) as channel:
+        stream = channel.unary_stream("/freshet.v1.ModelService/Pull")(model_pb2.PullRequest().SerializeToString())
+        return next(delta.digest for delta in map(model_pb2.ModelDelta.FromString, stream) if delta.digest)
+
+
+def learn(node, count):
+    wait_for(lambda: state(node).examples >= count, lambda: f"{count} examples: {state(node)} {test_join.story_of(node)}")
+    told = state(node)
+    assert (told.examples, told.rejected, told.rollbacks) == (count, 0, 0)
+    return told
+
+
+def check_weights(make_node, brokers, kills):
+    topic = kafka.new_topic(brokers, 1)
+    calm, killed = (make_node(configuration(brokers, topic, name), name).start() for name in ("calm", "killed"))
+    served, events = tell(test_join.schema_of(killed).schema, kills)
+    dice = random.Random(kills)
+    sent = test_join.produce_served(brokers, topic, served)
+    for node in (calm, killed):
+        node.wait_applied(sent)
+    killed.digest()  # an epoch with all rows
+    size = len(events) // kills + 1
+    for at in range(0, len(events), size):
+        sent += test_join.produce_events(brokers, topic, events[at : at + size])
+        goal = dice.randint(sent - len(events[at : at + size]) + 1, sent)
+        wait_for(lambda goal=goal: killed.applied() >= goal, killed.log)
+        killed.kill()
+        killed.start(is_ready=False)
+    wanted = len(wanted_examples(served, events))
+    mine, theirs = (learn(node, wanted) for node in (killed, calm))
+    assert digest(killed) == digest(calm)
+    assert [task.log_loss for task in mine.tasks] == [task.log_loss for task in theirs.tasks]
+    assert mine.coordinates == 1 + 4 + 30 and min(task.positives for task in mine.tasks) > 100
+
+
+def test_kills_leave_the_same_weights_bit_by_bit(make_node, real_kafka):
+    check_weights(make_node, real_kafka, KILLS)
+
+
+@pytest.mark.long
+def test_a_hundred_kills_leave_the_same_weights_bit_by_bit(make_node, real_kafka):
+    check_weights(make_node, real_kafka, MANY_KILLS)
+
+
+class LongStory(test_join.Story):
+    """So much that the order within batches, which are larger after a kill, makes no difference of 0.1 %."""
+
+    USERS, REQUESTS = 400, 4000
+
+
+def made_examples(node):
+    """How many examples a node made that was never restarted, once nothing waits."""
+    wait_for(lambda: test_join.metric(node, "freshet_join_bytes") == 0, lambda: test_join.story_of(node))
+    page = node.page("/metrics")[2].decode().splitlines()
+    return int(sum(float(line.rpartition(" ")[2]) for line in page if line.startswith("freshet_examples_total{")))
+
+
+@pytest.mark.long
+def test_a_hundred_kills_leave_the_same_judgement_whatever_the_order(make_node, real_kafka):
+    """Many users and all policies: the ends of batches decide on the order of examples, and a kill moves them.
+
+    One partition: who reads several while they are written may see the later one first, and find what it ended.
+    """
+    calm = []
+
+    def watch(topic):
+        made = test_join.configuration(real_kafka, topic)
+        made["learner"]["examples"] = f"{topic}.examples.calm"
+        calm.append(make_node(made, "calm").start())
+
+    killed, *_ = test_join.kill_in_the_loop(make_node, real_kafka, MANY_KILLS, 1, LongStory, watch)
+    wanted = made_examples(calm[0])
+    mine, theirs = (learn(node, wanted) for node in (killed, *calm))
+    for one, other in zip(mine.tasks, theirs.tasks):
+        print(f"{one.name}: {one.examples} examples, log loss {one.log_loss:.5f}, undisturbed {other.log_loss:.5f}")
+        assert (one.examples, one.positives) == (other.examples, other.positives)
+    losses = [sum(task.log_loss * task.examples for task in one.tasks) / one.examples for one in (mine, theirs)]
+    print(f"all: log loss {losses[0]:.5f}, undisturbed {losses[1]:.5f}")
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
