@@ -332,7 +332,8 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     atomic_store(&node->services.next_request_id, draw());
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) &&
-           pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) && start_ingest(node, err) &&
+           pipeline_watches__start(&node->watches, &node->config->watch_limits, &node->engine, err) &&
+           start_server(node, err) && start_ingest(node, err) &&
            (!node->learning ||
             pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err)) &&
            pipeline_canary__start(&node->canary, node->config, &node->services, err);
