@@ -5,6 +5,7 @@
 #define PIPELINE_INTERNAL_H
 
 #include "learning.h"
+#include "texts.h"
 
 #include <freshet/aggregators.h>
 #include <freshet/arena.h>
@@ -78,6 +79,8 @@ struct pipeline_config {
     int host_count;
 
     struct learner_config *learner;
+    struct pipeline_text texts[PIPELINE_TEXTS_MAX];
+    int text_count;
     struct agg_catalogue *catalogue;
 };
 

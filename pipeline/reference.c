@@ -1,4 +1,4 @@
-/* The keys of `node`, `kafka`, `store` and `server`, for the reference, and the one list of all sections, in the order of reading. */
+/* The keys of `node`, `kafka`, `store`, `server` and `texts`, for the reference, and the one list of all sections, in the order of reading. */
 #include "internal.h"
 
 static const struct fr_setting node[] = {
@@ -79,6 +79,20 @@ static const struct fr_setting limits[] = {
     {"grace", "30s", "0 to 1h", "and cut after so long"},
 };
 
+static const struct fr_setting text[] = {
+    {"from", NULL, "a topic", "events that are passed on; not in kafka.topics"},
+    {"labelled", NULL, "a topic", "events with text and the label as the attribute NAME"},
+    {"to", NULL, "a topic", "where they are passed on to; the node reads it by itself"},
+    {"format", "protobuf", "protobuf, json", "of from and labelled"},
+    {"labels", NULL, "list of 2 to 16 names", "what a text may be taken for"},
+    {"actions", "[comment]", "list of actions", "whose texts are read"},
+    {"least", "0.5", "0 to 1", "a label that is less likely is not given"},
+    {"words", "2", "0 to 3", "n-grams of 1 to so many words; 0: none"},
+    {"characters", "4", "0 to 6", "and of 2 to so many characters"},
+    {"examples", "20000", "2 to 200000", "labelled texts that are kept: the latest"},
+    {"bits", "18", "10 to 22", "2^bits coordinates, 24 bytes each for a label"},
+};
+
 static const struct fr_settings sections[] = {
     FR_SETTINGS("node", NULL, "The node itself.", node),
     FR_SETTINGS("node.dedupe", NULL, "What is remembered to drop duplicates.", dedupe),
@@ -89,6 +103,7 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("server.tls", NULL, "TLS on the API port, and on the operations port off loopback.", tls),
     FR_SETTINGS("server.tokens[]", NULL, "Who may call: 1 to 64 entries.", token),
     FR_SETTINGS("server.limits", NULL, "What clients may cost.", limits),
+    FR_SETTINGS("texts.NAME", NULL, "What is read out of comments, learned from few labelled ones: [texts](texts.md).", text),
 };
 
 const struct fr_settings *pipeline_settings(int i)

@@ -94,6 +94,7 @@ struct ingest_options {
     const char *dead_letters; /* topic, made with one partition when missing; NULL or "": they are logged and counted only */
     enum ingest_start start;
     bool is_adopting; /* a topic that was made anew is begun as `start` says; otherwise it goes to `fatal` */
+    bool is_resumed; /* where the group has told Kafka a later offset than the sink knows, it begins there */
     const struct ingest_property *properties;
     int property_count;
     int lanes;
