@@ -38,6 +38,17 @@ bool fr_fail_in(struct fr_err *err, const char *format, ...)
     return false;
 }
 
+void fr_err_hide(struct fr_err *err, const char *secret)
+{
+    char head[7]; /* enough to find it where a message was cut within it */
+    char *at;
+
+    snprintf(head, sizeof(head), "%s", secret);
+    at = head[0] ? strstr(err->message, head) : NULL;
+    if (at)
+        snprintf(at, sizeof(err->message) - (size_t)(at - err->message), "…");
+}
+
 const char *fr_code_name(enum fr_code code)
 {
     switch (code) {

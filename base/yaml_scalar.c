@@ -113,3 +113,21 @@ void fr_yaml__resolve(struct fr_yaml *node, struct fr_diagnostics *diagnostics)
     if (expand(node, diagnostics))
         (void)fetch_file(node, diagnostics);
 }
+
+bool fr_yaml_resolve(const char *text, struct fr_arena *arena, const char **value, struct fr_err *err)
+{
+    static const char place[] = "--set: "; /* as what is of no file is told */
+    struct fr_yaml node = {.kind = FR_YAML_SCALAR, .text = fr_slice_of(text), .arena = arena};
+    struct fr_diagnostics diagnostics;
+
+    fr_diagnostics_init(&diagnostics, "");
+    fr_yaml__resolve(&node, &diagnostics);
+    if (diagnostics.count > 0)
+        fr_fail(err, FR_BAD_CONFIG, "%.*s", (int)(diagnostics.text.length - strlen(place) - 1),
+                diagnostics.text.is_failed ? "" : (const char *)diagnostics.text.bytes + strlen(place));
+    else
+        *value = node.text.bytes;
+    bool is_good = diagnostics.count == 0;
+    fr_diagnostics_fini(&diagnostics);
+    return is_good;
+}

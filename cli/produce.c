@@ -5,8 +5,14 @@
 
 #include <freshet/clock.h>
 #include <freshet/ingest.h>
+#include <freshet/yaml.h>
 
-enum { PRODUCE_FLUSH_SLICE_MS = 200, PRODUCE_STALL_MS = 60000, PRODUCE_PARTITIONS_MAX = 10000 };
+enum {
+    PRODUCE_FLUSH_SLICE_MS = 200,
+    PRODUCE_STALL_MS = 60000,
+    PRODUCE_PARTITIONS_MAX = 10000,
+    PRODUCE_PROPERTY_BYTES = 1 << 20
+};
 
 struct produce {
     const struct cli_command *command;
@@ -141,32 +147,37 @@ static int produce_all(struct produce *produce)
     return fflush(stdout) == 0 ? exit_code : CLI_FAILURE;
 }
 
-/* "fetch.min.bytes=1" → a librdkafka property. */
-static bool split_properties(const struct cli_texts *texts, struct ingest_property *properties, char *copies,
-                             size_t copies_bytes, struct fr_err *err)
+/* "fetch.min.bytes=1" → a librdkafka property; "sasl.password=file:/path" keeps the password out of the list of processes. */
+static bool split_property(const char *text, struct fr_arena *arena, struct ingest_property *property, struct fr_err *err)
 {
-    size_t used = 0;
+    const char *equals = strchr(text, '=');
 
-    for (int i = 0; i < texts->count; i++) {
-        const char *text = texts->values[i], *equals = strchr(text, '=');
-        size_t name_bytes = equals ? (size_t)(equals - text) : 0;
+    if (!equals || equals == text)
+        return fr_fail(err, FR_BAD_CONFIG, "--property: '%.*s' is no name=value", (int)strcspn(text, "="), text);
+    property->name = fr_arena_copy(arena, fr_slice(text, (size_t)(equals - text)));
+    if (!property->name)
+        return fr_fail(err, FR_BAD_CONFIG, "--property: the names and values are too long");
+    if (!fr_yaml_resolve(equals + 1, arena, &property->value, err))
+        return fr_fail_in(err, "--property %s", property->name);
+    if (ingest_property_check(property, err))
+        return true;
+    fr_err_hide(err, property->value);
+    return fr_fail_in(err, "--property");
+}
 
-        if (name_bytes == 0)
-            return fr_fail(err, FR_BAD_CONFIG, "--property '%s': name=value is wanted", text);
-        if (used + name_bytes + 1 > copies_bytes)
-            return fr_fail(err, FR_BAD_CONFIG, "--property: the names are too long");
-        memcpy(copies + used, text, name_bytes);
-        copies[used + name_bytes] = 0;
-        properties[i] = (struct ingest_property){.name = copies + used, .value = equals + 1};
-        used += name_bytes + 1;
-    }
+static bool split_properties(const struct cli_texts *texts, struct fr_arena *arena, struct ingest_property *properties,
+                             struct fr_err *err)
+{
+    for (int i = 0; i < texts->count; i++)
+        if (!split_property(texts->values[i], arena, &properties[i], err))
+            return false;
     return true;
 }
 
 static int produce_file(struct produce *produce)
 {
     struct ingest_property properties[CLI_TEXTS_MAX];
-    char names[4096];
+    struct fr_arena *arena = fr_arena_new(PRODUCE_PROPERTY_BYTES);
     struct ingest_producer_options options = {.brokers = produce->brokers,
                                               .properties = properties,
                                               .property_count = produce->properties.count,
@@ -174,10 +185,14 @@ static int produce_file(struct produce *produce)
     struct fr_err err;
     int exit_code;
 
+    if (!arena)
+        return cli_command__say(produce->command, CLI_FAILURE, "out of memory");
     if (!cli_format__parse(produce->format_name, &produce->load.format, &err) ||
-        !split_properties(&produce->properties, properties, names, sizeof names, &err) ||
-        !cli_loader__open(&produce->load, &produce->loader, &err))
+        !split_properties(&produce->properties, arena, properties, &err) ||
+        !cli_loader__open(&produce->load, &produce->loader, &err)) {
+        fr_arena_free(arena);
         return cli_command__fail(produce->command, &err);
+    }
     if (!ingest_producer_open(&options, &produce->producer, &err) ||
         (produce->partitions > 0 &&
          !ingest_producer_topic(produce->producer, produce->topic, (int)produce->partitions, &err))) {
@@ -190,6 +205,7 @@ static int produce_file(struct produce *produce)
     }
     ingest_producer_close(produce->producer);
     cli_loader__close(produce->loader);
+    fr_arena_free(arena);
     return exit_code;
 }
 
@@ -212,7 +228,8 @@ int cli_produce__main(const struct cli_command *command, int argc, char **argv)
         {"partitions", CLI_OPTION_NUMBER, "N", "make the topic with so many when it is missing", &produce.partitions},
         {"group", CLI_OPTION_TEXT, "G", "on an embedded broker: never outrun this group (freshet; '' for none)",
          &produce.group},
-        {"property", CLI_OPTION_TEXTS, "name=value", "a librdkafka property, for security and the like; may be repeated",
+        {"property", CLI_OPTION_TEXTS, "name=value",
+         "a librdkafka property, for security and the like (file:/path, ${NAME}: a value that stands there); may be repeated",
          &produce.properties},
         {"strict", CLI_OPTION_FLAG, NULL, "exit 1 when a row was bad", &produce.is_strict},
         {"json", CLI_OPTION_FLAG, NULL, "the report as JSON", &produce.is_json_report},

@@ -1,12 +1,15 @@
 /*
  * A batch in the making: records are judged one by one; events go to the sink, the rest to the dead letters, and for every
  * partition touched there is one advance. What librdkafka says between records is position, too: the end of a partition lies behind
- * control records that nobody is handed, and an offset that the broker does not have sends the partition back to the helper.
+ * control records that nobody is handed, and an offset that the broker does not have sends the partition back to the helper. So does a
+ * record that was applied and is another now: librdkafka 2.0.2 tells neither topic ids nor leader epochs, and would read on from the
+ * old offset in a topic that was made anew.
  */
 #include "internal.h"
 
 #include <freshet/clock.h>
 #include <freshet/log.h>
+#include <freshet/text.h>
 
 #include <assert.h>
 #include <inttypes.h>
@@ -27,9 +30,10 @@ bool ingest_draft__init(struct ingest_draft *draft, int capacity)
     draft->served = calloc(count, sizeof *draft->served);
     draft->advances = calloc(count, sizeof *draft->advances);
     draft->touched = calloc(count, sizeof *draft->touched);
+    draft->latest = calloc(count, sizeof *draft->latest);
     draft->lost = calloc(count, sizeof *draft->lost);
     return draft->events && draft->offsets && draft->partitions && draft->served && draft->advances && draft->touched &&
-           draft->lost;
+           draft->latest && draft->lost;
 }
 
 void ingest_draft__fini(struct ingest_draft *draft)
@@ -40,6 +44,7 @@ void ingest_draft__fini(struct ingest_draft *draft)
     free(draft->served);
     free(draft->advances);
     free(draft->touched);
+    free(draft->latest);
     free(draft->lost);
 }
 
@@ -53,20 +58,44 @@ void ingest_draft__clear(struct ingest_draft *draft)
     draft->lost_count = 0;
 }
 
-void ingest_draft__advance(struct ingest_draft *draft, struct ingest_part *part, int64_t next_offset, uint64_t records,
-                           int64_t kafka_ts_ms)
+void ingest_draft__advance(struct ingest_draft *draft, struct ingest_part *part, int64_t next_offset,
+                           const rd_kafka_message_t *record)
 {
+    rd_kafka_timestamp_type_t kind;
+
     if (!part->advance) {
         assert(draft->advance_count < draft->capacity);
         draft->touched[draft->advance_count] = part;
+        draft->latest[draft->advance_count] = NULL;
         part->advance = &draft->advances[draft->advance_count++];
         *part->advance = (struct ingest_advance){.partition = part->index, .kafka_ts_ms = -1};
     }
     part->next_offset = next_offset;
     part->advance->next_offset = next_offset;
-    part->advance->records += records;
-    if (records > 0)
-        part->advance->kafka_ts_ms = kafka_ts_ms;
+    if (record) {
+        part->advance->records++;
+        part->advance->kafka_ts_ms = rd_kafka_message_timestamp(record, &kind);
+        draft->latest[part->advance - draft->advances] = record;
+    }
+}
+
+struct ingest_mark ingest_mark__of(const rd_kafka_message_t *record)
+{
+    rd_kafka_timestamp_type_t kind;
+    uint64_t seed = (uint64_t)rd_kafka_message_timestamp(record, &kind);
+
+    if (record->key_len > 0)
+        seed = fr_text_hash(record->key, record->key_len, seed);
+    return (struct ingest_mark){.offset = record->offset, .hash = fr_text_hash(record->payload, record->len, seed)};
+}
+
+void ingest_draft__mark(struct ingest_draft *draft)
+{
+    for (int i = 0; i < draft->advance_count; i++) {
+        if (draft->latest[i])
+            draft->touched[i]->last = ingest_mark__of(draft->latest[i]);
+        draft->advances[i].last = draft->touched[i]->last;
+    }
 }
 
 static struct ingest_part *find_part(const struct ingest_lane *lane, const rd_kafka_message_t *message)
@@ -97,18 +126,29 @@ static int64_t until_stop(const struct ingest_part *part, int64_t offset)
     return part->stop_offset >= 0 && part->stop_offset < offset ? part->stop_offset : offset;
 }
 
+static void lose(struct ingest_lane *lane, struct ingest_part *part)
+{
+    if (!part || !part->is_consuming)
+        return;
+    part->is_consuming = false;
+    lane->draft.lost[lane->draft.lost_count++] = part;
+}
+
 static void take_report(struct ingest_lane *lane, struct ingest_part *part, const rd_kafka_message_t *message)
 {
     switch (message->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
         if (part && part->is_consuming && message->offset > part->next_offset)
-            ingest_draft__advance(&lane->draft, part, until_stop(part, message->offset), 0, -1);
+            ingest_draft__advance(&lane->draft, part, until_stop(part, message->offset), NULL);
         break;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-        if (part && part->is_consuming) {
-            part->is_consuming = false;
-            lane->draft.lost[lane->draft.lost_count++] = part;
-        }
+        lose(lane, part);
+        break;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        log_trouble(lane, message);
+        lose(lane, part); /* when it is there again, it may be another one */
         break;
     default:
         log_trouble(lane, message);
@@ -127,6 +167,23 @@ static bool post_letter(struct ingest_lane *lane, const struct ingest_part *part
                                          .why = why->message};
 
     return ingest_letters__post(lane->ingest->letters, &letter, lane->ingest->stop);
+}
+
+/* The record that was applied last comes first again: whether it is still that one. */
+static void check_last(struct ingest_lane *lane, struct ingest_part *part, const rd_kafka_message_t *message)
+{
+    if (message->offset < part->last.offset || (message->err && message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF))
+        return;
+    part->is_checking = false;
+    if (message->err || message->offset > part->last.offset) {
+        fr_log(FR_LOG_WARN, "ingest",
+               "%s [%" PRId32 "]: the record at offset %" PRId64 ", applied last, is gone, so whether the topic was made anew "
+               "cannot be told; going on (a compacted topic loses records)",
+               part->source->name, part->number, part->last.offset);
+    } else if (ingest_mark__of(message).hash != part->last.hash) {
+        part->is_changed = true;
+        lose(lane, part);
+    }
 }
 
 /* Into the draft, when it is worth it. */
@@ -174,7 +231,6 @@ static bool take_record(struct ingest_lane *lane, struct ingest_part *part, cons
                         int64_t future_ms)
 {
     struct ingest_draft *draft = &lane->draft;
-    rd_kafka_timestamp_type_t kind;
     struct fr_err why = {.message = ""};
     enum proto_verdict verdict;
 
@@ -192,7 +248,7 @@ static bool take_record(struct ingest_lane *lane, struct ingest_part *part, cons
     if (verdict >= PROTO_EMPTY && !post_letter(lane, part, message, verdict, &why))
         return false;
     draft->outcomes[verdict]++;
-    ingest_draft__advance(draft, part, message->offset + 1, 1, rd_kafka_message_timestamp(message, &kind));
+    ingest_draft__advance(draft, part, message->offset + 1, message);
     return true;
 }
 
@@ -221,12 +277,14 @@ int ingest_draft__fill(struct ingest_lane *lane, rd_kafka_message_t **messages, 
         const rd_kafka_message_t *message = messages[taken++];
         struct ingest_part *part = find_part(lane, message);
 
+        if (part && part->is_checking && part->is_consuming)
+            check_last(lane, part, message);
         if (message->err) {
             take_report(lane, part, message);
         } else if (part && part->is_consuming &&
                    message->offset >= part->next_offset) { /* never twice, never from before a restart */
             if (until_stop(part, message->offset + 1) <= message->offset) { /* behind what compaction took, perhaps */
-                ingest_draft__advance(&lane->draft, part, part->stop_offset, 0, -1);
+                ingest_draft__advance(&lane->draft, part, part->stop_offset, NULL);
                 continue;
             }
             bytes += message->len;

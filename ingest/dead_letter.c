@@ -334,7 +334,7 @@ bool ingest_letters__post(struct ingest_letters *letters, const struct ingest_le
 }
 
 /* Serves the client until a generation is empty. */
-static bool wait_empty(struct ingest_letters *letters, int generation, int64_t until_ms)
+static bool wait_empty(struct ingest_letters *letters, int generation, int64_t until_ms, struct fr_queue *stop)
 {
     for (;;) {
         int count;
@@ -344,23 +344,23 @@ static bool wait_empty(struct ingest_letters *letters, int generation, int64_t u
         pthread_mutex_unlock(&letters->lock);
         if (count == 0)
             return true;
-        if (fr_clock_monotonic_ms() >= until_ms)
+        if (fr_clock_monotonic_ms() >= until_ms || (stop && fr_queue_is_closed(stop)))
             return false;
         rd_kafka_poll(letters->client, WAIT_MS);
     }
 }
 
-bool ingest_letters__flush(struct ingest_letters *letters, int timeout_ms, struct fr_err *err)
+bool ingest_letters__flush(struct ingest_letters *letters, int timeout_ms, struct fr_queue *stop, struct fr_err *err)
 {
     int64_t until_ms = fr_clock_monotonic_ms() + timeout_ms;
     int current = letters->generation; /* only flushing changes it, and only one thread flushes */
-    bool is_empty = wait_empty(letters, 1 - current, until_ms);
+    bool is_empty = wait_empty(letters, 1 - current, until_ms, stop);
 
     if (is_empty) {
         pthread_mutex_lock(&letters->lock);
         letters->generation = 1 - current;
         pthread_mutex_unlock(&letters->lock);
-        is_empty = wait_empty(letters, current, until_ms);
+        is_empty = wait_empty(letters, current, until_ms, stop);
     }
     if (is_empty)
         return true;

@@ -31,6 +31,8 @@ static struct ingest_part *new_part(struct ingest *ingest, struct ingest_source 
     part->source = source;
     part->number = number;
     part->mail = (struct ingest_mail){.kind = INGEST_MAIL_LOST, .part = part};
+    part->place = (struct ingest_order){.part = part};
+    part->doubt = (struct ingest_order){.part = part, .is_doubt = true};
     part->is_waiting = true;
     part->stop_offset = -1;
     part->is_late = source->is_made_here || source->partition_count > 0;
@@ -45,15 +47,20 @@ static bool add_part(struct ingest *ingest, struct ingest_source *source, int32_
     const struct ingest_sink *sink = &ingest->options.sink;
     int64_t told = -1;
     struct ingest_part *part = new_part(ingest, source, number), *added = part;
+    struct ingest_position position;
 
     *is_answered = !ingest->options.is_resumed || ingest_commits__ask(&ingest->commits, source->name, number, &told);
     if (!*is_answered || !part || !ingest_parts__add(&ingest->parts, &part)) {
         free(part);
         return false;
     }
-    added->next_offset = sink->start(sink->user, added->index, source->name, number);
-    if (told > added->next_offset)
+    position = sink->start(sink->user, added->index, source->name, number);
+    added->next_offset = position.next_offset;
+    added->last = position.last;
+    if (told > position.next_offset) {
         added->next_offset = told;
+        added->last.offset = -1; /* what lies before it was somebody else's to read */
+    }
     ingest->helper.marks_due_ms = 0; /* it starts when they are known */
     return true;
 }
@@ -65,6 +72,7 @@ static bool take_partitions(struct ingest *ingest, struct ingest_source *source,
     int found = 0;
 
     source->missing_since_ms = 0;
+    source->was_missing = false;
     if (!source->is_read) {
         source->partition_count = count;
         if (!source->handle)
@@ -132,7 +140,10 @@ static bool take_state(struct ingest *ingest, struct ingest_source *source, cons
         if (source->partition_count > 0 && source->is_read) {
             fr_log_limited(&place, 6, FR_LOG_WARN, "ingest", "topic '%s' is gone from %s", source->name,
                            ingest->options.brokers);
-            return true; /* if it comes back, its offsets will show whether it is the same */
+            if (!source->was_missing)
+                ingest_helper__doubt_all(ingest, source); /* if it comes back, its records will show whether it is the same */
+            source->was_missing = true;
+            return true;
         }
         if (source->partitions_wanted != 0) {
             (void)make(ingest, source);
@@ -172,6 +183,8 @@ bool ingest_discovery__refresh(struct ingest *ingest, struct fr_err *err)
     for (int i = 0; i < ingest->source_count; i++)
         states[i].name = ingest->sources[i].name;
     is_answered = ingest_topic__find(ingest->consumer, states, ingest->source_count, is_anything_missing(ingest));
+    if (is_answered && !ingest_helper__check_cluster(helper, err))
+        return false;
     for (int i = 0; i < ingest->source_count && is_answered; i++)
         if (!take_state(ingest, &ingest->sources[i], &states[i], err))
             return false;

@@ -12,7 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 20, MARKS_MS = 500, MARKS_AGAIN_MS = 100, CLUSTER_MS = 200, MAIL_MAX = 4096 };
+enum {
+    TICK_MS = 20,
+    MARKS_MS = 500,
+    MARKS_AGAIN_MS = 100,
+    CLUSTER_MS = 200,
+    DOUBT_MS = 2000,
+    TOPICS_SOON_MS = 500,
+    MAIL_MAX = 4096
+};
 
 static bool is_stopping(const struct ingest_helper *helper)
 {
@@ -40,10 +48,29 @@ static bool ask_cluster(struct ingest_helper *helper, struct fr_err *err)
         return true; /* nobody answered yet */
     helper->is_cluster_known = true;
     helper->cluster = strdup(told);
+    helper->answering = strdup(cluster);
     rd_kafka_mem_free(ingest->consumer, cluster);
-    if (!helper->cluster)
+    if (!helper->cluster || !helper->answering)
         return fr_fail(err, FR_EXHAUSTED, "ingest: out of memory");
     return sink->cluster(sink->user, helper->cluster, err);
+}
+
+bool ingest_helper__check_cluster(struct ingest_helper *helper, struct fr_err *err)
+{
+    struct ingest *ingest = helper->ingest;
+    bool is_mock, is_same;
+    char *cluster = ingest_client__cluster(ingest->consumer, CLUSTER_MS, &is_mock);
+
+    if (!cluster)
+        return true;
+    is_same = strcmp(cluster, helper->answering) == 0;
+    if (!is_same)
+        fr_fail(err, FR_BAD_CONFIG,
+                "kafka: the brokers at %s are cluster '%s' now and were '%s' before; point kafka.brokers at that one, or set "
+                "store.path to another directory to start afresh",
+                ingest->options.brokers, cluster, helper->answering);
+    rd_kafka_mem_free(ingest->consumer, cluster);
+    return is_same;
 }
 
 static void log_gap(const struct ingest_part *part, int64_t from, int64_t gap)
@@ -70,30 +97,60 @@ static struct fr_counter *gap_counter(struct ingest *ingest, const struct ingest
     return counter;
 }
 
-static bool refuse_beyond(struct ingest_helper *helper, struct ingest_part *part, int64_t end, struct fr_err *err)
+/* A new leader may need a moment to know its own end. */
+static bool is_surely_beyond(struct ingest_part *part)
 {
     int64_t now_ms = fr_clock_monotonic_ms();
 
-    /* A new leader may need a moment to know its own end. */
     if (part->beyond_since_ms == 0)
         part->beyond_since_ms = now_ms;
-    if (now_ms - part->beyond_since_ms < INGEST_MISSING_MS)
-        return true;
+    return now_ms - part->beyond_since_ms >= INGEST_MISSING_MS;
+}
+
+/* The offset that is known is of a topic that is no more: this one is read as any new one. */
+static void forget_position(struct ingest_helper *helper, struct ingest_part *part)
+{
+    fr_counter_add(helper->ingest->recreations, 1);
+    fr_log(FR_LOG_ERROR, "ingest",
+           "%s [%" PRId32 "] was made anew or cut after it was read up to %" PRId64
+           ": it begins as kafka.start says, and what the "
+           "state has stays (kafka.recreated: adopt)",
+           part->source->name, part->number, part->next_offset);
+    part->next_offset = -1;
+    part->last.offset = -1;
+    part->is_changed = false;
+    part->needs_telling = true;
+}
+
+static bool refuse_recreated(const struct ingest_helper *helper, const struct ingest_part *part, int64_t end,
+                             struct fr_err *err)
+{
+    static const char cure[] =
+        "start with an empty store.path, or set kafka.recreated to adopt and it is read as kafka.start says, "
+        "on top of the state";
+    const char *brokers = helper->ingest->options.brokers;
+
+    if (part->is_changed)
+        return fr_fail(err, FR_BAD_CONFIG,
+                       "kafka: %s [%" PRId32 "] at %s has another record at offset %" PRId64
+                       " than the one applied: the topic was made anew; %s",
+                       part->source->name, part->number, brokers, part->last.offset, cure);
     return fr_fail(err, FR_BAD_CONFIG,
                    "kafka: %s [%" PRId32 "] at %s ends at offset %" PRId64 ", but it was read up to %" PRId64
-                   ": the topic was made anew or cut; start with an empty store.path, or restore the topic",
-                   part->source->name, part->number, helper->ingest->options.brokers, end, part->next_offset);
+                   ": the topic was made anew or cut; %s",
+                   part->source->name, part->number, brokers, end, part->next_offset, cure);
 }
 
 /* Gives a placed part to its lane. When the lane is too busy to take it, the next round does. */
 static void hand_over(struct ingest_helper *helper, struct ingest_part *part, const struct ingest_place *place)
 {
     struct ingest *ingest = helper->ingest;
-    void *message = part;
+    void *message = &part->place;
     int64_t from = part->next_offset;
 
     part->needs_telling = part->needs_telling || part->next_offset != place->next_offset;
     part->next_offset = place->next_offset;
+    part->is_checking = place->is_checked;
     part->is_waiting = false;
     if (!fr_queue_send(ingest->lanes[part->lane].orders, &message, 0)) {
         part->next_offset = from;
@@ -125,8 +182,13 @@ static bool place_part(struct ingest_helper *helper, struct ingest_part *part, s
 
     if (seen.end < 0 || seen.known_ms < part->waiting_since_ms)
         return true; /* what is known is older than the question */
+    if (part->is_changed && !helper->ingest->options.is_adopting)
+        return refuse_recreated(helper, part, seen.end, err);
+    if (part->is_changed)
+        forget_position(helper, part);
     set_stop(helper->ingest, part, seen.end);
-    place = ingest_place__choose(part->next_offset, seen.low, seen.end, helper->ingest->options.start, part->is_late);
+    place = ingest_place__choose(part->next_offset, part->last.offset, seen.low, seen.end, helper->ingest->options.start,
+                                 part->is_late);
     switch (place.placed) {
     case INGEST_PLACED_NOWHERE:
         return fr_fail(err, FR_BAD_CONFIG,
@@ -134,13 +196,62 @@ static bool place_part(struct ingest_helper *helper, struct ingest_part *part, s
                        "] and kafka.start is fail; set it to earliest or latest",
                        part->source->name, part->number);
     case INGEST_PLACED_BEYOND:
-        return refuse_beyond(helper, part, seen.end, err);
+        if (!is_surely_beyond(part))
+            return true;
+        if (!helper->ingest->options.is_adopting)
+            return refuse_recreated(helper, part, seen.end, err);
+        forget_position(helper, part);
+        return true; /* the next round places it */
     case INGEST_PLACED:
     case INGEST_PLACED_AFTER_GAP:
         part->beyond_since_ms = 0;
         hand_over(helper, part, &place);
     }
     return true;
+}
+
+void ingest_helper__doubt(struct ingest_part *part)
+{
+    part->is_doubted = true;
+}
+
+void ingest_helper__doubt_all(struct ingest *ingest, const struct ingest_source *source)
+{
+    int count = ingest_parts__count(&ingest->parts);
+
+    for (int i = 0; i < count; i++) {
+        struct ingest_part *part = ingest_parts__at(&ingest->parts, i);
+
+        if (!source || part->source == source)
+            ingest_helper__doubt(part);
+    }
+}
+
+/* When the lane is too busy to hear it, the next round tells. */
+static void tell_doubt(const struct ingest_helper *helper, struct ingest_part *part)
+{
+    void *message = &part->doubt;
+
+    if (part->is_waiting || fr_queue_send(helper->ingest->lanes[part->lane].orders, &message, 0))
+        part->is_doubted = false;
+}
+
+/* Who is away for a while may come back as another cluster, or with other topics. */
+static void note_answer(struct ingest_helper *helper, bool is_answered)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+
+    if (!is_answered && helper->topics_due_ms > now_ms + TOPICS_SOON_MS)
+        helper->topics_due_ms = now_ms + TOPICS_SOON_MS; /* a topic that is gone shows so */
+    if (is_answered) {
+        helper->silent_since_ms = 0;
+        helper->was_silent = false;
+    } else if (helper->silent_since_ms == 0) {
+        helper->silent_since_ms = now_ms;
+    } else if (!helper->was_silent && now_ms - helper->silent_since_ms > DOUBT_MS) {
+        ingest_helper__doubt_all(helper->ingest, NULL);
+        helper->was_silent = true;
+    }
 }
 
 static bool place_parts(struct ingest_helper *helper, struct fr_err *err)
@@ -153,6 +264,8 @@ static bool place_parts(struct ingest_helper *helper, struct fr_err *err)
 
         if (part->is_waiting && !place_part(helper, part, err))
             return false;
+        if (part->is_doubted)
+            tell_doubt(helper, part);
     }
     return true;
 }
@@ -164,6 +277,7 @@ static bool ask_marks(struct ingest_helper *helper, struct fr_err *err)
 
     if (ingest_parts__count(&ingest->parts) > 0)
         ingest_parts__set_connected(&ingest->parts, is_answered);
+    note_answer(helper, is_answered);
     helper->marks_due_ms = fr_clock_monotonic_ms() + (is_answered ? MARKS_MS : MARKS_AGAIN_MS);
     return is_stopping(helper) || place_parts(helper, err);
 }
@@ -244,6 +358,7 @@ void ingest_helper__join(struct ingest_helper *helper)
     }
     fr_queue_free(helper->mail);
     free(helper->cluster);
+    free(helper->answering);
     helper->mail = NULL;
-    helper->cluster = NULL;
+    helper->cluster = helper->answering = NULL;
 }

@@ -109,7 +109,21 @@ static void register_restarts(struct ingest *ingest)
 {
     ingest->restarts = fr_metrics_counter(ingest->options.metrics, "freshet_ingest_restarts_total", NULL,
                                           "Partitions started again because they had records and gave none");
+    ingest->recreations = fr_metrics_counter(ingest->options.metrics, "freshet_ingest_recreated_total", NULL,
+                                             "Partitions begun anew because their topic was (kafka.recreated: adopt)");
     atomic_init(&ingest->quiet_ms, QUIET_MS);
+}
+
+/* Of the consumer; in the helper. */
+static void on_error(rd_kafka_t *client, int error, const char *reason, void *opaque)
+{
+    struct ingest *ingest = opaque;
+    char trouble[INGEST_TROUBLE_BYTES] = "";
+
+    (void)client;
+    ingest_client__keep_trouble(error, reason, trouble);
+    if (trouble[0])
+        ingest_parts__set_trouble(&ingest->parts, trouble);
 }
 
 static bool open_clients(struct ingest *ingest, struct fr_err *err)
@@ -122,6 +136,8 @@ static bool open_clients(struct ingest *ingest, struct fr_err *err)
                                      .queue_bytes = options->queue_bytes / (uint64_t)options->lanes};
     struct ingest_client office = consumer, group = consumer;
 
+    consumer.opaque = ingest;
+    consumer.on_error = on_error;
     ingest->letters = ingest_letters__new(options->dead_letters, options->brokers, options->metrics);
     if (!ingest->letters)
         return fr_fail(err, FR_EXHAUSTED, "ingest: out of memory");
@@ -194,9 +210,10 @@ void ingest_stop(struct ingest *ingest)
         ingest_lane__join(&ingest->lanes[i]);
 }
 
-bool ingest_dead_letters_flush(struct ingest *ingest, int timeout_ms, struct fr_err *err)
+bool ingest_dead_letters_flush(struct ingest *ingest, int timeout_ms, bool is_last, struct fr_err *err)
 {
-    return !ingest->options.dead_letters || ingest_letters__flush(ingest->letters, timeout_ms, err);
+    return !ingest->options.dead_letters ||
+           ingest_letters__flush(ingest->letters, timeout_ms, is_last ? NULL : ingest->stop, err);
 }
 
 void ingest_offsets_commit(struct ingest *ingest, const int64_t *next_offsets, int count)

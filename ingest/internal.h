@@ -42,12 +42,17 @@ struct ingest_client {
     int property_count;
     const char *group; /* of a group's client */
     uint64_t queue_bytes; /* of a consumer: what one lane may have fetched and not read */
-    void *opaque; /* given to `on_delivery` */
+    void *opaque; /* given to the callbacks, which rd_kafka_poll() calls */
     void (*on_delivery)(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
+    /* What librdkafka logs of brokers, for whoever wants to tell it; the same error comes once in a while. May be NULL. */
+    void (*on_error)(rd_kafka_t *client, int error, const char *reason, void *opaque);
 };
 
 /* A client of librdkafka. FR_BAD_CONFIG names the property and what is wrong with it. */
 FR_CHECKED bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, struct fr_err *err);
+
+/* Keeps what `on_error` was told in `trouble`, if it says why. */
+void ingest_client__keep_trouble(int error, const char *reason, char trouble[INGEST_TROUBLE_BYTES]);
 
 /* The value of the user's property `name` as an integer, or `otherwise`. */
 int64_t ingest_client__number(const struct ingest_property *properties, int count, const char *name, int64_t otherwise);
@@ -90,16 +95,21 @@ enum ingest_placed {
     INGEST_PLACED,
     INGEST_PLACED_AFTER_GAP, /* retention took `gap` offsets that were not read */
     INGEST_PLACED_NOWHERE, /* unknown, and options.start is `fail` */
-    INGEST_PLACED_BEYOND /* past the end: the log is not the one that was read */
+    INGEST_PLACED_BEYOND /* past the end: the log is not the one that was read, or was cut */
 };
 struct ingest_place {
     enum ingest_placed placed;
     int64_t next_offset;
     int64_t gap;
+    bool is_checked; /* the record that was read last is there: it comes first again and is compared */
 };
 
-/* `stored`: the next offset as it was known, −1 when not; `is_late`: found after the topic was, so nothing of it was read. */
-struct ingest_place ingest_place__choose(int64_t stored, int64_t low, int64_t end, enum ingest_start start, bool is_late);
+/*
+ * `stored`: the next offset as it was known, `last` that of the record before it, −1 when not; `is_late`: found after the topic was, so
+ * nothing of it was read.
+ */
+struct ingest_place ingest_place__choose(int64_t stored, int64_t last, int64_t low, int64_t end, enum ingest_start start,
+                                         bool is_late);
 
 /* ---- part.c: the table of partitions ---- */
 
@@ -114,6 +124,7 @@ struct ingest_source { /* a topic that is read, or the dead letters' */
     rd_kafka_topic_t *handle; /* the consumer's, set before the first part goes to a lane; for dead letters the office's */
     int partition_count; /* found; 0: not found yet */
     int64_t missing_since_ms; /* 0: it is not */
+    bool was_missing; /* when it was last asked for, after it had been found */
 };
 
 enum ingest_mail_kind { INGEST_MAIL_LOST, INGEST_MAIL_HUNGRY, INGEST_MAIL_FAILED };
@@ -123,6 +134,11 @@ struct ingest_mail { /* from a lane to the helper; lives in the part or lane it 
     struct ingest_lane *lane;
 };
 
+struct ingest_order { /* from the helper to a lane; lives in the part it speaks of */
+    bool is_doubt; /* the part comes back if it is consumed, to be placed and checked again; otherwise: begin it */
+    struct ingest_part *part;
+};
+
 struct ingest_part {
     int index;
     int lane;
@@ -130,10 +146,15 @@ struct ingest_part {
     bool is_late;
     struct ingest_source *source;
     struct ingest_mail mail;
+    struct ingest_order place, doubt;
+    bool is_doubted; /* the helper's: the lane is to be told */
 
     /* Whoever holds the part; the lane holds it while is_consuming is set, and that and `quiet_…` are always the lane's. */
     int64_t next_offset; /* to hand out next; −1: unknown */
     int64_t stop_offset; /* is not handed out, nor what follows; −1: there is no such end */
+    struct ingest_mark last; /* of the record handed out last */
+    bool is_checking; /* `last` comes first again, to see that it is still the same record */
+    bool is_changed; /* it was another: the topic was made anew */
     bool needs_telling; /* the sink does not know next_offset yet */
     bool is_consuming; /* librdkafka fetches it */
     bool is_waiting; /* the helper holds it and has to place it */
@@ -153,6 +174,7 @@ struct ingest_parts {
     int capacity;
     bool is_complete; /* all topics were found */
     bool is_connected; /* the last questions were answered */
+    char trouble[INGEST_TROUBLE_BYTES]; /* why not, if a client was told */
 };
 
 bool ingest_parts__init(struct ingest_parts *parts);
@@ -167,6 +189,7 @@ void ingest_parts__set_marks(struct ingest_parts *parts, int index, int64_t low,
 void ingest_parts__set_started(struct ingest_parts *parts, int index, int64_t stop, int64_t gap);
 void ingest_parts__set_complete(struct ingest_parts *parts);
 void ingest_parts__set_connected(struct ingest_parts *parts, bool is_connected);
+void ingest_parts__set_trouble(struct ingest_parts *parts, const char trouble[INGEST_TROUBLE_BYTES]);
 struct ingest_partition ingest_parts__seen(struct ingest_parts *parts, int index);
 
 /* ---- dead_letter.c ---- */
@@ -195,7 +218,9 @@ FR_CHECKED bool ingest_letters__post(struct ingest_letters *letters, const struc
 /* Sends again what Kafka refused, when its time has come. The helper calls it every few ms. */
 void ingest_letters__resend(struct ingest_letters *letters);
 
-FR_CHECKED bool ingest_letters__flush(struct ingest_letters *letters, int timeout_ms, struct fr_err *err);
+/* Gives up at the timeout, or when `stop` is closed (may be NULL). */
+FR_CHECKED bool ingest_letters__flush(struct ingest_letters *letters, int timeout_ms, struct fr_queue *stop,
+                                      struct fr_err *err);
 
 /* librdkafka's report on one letter; `opaque` is the letters'. */
 void ingest_letters__on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
@@ -229,8 +254,9 @@ struct ingest_draft { /* a batch in the making */
     int served_count;
     struct ingest_advance *advances;
     struct ingest_part **touched; /* of each advance */
+    const rd_kafka_message_t **latest; /* of each advance: its last record, NULL when it has none */
     int advance_count;
-    struct ingest_part **lost; /* whose offset the broker does not have: to the helper after the batch */
+    struct ingest_part **lost; /* that are not what they were: to the helper after the batch */
     int lost_count;
     uint64_t outcomes[PROTO_VERDICTS]; /* not yet in the metrics */
     int capacity;
@@ -242,7 +268,7 @@ struct ingest_lane {
     pthread_t thread;
     bool is_running;
     rd_kafka_queue_t *queue; /* fetched records of all its partitions */
-    struct fr_queue *orders; /* parts to start, from the helper */
+    struct fr_queue *orders; /* from the helper */
     rd_kafka_message_t **messages;
     struct ingest_part ***parts; /* by topic, then by partition number; NULL: not ours */
     int *part_counts;
@@ -263,9 +289,15 @@ FR_CHECKED bool ingest_draft__init(struct ingest_draft *draft, int capacity);
 void ingest_draft__fini(struct ingest_draft *draft);
 void ingest_draft__clear(struct ingest_draft *draft);
 
-/* Says that a part is finished up to `next_offset`, with `records` more. */
-void ingest_draft__advance(struct ingest_draft *draft, struct ingest_part *part, int64_t next_offset, uint64_t records,
-                           int64_t kafka_ts_ms);
+/* Says that a part is finished up to `next_offset`, with `record` (which outlives the batch) or without one (NULL). */
+void ingest_draft__advance(struct ingest_draft *draft, struct ingest_part *part, int64_t next_offset,
+                           const rd_kafka_message_t *record);
+
+/* Marks the last record of each advance. Once, before the batch is handed out. */
+void ingest_draft__mark(struct ingest_draft *draft);
+
+/* A record by what is in it. */
+struct ingest_mark ingest_mark__of(const rd_kafka_message_t *record);
 
 /* Judges messages[0..count) into the draft until it is full. Returns how many it took; −1 when the lanes stop meanwhile. */
 int ingest_draft__fill(struct ingest_lane *lane, rd_kafka_message_t **messages, int count);
@@ -281,14 +313,27 @@ struct ingest_helper {
     bool is_mock;
     bool is_fatal;
     char *cluster; /* as told to the sink */
+    char *answering; /* as the brokers named it */
     int64_t topics_due_ms;
     int64_t topics_interval_ms;
     int64_t marks_due_ms;
+    int64_t silent_since_ms; /* when watermarks were first asked for in vain; 0: they were answered */
+    bool was_silent; /* for so long that all parts were doubted */
     int next_mark; /* whose watermarks are asked first when they are asked one by one */
 };
 
 FR_CHECKED bool ingest_helper__start(struct ingest_helper *helper, struct ingest *ingest, struct fr_err *err);
 void ingest_helper__join(struct ingest_helper *helper);
+
+/* Whether the brokers are still the cluster that they were; by what they last told of themselves. */
+FR_CHECKED bool ingest_helper__check_cluster(struct ingest_helper *helper, struct fr_err *err);
+
+/*
+ * Has a part's last record looked at again, or those of a topic, or all (NULL), before anything else is read: it may have been made anew.
+ * To be called while it is away, since afterwards what is read last may be of the new one already.
+ */
+void ingest_helper__doubt(struct ingest_part *part);
+void ingest_helper__doubt_all(struct ingest *ingest, const struct ingest_source *source);
 
 /* Finds topics and partitions, makes what is missing and may be made. False is fatal: a topic that must exist does not. */
 FR_CHECKED bool ingest_discovery__refresh(struct ingest *ingest, struct fr_err *err);
@@ -335,6 +380,7 @@ struct ingest {
     struct fr_queue *done; /* carries nothing: closed at the end of closing */
     struct fr_counter *outcomes[PROTO_VERDICTS];
     struct fr_counter *restarts;
+    struct fr_counter *recreations;
     atomic_int quiet_ms; /* a partition that has records and gives none for so long is started again */
 };
 

@@ -53,6 +53,7 @@ static bool deliver(struct ingest_lane *lane)
 
     if (batch.advance_count == 0)
         return true;
+    ingest_draft__mark(draft);
     while (!fr_queue_is_closed(lane->ingest->stop)) {
         if (sink->batch(sink->user, &batch, &lane->err))
             return true;
@@ -91,10 +92,11 @@ static bool remember(struct ingest_lane *lane, struct ingest_part *part)
 static bool begin(struct ingest_lane *lane, struct ingest_part *part, bool is_again)
 {
     rd_kafka_topic_t *handle = part->source->handle;
+    int64_t from;
 
     if (part->needs_telling) {
         ingest_draft__clear(&lane->draft);
-        ingest_draft__advance(&lane->draft, part, part->next_offset, 0, -1);
+        ingest_draft__advance(&lane->draft, part, part->next_offset, NULL);
         if (!deliver(lane))
             return false;
         ingest_draft__clear(&lane->draft);
@@ -104,7 +106,8 @@ static bool begin(struct ingest_lane *lane, struct ingest_part *part, bool is_ag
         rd_kafka_consume_stop(handle, part->number);
     if (part->stop_offset >= 0 && part->next_offset >= part->stop_offset)
         return true; /* nothing of it is wanted */
-    if (!remember(lane, part) || rd_kafka_consume_start_queue(handle, part->number, part->next_offset, lane->queue) != 0) {
+    from = part->is_checking ? part->last.offset : part->next_offset;
+    if (!remember(lane, part) || rd_kafka_consume_start_queue(handle, part->number, from, lane->queue) != 0) {
         fr_fail(&lane->err, FR_UNAVAILABLE, "kafka: cannot start %s [%" PRId32 "]: %s", part->source->name, part->number,
                 rd_kafka_err2str(rd_kafka_last_error()));
         send_mail(lane, &lane->failed);
@@ -127,10 +130,17 @@ static bool take_orders(struct ingest_lane *lane)
     void *message;
 
     while (fr_queue_receive(lane->orders, &message, 0)) {
-        struct ingest_part *part = message;
+        struct ingest_order *order = message;
+        struct ingest_part *part = order->part;
 
-        if (fr_queue_is_closed(lane->ingest->stop) || !begin(lane, part, is_known(lane, part)))
+        if (fr_queue_is_closed(lane->ingest->stop))
             return false;
+        if (!order->is_doubt && !begin(lane, part, is_known(lane, part)))
+            return false;
+        if (order->is_doubt && part->is_consuming) {
+            part->is_consuming = false;
+            send_mail(lane, &part->mail);
+        }
     }
     return true;
 }

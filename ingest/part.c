@@ -5,6 +5,7 @@
 #include "internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 bool ingest_parts__init(struct ingest_parts *parts)
 {
@@ -99,6 +100,15 @@ void ingest_parts__set_connected(struct ingest_parts *parts, bool is_connected)
 {
     pthread_mutex_lock(&parts->lock);
     parts->is_connected = is_connected;
+    if (is_connected)
+        parts->trouble[0] = '\0';
+    pthread_mutex_unlock(&parts->lock);
+}
+
+void ingest_parts__set_trouble(struct ingest_parts *parts, const char trouble[INGEST_TROUBLE_BYTES])
+{
+    pthread_mutex_lock(&parts->lock);
+    memcpy(parts->trouble, trouble, INGEST_TROUBLE_BYTES);
     pthread_mutex_unlock(&parts->lock);
 }
 
@@ -144,4 +154,11 @@ bool ingest_is_connected(struct ingest *ingest)
     is_connected = ingest->parts.is_connected;
     pthread_mutex_unlock(&ingest->parts.lock);
     return is_connected;
+}
+
+void ingest_trouble(struct ingest *ingest, char text[INGEST_TROUBLE_BYTES])
+{
+    pthread_mutex_lock(&ingest->parts.lock);
+    memcpy(text, ingest->parts.trouble, INGEST_TROUBLE_BYTES);
+    pthread_mutex_unlock(&ingest->parts.lock);
 }

@@ -11,7 +11,8 @@ static int64_t choose_unknown(int64_t low, int64_t end, enum ingest_start start,
     return start == INGEST_LATEST ? end : -1;
 }
 
-struct ingest_place ingest_place__choose(int64_t stored, int64_t low, int64_t end, enum ingest_start start, bool is_late)
+struct ingest_place ingest_place__choose(int64_t stored, int64_t last, int64_t low, int64_t end, enum ingest_start start,
+                                         bool is_late)
 {
     if (stored < 0) {
         int64_t next_offset = choose_unknown(low, end, start, is_late);
@@ -23,5 +24,5 @@ struct ingest_place ingest_place__choose(int64_t stored, int64_t low, int64_t en
         return (struct ingest_place){.placed = INGEST_PLACED_BEYOND, .next_offset = stored};
     if (stored < low)
         return (struct ingest_place){.placed = INGEST_PLACED_AFTER_GAP, .next_offset = low, .gap = low - stored};
-    return (struct ingest_place){.placed = INGEST_PLACED, .next_offset = stored};
+    return (struct ingest_place){.placed = INGEST_PLACED, .next_offset = stored, .is_checked = last >= low};
 }

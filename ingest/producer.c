@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAIT_MS = 100, CONNECT_MS = 30000, LINGER_US = 5000 };
+enum {
+    WAIT_MS = 100,
+    CONNECT_MS = 30000,
+    LINGER_US = 5000,
+    DENIED_MS = 3000 /* a wrong password does not become right by waiting, but a broker that is starting may deny */
+};
 
 struct known_topic {
     struct known_topic *next;
@@ -26,6 +31,8 @@ struct ingest_producer {
     struct known_topic *topics;
     bool is_refused; /* `refusal` is for the next call */
     struct fr_err refusal;
+    char trouble[INGEST_TROUBLE_BYTES]; /* what the client was told last of brokers */
+    int64_t denied_ms; /* when it was first told that we may not in, or do not trust them; 0: never */
     atomic_uint_fast64_t delivered;
     struct ingest_delivery place; /* of the latest one; on_delivery runs on the caller's thread */
 };
@@ -68,6 +75,16 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
         producer->is_refused = !refuse(producer, rd_kafka_topic_name(message->rkt), message->err, &producer->refusal);
 }
 
+static void on_error(rd_kafka_t *client, int error, const char *reason, void *opaque)
+{
+    struct ingest_producer *producer = opaque;
+
+    (void)client;
+    ingest_client__keep_trouble(error, reason, producer->trouble);
+    if (producer->denied_ms == 0 && (error == RD_KAFKA_RESP_ERR__AUTHENTICATION || error == RD_KAFKA_RESP_ERR__SSL))
+        producer->denied_ms = fr_clock_monotonic_ms();
+}
+
 /* What an earlier record met, once. */
 static bool tell_refusal(struct ingest_producer *producer, struct fr_err *err)
 {
@@ -98,7 +115,8 @@ bool ingest_producer_open(const struct ingest_producer_options *options, struct 
                                    .properties = options->properties,
                                    .property_count = options->property_count,
                                    .opaque = producer,
-                                   .on_delivery = on_delivery};
+                                   .on_delivery = on_delivery,
+                                   .on_error = on_error};
 
     if (!producer)
         return fr_fail(err, FR_EXHAUSTED, "producer: out of memory");
@@ -133,8 +151,11 @@ static bool ask_cluster(struct ingest_producer *producer, bool *is_mock, struct 
             return true;
         }
         rd_kafka_poll(producer->client, 0);
+        if (producer->denied_ms > 0 && fr_clock_monotonic_ms() - producer->denied_ms > DENIED_MS)
+            break;
     }
-    return fr_fail(err, FR_UNAVAILABLE, "producer: no broker answers at %s", producer->brokers);
+    return fr_fail(err, FR_UNAVAILABLE, "producer: no broker answers at %s%s%s", producer->brokers,
+                   producer->trouble[0] ? ": " : "", producer->trouble);
 }
 
 /* Whether this is an embedded broker is known when one answers, so at the first record. */

@@ -71,6 +71,19 @@ static const struct ingest_property reserved[] = {
     {"test.mock.num.brokers", "set kafka.brokers: embedded"},
 };
 
+/* "property `sasl.mechanism` set to `PLAIN` but …": the value may be a secret that stands in the wrong place. */
+static void log_warning(const char *text)
+{
+    static const char before[] = " set to `";
+    const char *value = strstr(text, before);
+    const char *after = value ? strchr(value + strlen(before), '`') : NULL;
+
+    if (after)
+        fr_log(FR_LOG_WARN, "kafka", "%.*s is set%s", (int)(value - text), text, after + 1);
+    else
+        fr_log(FR_LOG_WARN, "kafka", "%s", value ? "a property makes no sense with the others" : text);
+}
+
 static void log_line(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
     static struct fr_log_place serious, usual;
@@ -81,12 +94,20 @@ static void log_line(const rd_kafka_t *client, int level, const char *facility, 
         return; /* ours on purpose: one list of properties for all clients */
     if (strcmp(facility, "AUTOCREATE") == 0)
         return; /* every question to an embedded broker would say it; topics are asked for by name only once they exist */
-    if (level <= 4)
+    if (strcmp(facility, "CONFWARN") == 0)
+        log_warning(text);
+    else if (level <= 4)
         fr_log_limited(&serious, 30, level <= 2 ? FR_LOG_ERROR : FR_LOG_WARN, "kafka", "%s: %s", facility, text);
     else if (level == 5)
         fr_log_limited(&usual, 30, FR_LOG_INFO, "kafka", "%s: %s", facility, text);
     else
         fr_log(FR_LOG_DEBUG, "kafka", "%s: %s", facility, text);
+}
+
+void ingest_client__keep_trouble(int error, const char *reason, char trouble[INGEST_TROUBLE_BYTES])
+{
+    if (error != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) /* what was wrong with each has been told */
+        snprintf(trouble, INGEST_TROUBLE_BYTES, "%s", reason);
 }
 
 static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, struct fr_err *err)
@@ -209,6 +230,8 @@ bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, st
     rd_kafka_conf_set_opaque(conf, client->opaque);
     if (client->on_delivery)
         rd_kafka_conf_set_dr_msg_cb(conf, client->on_delivery);
+    if (client->on_error)
+        rd_kafka_conf_set_error_cb(conf, client->on_error);
     if (!set_all(conf, common, sizeof common / sizeof *common, err) || !set_role(conf, client, err) ||
         !set_users(conf, client, err) || (client->brokers && !set(conf, "bootstrap.servers", client->brokers, err)))
         goto out;

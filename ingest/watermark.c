@@ -43,6 +43,14 @@ static void add(struct question *question, const struct ingest_part *part)
     question->parts[question->count++] = part->index;
 }
 
+/* An end that goes back is of another log, or of a leader that has not caught up. */
+static void take_marks(struct ingest *ingest, int part, int64_t low, int64_t end, int64_t asked_ms)
+{
+    if (end < ingest_parts__seen(&ingest->parts, part).end)
+        ingest_helper__doubt(ingest_parts__at(&ingest->parts, part));
+    ingest_parts__set_marks(&ingest->parts, part, low, end < low ? low : end, asked_ms);
+}
+
 /* The end first: an end that is older than its low would be below it after a trim. */
 static bool ask(struct ingest *ingest, const struct question *question, int timeout_ms)
 {
@@ -58,8 +66,7 @@ static bool ask(struct ingest *ingest, const struct question *question, int time
         if (low->err || end->err || low->offset < 0 || end->offset < 0)
             is_answered = false;
         else
-            ingest_parts__set_marks(&ingest->parts, question->parts[i], low->offset,
-                                    end->offset < low->offset ? low->offset : end->offset, asked_ms);
+            take_marks(ingest, question->parts[i], low->offset, end->offset, asked_ms);
     }
     return is_answered;
 }

@@ -11,6 +11,8 @@
 
 enum { COMMIT_MS = 30000, DIGEST_ATTEMPTS = 3 };
 
+static const char no_broker[] = "no broker answers";
+
 const char *pipeline_admin__not_ready(struct pipeline_services *services)
 {
     struct pipeline_lag lag = pipeline_stream__lag(services->stream);
@@ -22,10 +24,22 @@ const char *pipeline_admin__not_ready(struct pipeline_services *services)
     if (atomic_load_explicit(&services->stream->was_fresh, memory_order_relaxed))
         return NULL;
     if (!lag.is_connected)
-        return "no broker answers";
+        return no_broker;
     if (!lag.is_known)
         return "partitions are being assigned";
     return "catching up with Kafka";
+}
+
+bool pipeline_admin__is_ready(struct pipeline_services *services, char reason[PIPELINE_REASON_BYTES])
+{
+    struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
+    const char *found = pipeline_admin__not_ready(services);
+    char trouble[INGEST_TROUBLE_BYTES] = "";
+
+    if (found == no_broker && ingest)
+        ingest_trouble(ingest, trouble);
+    snprintf(reason, PIPELINE_REASON_BYTES, "%s%s%s", found ? found : "", trouble[0] ? ": " : "", trouble);
+    return found == NULL;
 }
 
 static bool put_partitions(struct pipeline_services *services, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
@@ -120,16 +134,22 @@ static bool put_outcomes(struct fr_metrics *metrics, struct fr_arena *arena, Fre
     return true;
 }
 
+static void put_readiness(struct pipeline_services *services, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
+{
+    char reason[PIPELINE_REASON_BYTES], *copy;
+
+    response->ready = pipeline_admin__is_ready(services, reason);
+    copy = fr_arena_copy(arena, fr_slice_of(reason));
+    response->not_ready_reason = copy ? copy : "";
+}
+
 static void put_numbers(struct pipeline_services *services, Freshet__V1__StatusResponse *response)
 {
     struct pipeline_lag lag = pipeline_stream__lag(services->stream);
     struct pipeline_now now = pipeline_stream__now(services->stream);
-    const char *reason = pipeline_admin__not_ready(services);
     struct store_stats stats;
 
     store_stats_read(services->store, &stats);
-    response->ready = reason == NULL;
-    response->not_ready_reason = (char *)(reason ? reason : "");
     response->cluster_id =
         atomic_load_explicit(&services->offsets->is_cluster_known, memory_order_acquire) ? services->offsets->cluster : "";
     response->brokers = (char *)services->brokers;
@@ -152,6 +172,7 @@ ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *servi
     if (!response)
         return NULL;
     freshet__v1__status_response__init(response);
+    put_readiness(services, arena, response);
     put_numbers(services, response);
     if (!put_partitions(services, arena, response) || !put_features(services->agg, arena, response) ||
         !put_outcomes(services->metrics, arena, response))

@@ -47,7 +47,7 @@ static bool before_durable(void *user, struct fr_err *err)
 
     if (!ingest)
         return true;
-    return ingest_dead_letters_flush(ingest, atomic_load(&committer->is_stopping) ? DEAD_LETTERS_STOP_MS : DEAD_LETTERS_MS,
+    return ingest_dead_letters_flush(ingest, committer->is_last ? DEAD_LETTERS_STOP_MS : DEAD_LETTERS_MS, committer->is_last,
                                      err);
 }
 
@@ -225,6 +225,7 @@ bool pipeline_committer__stop(struct pipeline_committer *committer, struct fr_er
     atomic_store(&committer->is_stopping, true);
     pthread_join(committer->thread, NULL);
     committer->is_started = false;
+    committer->is_last = true;
     is_durable = turn_epoch(committer, err);
     fr_queue_close(committer->requests);
     while (fr_queue_receive(committer->requests, &message, 0))

@@ -111,6 +111,15 @@ static void read_topics(struct fr_yaml *kafka, struct pipeline_config *config, s
         read_topic(topics->values[i], config, diagnostics);
 }
 
+/* Quotes no value that stands elsewhere, in a file or the environment. */
+static void tell_property(const struct fr_yaml *key, const struct fr_yaml *value, struct fr_err *err,
+                          struct fr_diagnostics *diagnostics)
+{
+    if (!fr_slice_equal(value->text, value->written))
+        fr_err_hide(err, value->text.bytes);
+    fr_diagnostics_add(diagnostics, key, "%s", err->message);
+}
+
 static void read_properties(struct fr_yaml *kafka, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
 {
     struct fr_yaml *properties = fr_yaml_get(kafka, "properties");
@@ -136,26 +145,28 @@ static void read_properties(struct fr_yaml *kafka, struct pipeline_config *confi
         if (ingest_property_check(&config->properties[config->property_count], &err))
             config->property_count++;
         else
-            fr_diagnostics_add(diagnostics, properties->keys[i], "%s", err.message);
+            tell_property(properties->keys[i], value, &err, diagnostics);
     }
 }
 
 static void read_kafka(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
 {
-    static const char *const starts[] = {"earliest", "latest", "fail"};
+    static const char *const starts[] = {"earliest", "latest", "fail"}, *const ways[] = {"refuse", "adopt"};
     struct fr_yaml *kafka = fr_yaml_get(root, "kafka");
-    int start = 0;
+    int start = 0, way = 0;
 
     fr_yaml_text(kafka, "brokers", &config->brokers, diagnostics);
     fr_yaml_text(kafka, "group", &config->group, diagnostics);
     fr_yaml_text(kafka, "dead_letters", &config->dead_letters, diagnostics);
     fr_yaml_choice(kafka, "start", starts, 3, &start, diagnostics);
+    fr_yaml_choice(kafka, "recreated", ways, 2, &way, diagnostics);
     if (!config->brokers[0])
         fr_diagnostics_add(diagnostics, fr_yaml_get(kafka, "brokers"), "kafka.brokers: empty; write host:port,… or embedded");
     read_topics(kafka, config, diagnostics);
     read_properties(kafka, config, diagnostics);
     fr_yaml_finish(kafka, "kafka", NULL, 0, diagnostics);
     config->start = start == 0 ? INGEST_EARLIEST : start == 1 ? INGEST_LATEST : INGEST_FAIL;
+    config->is_adopting = way == 1;
     config->is_embedded = strcmp(config->brokers, "embedded") == 0;
     for (int i = 0; i < config->topic_count; i++)
         if (strcmp(config->topics[i].name, config->dead_letters) == 0)

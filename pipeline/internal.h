@@ -57,6 +57,7 @@ struct pipeline_config {
     int topic_count;
     const char *dead_letters;
     enum ingest_start start;
+    bool is_adopting; /* kafka.recreated */
     struct ingest_property properties[PIPELINE_PROPERTIES_MAX];
     int property_count;
 
@@ -106,6 +107,8 @@ struct pipeline_offsets {
 
 struct pipeline_position {
     _Atomic int64_t next; /* −1 until started */
+    struct ingest_mark
+        last; /* of the last record before `next`; by lanes inside the gate, by the committer with the gate alone */
     int64_t put; /* what the last epoch's meta holds */
     char *name; /* "topic/partition" */
 };
@@ -117,11 +120,12 @@ void pipeline_offsets__fini(struct pipeline_offsets *offsets);
 FR_CHECKED bool pipeline_offsets__cluster(struct pipeline_offsets *offsets, const char *cluster_id, bool is_embedded,
                                           const char *store_path, struct fr_err *err);
 
-/* The next offset of a partition now found, −1 where the store has none. On ingest's helper thread. */
-int64_t pipeline_offsets__start(struct pipeline_offsets *offsets, int partition, const char *topic, int32_t number);
+/* Where a partition now found stands; unknown where the store has nothing of it. On ingest's helper thread. */
+struct ingest_position pipeline_offsets__start(struct pipeline_offsets *offsets, int partition, const char *topic,
+                                               int32_t number);
 
 /* By a lane, inside the gate. */
-void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, int64_t next);
+void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, struct ingest_position to);
 
 int64_t pipeline_offsets__next(struct pipeline_offsets *offsets, int partition); /* −1: not started */
 
@@ -283,6 +287,7 @@ struct pipeline_committer {
     atomic_bool is_replay_done; /* the next epoch takes the mark of an unfinished replay away */
     atomic_int holds; /* while above 0 no epoch turns unless asked for */
     atomic_bool is_stopping;
+    bool is_last; /* the last epoch turns, in the thread that stops */
     _Atomic int64_t durable_time_ms; /* S of the last durable epoch */
     _Atomic int64_t durable_at_ms; /* when it became durable, or the committer started; on the monotonic clock */
     struct fr_counter *failed;
@@ -560,6 +565,10 @@ ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *servi
 
 /* NULL when the node is ready, else why not. */
 const char *pipeline_admin__not_ready(struct pipeline_services *services);
+
+/* The same for operators, with what the Kafka client was told: it names brokers. "" when it is ready. */
+enum { PIPELINE_REASON_BYTES = INGEST_TROUBLE_BYTES + 64 };
+bool pipeline_admin__is_ready(struct pipeline_services *services, char reason[PIPELINE_REASON_BYTES]);
 
 void pipeline_pages__status(void *services, struct fr_buffer *body, const char **content_type, int *status);
 void pipeline_pages__metrics(void *services, struct fr_buffer *body, const char **content_type, int *status);

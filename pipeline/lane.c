@@ -151,7 +151,8 @@ static int64_t advance_offsets(struct pipeline_lanes *lanes, const struct ingest
         const struct ingest_advance *advance = &batch->advances[i];
 
         if (advance->partition >= 0) /* what comes from a file has none */
-            pipeline_offsets__advance(lanes->offsets, advance->partition, advance->next_offset);
+            pipeline_offsets__advance(lanes->offsets, advance->partition,
+                                      (struct ingest_position){advance->next_offset, advance->last});
         *records += advance->records;
         kafka_ts_ms = advance->kafka_ts_ms > kafka_ts_ms ? advance->kafka_ts_ms : kafka_ts_ms;
     }

@@ -65,7 +65,7 @@ static bool on_cluster(void *user, const char *cluster_id, struct fr_err *err)
                                      err);
 }
 
-static int64_t on_start(void *user, int partition, const char *topic, int32_t number)
+static struct ingest_position on_start(void *user, int partition, const char *topic, int32_t number)
 {
     struct pipeline_node *node = user;
 
@@ -311,6 +311,7 @@ static bool start_ingest(struct pipeline_node *node, struct fr_err *err)
         .topic_count = node->topic_count,
         .dead_letters = config->dead_letters,
         .start = config->start,
+        .is_adopting = config->is_adopting,
         .properties = config->properties,
         .property_count = config->property_count,
         .lanes = config->lanes,

@@ -1,6 +1,8 @@
 /*
  * Where each partition stands, and under which cluster. The store's epoch is the truth: what is kept there under
- * "offset/<cluster>/<topic>/<partition>" says where a restart reads on; what Kafka's group knows is for lag tools.
+ * "offset/<cluster>/<topic>/<partition>" says where a restart reads on; what Kafka's group knows is for lag tools. The value is the next
+ * offset, then the last record's (plus 1; 0: none) and its hash, by which a topic that was made anew is told; stores of
+ * before that have the next offset alone.
  */
 #include "internal.h"
 
@@ -11,11 +13,22 @@
 
 struct pipeline_known_offset {
     const char *name; /* "<cluster>/<topic>/<partition>" */
-    int64_t next;
+    struct ingest_position at;
 };
 
 static const char cluster_meta[] = "cluster";
 static const char offset_prefix[] = "offset/";
+
+static struct ingest_position read_position(struct fr_reader *reader)
+{
+    struct ingest_position at = {.next_offset = (int64_t)fr_reader_varint(reader), .last = {.offset = -1}};
+
+    if (reader->at < reader->end) {
+        at.last.offset = (int64_t)fr_reader_varint(reader) - 1;
+        at.last.hash = fr_reader_fixed64(reader);
+    }
+    return at;
+}
 
 static void remember(void *user, const char *name, struct fr_slice value)
 {
@@ -32,7 +45,7 @@ static void remember(void *user, const char *name, struct fr_slice value)
         offsets->known_capacity = capacity;
     }
     offsets->known[offsets->known_count].name = fr_arena_copy(offsets->arena, fr_slice_of(name + strlen(offset_prefix)));
-    offsets->known[offsets->known_count].next = (int64_t)fr_reader_varint(&reader);
+    offsets->known[offsets->known_count].at = read_position(&reader);
     if (offsets->known[offsets->known_count].name && !reader.is_failed)
         offsets->known_count++;
 }
@@ -105,10 +118,11 @@ bool pipeline_offsets__cluster(struct pipeline_offsets *offsets, const char *clu
     return true;
 }
 
-int64_t pipeline_offsets__start(struct pipeline_offsets *offsets, int partition, const char *topic, int32_t number)
+struct ingest_position pipeline_offsets__start(struct pipeline_offsets *offsets, int partition, const char *topic,
+                                               int32_t number)
 {
+    struct ingest_position at = {.next_offset = -1, .last = {.offset = -1}};
     struct pipeline_position *position;
-    int64_t next = -1;
     char name[1024];
 
     assert(partition >= 0 && partition < PIPELINE_PARTITIONS_MAX);
@@ -116,17 +130,19 @@ int64_t pipeline_offsets__start(struct pipeline_offsets *offsets, int partition,
     snprintf(name, sizeof name, "%s/%s/%" PRId32, offsets->cluster, topic, number);
     for (int i = 0; i < offsets->known_count; i++)
         if (strcmp(offsets->known[i].name, name) == 0)
-            next = offsets->known[i].next;
+            at = offsets->known[i].at;
     position->name = strdup(name);
-    position->put = next;
-    atomic_store_explicit(&position->next, next, memory_order_relaxed);
+    position->put = at.next_offset;
+    position->last = at.last;
+    atomic_store_explicit(&position->next, at.next_offset, memory_order_relaxed);
     atomic_store_explicit(&offsets->count, partition + 1, memory_order_release);
-    return next;
+    return at;
 }
 
-void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, int64_t next)
+void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, struct ingest_position to)
 {
-    atomic_store_explicit(&offsets->positions[partition].next, next, memory_order_release);
+    offsets->positions[partition].last = to.last;
+    atomic_store_explicit(&offsets->positions[partition].next, to.next_offset, memory_order_release);
 }
 
 int64_t pipeline_offsets__next(struct pipeline_offsets *offsets, int partition)
@@ -171,6 +187,8 @@ void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *stor
             continue;
         fr_buffer_init(&value);
         fr_buffer_append_varint(&value, (uint64_t)next);
+        fr_buffer_append_varint(&value, (uint64_t)(position->last.offset + 1));
+        fr_buffer_append_fixed64(&value, position->last.hash);
         snprintf(name, sizeof name, "%s%s", offset_prefix, position->name ? position->name : "");
         if (value.is_failed || !position->name)
             store_spoil(store); /* an epoch with the events and without their offset counts them twice */

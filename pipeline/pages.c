@@ -115,9 +115,10 @@ void pipeline_pages__health(void *user, struct fr_buffer *body, const char **con
 
 void pipeline_pages__ready(void *user, struct fr_buffer *body, const char **content_type, int *status)
 {
-    const char *reason = pipeline_admin__not_ready(user);
+    char reason[PIPELINE_REASON_BYTES];
+    bool is_ready = pipeline_admin__is_ready(user, reason);
 
     *content_type = "text/plain; charset=utf-8";
-    *status = reason ? 503 : 200;
-    fr_buffer_append_format(body, "%s\n", reason ? reason : "ready");
+    *status = is_ready ? 200 : 503;
+    fr_buffer_append_format(body, "%s\n", is_ready ? "ready" : reason);
 }

@@ -22,6 +22,8 @@ static const struct fr_setting kafka[] = {
     {"dead_letters", "freshet.dead", "a topic, or empty",
      "where events that cannot be read go; empty: counted and logged only"},
     {"start", "earliest", "earliest, latest, fail", "where a partition that the store does not know begins"},
+    {"recreated", "refuse", "refuse, adopt",
+     "a topic made anew, or cut: refuse ends the node, adopt reads it as start says, on top of the state"},
     {"properties", "", "map of librdkafka properties", "passed through, as in fetch.min.bytes: 1"},
 };
 static const struct fr_setting topic[] = {

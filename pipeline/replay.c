@@ -49,14 +49,15 @@ static bool on_cluster(void *user, const char *cluster_id, struct fr_err *err)
     return pipeline_offsets__cluster(&replay->engine.offsets, cluster_id, false, replay->config->store_path, err);
 }
 
-static int64_t on_start(void *user, int partition, const char *topic, int32_t number)
+static struct ingest_position on_start(void *user, int partition, const char *topic, int32_t number)
 {
     struct pipeline_replay *replay = user;
+    struct ingest_position from = {.next_offset = replay->options.from, .last = {.offset = -1}};
 
     (void)pipeline_offsets__start(&replay->engine.offsets, partition, topic, number); /* the store is new: it knows none */
-    if (replay->options.from >= 0)
-        pipeline_offsets__advance(&replay->engine.offsets, partition, replay->options.from);
-    return replay->options.from;
+    if (from.next_offset >= 0)
+        pipeline_offsets__advance(&replay->engine.offsets, partition, from);
+    return from;
 }
 
 static bool on_batch(void *user, const struct ingest_batch *batch, struct fr_err *err)

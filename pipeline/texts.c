@@ -74,10 +74,10 @@ static bool any_cluster(void *user, const char *cluster_id, struct fr_err *err)
     return true; /* the node's own consumer judges it */
 }
 
-static int64_t labelled_start(void *user, int partition, const char *topic, int32_t number)
+static struct ingest_position labelled_start(void *user, int partition, const char *topic, int32_t number)
 {
     (void)user, (void)partition, (void)topic, (void)number;
-    return -1; /* from the beginning */
+    return (struct ingest_position){.next_offset = -1, .last = {.offset = -1}}; /* from the beginning */
 }
 
 static enum labelled_what take_labelled(struct reader *reader, const struct proto_event *event)
@@ -129,13 +129,13 @@ static bool is_caught_up(const struct reader *reader)
 
 /* ---- events that are passed on ---- */
 
-static int64_t from_start(void *user, int partition, const char *topic, int32_t number)
+static struct ingest_position from_start(void *user, int partition, const char *topic, int32_t number)
 {
     struct reader *reader = user;
 
     reader->numbers[partition] = number;
     (void)topic;
-    return -1; /* the group knows */
+    return (struct ingest_position){.next_offset = -1, .last = {.offset = -1}}; /* the group knows */
 }
 
 /* The label of an event's text as an index; −1: none is likely enough, or there is nothing to judge. */
@@ -250,7 +250,7 @@ static void tell(struct reader *reader)
     if (reader->tell_again == 0)
         return;
     reader->tell_again--;
-    if (ingest_dead_letters_flush(reader->from, FLUSH_MS, &err))
+    if (ingest_dead_letters_flush(reader->from, FLUSH_MS, true, &err))
         ingest_offsets_commit(reader->from, reader->told, count);
 }
 

@@ -55,19 +55,28 @@ static struct store *store_new(const struct store_options *options, struct fr_er
     return NULL;
 }
 
-/* Writes the format into a store that has nothing yet. */
-static bool write_format(struct store *store, struct fr_err *err)
+/*
+ * The format, as an epoch of its own. 2: what stands beside an offset tells whether a topic was made anew (1 had the offset alone, and is
+ * read as it is). Who does not know that would leave it out, so it must not open what has it.
+ */
+static bool put_format(struct store *store, struct fr_err *err)
 {
     char format[16];
 
+    (void)snprintf(format, sizeof(format), "%d", STORE_FORMAT);
+    store_meta__put(&store->meta, "format", fr_slice_of(format));
+    return store_epoch__write(store, err);
+}
+
+/* Writes the format into a store that has nothing yet. */
+static bool write_format(struct store *store, struct fr_err *err)
+{
     if (atomic_load(&store->has_unloaded) || store->meta.count > 0)
         return fr_fail(err, FR_CORRUPT,
                        "store: '%s' does not say its format; restore a backup, or move the directory away and "
                        "replay from Kafka",
                        store->path);
-    (void)snprintf(format, sizeof(format), "%d", STORE_FORMAT);
-    store_meta__put(&store->meta, "format", fr_slice_of(format));
-    return store_epoch__write(store, err);
+    return put_format(store, err);
 }
 
 static bool check_format(struct store *store, bool is_read_only, struct fr_err *err)
@@ -83,12 +92,15 @@ static bool check_format(struct store *store, bool is_read_only, struct fr_err *
     if (!fr_text_uint64(text, &format) || format == 0 || !fr_text_uint64(epoch_text, &epoch))
         return fr_fail(err, FR_CORRUPT, "store: '%s' has a format or epoch that makes no sense; restore a backup", store->path);
     if (format > STORE_FORMAT)
-        return fr_fail(err, FR_BAD_CONFIG, "store: '%s' has format %lu, this freshet knows %d; use the newer one that wrote it",
-                       store->path, (unsigned long)format, STORE_FORMAT);
+        return fr_fail(
+            err, FR_BAD_CONFIG,
+            "store: '%s' has format %lu, this freshet knows %d; use the newer one that wrote it, or go back: restore a "
+            "backup of before, or replay from Kafka into another directory",
+            store->path, (unsigned long)format, STORE_FORMAT);
     atomic_store(&store->epoch, epoch);
     if (fr_text_uint64(store_meta__get(&store->meta, "entities"), &entities))
         atomic_store(&store->unloaded, entities);
-    return true;
+    return format == STORE_FORMAT || is_read_only || put_format(store, err);
 }
 
 static bool find_entities(struct store *store, struct fr_err *err)

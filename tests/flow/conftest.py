@@ -52,6 +52,25 @@ def real_kafka():
 
 
 @pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A CA whose certificates the broker of the tests' own shows and trusts."""
+    import certificates
+
+    return certificates.Authority(tmp_path_factory.mktemp("kafka-authority"), "kafka-authority")
+
+
+@pytest.fixture(scope="session")
+def own_broker(tmp_path_factory, authority):
+    """A real broker that tests may stop and start, if they leave it running; it speaks plaintext, mutual TLS, and SASL."""
+    import broker
+
+    made = broker.secure_broker(tmp_path_factory.mktemp("kafka"), authority).start()
+    yield made
+    made.kill()
+    made.stop(WIPE="1")
+
+
+@pytest.fixture(scope="session")
 def data():
     """The directory of the public logs."""
     directory = os.environ.get("FRESHET_TEST_DATA")

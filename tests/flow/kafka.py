@@ -1,9 +1,10 @@
 """The third-party clients: confluent-kafka, as producers and tools of users have it."""
 
 import contextlib
+import time
 import uuid
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 PARTITIONS = 8
@@ -16,6 +17,23 @@ def new_topic(brokers, partitions=PARTITIONS, prefix="events", **config):
     for made in admin.create_topics([NewTopic(name, partitions, 1, config=config)]).values():
         made.result(30)
     return name
+
+
+def remake(brokers, topic, partitions=1, between=lambda: None):
+    """Deletes a topic, calls `between`, and makes it again, empty."""
+    admin = AdminClient({"bootstrap.servers": brokers})
+    for gone in admin.delete_topics([topic]).values():
+        gone.result(30)
+    between()
+    end = time.monotonic() + 30
+    while True:
+        try:
+            for made in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
+                made.result(30)
+            return
+        except KafkaException:  # it is still being deleted
+            assert time.monotonic() < end, f"{topic} cannot be made again"
+            time.sleep(0.02)
 
 
 def produce(brokers, topic, records, **properties):

@@ -1,9 +1,14 @@
 """SIGTERM in every state: the node ends with exit 0 within seconds and has lost nothing."""
 
+import concurrent.futures
+import os
+import pathlib
 import random
 import signal
 import socket
+import subprocess
 import threading
+import time
 
 import pytest
 
@@ -12,10 +17,13 @@ import kafka
 import logs
 import oracle
 import settings
-from node import wait_for
+from node import run_cli, wait_for
+from test_replay import records, some_events
+from test_topics import mortal_broker
 
 ROUNDS = 20
 DEADLINE_S = 10
+EXIT_S = 5  # what each end may take, whatever the state
 
 
 def silent_broker():
@@ -126,3 +134,140 @@ def test_systemd_is_told_when_it_may_be_asked_and_when_it_stops(make_node):
         assert systemd.recv(64) == b"READY=1"
         assert node.stop(DEADLINE_S) == 0, node.log()
         assert systemd.recv(64) == b"STOPPING=1"
+
+
+# ---- Every state, again and again: how long an end takes ----
+
+
+class Ends:
+    """SIGTERM at random moments; how long the process then took."""
+
+    def __init__(self, make_node, brokers, directory):
+        self.make_node, self.brokers, self.directory = make_node, brokers, directory
+        self.topic = kafka.new_topic(brokers, partitions=4)
+        kafka.produce(brokers, self.topic, records(some_events(20_000)))
+        self.number, self.lock, self.backup = 0, threading.Lock(), None
+
+    def new_node(self, brokers, topic):
+        with self.lock:
+            self.number += 1
+            configuration = settings.configuration(brokers, topic)
+            configuration["store"]["epoch"] = "50ms"
+            return self.make_node(configuration, f"end{self.number}")
+
+    def end(self, process, dice, codes):
+        """At a random moment within its first half second; the moment is what varies, so nothing is waited for."""
+        try:
+            process.wait(dice.uniform(0, 0.5))
+        except subprocess.TimeoutExpired:
+            pass
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(DEADLINE_S)
+        assert code in codes, code
+        return time.monotonic() - begun
+
+    def end_node(self, node, dice):
+        took = self.end(node.process, dice, (0,))
+        node.ended()
+        return took
+
+    def nobody_there(self, dice):
+        return self.end_node(self.new_node("127.0.0.1:1", "events").start(is_ready=False), dice)
+
+    def nobody_answers(self, dice):
+        with silent_broker() as silent:
+            brokers = f"127.0.0.1:{silent.getsockname()[1]}"
+            return self.end_node(self.new_node(brokers, "events").start(is_ready=False), dice)
+
+    def before_assignment(self, dice):
+        node = self.new_node(self.brokers, self.topic).start(is_ready=False)
+        begun = time.monotonic()
+        assert node.stop(DEADLINE_S) == 0, node.log()
+        return time.monotonic() - begun
+
+    def in_the_middle_of_epochs(self, dice):
+        node = self.new_node(self.brokers, self.topic).start(is_ready=False)
+        wait_for(lambda: node.applied() > 0, lambda: node.status())
+        return self.end_node(node, dice)
+
+    def broker_lost(self, dice):
+        with mortal_broker("events") as (brokers, kill):
+            node = self.new_node(brokers, "events").start()
+            kill()
+            return self.end_node(node, dice)
+
+    def in_the_middle_of_a_replay(self, dice):
+        node = self.new_node(self.brokers, self.topic)
+        replay = subprocess.Popen(
+            [str(node.binary), "replay", "--config", str(node.file), "--state", str(self.directory / f"{node.name}.state")],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        return self.end(replay, dice, (0, 1, -signal.SIGTERM))
+
+    def in_the_middle_of_a_restore(self, dice):
+        node = self.new_node(self.brokers, self.topic)
+        restore = subprocess.Popen(
+            [str(node.binary), "restore", str(self.backed_up()), "--config", str(node.file)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        took = self.end(restore, random.Random(0) if dice.random() < 0.1 else Soon(dice), (0, 1, -signal.SIGTERM))
+        store = pathlib.Path(node.configuration["store"]["path"])
+        if restore.returncode == 0 or (store / "CURRENT").exists():
+            checked = run_cli(node.binary, "fsck", "--config", node.file)
+            assert checked.returncode == 0 or restore.returncode != 0, checked.stderr
+        return took
+
+    def backed_up(self):
+        with self.lock:
+            if self.backup:
+                return self.backup
+        node = self.new_node(self.brokers, self.topic).start()
+        node.wait_applied(20_000)
+        backup = self.directory / f"{node.name}.backup"
+        made = node.cli("backup", str(backup))
+        assert made.returncode == 0, made.stderr
+        assert node.stop() == 0
+        with self.lock:
+            self.backup = backup
+        return backup
+
+
+class Soon:
+    """Dice for what takes milliseconds."""
+
+    def __init__(self, dice):
+        self.dice = dice
+
+    def uniform(self, least, most):
+        return self.dice.uniform(least, most / 20)
+
+
+STATES = ("nobody_there", "nobody_answers", "before_assignment", "in_the_middle_of_epochs", "broker_lost",
+          "in_the_middle_of_a_replay", "in_the_middle_of_a_restore")  # fmt: skip
+
+
+def end_often(make_node, brokers, directory, rounds):
+    ends = Ends(make_node, brokers, directory)
+    ends.backed_up()
+    seed = int(os.environ.get("FRESHET_SEED", "13"))
+
+    def one(number):
+        return STATES[number % len(STATES)], getattr(ends, STATES[number % len(STATES)])(random.Random(seed * 1000 + number))
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        took = list(pool.map(one, range(rounds)))
+    seconds = sorted(one for _, one in took)
+    worst = {state: max(one for name, one in took if name == state) for state in STATES}
+    print(f"{rounds} ends: p50 {seconds[rounds // 2]:.2f} s, p99 {seconds[rounds * 99 // 100]:.2f} s; worst by state "
+          + ", ".join(f"{state} {one:.2f}" for state, one in worst.items()))  # fmt: skip
+    assert seconds[-1] < EXIT_S, worst
+
+
+def test_every_state_ends_soon(make_node, real_kafka, tmp_path):
+    end_often(make_node, real_kafka, tmp_path, 21)
+
+
+@pytest.mark.long
+def test_five_hundred_ends_and_none_hangs(make_node, real_kafka, tmp_path):
+    end_often(make_node, real_kafka, tmp_path, int(os.environ.get("FRESHET_ENDS", "504")))

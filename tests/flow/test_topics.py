@@ -81,6 +81,46 @@ def test_what_retention_took_is_counted_as_a_gap(make_node, real_kafka):
     assert watches(node) == 150
 
 
+def test_a_topic_made_anew_while_the_node_was_down_is_refused_or_adopted(make_node, real_kafka):
+    topic = kafka.new_topic(real_kafka, partitions=1)
+    node = make_node(settings.configuration(real_kafka, topic, catalogue=settings.TINY)).start()
+    kafka.produce(real_kafka, topic, ((b"1", event(number)) for number in range(20)))
+    node.wait_applied(20)
+    assert node.stop() == 0
+    node.start()  # the same topic is no other
+    assert node.stop() == 0
+    kafka.remake(real_kafka, topic)
+    kafka.produce(real_kafka, topic, ((b"1", event(number)) for number in range(100, 130)))  # its offset 20 is there again
+    node.spawn()
+    assert node.ended() == 1
+    assert "made anew" in node.log() and "kafka.recreated" in node.log() and topic in node.log()
+    node.start("kafka.recreated=adopt")
+    node.wait_applied(50)
+    assert watches(node) == 50
+    assert "freshet_ingest_recreated_total 1" in node.page("/metrics")[2].decode()
+    assert node.stop() == 0
+    node.start()
+    assert (watches(node), node.applied()) == (50, 50)
+
+
+def notices(node):
+    """Waits until it misses the topic."""
+    wait_for(lambda: "is gone from" in node.log(), lambda: f"the topic is missed: {node.log()}")
+
+
+@pytest.mark.parametrize("count", [5, 30])
+def test_a_topic_made_anew_under_a_running_node_is_refused(make_node, real_kafka, count):
+    topic = kafka.new_topic(real_kafka, partitions=1)
+    node = make_node(settings.configuration(real_kafka, topic, catalogue=settings.TINY)).start()
+    kafka.produce(real_kafka, topic, ((b"1", event(number)) for number in range(20)))
+    node.wait_applied(20)
+    # One that ends before the old offset shows by that; the other has a record there, and its time away is what shows.
+    kafka.remake(real_kafka, topic, between=(lambda: notices(node)) if count > 20 else lambda: None)
+    kafka.produce(real_kafka, topic, ((b"1", event(number)) for number in range(100, 100 + count)))
+    assert node.ended(30) == 1
+    assert "made anew" in node.log() and topic in node.log()
+
+
 @pytest.mark.parametrize(("start", "count"), [("earliest", 15), ("latest", 5)])
 def test_where_an_unknown_partition_begins(make_node, real_kafka, start, count):
     topic = kafka.new_topic(real_kafka, partitions=1)
@@ -133,10 +173,12 @@ def test_topics_of_both_formats_feed_one_state(make_node, data):
     compare.check_values(node, made, compare.questions(events), (0,))
 
 
-@pytest.mark.long
 def test_a_new_partition_is_found_and_read_from_its_first_offset(make_node, real_kafka):
     topic = kafka.new_topic(real_kafka, partitions=1)
-    node = make_node(settings.configuration(real_kafka, topic, catalogue=settings.TINY)).start()
+    configuration = settings.configuration(real_kafka, topic, catalogue=settings.TINY)
+    configuration["kafka"]["properties"] = {"topic.metadata.refresh.interval.ms": 500}  # documented: 10 s
+    configuration["kafka"]["start"] = "latest"  # which is for what was there at the start
+    node = make_node(configuration).start()
     admin = AdminClient({"bootstrap.servers": real_kafka})
     for made in admin.create_partitions([NewPartitions(topic, 3)]).values():
         made.result(30)

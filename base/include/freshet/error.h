@@ -38,6 +38,9 @@ bool fr_fail(struct fr_err *err, enum fr_code code, const char *format, ...) FR_
 /* Puts "prefix: " before the message of an error that is passed up, keeps its code and returns false. */
 bool fr_fail_in(struct fr_err *err, const char *format, ...) FR_PRINTF(2, 3);
 
+/* Cuts the message where it begins to quote `secret`, whole or its first bytes. */
+void fr_err_hide(struct fr_err *err, const char *secret);
+
 /* "bad_input", "unavailable" …: the code as logs and metrics name it. Static memory. */
 const char *fr_code_name(enum fr_code code);
 

@@ -55,6 +55,12 @@ FR_CHECKED bool fr_yaml_parse(struct fr_slice text, struct fr_arena *arena, stru
                               struct fr_diagnostics *diagnostics);
 
 /*
+ * What a text outside of any document stands for, as a scalar would: `${NAME}`, `file:/path`. In `arena`, maybe `text` itself.
+ * FR_BAD_CONFIG.
+ */
+FR_CHECKED bool fr_yaml_resolve(const char *text, struct fr_arena *arena, const char **value, struct fr_err *err);
+
+/*
  * Puts `a.b[0].c=value` (value read as YAML) into the tree, making maps on the way, for --set. A key that holds dots is found when
  * it is there, and made in quotes: kafka.properties."fetch.min.bytes"=1. False with the mistake told.
  */

@@ -29,10 +29,23 @@ struct ingest_property { /* passed through to librdkafka */
     const char *value;
 };
 
+/* A record of a partition, so that it is known again: a topic that is made anew has others at the same offsets. */
+struct ingest_mark {
+    int64_t offset; /* −1: of no record */
+    uint64_t hash; /* of its value, key and Kafka timestamp */
+};
+
+/* Where a partition stands. */
+struct ingest_position {
+    int64_t next_offset; /* −1: not known */
+    struct ingest_mark last; /* of the record that was finished last, before next_offset */
+};
+
 /* What one lane has for the sink. Events, and all they point to, live until `batch` returns. */
 struct ingest_advance {
     int partition; /* dense index, as in ingest_partition_at() */
     int64_t next_offset; /* the partition is finished up to here once the batch is applied */
+    struct ingest_mark last; /* the last record before next_offset; offset −1 when none was seen */
     uint64_t records; /* finished by it: events, unknown actions and dead letters */
     int64_t kafka_ts_ms; /* of the last record; −1 when there was none */
 };
@@ -57,10 +70,10 @@ struct ingest_sink {
     /* Once, before any `start`: the id of the cluster that answered. False refuses it: the error goes to `fatal`. */
     bool (*cluster)(void *user, const char *cluster_id, struct fr_err *err);
     /*
-     * For each partition, once, as it is found: the next offset, or −1 where it is unknown (options.start decides). Where it then
-     * begins elsewhere than said here, the first batch of the partition is an advance without records to there.
+     * For each partition, once, as it is found: where it stands; where that is unknown options.start decides. Where it then begins
+     * elsewhere than said here, the first batch of the partition is an advance without records to there.
      */
-    int64_t (*start)(void *user, int partition, const char *topic, int32_t number);
+    struct ingest_position (*start)(void *user, int partition, const char *topic, int32_t number);
     /* From a lane. False with FR_EXHAUSTED: the same batch comes again after a pause; anything else: to `fatal`, lanes stop. */
     bool (*batch)(void *user, const struct ingest_batch *batch, struct fr_err *err);
     /* Once: the consumer has stopped for good (missing topic, refused cluster, unknown offset with start: fail). */
@@ -80,6 +93,7 @@ struct ingest_options {
     int topic_count;
     const char *dead_letters; /* topic, made with one partition when missing; NULL or "": they are logged and counted only */
     enum ingest_start start;
+    bool is_adopting; /* a topic that was made anew is begun as `start` says; otherwise it goes to `fatal` */
     bool is_resumed; /* where the group has told Kafka a later offset than the sink knows, it begins there */
     const struct ingest_property *properties;
     int property_count;
@@ -134,8 +148,15 @@ bool ingest_is_assigned(struct ingest *ingest);
 /* The brokers answered the last round of questions. */
 bool ingest_is_connected(struct ingest *ingest);
 
-/* Waits until every dead letter given to Kafka before this call is acknowledged. FR_UNAVAILABLE after `timeout_ms`. */
-FR_CHECKED bool ingest_dead_letters_flush(struct ingest *ingest, int timeout_ms, struct fr_err *err);
+/* What a broker or the way to it was last found to refuse, "" while they answer: a wrong password, a certificate nobody trusts. */
+enum { INGEST_TROUBLE_BYTES = 256 };
+void ingest_trouble(struct ingest *ingest, char text[INGEST_TROUBLE_BYTES]);
+
+/*
+ * Waits until every dead letter given to Kafka before this call is acknowledged. FR_UNAVAILABLE after `timeout_ms` and, unless it is
+ * the last time, as soon as ingest is stopped: an end waits once.
+ */
+FR_CHECKED bool ingest_dead_letters_flush(struct ingest *ingest, int timeout_ms, bool is_last, struct fr_err *err);
 
 /* Tells the group's coordinator where we are, for lag tools; asynchronous, failures are only counted. */
 void ingest_offsets_commit(struct ingest *ingest, const int64_t *next_offsets, int count);

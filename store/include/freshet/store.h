@@ -26,7 +26,7 @@
 struct store;
 struct store_entry; /* one entity, held with its stripe's lock */
 
-enum { STORE_KEY_IDS_MAX = 3, STORE_FORMAT = 1, STORE_STRIPES = 256 };
+enum { STORE_KEY_IDS_MAX = 3, STORE_FORMAT = 2, STORE_STRIPES = 256 };
 
 /* The parts of an entity, stored apart, each with its own dirty mark. */
 enum store_part {

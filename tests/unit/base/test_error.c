@@ -56,6 +56,23 @@ static void a_long_message_is_cut_and_terminated(void **state)
     assert_int_equal(strlen(err.message), FR_MESSAGE_BYTES - 1);
 }
 
+static void a_secret_is_not_quoted_not_even_cut(void **state)
+{
+    struct fr_err err;
+
+    (void)state;
+    fr_fail(&err, FR_BAD_CONFIG, "Invalid value \"hunter2-and-more\" for \"x\"");
+    fr_err_hide(&err, "hunter2-and-more");
+    assert_string_equal(err.message, "Invalid value \"…");
+    fr_fail(&err, FR_BAD_CONFIG, "Invalid value \"hunter2"); /* the message had no room for all of it */
+    fr_err_hide(&err, "hunter2-and-more");
+    assert_string_equal(err.message, "Invalid value \"…");
+    fr_fail(&err, FR_BAD_CONFIG, "no such property");
+    fr_err_hide(&err, "hunter2");
+    fr_err_hide(&err, "");
+    assert_string_equal(err.message, "no such property");
+}
+
 static void every_code_has_a_name(void **state)
 {
     (void)state;
@@ -72,6 +89,7 @@ int main(void)
         cmocka_unit_test(a_prefix_keeps_the_code),
         cmocka_unit_test(the_old_message_may_be_part_of_the_new),
         cmocka_unit_test(a_long_message_is_cut_and_terminated),
+        cmocka_unit_test(a_secret_is_not_quoted_not_even_cut),
         cmocka_unit_test(every_code_has_a_name),
     };
 

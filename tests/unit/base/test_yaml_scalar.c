@@ -126,12 +126,31 @@ static void what_is_no_readable_file_is_told(void **state)
     unlink(path);
 }
 
+static void a_text_outside_of_a_document_stands_for_the_same(void **state)
+{
+    struct fr_arena *arena = fr_arena_new(1 << 16);
+    const char *value;
+    struct fr_err err;
+
+    (void)state;
+    setenv("FRESHET_TEST_WORD", "word", 1);
+    assert_true(fr_yaml_resolve("a ${FRESHET_TEST_WORD}", arena, &value, &err));
+    assert_string_equal(value, "a word");
+    assert_false(fr_yaml_resolve("file:/dev/null", arena, &value, &err));
+    assert_string_equal(err.message, "'/dev/null' is not a regular file; name one");
+    fr_arena_free(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_environment_stands_in_values),        cmocka_unit_test(a_variable_that_is_not_set_is_named),
-        cmocka_unit_test(a_file_is_read_without_its_last_newline), cmocka_unit_test(a_secret_that_others_may_read_is_refused),
-        cmocka_unit_test(a_mistake_does_not_give_a_secret_away),   cmocka_unit_test(what_is_no_readable_file_is_told),
+        cmocka_unit_test(the_environment_stands_in_values),
+        cmocka_unit_test(a_variable_that_is_not_set_is_named),
+        cmocka_unit_test(a_file_is_read_without_its_last_newline),
+        cmocka_unit_test(a_secret_that_others_may_read_is_refused),
+        cmocka_unit_test(a_mistake_does_not_give_a_secret_away),
+        cmocka_unit_test(what_is_no_readable_file_is_told),
+        cmocka_unit_test(a_text_outside_of_a_document_stands_for_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,6 +131,7 @@ struct written { /* of one partition */
     int32_t number;
     char topic[64];
     int64_t next_offset;
+    struct ingest_mark last;
     uint64_t records;
     int events;
     int64_t last_offset;
@@ -140,6 +141,7 @@ struct written { /* of one partition */
 struct sink {
     pthread_mutex_t lock;
     int64_t start[PARTITIONS_MAX]; /* what `start` answers, by partition number */
+    struct ingest_mark last[PARTITIONS_MAX];
     struct written written[PARTITIONS_MAX];
     int partitions;
     uint64_t records;
@@ -162,7 +164,7 @@ static MAYBE_UNUSED void sink_init(struct sink *sink)
     memset(sink, 0, sizeof *sink);
     pthread_mutex_init(&sink->lock, NULL);
     for (int i = 0; i < PARTITIONS_MAX; i++)
-        sink->start[i] = -1;
+        sink->start[i] = sink->last[i].offset = -1;
 }
 
 static MAYBE_UNUSED bool on_cluster(void *user, const char *cluster_id, struct fr_err *err)
@@ -176,7 +178,7 @@ static MAYBE_UNUSED bool on_cluster(void *user, const char *cluster_id, struct f
     return !sink->refuses_cluster || fr_fail(err, FR_BAD_CONFIG, "another cluster");
 }
 
-static MAYBE_UNUSED int64_t on_start(void *user, int partition, const char *topic, int32_t number)
+static MAYBE_UNUSED struct ingest_position on_start(void *user, int partition, const char *topic, int32_t number)
 {
     struct sink *sink = user;
 
@@ -186,7 +188,7 @@ static MAYBE_UNUSED int64_t on_start(void *user, int partition, const char *topi
     sink->written[partition] = (struct written){.number = number, .next_offset = sink->start[number], .last_offset = -1};
     snprintf(sink->written[partition].topic, sizeof sink->written[partition].topic, "%s", topic);
     pthread_mutex_unlock(&sink->lock);
-    return sink->start[number];
+    return (struct ingest_position){.next_offset = sink->start[number], .last = sink->last[number]};
 }
 
 static MAYBE_UNUSED void write_down(struct sink *sink, const struct ingest_batch *batch)
@@ -205,6 +207,7 @@ static MAYBE_UNUSED void write_down(struct sink *sink, const struct ingest_batch
 
         written->disorders += batch->advances[i].next_offset <= written->next_offset;
         written->next_offset = batch->advances[i].next_offset;
+        written->last = batch->advances[i].last;
         written->records += batch->advances[i].records;
         sink->records += batch->advances[i].records;
     }

@@ -178,10 +178,14 @@ static void clearing_lets_a_part_advance_again(void **state)
 {
     struct bench *bench = *state;
 
-    ingest_draft__advance(&bench->lane.draft, &bench->part, 11, 1, 77);
-    ingest_draft__advance(&bench->lane.draft, &bench->part, 12, 0, -1);
+    rd_kafka_message_t record = message(bench, 10, fr_slice("x", 1));
+
+    ingest_draft__advance(&bench->lane.draft, &bench->part, 11, &record);
+    ingest_draft__advance(&bench->lane.draft, &bench->part, 12, NULL);
     assert_int_equal(bench->lane.draft.advance_count, 1);
-    assert_int_equal(bench->lane.draft.advances[0].kafka_ts_ms, 77); /* of the last record, not of the end */
+    assert_int_equal(bench->lane.draft.advances[0].records, 1);
+    ingest_draft__mark(&bench->lane.draft);
+    assert_int_equal(bench->lane.draft.advances[0].last.offset, 10); /* of the last record, not of the end */
     ingest_draft__clear(&bench->lane.draft);
     assert_null(bench->part.advance);
     assert_int_equal(bench->lane.draft.advance_count, 0);

@@ -96,7 +96,7 @@ static void flush_letters(struct scene *scene)
 {
     struct fr_err err;
 
-    if (!ingest_dead_letters_flush(scene->consumer.ingest, WAIT_MS, &err))
+    if (!ingest_dead_letters_flush(scene->consumer.ingest, WAIT_MS, true, &err))
         fail_msg("%s", err.message);
 }
 
@@ -244,10 +244,30 @@ static void a_flush_that_kafka_does_not_answer_is_unavailable_and_a_later_one_su
                                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
     consumer_open(&scene.consumer);
     wait_until(sink_records(&scene.sink) == 1);
-    assert_false(ingest_dead_letters_flush(scene.consumer.ingest, 50, &err));
+    assert_false(ingest_dead_letters_flush(scene.consumer.ingest, 50, false, &err));
     assert_int_equal(err.code, FR_UNAVAILABLE);
     flush_letters(&scene);
     flush_letters(&scene);
+    scene_fini(&scene);
+}
+
+static void a_flush_ends_when_ingest_is_stopped_unless_it_is_the_last(void **state)
+{
+    struct scene scene;
+    struct fr_err err;
+
+    (void)state;
+    scene_init(&scene, PROTO_FORMAT_PROTOBUF);
+    send_bytes(scene.producer, "t", 0, fr_slice_of("?"));
+    flush(scene.producer);
+    for (int i = 0; i < 50; i++)
+        rd_kafka_mock_push_request_errors(scene.cluster.mock, PRODUCE_REQUEST, 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    consumer_open(&scene.consumer);
+    wait_until(sink_records(&scene.sink) == 1);
+    ingest_stop(scene.consumer.ingest);
+    assert_false(ingest_dead_letters_flush(scene.consumer.ingest, INT32_MAX, false, &err)); /* would wait for weeks */
+    assert_int_equal(err.code, FR_UNAVAILABLE);
+    assert_false(ingest_dead_letters_flush(scene.consumer.ingest, 50, true, &err));
     scene_fini(&scene);
 }
 
@@ -307,6 +327,7 @@ int main(void)
         cmocka_unit_test(a_letter_that_kafka_finds_too_large_is_cut_and_says_so),
         cmocka_unit_test(letters_that_kafka_refuses_for_now_are_sent_again),
         cmocka_unit_test(a_flush_that_kafka_does_not_answer_is_unavailable_and_a_later_one_succeeds),
+        cmocka_unit_test(a_flush_ends_when_ingest_is_stopped_unless_it_is_the_last),
         cmocka_unit_test(closing_with_letters_that_nobody_takes_is_quick_and_leaves_nothing),
         cmocka_unit_test(without_a_topic_letters_are_counted_only),
         cmocka_unit_test(the_topic_of_dead_letters_is_made_when_it_is_missing),

@@ -119,6 +119,70 @@ static void start_fail_refuses_an_unknown_partition_and_names_the_choices(void *
     cluster_fini(&cluster);
 }
 
+/* Reads ten records, then again from the mark that the first reader left, or a wrong one. */
+static void read_twice(bool is_same, bool is_adopting, struct sink *sink)
+{
+    struct cluster cluster;
+    struct consumer consumer;
+
+    cluster_init(&cluster);
+    cluster_topic(&cluster, "t", 1);
+    fill(&cluster, "t", 1, 0, 10);
+    sink_init(sink);
+    consumer_init(&consumer, cluster.brokers, "t", sink);
+    consumer_open(&consumer);
+    wait_until(sink_written(sink, 0).next_offset == 10);
+    consumer_close(&consumer);
+    struct ingest_mark last = sink->written[0].last;
+
+    assert_int_equal(last.offset, 9);
+    last.hash += !is_same;
+    sink_init(sink);
+    sink->start[0] = 10;
+    sink->last[0] = last;
+    consumer_init(&consumer, cluster.brokers, "t", sink);
+    consumer.options.is_adopting = is_adopting;
+    consumer_open(&consumer);
+    fill(&cluster, "t", 1, 10, 5);
+    wait_until(sink_written(sink, 0).next_offset == 15 || sink_fatals(sink) == 1);
+    consumer_close(&consumer);
+    cluster_fini(&cluster);
+}
+
+static void a_topic_whose_last_record_is_the_same_is_read_on(void **state)
+{
+    struct sink sink;
+
+    (void)state;
+    read_twice(true, false, &sink);
+    assert_int_equal(sink.fatals, 0);
+    assert_int_equal(sink.written[0].events, 5);
+    assert_int_equal(sink.written[0].last.offset, 14);
+}
+
+static void a_topic_with_another_record_at_its_last_offset_is_refused(void **state)
+{
+    struct sink sink;
+
+    (void)state;
+    read_twice(false, false, &sink);
+    assert_int_equal(sink.fatals, 1);
+    assert_int_equal(sink.fatal.code, FR_BAD_CONFIG);
+    assert_non_null(strstr(sink.fatal.message, "t [0]"));
+    assert_non_null(strstr(sink.fatal.message, "kafka.recreated"));
+    assert_int_equal(sink.events, 0);
+}
+
+static void a_topic_made_anew_is_begun_again_where_that_is_wanted(void **state)
+{
+    struct sink sink;
+
+    (void)state;
+    read_twice(false, true, &sink);
+    assert_int_equal(sink.fatals, 0);
+    assert_int_equal(sink.written[0].events, 15);
+}
+
 /* 20 records of 500 KB in one partition: the mock keeps 5 MiB. */
 static int64_t trim(const struct cluster *cluster, const char *topic)
 {
@@ -328,6 +392,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_partition_that_has_records_and_gives_none_is_started_again),
         cmocka_unit_test(partitions_added_later_are_read_from_their_first_record),
+        cmocka_unit_test(a_topic_whose_last_record_is_the_same_is_read_on),
+        cmocka_unit_test(a_topic_with_another_record_at_its_last_offset_is_refused),
+        cmocka_unit_test(a_topic_made_anew_is_begun_again_where_that_is_wanted),
         cmocka_unit_test(start_fail_refuses_an_unknown_partition_and_names_the_choices),
         cmocka_unit_test(an_offset_that_retention_took_starts_at_the_first_one_left_and_counts_the_gap),
         cmocka_unit_test(an_offset_that_is_lost_while_reading_is_found_again_with_the_gap_counted),

@@ -127,12 +127,40 @@ static void a_newer_format_is_refused_with_both_numbers(void **state)
     struct fr_err err;
 
     fixture_open(fixture);
-    store_meta_put(fixture->store, "format", fr_slice_of("2"));
+    store_meta_put(fixture->store, "format", fr_slice_of("3"));
     fixture_commit(fixture->store);
     fixture_close(fixture);
     assert_false(try_open(fixture, &err));
     assert_int_equal(err.code, FR_BAD_CONFIG);
-    assert_non_null(strstr(err.message, "has format 2, this freshet knows 1"));
+    assert_non_null(strstr(err.message, "has format 3, this freshet knows 2"));
+    assert_non_null(strstr(err.message, "restore a backup of before"));
+    fixture->options.is_read_only = true;
+    assert_false(try_open(fixture, &err));
+    assert_non_null(strstr(err.message, "has format 3"));
+}
+
+static void an_older_format_is_upgraded_in_place(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t epoch;
+
+    fixture_open(fixture);
+    fixture_set(fixture->store, 7, 77);
+    store_meta_put(fixture->store, "format", fr_slice_of("1"));
+    fixture_meta_set(fixture->store, "offset/a", 5);
+    fixture_commit(fixture->store);
+    epoch = fixture_epoch(fixture->store);
+    fixture->options.is_read_only = true;
+    fixture_reopen(fixture); /* who only looks leaves it as it is */
+    assert_true(fr_slice_is(store_meta_get(fixture->store, "format"), "1"));
+    fixture->options.is_read_only = false;
+    fixture_reopen(fixture);
+    assert_int_equal(fixture_epoch(fixture->store), epoch + 1);
+    fixture_reopen(fixture); /* it was durable */
+    assert_true(fr_slice_is(store_meta_get(fixture->store, "format"), "2"));
+    assert_int_equal(fixture_epoch(fixture->store), epoch + 1);
+    assert_int_equal(fixture_get(fixture->store, 7), 77);
+    assert_int_equal(fixture_meta_get(fixture->store, "offset/a"), 5);
 }
 
 static void a_damaged_store_is_not_opened_and_names_the_way_back(void **state)
@@ -201,6 +229,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_store_this_process_has_open_is_refused_and_stays_locked, setup_closed,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused_with_both_numbers, setup_closed, fixture_teardown),
+        cmocka_unit_test_setup_teardown(an_older_format_is_upgraded_in_place, setup_closed, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_damaged_store_is_not_opened_and_names_the_way_back, setup_closed, fixture_teardown),
         cmocka_unit_test_setup_teardown(what_a_crash_left_of_an_epoch_goes_at_open, setup_closed, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_crash_before_the_first_record_is_no_obstacle, setup_closed, fixture_teardown),
