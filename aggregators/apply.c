@@ -28,8 +28,9 @@ struct held {
     bool is_sequence_touched;
 };
 
-static bool fail_spoiled(struct fr_err *err)
+static bool fail_spoiled(struct store *store, struct fr_err *err)
 {
+    store_spoil(store);
     return fr_fail(err, FR_UNAVAILABLE,
                    "aggregators: out of memory in the middle of a batch; the state since the last epoch is "
                    "spoiled: restart the node, with less store.memory or more of the machine's");
@@ -338,7 +339,7 @@ static bool apply_group(const struct batch *batch, int index)
     if (!entry)
         entry = store_entry_lock(store, &lane->keys[index], lane->hashes[index], true);
     if (!entry)
-        return fail_spoiled(batch->err);
+        return fail_spoiled(store, batch->err);
     if (store_entry_is_corrupt(entry)) {
         skip_corrupt(group, batch);
     } else {
@@ -347,7 +348,7 @@ static bool apply_group(const struct batch *batch, int index)
              feed(&held, group, &lane->keys[index], batch) && tidy(&held, batch);
     }
     store_entry_unlock(store, entry);
-    return ok || fail_spoiled(batch->err);
+    return ok || fail_spoiled(store, batch->err);
 }
 
 /* What the first lines of its parts tell: where the next event will be put. */

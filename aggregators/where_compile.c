@@ -537,7 +537,8 @@ static bool compile(struct compiler *compiler, struct fr_arena *arena, struct ag
     if (compiler->step_count > AGG_WHERE_STEPS_MAX)
         return fr_fail(compiler->err, FR_BAD_CONFIG, "too long: more than %d steps; split the feature", AGG_WHERE_STEPS_MAX);
     *where = keep(compiler, arena);
-    return *where || fr_fail(compiler->err, FR_EXHAUSTED, "out of memory");
+    /* Half a spelling would be another condition, and another condition is a feature that starts empty. */
+    return (*where && !compiler->tokens.canonical->is_failed) || fr_fail(compiler->err, FR_EXHAUSTED, "out of memory");
 }
 
 bool agg_where__compile(struct fr_slice text, struct fr_arena *arena, struct agg_where **where, struct fr_buffer *canonical,

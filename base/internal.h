@@ -10,7 +10,6 @@ enum {
     FR_YAML_DEPTH_MAX = 32,
     FR_YAML_NODES_MAX = 100000,
     FR_YAML_ASKED_MAX = 64, /* keys remembered per map for the hint at the nearest one */
-    FR_YAML_SECRET_BYTES_MAX = 1 << 20, /* of a file named by `file:/` */
 };
 
 /* Replaces control characters, so that one message is one line and cannot steer a terminal. Returns the length. */

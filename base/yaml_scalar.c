@@ -1,17 +1,13 @@
 /*
- * What a scalar stands for: the environment's values in place of `${NAME}`, a file's content in place of `file:/path`. The file
- * is opened without waiting and must be a regular one, so that no path can hang the start.
+ * What a scalar stands for: the environment's values in place of `${NAME}`, a file's content in place of `file:/path`.
  */
 #include "internal.h"
 
+#include <freshet/secret.h>
 #include <freshet/text.h>
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static bool is_name(struct fr_slice name)
 {
@@ -85,74 +81,31 @@ out:
     return copy != NULL;
 }
 
-/* Whether the open file may hold a secret: a regular one, of a sane size, closed to others. */
-static bool check_secret(const struct fr_yaml *at, const char *path, int fd, size_t *bytes, struct fr_diagnostics *diagnostics)
-{
-    struct stat status;
-
-    if (fstat(fd, &status) != 0)
-        return fr_diagnostics_add(diagnostics, at, "cannot read '%s': %s", path, strerror(errno));
-    if (!S_ISREG(status.st_mode))
-        return fr_diagnostics_add(diagnostics, at, "'%s' is not a regular file; name one", path);
-    if (status.st_mode & (S_IRGRP | S_IROTH))
-        return fr_diagnostics_add(diagnostics, at, "'%s' may be read by others; chmod 600 it", path);
-    if (status.st_size > FR_YAML_SECRET_BYTES_MAX)
-        return fr_diagnostics_add(diagnostics, at, "'%s' has more than %d bytes; name a file with one value", path,
-                                  FR_YAML_SECRET_BYTES_MAX);
-    *bytes = (size_t)status.st_size;
-    return true;
-}
-
-/* Up to `bytes` bytes of the file, without the newline at their end, into node->text. */
-static bool read_secret(struct fr_yaml *node, const char *path, int fd, size_t bytes, struct fr_diagnostics *diagnostics)
-{
-    char *text = fr_arena_take(node->arena, bytes + 1);
-    size_t length = 0;
-
-    if (!text) {
-        fr_yaml__exhausted(diagnostics, node);
-        return false;
-    }
-    while (length < bytes) {
-        ssize_t got = read(fd, text + length, bytes - length);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return fr_diagnostics_add(diagnostics, node, "cannot read '%s': %s", path, strerror(errno));
-        if (got == 0)
-            break;
-        length += (size_t)got;
-    }
-    if (length > 0 && text[length - 1] == '\n')
-        length--;
-    if (length > 0 && text[length - 1] == '\r')
-        length--;
-    text[length] = '\0';
-    if (memchr(text, '\0', length) || !fr_text_is_utf8(fr_slice(text, length)))
-        return fr_diagnostics_add(diagnostics, node, "'%s' is not text in UTF-8; name a text file", path);
-    node->text = fr_slice(text, length);
-    return true;
-}
-
 /* Replaces `file:/path` in node->text by what the file holds. */
 static bool fetch_file(struct fr_yaml *node, struct fr_diagnostics *diagnostics)
 {
     const char *path = node->text.bytes;
-    size_t bytes = 0;
-    bool is_read;
-    int fd;
+    struct fr_buffer secret;
+    char *copy = NULL;
+    struct fr_err err;
 
     if (strncmp(path, "file:/", 6) != 0)
         return true;
     path += strlen("file:");
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return fr_diagnostics_add(diagnostics, node, "cannot open '%s': %s; name a file that can be read", path,
-                                  strerror(errno));
-    is_read = check_secret(node, path, fd, &bytes, diagnostics) && read_secret(node, path, fd, bytes, diagnostics);
-    close(fd);
-    return is_read;
+    fr_buffer_init(&secret);
+    if (!fr_secret_read(path, &secret, &err)) {
+        fr_diagnostics_add(diagnostics, node, "%s", err.message);
+    } else {
+        copy = fr_arena_copy(node->arena, fr_buffer_slice(&secret));
+        if (!copy)
+            fr_yaml__exhausted(diagnostics, node);
+    }
+    if (copy) {
+        node->file = path;
+        node->text = fr_slice(copy, secret.length);
+    }
+    fr_buffer_fini(&secret);
+    return copy != NULL;
 }
 
 void fr_yaml__resolve(struct fr_yaml *node, struct fr_diagnostics *diagnostics)

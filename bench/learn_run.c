@@ -12,15 +12,17 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { BATCH = 512, FEATURES_MAX = LEARNER_SPARSE_MAX, LINE_BYTES = 4096 };
+enum { BATCH = 512, FEATURES_MAX = LEARNER_SPARSE_MAX, BLOCK_BYTES = 1 << 18 };
 #define MASK ((UINT64_C(1) << BENCH_L1_BITS) - 1)
 
 struct learn_text { /* examples of a file, a batch at a time */
     FILE *file;
-    char line[LINE_BYTES];
+    char *at, *end; /* of what is read and not looked at yet; a line's end stands behind it */
+    bool is_over; /* nothing more is to be read */
     int features; /* of the first line, and so of all */
     uint64_t coordinates[BATCH][FEATURES_MAX];
     float labels[BATCH];
+    char bytes[BLOCK_BYTES + 1];
 };
 
 static double cpu_seconds(void)
@@ -60,24 +62,60 @@ bool bench_l1_write(const char *path, uint64_t count, struct fr_err *err)
     return is_good || fr_fail(err, FR_UNAVAILABLE, "cannot write %s: %s", path, strerror(errno));
 }
 
+/* More of the file behind what is left; false when a line does not fit. */
+static bool refill(struct learn_text *text)
+{
+    size_t left = text->at ? (size_t)(text->end - text->at) : 0, got;
+
+    if (left == BLOCK_BYTES)
+        return false;
+    if (left > 0)
+        memmove(text->bytes, text->at, left);
+    got = fread(text->bytes + left, 1, BLOCK_BYTES - left, text->file);
+    text->is_over = left + got < BLOCK_BYTES;
+    text->at = text->bytes;
+    text->end = text->bytes + left + got;
+    *text->end = '\n';
+    return true;
+}
+
+/* Whether a whole line lies at text->at. */
+static bool has_line(struct learn_text *text)
+{
+    while (!text->at || !memchr(text->at, '\n', (size_t)(text->end - text->at))) {
+        if (text->is_over)
+            return text->at < text->end; /* the last one, without an end of its own */
+        if (!refill(text))
+            return false;
+    }
+    return true;
+}
+
+/* A label, a bar, numbers: how many; −1 when it is none of that. */
 static int read_line(struct learn_text *text, float *label, uint64_t *coordinates)
 {
-    char *at = text->line;
+    const char *at = text->at;
     int count = 0;
 
     *label = *at == '1' ? 1.0F : 0.0F;
-    at = strchr(at, '|');
-    for (at = at ? at + 1 : text->line; *at && *at != '\n' && count < FEATURES_MAX;) {
+    while (*at != '|' && *at != '\n')
+        at++;
+    at = *at == '|' ? at + 1 : text->at;
+    while (*at != '\n' && count < FEATURES_MAX) {
         uint64_t number = 0;
+        unsigned digit;
 
         while (*at == ' ')
             at++;
-        for (; *at >= '0' && *at <= '9'; at++)
-            number = number * 10 + (uint64_t)(*at - '0');
+        for (; (digit = (unsigned)(*at - '0')) < 10; at++)
+            number = number * 10 + digit;
         coordinates[count++] = LEARNER_SPARSE_BASE + (number & MASK);
-        if (*at && *at != ' ' && *at != '\n')
+        if (*at != ' ' && *at != '\n')
             return -1;
     }
+    while (*at != '\n')
+        at++;
+    text->at += at - text->at + (at < text->end);
     return count;
 }
 
@@ -86,7 +124,7 @@ static int read_batch(struct learn_text *text)
 {
     int count = 0;
 
-    while (count < BATCH && fgets(text->line, sizeof text->line, text->file)) {
+    while (count < BATCH && has_line(text)) {
         int features = read_line(text, &text->labels[count], text->coordinates[count]);
 
         if (text->features == 0)
@@ -95,7 +133,7 @@ static int read_batch(struct learn_text *text)
             return -1;
         count++;
     }
-    return count;
+    return text->is_over || count == BATCH ? count : -1;
 }
 
 /* ---- the runs ---- */

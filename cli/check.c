@@ -13,13 +13,15 @@ struct check {
     bool is_json;
 };
 
-static int print(const struct fr_buffer *text)
+static int print(const struct cli_command *command, const struct fr_buffer *text)
 {
+    if (text->is_failed)
+        return cli_command__say(command, CLI_FAILURE, "out of memory");
     printf("%.*s", (int)text->length, (const char *)text->bytes);
     return fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
 }
 
-static int estimate(const struct pipeline_config *config, const char *file)
+static int estimate(const struct cli_command *command, const struct pipeline_config *config, const char *file)
 {
     struct fr_buffer text;
     int result;
@@ -27,7 +29,7 @@ static int estimate(const struct pipeline_config *config, const char *file)
     fr_buffer_init(&text);
     fr_buffer_append_format(&text, "%s: ok\n", file);
     pipeline_config_estimate(config, &text);
-    result = print(&text);
+    result = print(command, &text);
     fr_buffer_fini(&text);
     return result;
 }
@@ -50,7 +52,7 @@ static int compare(const struct check *check, const struct pipeline_config *conf
     cli_progress__init(&progress, "entities");
     if (pipeline_config_compare(config, &options, &text, &err)) {
         cli_progress__fini(&progress);
-        result = print(&text);
+        result = print(check->command, &text);
     } else {
         cli_progress__fini(&progress);
         result = cli_command__say(check->command, CLI_FAILURE, "%s", err.message);
@@ -70,7 +72,8 @@ static int cost(const struct check *check, const struct pipeline_config *config)
     int result;
 
     fr_buffer_init(&text);
-    result = pipeline_config_cost(config, &load, &text, &err) ? print(&text) : cli_command__fail(check->command, &err);
+    result = pipeline_config_cost(config, &load, &text, &err) ? print(check->command, &text)
+                                                              : cli_command__fail(check->command, &err);
     fr_buffer_fini(&text);
     return result;
 }
@@ -107,7 +110,7 @@ int cli_check__main(const struct cli_command *command, int argc, char **argv)
         return result;
     result = check.against                   ? compare(&check, config)
              : check.cardinalities.count > 0 ? cost(&check, config)
-                                             : estimate(config, check.file);
+                                             : estimate(command, config, check.file);
     pipeline_config_free(config);
     return result;
 }

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MEMORY_MS = 20, SERVED_ATTEMPTS = 3 };
+
 bool ingest_draft__init(struct ingest_draft *draft, int capacity)
 {
     size_t count = (size_t)capacity;
@@ -157,15 +159,36 @@ static enum proto_verdict read_served(struct ingest_lane *lane, const struct ing
     return verdict;
 }
 
+/* No fault of the record's: the source slows down until there is memory again. False when the lanes are to stop. */
+static bool wait_for_memory(struct ingest_lane *lane, const struct fr_err *why)
+{
+    static struct fr_log_place place;
+    void *nothing;
+
+    fr_log_limited(&place, 6, FR_LOG_WARN, "ingest", "%s; the record is read again", why->message);
+    (void)fr_queue_receive(lane->ingest->stop, &nothing, MEMORY_MS);
+    return !fr_queue_is_closed(lane->ingest->stop);
+}
+
 static bool take_record(struct ingest_lane *lane, struct ingest_part *part, const rd_kafka_message_t *message,
                         int64_t future_ms)
 {
     struct ingest_draft *draft = &lane->draft;
     rd_kafka_timestamp_type_t kind;
     struct fr_err why = {.message = ""};
-    enum proto_verdict verdict = part->source->is_served ? read_served(lane, part, message, future_ms, &why)
-                                                         : read_event(lane, part, message, future_ms, &why);
+    enum proto_verdict verdict;
 
+    for (int attempt = 1;; attempt++) {
+        bool is_served = part->source->is_served;
+
+        verdict =
+            is_served ? read_served(lane, part, message, future_ms, &why) : read_event(lane, part, message, future_ms, &why);
+        /* Scratch has room for what any batch of events takes; but served rows may be made to take more than all of it. */
+        if (verdict < PROTO_EMPTY || why.code != FR_EXHAUSTED || (is_served && attempt == SERVED_ATTEMPTS))
+            break;
+        if (!wait_for_memory(lane, &why))
+            return false;
+    }
     if (verdict >= PROTO_EMPTY && !post_letter(lane, part, message, verdict, &why))
         return false;
     draft->outcomes[verdict]++;

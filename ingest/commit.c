@@ -1,5 +1,5 @@
 /*
- * The group's offsets, for lag tools only: what counts is in the sink. They go out by a client of their own, a consumer that never joins
+ * The group's offsets, for lag tools, and for who is to be resumed: else what counts is in the sink. They go out by a client of their own, a consumer that never joins
  * its group.
  *
  * Two traps of librdkafka 2.0.2, both measured: a consumer that is destroyed while a commit is under way and the coordinator is gone
@@ -7,6 +7,8 @@
  * aborts the process when it timed out during an outage and the broker comes back (issue 4605), so it is not used.
  */
 #include "internal.h"
+
+enum { ASK_MS = 3000 };
 
 bool ingest_commits__init(struct ingest_commits *commits, const struct ingest_client *options, struct fr_metrics *metrics,
                           struct fr_err *err)
@@ -84,4 +86,17 @@ void ingest_commits__serve(struct ingest_commits *commits)
         }
         rd_kafka_event_destroy(event);
     }
+}
+
+bool ingest_commits__ask(struct ingest_commits *commits, const char *topic, int32_t partition, int64_t *next)
+{
+    rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_new(1);
+    bool is_answered;
+
+    rd_kafka_topic_partition_list_add(asked, topic, partition);
+    is_answered = rd_kafka_committed(commits->client, asked, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+                  asked->elems[0].err == RD_KAFKA_RESP_ERR_NO_ERROR;
+    *next = is_answered && asked->elems[0].offset >= 0 ? asked->elems[0].offset : -1;
+    rd_kafka_topic_partition_list_destroy(asked);
+    return is_answered;
 }

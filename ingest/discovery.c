@@ -39,16 +39,21 @@ static struct ingest_part *new_part(struct ingest *ingest, struct ingest_source 
     return part;
 }
 
-static bool add_part(struct ingest *ingest, struct ingest_source *source, int32_t number)
+/* *is_answered: false when Kafka did not say where the group is; it is asked again. */
+static bool add_part(struct ingest *ingest, struct ingest_source *source, int32_t number, bool *is_answered)
 {
     const struct ingest_sink *sink = &ingest->options.sink;
+    int64_t told = -1;
     struct ingest_part *part = new_part(ingest, source, number), *added = part;
 
-    if (!part || !ingest_parts__add(&ingest->parts, &part)) {
+    *is_answered = !ingest->options.is_resumed || ingest_commits__ask(&ingest->commits, source->name, number, &told);
+    if (!*is_answered || !part || !ingest_parts__add(&ingest->parts, &part)) {
         free(part);
         return false;
     }
     added->next_offset = sink->start(sink->user, added->index, source->name, number);
+    if (told > added->next_offset)
+        added->next_offset = told;
     ingest->helper.marks_due_ms = 0; /* it starts when they are known */
     return true;
 }
@@ -56,6 +61,7 @@ static bool add_part(struct ingest *ingest, struct ingest_source *source, int32_
 /* New partitions of one topic. */
 static bool take_partitions(struct ingest *ingest, struct ingest_source *source, int count)
 {
+    bool is_answered = true;
     int found = 0;
 
     source->missing_since_ms = 0;
@@ -70,10 +76,10 @@ static bool take_partitions(struct ingest *ingest, struct ingest_source *source,
     if (source->partition_count > 0 && count > source->partition_count)
         fr_log(FR_LOG_INFO, "ingest", "%s has %d partitions now, had %d", source->name, count, source->partition_count);
     for (int number = source->partition_count; number < count; number++, found++)
-        if (!add_part(ingest, source, number))
+        if (!add_part(ingest, source, number, &is_answered))
             break;
     source->partition_count += found;
-    return source->partition_count >= count;
+    return source->partition_count >= count || !is_answered;
 }
 
 static bool refuse_missing(struct ingest *ingest, struct ingest_source *source, const struct ingest_topic_state *state,

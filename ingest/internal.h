@@ -215,6 +215,8 @@ void ingest_commits__fini(struct ingest_commits *commits); /* after the helper h
 /* One at a time: while an answer is awaited nothing is sent, and that is counted. */
 void ingest_commits__send(struct ingest_commits *commits, struct ingest_parts *parts, const int64_t *next_offsets, int count);
 void ingest_commits__serve(struct ingest_commits *commits); /* takes the answers; the helper */
+/* What the group told last of a partition; −1: nothing. False: nobody answers now. Blocks for seconds at most; the helper. */
+FR_CHECKED bool ingest_commits__ask(struct ingest_commits *commits, const char *topic, int32_t partition, int64_t *next);
 
 /* ---- lane.c, batch.c ---- */
 

@@ -9,6 +9,7 @@
 #include "internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/fault.h>
 #include <freshet/log.h>
 
 #include <inttypes.h>
@@ -224,9 +225,12 @@ static bool take_records(struct ingest_lane *lane)
 
     if (count == 0)
         restart_quiet(lane);
+    else
+        fr_fault_meet(FR_FAULT_AFTER_POLL);
     for (int at = 0; at < count && goes_on;) {
         int taken = ingest_draft__fill(lane, lane->messages + at, count - at);
 
+        fr_fault_meet(FR_FAULT_AFTER_DECODE);
         goes_on = taken > 0 && deliver(lane);
         if (goes_on) {
             struct ingest_part **lost = lane->draft.lost;

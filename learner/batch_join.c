@@ -236,7 +236,7 @@ static bool apply_user(struct learner_join_lane *lane, const struct learner_join
         if (next < end && lane->doings[next].index >= batch->served_count)
             next = end; /* the events with the last of the rows */
         if (!change_account(lane, batch, first, next, requests, request_count))
-            return learner_join__fail(err);
+            return learner_join__fail(lane->join, err);
         if (!learner_user__settle(lane, user_id, err))
             return false;
         first = next;

@@ -5,6 +5,7 @@
  */
 #include "line.h"
 
+#include <freshet/fault.h>
 #include <freshet/text.h>
 
 #include <errno.h>
@@ -64,6 +65,15 @@ static void put(struct stream *stream, const void *bytes, size_t length)
     }
 }
 
+/* A failure that is ours, as a write's is. */
+static void meet(enum fr_fault_point point, struct stream *stream)
+{
+    struct fr_err err;
+
+    if (!fr_fault(point, &err))
+        stream->is_bad = true;
+}
+
 static void put_rows(struct stream *stream, const struct learner_trainer *trainer)
 {
     for (uint32_t number = 1; number < trainer->row_end; number++) {
@@ -71,6 +81,8 @@ static void put_rows(struct stream *stream, const struct learner_trainer *traine
         struct kept_row kept = {
             .coordinate = row->coordinate, .touched_s = row->touched_s, .count = row->count, .has_factors = row->factors != 0};
 
+        if (number == (1 + trainer->row_end) / 2)
+            meet(FR_FAULT_MID_MODEL_CHECKPOINT, stream);
         if (!row->coordinate)
             continue;
         put(stream, &kept, sizeof kept);
@@ -142,6 +154,13 @@ static void sync_directory(const char *path)
     close(fd);
 }
 
+/* Under both names, so that the model has a file at every moment. Where there are no hard links, it is without one for an instant. */
+static bool keep(const char *path, const char *before)
+{
+    (void)unlink(before);
+    return link(path, before) == 0 || errno == ENOENT || rename(path, before) == 0;
+}
+
 bool learner_file__write(const struct learner_line *line, struct fr_err *err)
 {
     char beside[PATH_BYTES];
@@ -166,8 +185,10 @@ bool learner_file__adopt(const char *path, bool keeps_before, struct fr_err *err
 
     snprintf(beside, sizeof beside, "%s.new", path);
     snprintf(before, sizeof before, "%s.1", path);
-    if (keeps_before && rename(path, before) != 0 && errno != ENOENT)
-        return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", path, strerror(errno));
+    if (keeps_before && !keep(path, before))
+        return fr_fail(err, FR_UNAVAILABLE, "learner: cannot keep '%s' as '%s': %s", path, before, strerror(errno));
+    if (!fr_fault(FR_FAULT_MID_MODEL_CHECKPOINT, err))
+        return false;
     if (rename(beside, path) != 0)
         return fr_fail(err, FR_UNAVAILABLE, "learner: cannot rename '%s': %s", beside, strerror(errno));
     sync_directory(path);

@@ -11,8 +11,9 @@ enum { EXAMPLE_BYTES = 1 << 20 };
 
 static const char join_meta[] = "join";
 
-bool learner_join__fail(struct fr_err *err)
+bool learner_join__fail(struct learner_join *join, struct fr_err *err)
 {
+    store_spoil(join->store);
     return fr_fail(err, FR_UNAVAILABLE,
                    "join: out of memory in the middle of a batch; the state since the last epoch is spoiled: restart the "
                    "node, with less learner.join_bytes or more of the machine's memory");
@@ -255,7 +256,9 @@ int64_t learner_join_boundary(struct learner_join *join)
     fr_buffer_append_zigzag(&value, atomic_load(&join->time_ms));
     fr_buffer_append_zigzag(&value, next);
     fr_buffer_append_zigzag(&value, atomic_load(&join->acknowledged));
-    if (!value.is_failed)
+    if (value.is_failed)
+        store_spoil(join->store); /* without it positions would be given out again */
+    else
         store_meta_put(join->store, join_meta, fr_buffer_slice(&value));
     fr_buffer_fini(&value);
     return next;

@@ -281,7 +281,7 @@ void learner_join__tell(struct learner_join_lane *lane); /* what was counted, to
 void learner_join__key(int kind, uint64_t first, uint64_t second, struct store_key *key);
 bool learner_join__want(struct learner_join_lane *lane, int kind, uint64_t first, uint64_t second); /* adds to lane->keys */
 bool learner_join__load_wanted(struct learner_join_lane *lane, struct fr_err *err); /* and forgets them */
-FR_CHECKED bool learner_join__fail(struct fr_err *err);
+FR_CHECKED bool learner_join__fail(struct learner_join *join, struct fr_err *err);
 
 /* ---- user.c: an account in the store ---- */
 

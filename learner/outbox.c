@@ -15,19 +15,19 @@ bool learner_outbox__put(struct learner_join_lane *lane, struct fr_err *err)
     void *bytes;
 
     if (lane->chunk.is_failed)
-        return learner_join__fail(err);
+        return learner_join__fail(lane->join, err);
     if (lane->chunk.length == 0)
         return true;
     learner_join__key(LEARNER_KIND_OUTBOX, (uint64_t)atomic_fetch_add(&join->next_position, 1), 0, &key);
     entry = store_entry_lock(join->store, &key, store_key_hash(join->store, &key), true); /* its number was never used before */
     if (!entry)
-        return learner_join__fail(err);
+        return learner_join__fail(lane->join, err);
     bytes = store_entry_write(join->store, entry, STORE_PART_ROWS, (uint32_t)lane->chunk.length);
     if (bytes)
         memcpy(bytes, lane->chunk.bytes, lane->chunk.length);
     store_entry_unlock(join->store, entry);
     if (!bytes)
-        return learner_join__fail(err);
+        return learner_join__fail(lane->join, err);
     atomic_fetch_add_explicit(&join->outbox_bytes, lane->chunk.length, memory_order_relaxed);
     fr_buffer_clear(&lane->chunk);
     lane->chunk_count = 0;

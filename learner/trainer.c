@@ -294,11 +294,12 @@ static double logit_of(struct learner_trainer *trainer, const struct learner_exa
 
     if (trainer->dense > 0)
         logit = learner_logit__dot(logit, &fixed[trainer->tasks].w, stride, trainer->x, trainer->dense);
-    for (int i = 0; i < example->sparse_count; i++) {
+    for (int i = 0; i < example->sparse_count;
+         i++) { /* as learner_logit__sum(): only sums, so nothing is rounded otherwise here */
         trainer->found[i] = admit(trainer, (uint32_t)example->sparse[i], is_frozen);
-        trainer->pointers[i] = trainer->found[i] ? &trainer->found[i]->weights[example->task].w : NULL;
+        if (trainer->found[i])
+            logit += (double)trainer->found[i]->weights[example->task].w;
     }
-    logit = learner_logit__sum(logit, trainer->pointers, example->sparse_count);
     if (trainer->factors == 0)
         return logit;
     for (int i = 0; i < example->sparse_count; i++)
@@ -325,36 +326,38 @@ static void learn_factors(struct learner_trainer *trainer, int count, double gra
     }
 }
 
-/* What a row is beside its weight: when it was named, whether it may have factors. */
-static void touch(struct learner_trainer *trainer, const struct learner_example *example, int at, uint32_t now_s)
+/* A row that was named often enough, and has a weight, gets factors. */
+static void earn_factors(struct learner_trainer *trainer, struct learner_row *row, int task)
 {
-    struct learner_row *row = trainer->found[at];
-
-    if (row->touched_s < now_s)
-        row->touched_s = now_s;
-    if (trainer->factors > 0 && !row->factors && ++row->count >= trainer->optimiser.admit_factors) {
-        row->count = (uint16_t)(trainer->optimiser.admit_factors - 1); /* it tries again while its weight is 0 */
-        if (row->weights[example->task].w != 0.0F)
-            (void)learner_trainer__factors(trainer, row);
-    }
-    if (!row->is_changed)
-        learner_trainer__mark(trainer, learner_trainer__number(trainer, (uint32_t)example->sparse[at]), row);
+    if (row->factors || ++row->count < trainer->optimiser.admit_factors)
+        return;
+    row->count = (uint16_t)(trainer->optimiser.admit_factors - 1); /* it tries again while its weight is 0 */
+    if (row->weights[task].w != 0.0F)
+        (void)learner_trainer__factors(trainer, row);
 }
 
 /* A coordinate that two of an example's specs fall on counts once: a second step would not be the gradient's. */
 static void learn_rows(struct learner_trainer *trainer, const struct learner_example *example, double gradient)
 {
     uint32_t now_s = example->served_ms > 0 ? (uint32_t)(example->served_ms / 1000) : 0;
+    bool may_have_factors = trainer->factors > 0;
     int count = 0;
 
     for (int i = 0; i < example->sparse_count; i++) {
-        if (trainer->found[i])
-            trainer->steps[count++] = &trainer->found[i]->weights[example->task];
+        struct learner_row *row = trainer->found[i];
+
+        if (!row)
+            continue;
+        trainer->steps[count++] = &row->weights[example->task];
+        if (row->touched_s < now_s)
+            row->touched_s = now_s;
+        if (!row->is_changed)
+            learner_trainer__mark(trainer, learner_trainer__number(trainer, (uint32_t)example->sparse[i]), row);
     }
     learner_ftrl__steps(&trainer->optimiser, trainer->steps, count, gradient);
-    for (int i = 0; i < example->sparse_count; i++) {
+    for (int i = 0; i < example->sparse_count && may_have_factors; i++) {
         if (trainer->found[i])
-            touch(trainer, example, i, now_s);
+            earn_factors(trainer, trainer->found[i], example->task);
     }
 }
 

@@ -110,7 +110,7 @@ static void remove_gone(struct learner_join_lane *lane, uint64_t user_id)
 bool learner_user__settle(struct learner_join_lane *lane, uint64_t user_id, struct fr_err *err)
 {
     if (lane->is_failed || lane->book.is_failed)
-        return learner_join__fail(err);
+        return learner_join__fail(lane->join, err);
     if (!make_examples(lane, err))
         return false;
     remove_gone(lane, user_id);

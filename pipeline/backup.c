@@ -4,6 +4,7 @@
  */
 #include "internal.h"
 
+#include <freshet/fault.h>
 #include <freshet/log.h>
 
 #include <inttypes.h>
@@ -38,7 +39,7 @@ bool pipeline_backup__make(struct pipeline_services *services, const struct stor
         learner_hold(learner);
     /* The note before the copy: a backup that nobody knows of would be worse than a note of none. */
     is_made = pipeline_committer__commit_with(services->committer, note_directory, directory, COMMIT_MS, err) &&
-              store_backup_make(services->store, options, backup, err) &&
+              fr_fault(FR_FAULT_MID_CHECKPOINT, err) && store_backup_make(services->store, options, backup, err) &&
               pipeline_backup__models(services->models->store_path, directory, backup->id, err);
     if (learner)
         learner_release(learner);

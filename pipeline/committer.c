@@ -5,6 +5,7 @@
 #include "internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/fault.h>
 #include <freshet/log.h>
 
 #include <stdlib.h>
@@ -57,6 +58,7 @@ static bool turn_epoch(struct pipeline_committer *committer, struct fr_err *err)
 
     if (!store_epoch_commit(committer->store, &epoch, err))
         return false;
+    fr_fault_meet(FR_FAULT_AFTER_INGEST_BEFORE_KAFKA_COMMIT);
     atomic_store(&committer->durable_time_ms, committer->boundary_time_ms);
     atomic_store(&committer->durable_at_ms, fr_clock_monotonic_ms());
     if (committer->learning)

@@ -9,8 +9,8 @@
 
 enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20, DEFAULT_PARTITIONS = 8 };
 
-static const char *const root_keys[] = {"node",     "kafka",    "store", "server",       "learner",
-                                        "entities", "features", "lists", "feature_sets", "models"};
+static const char *const root_keys[] = {"node",     "kafka", "store",        "server", "learner", "entities",
+                                        "features", "lists", "feature_sets", "models", "texts"};
 
 static bool read_file(const char *path, struct fr_buffer *text, struct fr_diagnostics *diagnostics)
 {
@@ -203,6 +203,7 @@ void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *con
     read_kafka(root, config, diagnostics);
     read_store(root, config, diagnostics);
     pipeline_config__server(root, config, diagnostics);
+    pipeline_config__texts(root, config, diagnostics);
     config->learner = learner_config_parse(root, config->arena, diagnostics);
     config->catalogue = agg_catalogue_parse(root, &config->dedupe, diagnostics);
     fr_yaml_finish(root, "the configuration", root_keys, (int)(sizeof root_keys / sizeof *root_keys), diagnostics);

@@ -6,11 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
-static void read_limits(struct fr_yaml *server, struct server_limits *limits, struct fr_diagnostics *diagnostics)
+/* The watches' own, which stand with the others: they are what a client may cost. */
+static void read_watch_limits(struct fr_yaml *limits, struct pipeline_watch_limits *watch, struct fr_diagnostics *diagnostics)
 {
+    *watch = (struct pipeline_watch_limits){.streams = 1000, .entities = 1000, .values = 1000000};
+    fr_yaml_int(limits, "watches", 1, PIPELINE_WATCHES_MOST, &watch->streams, diagnostics);
+    fr_yaml_int(limits, "watch_entities", 1, 100000, &watch->entities, diagnostics);
+    fr_yaml_int(limits, "watch_values", 1, 1000000000, &watch->values, diagnostics);
+}
+
+static void read_limits(struct fr_yaml *server, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    struct server_limits *limits = &config->limits;
     struct fr_yaml *yaml = fr_yaml_get(server, "limits");
     int64_t connections = limits->connections, slow_calls = limits->slow_calls;
-    int64_t queued_calls = limits->queued_calls, rate = 0, burst = 0;
+    int64_t queued_calls = limits->queued_calls, early_calls = limits->early_calls, rate = 0, burst = 0;
 
     fr_yaml_int(yaml, "connections", 1, 1000000, &connections, diagnostics);
     fr_yaml_size(yaml, "message", 1024, UINT64_C(1) << 28, &limits->message_bytes, diagnostics);
@@ -19,16 +29,19 @@ static void read_limits(struct fr_yaml *server, struct server_limits *limits, st
     fr_yaml_span(yaml, "body", 100, 600000, &limits->body_ms, diagnostics);
     fr_yaml_int(yaml, "slow_calls", 1, 10000, &slow_calls, diagnostics);
     fr_yaml_int(yaml, "queued_calls", 1, 1000000, &queued_calls, diagnostics);
+    fr_yaml_int(yaml, "early_calls", 1, 100000, &early_calls, diagnostics);
     fr_yaml_span(yaml, "wait", 1, 600000, &limits->wait_ms, diagnostics);
     fr_yaml_size(yaml, "connection", 65536, UINT64_C(1) << 32, &limits->connection_bytes, diagnostics);
     fr_yaml_int(yaml, "rate", 1, 100000, &rate, diagnostics);
     fr_yaml_int(yaml, "burst", 1, 1000000, &burst, diagnostics);
     fr_yaml_span(yaml, "age", 1000, INT64_C(30) * 86400000, &limits->age_ms, diagnostics);
     fr_yaml_span(yaml, "grace", 0, 3600000, &limits->grace_ms, diagnostics);
+    read_watch_limits(yaml, &config->watch_limits, diagnostics);
     fr_yaml_finish(yaml, "server.limits", NULL, 0, diagnostics);
     limits->connections = (int)connections;
     limits->slow_calls = (int)slow_calls;
     limits->queued_calls = (int)queued_calls;
+    limits->early_calls = (int)early_calls;
     limits->rate = (int)rate;
     limits->burst = (int)burst;
     if (burst > 0 && rate == 0)
@@ -147,6 +160,8 @@ static void read_grant(struct fr_yaml *yaml, struct pipeline_config *config, str
     *grant = (struct server_grant){0};
     fr_yaml_text(yaml, "name", &grant->name, diagnostics);
     fr_yaml_text(yaml, "token", &grant->token, diagnostics);
+    if (grant->token)
+        grant->token_file = fr_yaml_get(yaml, "token")->file;
     fr_yaml_text(yaml, "certificate", &grant->certificate, diagnostics);
     grant->groups = read_groups(yaml, diagnostics);
     fr_yaml_finish(yaml, "server.tokens", NULL, 0, diagnostics);
@@ -215,7 +230,7 @@ void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *confi
     fr_yaml_choice(server, "plaintext", plaintexts, 2, &plaintext, diagnostics);
     fr_yaml_int(server, "loops", 1, 256, &loops, diagnostics);
     fr_yaml_span(server, "ready_lag", 1, INT64_C(86400000), &config->ready_lag_ms, diagnostics);
-    read_limits(server, &config->limits, diagnostics);
+    read_limits(server, config, diagnostics);
     read_tls(server, config, diagnostics);
     read_tokens(server, config, diagnostics);
     read_hosts(server, config, diagnostics);

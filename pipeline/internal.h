@@ -5,6 +5,7 @@
 #define PIPELINE_INTERNAL_H
 
 #include "learning.h"
+#include "texts.h"
 
 #include <freshet/aggregators.h>
 #include <freshet/arena.h>
@@ -28,10 +29,17 @@ enum {
     PIPELINE_TOPICS_MAX = 64,
     PIPELINE_PROPERTIES_MAX = 256,
     PIPELINE_HOSTS_MAX = 16,
-    PIPELINE_WATCHES_MOST = 1000, /* streams of the node */
+    PIPELINE_WATCHES_MOST = 10000, /* streams of the node that a configuration may allow */
 };
 
 /* ---- config.c ---- */
+
+/* `server.limits` of WatchFeatures. */
+struct pipeline_watch_limits {
+    int64_t streams; /* of the node: 1000 */
+    int64_t entities; /* of a stream: 1000 */
+    int64_t values; /* columns times entities, of all streams of the node: 1,000,000 */
+};
 
 struct pipeline_config {
     struct fr_arena *arena; /* all text below */
@@ -62,6 +70,7 @@ struct pipeline_config {
     int loops;
     int64_t ready_lag_ms;
     struct server_limits limits;
+    struct pipeline_watch_limits watch_limits;
     struct server_tls tls;
     struct server_grant grants[SERVER_GRANTS_MAX];
     int grant_count;
@@ -69,6 +78,8 @@ struct pipeline_config {
     int host_count;
 
     struct learner_config *learner;
+    struct pipeline_text texts[PIPELINE_TEXTS_MAX];
+    int text_count;
     struct agg_catalogue *catalogue;
 };
 
@@ -327,13 +338,14 @@ struct store_codec pipeline_codec__with_join(struct store_codec *aggregates);
 /* ---- watch.c, watch_service.c: entities that are read again and again ---- */
 
 struct pipeline_watches { /* of the node */
+    const struct pipeline_watch_limits *limits;
     struct store *store;
     struct pipeline_stream *stream;
     struct fr_queue *queue; /* watches that begin and that end, to the watcher */
     atomic_int streams, values; /* admitted; loops add, the watcher subtracts */
 
     /* The watcher's. */
-    struct pipeline_watch *list[PIPELINE_WATCHES_MOST];
+    struct pipeline_watch **list; /* limits->streams of them fit */
     int count, entity_count;
 
     struct fr_gauge *streams_gauge, *entities_gauge;
@@ -371,7 +383,8 @@ void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is
 extern const char pipeline_replay_meta[]; /* the record that says so */
 
 /* Starts the watcher, after pipeline_engine__open(); stops it when no stream is left: the server is closed. */
-FR_CHECKED bool pipeline_watches__start(struct pipeline_watches *watches, struct pipeline_engine *engine, struct fr_err *err);
+FR_CHECKED bool pipeline_watches__start(struct pipeline_watches *watches, const struct pipeline_watch_limits *limits,
+                                        struct pipeline_engine *engine, struct fr_err *err);
 void pipeline_watches__stop(struct pipeline_watches *watches);
 
 /* While a replay has not ended its store says so, and no node takes it for whole. Before the committer starts. */

@@ -80,7 +80,9 @@ void pipeline_keeper__stop(struct pipeline_keeper *keeper)
         pthread_join(keeper->thread, NULL);
         keeper->is_started = false;
     }
-    if (keeper->stop)
+    if (keeper->stop) {
+        fr_queue_close(keeper->stop); /* closed before, unless the thread could not be started */
         fr_queue_free(keeper->stop);
+    }
     keeper->stop = NULL;
 }

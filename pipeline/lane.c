@@ -5,6 +5,7 @@
 #include "internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/fault.h>
 
 #include <assert.h>
 #include <stdio.h>
@@ -171,6 +172,12 @@ static bool join(struct pipeline_lanes *lanes, const struct ingest_batch *batch,
     return pipeline_learning__apply(lanes->learning, batch, lane->is_skipped, lanes->tombstones, err);
 }
 
+/* What comes with events that are in the state; should it fail, they are there without their offsets. */
+static bool follow(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct events events, struct fr_err *err)
+{
+    return (events.count == 0 || fr_fault(FR_FAULT_MID_APPLY, err)) && (!lanes->learning || join(lanes, batch, events, err));
+}
+
 /* On a visit. */
 static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch, struct events *events,
                   struct agg_tally *tally, int64_t *kafka_ts_ms, struct fr_err *err)
@@ -188,14 +195,17 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
     if (events->count > 0)
         is_applied = agg_batch_apply(lane->scratch, events->at, events->count, pipeline_stream__horizon(lanes->stream),
                                      lane->outcomes, tally, err);
-    if (is_applied && lanes->learning)
-        is_applied = join(lanes, batch, *events, err);
+    if (is_applied && !follow(lanes, batch, *events, err)) {
+        store_spoil(lanes->store);
+        is_applied = false;
+    }
     if (is_applied) {
         pipeline_stream__raise(lanes->stream, batch->lane, greatest_time(*events));
         *kafka_ts_ms = advance_offsets(lanes, batch, &records);
         pipeline_stream__advance(lanes->stream, batch->lane, records, *kafka_ts_ms);
     }
     store_gate_leave(lanes->store);
+    fr_fault_meet(FR_FAULT_AFTER_GATE);
     return is_applied;
 }
 

@@ -33,7 +33,9 @@ struct pipeline_node {
     struct pipeline_engine engine;
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_served_log served_log;
-    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 1]; /* the configuration's, and the served rows' */
+    struct pipeline_texts *texts; /* NULL without texts */
+    struct ingest_topic
+        topics[PIPELINE_TOPICS_MAX + 1 + PIPELINE_TEXTS_MAX]; /* the configuration's, the served rows', read texts' */
     int topic_count;
     struct ingest_broker *broker;
     struct ingest *ingest;
@@ -214,7 +216,7 @@ static uint64_t draw(void)
 
 static bool start_broker(struct pipeline_node *node, struct fr_err *err)
 {
-    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 3];
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 3 + 3 * PIPELINE_TEXTS_MAX];
     int count = node->config->topic_count, partitions = pipeline_config__partitions(node->config);
 
     if (!node->config->is_embedded) {
@@ -227,6 +229,11 @@ static bool start_broker(struct pipeline_node *node, struct fr_err *err)
     if (node->learning) {
         topics[count++] = (struct ingest_topic){.name = node->config->learner->served, .partitions = partitions};
         topics[count++] = (struct ingest_topic){.name = node->config->learner->examples, .partitions = partitions};
+    }
+    for (int i = 0; i < node->config->text_count; i++) {
+        topics[count++] = (struct ingest_topic){.name = node->config->texts[i].from, .partitions = partitions};
+        topics[count++] = (struct ingest_topic){.name = node->config->texts[i].labelled, .partitions = 1};
+        topics[count++] = (struct ingest_topic){.name = node->config->texts[i].to, .partitions = partitions};
     }
     if (!ingest_broker_start(topics, count, &node->broker, err))
         return false;
@@ -273,6 +280,9 @@ static void choose_topics(struct pipeline_node *node)
     if (node->learning)
         node->topics[node->topic_count++] =
             (struct ingest_topic){.name = config->learner->served, .partitions = INGEST_LIKE_FIRST, .is_served = true};
+    for (int i = 0; i < config->text_count; i++)
+        node->topics[node->topic_count++] =
+            (struct ingest_topic){.name = config->texts[i].to, .partitions = pipeline_config__partitions(config)};
 }
 
 static bool open_learning(struct pipeline_node *node, struct fr_err *err)
@@ -285,7 +295,7 @@ static bool open_learning(struct pipeline_node *node, struct fr_err *err)
         return false;
     engine->lanes.learning = node->learning;
     engine->committer.learning = node->learning;
-    return true;
+    return pipeline_texts__open(node->config, engine->metrics, &node->texts, err);
 }
 
 static bool start_ingest(struct pipeline_node *node, struct fr_err *err)
@@ -331,7 +341,9 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     atomic_store(&node->services.next_request_id, draw());
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) &&
-           pipeline_watches__start(&node->watches, &node->engine, err) && start_server(node, err) && start_ingest(node, err) &&
+           pipeline_watches__start(&node->watches, &node->config->watch_limits, &node->engine, err) &&
+           start_server(node, err) && start_ingest(node, err) &&
+           pipeline_texts__start(node->texts, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
            (!node->learning ||
             pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err)) &&
            pipeline_canary__start(&node->canary, node->config, &node->services, err);
@@ -499,6 +511,7 @@ void pipeline_node_close(struct pipeline_node *node)
         return;
     dog = start_watchdog();
     atomic_store(&node->services.is_closing, true);
+    pipeline_texts__stop(node->texts);
     pipeline_canary__stop(&node->canary);
     if (node->ingest)
         ingest_stop(node->ingest);
@@ -512,6 +525,7 @@ void pipeline_node_close(struct pipeline_node *node)
     server_close(node->server);
     pipeline_watches__stop(&node->watches);
     pipeline_served_log__close(&node->served_log);
+    pipeline_texts__close(node->texts, INGEST_CLOSE_MS);
     close_ingest(node);
     pipeline_learning__close(node->learning);
     pipeline_models__close(&node->models);

@@ -167,12 +167,15 @@ void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *stor
         struct fr_buffer value;
         char name[1100];
 
-        if (next < 0 || next == position->put || !position->name)
+        if (next < 0 || next == position->put)
             continue;
         fr_buffer_init(&value);
         fr_buffer_append_varint(&value, (uint64_t)next);
-        snprintf(name, sizeof name, "%s%s", offset_prefix, position->name);
-        store_meta_put(store, name, fr_buffer_slice(&value));
+        snprintf(name, sizeof name, "%s%s", offset_prefix, position->name ? position->name : "");
+        if (value.is_failed || !position->name)
+            store_spoil(store); /* an epoch with the events and without their offset counts them twice */
+        else
+            store_meta_put(store, name, fr_buffer_slice(&value));
         fr_buffer_fini(&value);
         position->put = next;
     }

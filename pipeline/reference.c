@@ -1,4 +1,4 @@
-/* The keys of `node`, `kafka`, `store` and `server`, for the reference, and the one list of all sections, in the order of reading. */
+/* The keys of `node`, `kafka`, `store`, `server` and `texts`, for the reference, and the one list of all sections, in the order of reading. */
 #include "internal.h"
 
 static const struct fr_setting node[] = {
@@ -65,12 +65,30 @@ static const struct fr_setting limits[] = {
     {"body", "30s", "100ms to 10m", "for a request's body to come"},
     {"slow_calls", "64", "1 to 10000", "digests, backups, explanations that wait"},
     {"queued_calls", "4096", "1 to 1000000", "calls that wait for a loop"},
+    {"early_calls", "1024", "1 to 100000", "calls that wait for what their after names"},
+    {"watches", "1000", "1 to 10000", "streams of WatchFeatures"},
+    {"watch_entities", "1000", "1 to 100000", "entities that one of them watches"},
+    {"watch_values", "1000000", "1 to 1000000000", "columns times entities that all of them watch"},
     {"wait", "1s", "1ms to 10m", "a call that would wait longer is refused"},
     {"connection", "16MiB", "64KiB to 4GiB", "what one connection may hold"},
     {"rate", "", "1 to 100000", "calls a second of each principal"},
     {"burst", "", "1 to 1000000", "at once; goes with rate"},
     {"age", "", "1s to 30d", "a connection that is so old is told to go"},
     {"grace", "30s", "0 to 1h", "and cut after so long"},
+};
+
+static const struct fr_setting text[] = {
+    {"from", NULL, "a topic", "events that are passed on; not in kafka.topics"},
+    {"labelled", NULL, "a topic", "events with text and the label as the attribute NAME"},
+    {"to", NULL, "a topic", "where they are passed on to; the node reads it by itself"},
+    {"format", "protobuf", "protobuf, json", "of from and labelled"},
+    {"labels", NULL, "list of 2 to 16 names", "what a text may be taken for"},
+    {"actions", "[comment]", "list of actions", "whose texts are read"},
+    {"least", "0.5", "0 to 1", "a label that is less likely is not given"},
+    {"words", "2", "0 to 3", "n-grams of 1 to so many words; 0: none"},
+    {"characters", "4", "0 to 6", "and of 2 to so many characters"},
+    {"examples", "20000", "2 to 200000", "labelled texts that are kept: the latest"},
+    {"bits", "18", "10 to 22", "2^bits coordinates, 24 bytes each for a label"},
 };
 
 static const struct fr_settings sections[] = {
@@ -83,6 +101,7 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("server.tls", NULL, "TLS on the API port, and on the operations port off loopback.", tls),
     FR_SETTINGS("server.tokens[]", NULL, "Who may call: 1 to 64 entries.", token),
     FR_SETTINGS("server.limits", NULL, "What clients may cost.", limits),
+    FR_SETTINGS("texts.NAME", NULL, "What is read out of comments, learned from few labelled ones: [texts](texts.md).", text),
 };
 
 const struct fr_settings *pipeline_settings(int i)

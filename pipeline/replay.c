@@ -29,7 +29,7 @@ struct pipeline_replay {
     struct pipeline_config *config;
     struct pipeline_engine engine;
     struct pipeline_replay_options options;
-    struct ingest_topic topics[PIPELINE_TOPICS_MAX]; /* in place of the configuration's */
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX + PIPELINE_TEXTS_MAX]; /* in place of the configuration's */
     int topic_count;
     char topic[NAME_BYTES];
     struct ingest *ingest; /* one of the two */
@@ -126,6 +126,9 @@ static void choose_topics(struct pipeline_replay *replay)
         if (!replay->options.topic || strcmp(config->topics[i].name, replay->options.topic) == 0)
             replay->topics[replay->topic_count++] = config->topics[i];
     }
+    for (int i = 0; i < config->text_count; i++) /* what texts were taken for is in Kafka: it is not said again */
+        if (!replay->options.topic || strcmp(config->texts[i].to, replay->options.topic) == 0)
+            replay->topics[replay->topic_count++] = (struct ingest_topic){.name = config->texts[i].to};
     if (replay->topic_count == 0) {
         snprintf(replay->topic, sizeof replay->topic, "%s", replay->options.topic);
         replay->topics[replay->topic_count++] =

@@ -42,7 +42,9 @@ void pipeline_stream__save(struct pipeline_stream *stream, struct store *store)
     fr_buffer_append_zigzag(&value, pipeline_stream__time(stream));
     fr_buffer_append_varint(&value, pipeline_stream__records(stream));
     fr_buffer_append_zigzag(&value, kafka_ts(stream));
-    if (!value.is_failed)
+    if (value.is_failed)
+        store_spoil(store); /* an epoch without its own time would be a lie */
+    else
         store_meta_put(store, stream_meta, fr_buffer_slice(&value));
     fr_buffer_fini(&value);
 }

@@ -151,7 +151,7 @@ static void take(struct pipeline_watches *watches, struct pipeline_watch *watch)
     int at = 0;
 
     if (!watch->is_known) {
-        assert(watches->count < PIPELINE_WATCHES_MOST); /* admitted by pipeline_watches__add() */
+        assert(watches->count < watches->limits->streams); /* admitted by pipeline_watches__add() */
         watch->is_known = true;
         watch->due_ms = fr_clock_monotonic_ms();
         watches->list[watches->count++] = watch;
@@ -210,13 +210,16 @@ bool pipeline_watches__add(struct pipeline_watches *watches, struct pipeline_wat
     watch->is_counted = true;
     streams = atomic_fetch_add(&watches->streams, 1);
     values = atomic_fetch_add(&watches->values, watch->value_count);
-    if (streams >= PIPELINE_WATCHES_MOST)
-        return fr_fail(err, FR_EXHAUSTED, "%d watches are open on this node already; end some, or ask another node",
-                       PIPELINE_WATCHES_MOST);
-    if (values > PIPELINE_WATCH_VALUES_MOST - watch->value_count)
+    if (streams >= watches->limits->streams)
         return fr_fail(err, FR_EXHAUSTED,
-                       "the watches of this node have %d columns of entities at most; watch fewer, or ask another node",
-                       PIPELINE_WATCH_VALUES_MOST);
+                       "%d watches are open on this node already (server.limits.watches); end some, or ask another node",
+                       (int)watches->limits->streams);
+    if (values > watches->limits->values - watch->value_count)
+        return fr_fail(
+            err, FR_EXHAUSTED,
+            "the watches of this node have %d columns of entities at most (server.limits.watch_values); watch fewer, "
+            "or ask another node",
+            (int)watches->limits->values);
     atomic_store(&watch->next_ms, fr_clock_monotonic_ms());
     is_sent = fr_queue_send(watches->queue, &message, 0);
     assert(is_sent); /* it has room for the beginning and the end of all */
@@ -233,11 +236,13 @@ void pipeline_watches__end(struct pipeline_watch *watch)
 
 /* ---- the node's ---- */
 
-bool pipeline_watches__start(struct pipeline_watches *watches, struct pipeline_engine *engine, struct fr_err *err)
+bool pipeline_watches__start(struct pipeline_watches *watches, const struct pipeline_watch_limits *limits,
+                             struct pipeline_engine *engine, struct fr_err *err)
 {
     struct fr_metrics *metrics = engine->metrics;
     static const char updates_help[] = "Updates of watched entities: sent, or replaced by a newer one before they could be.";
 
+    watches->limits = limits;
     watches->store = engine->store;
     watches->stream = &engine->stream;
     watches->streams_gauge = fr_metrics_gauge(metrics, "freshet_watches", NULL, "Open streams of WatchFeatures.");
@@ -248,8 +253,9 @@ bool pipeline_watches__start(struct pipeline_watches *watches, struct pipeline_e
                                        "Readings of a watch that began so late that one was left out.");
     watches->read =
         fr_metrics_histogram(metrics, "freshet_watch_read_seconds", NULL, "Time to read all that a stream watches.");
-    watches->queue = fr_queue_new(2 * PIPELINE_WATCHES_MOST);
-    if (!watches->queue)
+    watches->queue = fr_queue_new((int)limits->streams * 2);
+    watches->list = calloc((size_t)limits->streams, sizeof(struct pipeline_watch *));
+    if (!watches->queue || !watches->list)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for watches");
     if (pthread_create(&watches->thread, NULL, run, watches) != 0)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: cannot start the watcher's thread; raise the limit of threads");
@@ -272,5 +278,7 @@ void pipeline_watches__stop(struct pipeline_watches *watches)
     while (watches->count > 0)
         take(watches, watches->list[0]); /* none: their streams have ended with the server */
     fr_queue_free(watches->queue);
+    free(watches->list);
     watches->queue = NULL;
+    watches->list = NULL;
 }

@@ -4,11 +4,6 @@
 
 #include "internal.h"
 
-enum {
-    PIPELINE_WATCH_ENTITIES_MOST = 1000, /* of a stream */
-    PIPELINE_WATCH_VALUES_MOST = 1000000, /* columns times entities, of all streams of the node */
-};
-
 struct pipeline_update { /* one message; owned by whoever took it from its place */
     uint64_t skipped;
     int64_t stream_time_ms, applied_lag_ms;

@@ -24,16 +24,16 @@ static bool fail_memory(struct fr_err *err)
     return fr_fail(err, FR_EXHAUSTED, "the watch is larger than one may be; name fewer entities or features");
 }
 
-static bool check(const Freshet__V1__WatchFeaturesRequest *request, struct fr_err *err)
+static bool check(const Freshet__V1__WatchFeaturesRequest *request, int64_t entities_max, struct fr_err *err)
 {
     if (request->interval_ms != 0 && request->interval_ms < INTERVAL_LEAST_MS)
         return fr_fail(err, FR_BAD_INPUT, "interval_ms: %" PRIu32 " is too short; use %d or more, or 0 for %d",
                        request->interval_ms, INTERVAL_LEAST_MS, INTERVAL_DEFAULT_MS);
     if (request->n_entities == 0)
         return fr_fail(err, FR_BAD_INPUT, "entities: none given; name what to watch");
-    if (request->n_entities > PIPELINE_WATCH_ENTITIES_MOST)
-        return fr_fail(err, FR_EXHAUSTED, "entities: %zu given; watch at most %d a stream", request->n_entities,
-                       PIPELINE_WATCH_ENTITIES_MOST);
+    if (request->n_entities > (size_t)entities_max)
+        return fr_fail(err, FR_EXHAUSTED, "entities: %zu given; watch at most %d a stream (server.limits.watch_entities)",
+                       request->n_entities, (int)entities_max);
     if (request->n_features > FEATURES_MOST)
         return fr_fail(err, FR_BAD_INPUT, "features: %zu given; name at most %d", request->n_features, FEATURES_MOST);
     return true;
@@ -153,7 +153,7 @@ static bool begin(void *user, struct server_call *call, const ProtobufCMessage *
     (void)call;
     if (!pipeline_serving__check(services, err))
         return false;
-    if (!check(request, err) || !check_features(services, request, err))
+    if (!check(request, services->watches->limits->entities, err) || !check_features(services, request, err))
         return false;
     arena = fr_arena_new(WATCH_BYTES_MOST);
     watch = arena ? fr_arena_take_zeroed(arena, 1, sizeof *watch) : NULL;

@@ -1,62 +1,14 @@
 /*
  * Who may call what. Nothing is allowed that no grant allows, once there are any.
- *
- * Comparing a token takes the same time whatever is in it: it is put into a field as long as the longest token can be, and
- * compared with every grant's, to the end.
  */
 #include "internal.h"
 
 #include <freshet/clock.h>
 #include <freshet/text.h>
 
-#include <openssl/crypto.h>
-
 #include <stdio.h>
-#include <stdlib.h>
 
 static const char *const group_names[SERVER_GROUPS] = {"read", "learn", "admin"};
-
-struct server__token {
-    uint8_t bytes[SERVER_TOKEN_BYTES_MAX]; /* padded with zeros, which no token has */
-};
-
-static bool is_letter(char byte)
-{
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
-           (byte && strchr("-._~+/=", byte));
-}
-
-bool server_token_check(const char *token, struct fr_err *err)
-{
-    size_t length = strlen(token);
-
-    if (length < SERVER_TOKEN_BYTES_LEAST || length > SERVER_TOKEN_BYTES_MAX)
-        return fr_fail(err, FR_BAD_CONFIG, "server: a token of %zu bytes; make one of %d to %d, as openssl rand -hex 32 does",
-                       length, SERVER_TOKEN_BYTES_LEAST, SERVER_TOKEN_BYTES_MAX);
-    for (size_t i = 0; i < length; i++)
-        if (!is_letter(token[i]))
-            return fr_fail(err, FR_BAD_CONFIG,
-                           "server: byte %zu of a token is none that a bearer token may have (A-Z a-z 0-9 - . _ ~ + / =); make "
-                           "one as openssl rand -hex 32 does",
-                           i + 1);
-    return true;
-}
-
-static bool check_grant(const struct server_options *options, int at, struct fr_err *err)
-{
-    const struct server_grant *grant = &options->grants[at];
-
-    if (!grant->name || !grant->name[0] || strlen(grant->name) >= SERVER_PRINCIPAL_BYTES ||
-        !grant->token == !grant->certificate)
-        return fr_fail(err, FR_BAD_CONFIG, "server: grant %d has no name, or not exactly one of token and certificate", at + 1);
-    if (grant->token && !server_token_check(grant->token, err))
-        return false;
-    for (int i = 0; i < at && grant->token; i++)
-        if (options->grants[i].token && strcmp(options->grants[i].token, grant->token) == 0)
-            return fr_fail(err, FR_BAD_CONFIG, "server: '%s' and '%s' have the same token; give each one of its own",
-                           options->grants[i].name, grant->name);
-    return true;
-}
 
 bool server__access_open(struct server__access *access, const struct server_options *options, struct fr_err *err)
 {
@@ -70,26 +22,18 @@ bool server__access_open(struct server__access *access, const struct server_opti
     if (access->grant_count > SERVER_GRANTS_MAX)
         return fr_fail(err, FR_BAD_CONFIG, "server: %d grants; server.tokens holds %d at most", access->grant_count,
                        SERVER_GRANTS_MAX);
-    if (access->grant_count > 0) {
-        access->tokens = calloc((size_t)access->grant_count, sizeof *access->tokens);
-        if (!access->tokens)
-            return fr_fail(err, FR_EXHAUSTED, "server: out of memory for %d grants", access->grant_count);
-    }
-    for (int i = 0; i < access->grant_count; i++) {
-        if (!check_grant(options, i, err))
-            return false;
-        if (access->grants[i].token)
-            memcpy(access->tokens[i].bytes, access->grants[i].token, strlen(access->grants[i].token));
-    }
+    for (int i = 0; i < access->grant_count; i++)
+        if (access->grants[i].name && strlen(access->grants[i].name) >= SERVER_PRINCIPAL_BYTES)
+            return fr_fail(err, FR_BAD_CONFIG, "server: the name of grant %d is longer than %d bytes", i + 1,
+                           SERVER_PRINCIPAL_BYTES - 1);
+    if (!server__tokens_open(&access->tokens, options, err))
+        return false;
     return server__rate_open(&access->rate, options->limits.rate, options->limits.burst, fr_clock_monotonic_us(), err);
 }
 
 void server__access_close(struct server__access *access)
 {
-    if (access->tokens)
-        OPENSSL_cleanse(access->tokens, (size_t)access->grant_count * sizeof *access->tokens);
-    free(access->tokens);
-    access->tokens = NULL;
+    server__tokens_close(&access->tokens);
     server__rate_close(&access->rate);
 }
 
@@ -136,24 +80,10 @@ static const struct server_grant *grant_of_token(const struct server__access *ac
 {
     static const char scheme[] = "bearer ";
     const char *text = authorization.bytes;
-    struct server__token shown = {{0}};
-    int found = -1;
 
     if (authorization.length < sizeof scheme - 1 || !fr_text_equal_nocase(fr_slice(text, sizeof scheme - 1), scheme))
         return NULL;
-    text += sizeof scheme - 1;
-    authorization.length -= sizeof scheme - 1;
-    if (authorization.length < SERVER_TOKEN_BYTES_LEAST || authorization.length > SERVER_TOKEN_BYTES_MAX ||
-        memchr(text, '\0', authorization.length))
-        return NULL;
-    memcpy(shown.bytes, text, authorization.length);
-    for (int i = 0; i < access->grant_count; i++) {
-        int is_same = CRYPTO_memcmp(shown.bytes, access->tokens[i].bytes, sizeof shown.bytes) == 0;
-
-        found = is_same ? i : found;
-    }
-    OPENSSL_cleanse(&shown, sizeof shown);
-    return found < 0 ? NULL : &access->grants[found];
+    return server__tokens_find(&access->tokens, fr_slice(text + sizeof scheme - 1, authorization.length - (sizeof scheme - 1)));
 }
 
 /* ---- What ---- */

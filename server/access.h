@@ -2,11 +2,13 @@
  * Who calls, what it may call, and how often.
  *
  * A caller is what is known of a connection's peer: its address, or once TLS is open a name of its certificate. A call may show a
- * token beside that, which then counts alone. Everything here is read only once the server is open, but the rate's slots, which
- * are atomic; any loop.
+ * token beside that, which then counts alone. Everything here is read only once the server is open, but the rate's slots and the
+ * tokens, which are atomic; any loop.
  */
 #ifndef FRESHET_SERVER_ACCESS_H
 #define FRESHET_SERVER_ACCESS_H
+
+#include "tokens.h"
 
 #include <freshet/server.h>
 
@@ -47,7 +49,7 @@ struct server__caller {
 struct server__access {
     const struct server_grant *grants;
     int grant_count;
-    struct server__token *tokens; /* of each grant, padded so that comparing takes the same time for any */
+    struct server__tokens tokens;
     struct server__rate rate;
     struct fr_counter *unauthenticated, *denied, *limited;
 };

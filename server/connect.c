@@ -3,7 +3,7 @@
  * status says how it ended. The same over HTTP/1.1 and HTTP/2. What is no call of the convention at all, by verb or content type, is
  * `unknown`, as 405 and 415 are to clients that read nothing but the status.
  */
-#include "internal.h"
+#include "convention.h"
 
 #include <freshet/text.h>
 

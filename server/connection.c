@@ -257,17 +257,11 @@ static bool is_open(struct server__connection *connection)
     return !connection->is_dead && connection->session->is_open;
 }
 
-static void on_readable(int fd, short what, void *user)
+static void read_some(struct server__connection *connection)
 {
-    struct server__connection *connection = user;
     uint8_t *scratch = connection->loop->scratch;
     size_t got;
 
-    (void)fd;
-    if (what & EV_TIMEOUT)
-        connection->is_reading = false; /* libevent has taken it out, as it does with every event whose time comes */
-    if (connection->loop->round_us == 0)
-        connection->loop->round_us = fr_clock_monotonic_us();
     if (!is_open(connection)) {
         settle(connection);
         return;
@@ -289,6 +283,23 @@ static void on_readable(int fd, short what, void *user)
         server__connection_close(connection);
         break;
     }
+}
+
+static void on_readable(int fd, short what, void *user)
+{
+    struct server__connection *connection = user;
+    struct server__loop *loop = connection->loop;
+    int64_t now_us;
+
+    (void)fd;
+    if (what & EV_TIMEOUT)
+        connection->is_reading = false; /* libevent has taken it out, as it does with every event whose time comes */
+    if (loop->round_us == 0)
+        loop->round_us = loop->read_us = fr_clock_monotonic_us();
+    read_some(connection);
+    now_us = fr_clock_monotonic_us();
+    server__line_charge(connection, now_us - loop->read_us, now_us); /* what it cost to understand it is its, too */
+    loop->read_us = now_us;
 }
 
 static void on_writable(int fd, short what, void *user)

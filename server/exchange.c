@@ -2,7 +2,7 @@
  * HTTP/1.1 on a connection: one request after the other, answered in order. A head is parsed where it lies; a body that came
  * with its head in one piece is decoded where it lies too, others are gathered.
  */
-#include "internal.h"
+#include "convention.h"
 
 #include <freshet/clock.h>
 
@@ -159,7 +159,7 @@ static void end_request(struct server__connection *connection, struct fr_slice b
     } else {
         struct server__call *call = exchange->call; /* kept here too, to disown it when the client goes */
 
-        call->whole_us = exchange->is_behind_own ? 0 : connection->loop->round_us;
+        call->whole_us = exchange->is_behind_own ? 0 : exchange->came_us;
         server__connection_expire(connection, INT64_MAX);
         server__call_run(&call, connection->is_operations ? fr_buffer_slice(&exchange->body) : body);
     }
@@ -306,12 +306,28 @@ static void http1_begin(struct server__connection *connection)
     fr_buffer_init(&exchange->body);
 }
 
+/* Who is heavy has the light ones go first, where there are any calls that wait. */
+static bool must_wait(struct server__connection *connection)
+{
+    struct server__loop *loop = connection->loop;
+    bool is_its_turn = loop->line.running == connection;
+
+    if (connection->place.queue)
+        return true;
+    connection->exchange.came_us = is_its_turn ? connection->place.since_us : loop->round_us;
+    if (is_its_turn || connection->exchange.stage != SERVER_STAGE_HEAD ||
+        !server__line_is_heavy(connection, fr_clock_monotonic_us()))
+        return false;
+    server__line_join(connection);
+    return true;
+}
+
 static size_t http1_take(struct server__connection *connection, struct fr_slice bytes)
 {
     struct server__exchange *exchange = &connection->exchange;
     size_t used = 0;
 
-    if (connection->is_in_line)
+    if (must_wait(connection))
         return 0; /* its turn comes */
     exchange->is_taking = true;
     exchange->is_behind_own = false;
@@ -344,12 +360,12 @@ static void http1_expire(struct server__connection *connection)
 
 static bool http1_is_idle(const struct server__connection *connection)
 {
-    return !connection->exchange.has_begun && !connection->is_in_line;
+    return !connection->exchange.has_begun && !connection->place.queue;
 }
 
 static bool http1_is_busy(const struct server__connection *connection)
 {
-    return connection->exchange.stage == SERVER_STAGE_RUNNING || connection->is_in_line;
+    return connection->exchange.stage == SERVER_STAGE_RUNNING || connection->place.queue;
 }
 
 static size_t http1_held(const struct server__connection *connection)

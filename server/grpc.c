@@ -3,7 +3,7 @@
  * codes answer what is by gRPC's own list (doc/statuscodes.md), but a message that can't be decoded is invalid_argument, as it
  * is by Connect.
  */
-#include "internal.h"
+#include "convention.h"
 
 #include <freshet/text.h>
 
@@ -81,6 +81,14 @@ enum server__grpc_coding server__grpc_coding(const struct server__grpc *grpc)
     return fr_text_equal_nocase(grpc->encoding, "gzip") ? SERVER_GRPC_GZIP : SERVER_GRPC_UNKNOWN;
 }
 
+/* Whether or not its messages are marked as compressed: its client means to. */
+static void refuse_coding(struct server__call *call)
+{
+    call->refusal = SERVER_REFUSED_ENCODING;
+    server__call_refuse(call, SERVER_STATUS_UNIMPLEMENTED,
+                        "messages compressed by that grpc-encoding are not supported; send gzip or identity");
+}
+
 void server__grpc_begin(struct server__call *call, const struct server__connect *head, const struct server__grpc *grpc,
                         int64_t arrived_us)
 {
@@ -101,6 +109,8 @@ void server__grpc_begin(struct server__call *call, const struct server__connect 
                             "application/grpc+json is not supported; send application/grpc, or JSON by Connect");
     else if (grpc->is_repeated)
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT, "grpc-timeout and grpc-encoding come once each");
+    else if (server__grpc_coding(grpc) == SERVER_GRPC_UNKNOWN)
+        refuse_coding(call);
     else if (grpc->timeout.bytes && !server__grpc_timeout(grpc->timeout, &timeout_us))
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT,
                             "grpc-timeout must be 1 to 8 digits and one of H, M, S, m, u, n");
@@ -120,11 +130,6 @@ enum server__parsed server__grpc_message(struct fr_slice bytes, enum server__grp
     if (prefix[0] == 1 && coding == SERVER_GRPC_IDENTITY) { /* gRPC's compression.md: not unsupported, but ill-made */
         *status = SERVER_STATUS_INTERNAL;
         *reason = "a message is marked as compressed, but grpc-encoding names no coding";
-        return SERVER_FAILED;
-    }
-    if (prefix[0] == 1 && coding == SERVER_GRPC_UNKNOWN) {
-        *status = SERVER_STATUS_UNIMPLEMENTED;
-        *reason = "messages compressed by that grpc-encoding are not supported; send gzip or identity";
         return SERVER_FAILED;
     }
     if (prefix[0] > 1) {
@@ -154,12 +159,21 @@ void server__grpc_prefix(size_t message_bytes, uint8_t prefix[SERVER_GRPC_PREFIX
         prefix[i] = (uint8_t)(message_bytes >> (8 * (SERVER_GRPC_PREFIX - 1 - i)));
 }
 
+static bool is_plain(char byte)
+{
+    return byte >= 0x20 && byte < 0x7f && byte != '%';
+}
+
 void server__grpc_escape(const char *text, struct fr_buffer *out)
 {
-    for (; *text; text++) {
-        if (*text >= 0x20 && *text < 0x7f && *text != '%')
-            fr_buffer_append_byte(out, (uint8_t)*text);
-        else
-            fr_buffer_append_format(out, "%%%02X", (unsigned)(uint8_t)*text);
+    while (*text) {
+        size_t length = 0;
+
+        while (is_plain(text[length]))
+            length++;
+        fr_buffer_append(out, text, length);
+        text += length;
+        if (*text)
+            fr_buffer_append_format(out, "%%%02X", (unsigned)(uint8_t)*text++);
     }
 }

@@ -5,7 +5,7 @@
 #ifndef FRESHET_SERVER_HTTP2_H
 #define FRESHET_SERVER_HTTP2_H
 
-#include "internal.h"
+#include "convention.h"
 
 struct nghttp2_session;
 

@@ -194,7 +194,7 @@ static void begin_call(struct server__stream *stream, const struct server__conne
     server__fields_begin(call);
     for (size_t at = 0; call->fields && server__fields_next(&stream->http2->head, &at, &name, &value);)
         server__fields_keep(call, name, value);
-    server__line_foresee(call, now_us);
+    server__line_foresee(call, stream->http2->connection, now_us);
     stream->due_ms = now_us / 1000 + server__stream_limits(stream)->body_ms;
     if (call->seen.deadline_us / 1000 < stream->due_ms)
         stream->due_ms = call->seen.deadline_us / 1000;
@@ -253,8 +253,6 @@ static void judge_message(struct server__stream *stream)
             refuse(stream, SERVER_STATUS_INTERNAL, "the request ends in the middle of a message");
         break;
     case SERVER_FAILED:
-        if (status == SERVER_STATUS_UNIMPLEMENTED)
-            stream->call->refusal = SERVER_REFUSED_ENCODING;
         refuse(stream, status, reason);
         break;
     case SERVER_DONE:

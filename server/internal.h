@@ -4,7 +4,8 @@
  * The layers, from the socket up: a listener accepts; a loop (a thread with its event base) owns connections; a connection
  * moves bytes and keeps time; a protocol (sniffing, then HTTP/1.1 or HTTP/2) turns bytes into calls and replies into bytes; a
  * convention (Connect, gRPC) says how a call looks in HTTP headers; a call is none of that: method, codec, deadline, handler,
- * status. No libevent or nghttp2 type is named here, so parsers can be tested without them. HTTP/2 has more to share: http2.h.
+ * status. No libevent or nghttp2 type is named here, so parsers can be tested without them. What is a noun of its own has a header of
+ * its own, most of them included here; besides those, convention.h, http2.h, tls.h and transport.h.
  */
 #ifndef FRESHET_SERVER_INTERNAL_H
 #define FRESHET_SERVER_INTERNAL_H
@@ -12,6 +13,12 @@
 #include "access.h"
 #include "age.h"
 #include "gzip.h"
+#include "http1.h"
+#include "line.h"
+#include "listener.h"
+#include "pool.h"
+#include "status.h"
+#include "wake.h"
 
 #include <freshet/queue.h>
 #include <freshet/server.h>
@@ -24,197 +31,21 @@ struct event_base;
 struct server;
 struct server__loop;
 struct server__connection;
+struct server__reply;
 struct server__session;
-struct server__tls;
 
 enum {
     SERVER_READ_BYTES = 64 << 10, /* what one read takes at most */
     SERVER_AHEAD_BYTES = 64 << 10, /* pipelined input kept while a call runs; more stays in the kernel */
     SERVER_OUTPUT_BYTES = 8 << 10, /* what output begins with where frames gather in it */
-    SERVER_UNSENT_BYTES = 1 << 20, /* above it no further request of this connection is begun */
+    SERVER_UNSENT_BYTES = 128 << 10, /* above it no further request of this connection is begun */
+    SERVER_KERNEL_BYTES = 64 << 10, /* so much the kernel takes that it has not sent; what is on its way is no part of it */
     SERVER_KEPT_BYTES = 1 << 20, /* what a loop's arena and buffers keep between calls */
     SERVER_HELD_BYTES = 512 << 20, /* of all connections of one loop; the one that would go above is cut */
-    SERVER_BEHIND_US = 200 * 1000, /* a loop whose line has not been empty for so long is behind */
     SERVER_LINGER_MS = 2000, /* how long a closing connection's input is thrown away */
-    SERVER_PEER_BYTES = 64, /* "[v6 address]:port" */
     SERVER_CALLER_BYTES = 32,
     SERVER_OPERATIONS_CONNECTIONS = 256 /* of their own, so that a full API port can still be asked why */
 };
-
-/* ---- status.c ---- */
-
-/* The codes that gRPC and Connect share, with gRPC's numbers. */
-enum server__status {
-    SERVER_STATUS_OK,
-    SERVER_STATUS_CANCELED,
-    SERVER_STATUS_UNKNOWN,
-    SERVER_STATUS_INVALID_ARGUMENT,
-    SERVER_STATUS_DEADLINE_EXCEEDED,
-    SERVER_STATUS_NOT_FOUND,
-    SERVER_STATUS_ALREADY_EXISTS,
-    SERVER_STATUS_PERMISSION_DENIED,
-    SERVER_STATUS_RESOURCE_EXHAUSTED,
-    SERVER_STATUS_FAILED_PRECONDITION,
-    SERVER_STATUS_ABORTED,
-    SERVER_STATUS_OUT_OF_RANGE,
-    SERVER_STATUS_UNIMPLEMENTED,
-    SERVER_STATUS_INTERNAL,
-    SERVER_STATUS_UNAVAILABLE,
-    SERVER_STATUS_DATA_LOSS,
-    SERVER_STATUS_UNAUTHENTICATED,
-    SERVER_STATUSES
-};
-
-enum server__status server__status_of(enum fr_code code);
-const char *server__status_name(enum server__status status); /* "invalid_argument" */
-int server__status_http(enum server__status status);
-const char *server__http_reason(int http_status); /* "Bad Request" */
-
-/* Appends {"code":"…","message":"…"}. */
-void server__status_print(enum server__status status, const char *message, struct fr_buffer *out);
-
-/* ---- fault.c ---- */
-
-/* What is wrong with the framing of a request. After any of them the connection is answered and closed. */
-enum server__fault {
-    SERVER_FAULT_NONE,
-    SERVER_FAULT_REQUEST_LINE,
-    SERVER_FAULT_METHOD,
-    SERVER_FAULT_TARGET,
-    SERVER_FAULT_TARGET_LONG,
-    SERVER_FAULT_VERSION,
-    SERVER_FAULT_HEADER,
-    SERVER_FAULT_HEADERS_LARGE,
-    SERVER_FAULT_HOST,
-    SERVER_FAULT_LENGTH,
-    SERVER_FAULT_TRANSFER,
-    SERVER_FAULT_TRANSFER_UNKNOWN,
-    SERVER_FAULT_EXPECT,
-    SERVER_FAULT_CHUNK,
-    SERVER_FAULT_TRAILER,
-    SERVER_FAULT_BODY_LARGE,
-    SERVER_FAULT_SLOW, /* from here on not the parser's */
-    SERVER_FAULT_OVERLOAD,
-    SERVER_FAULT_HTTP2,
-    SERVER_FAULT_FLOOD,
-    SERVER_FAULTS
-};
-struct server__fault_text {
-    const char *name; /* of the metric */
-    int http_status;
-    enum server__status status;
-    const char *message;
-};
-const struct server__fault_text *server__fault_text(enum server__fault fault);
-
-/* ---- http1.c, http1_framing.c, http1_body.c: the parser; no allocation, no I/O ---- */
-
-enum server__http_method { SERVER_HTTP_GET, SERVER_HTTP_HEAD, SERVER_HTTP_POST, SERVER_HTTP_OTHER };
-
-enum server__http1_state {
-    SERVER_HTTP1_METHOD,
-    SERVER_HTTP1_TARGET,
-    SERVER_HTTP1_VERSION,
-    SERVER_HTTP1_LINE_LF,
-    SERVER_HTTP1_FIELD, /* the first byte of a field or of the end */
-    SERVER_HTTP1_NAME,
-    SERVER_HTTP1_VALUE,
-    SERVER_HTTP1_VALUE_LF,
-    SERVER_HTTP1_END_LF,
-    SERVER_HTTP1_HEAD_DONE,
-    SERVER_HTTP1_FIXED, /* bodies from here on */
-    SERVER_HTTP1_SIZE,
-    SERVER_HTTP1_EXTENSION,
-    SERVER_HTTP1_SIZE_LF,
-    SERVER_HTTP1_DATA,
-    SERVER_HTTP1_DATA_CR,
-    SERVER_HTTP1_DATA_LF,
-    SERVER_HTTP1_TRAILER,
-    SERVER_HTTP1_TRAILER_NAME,
-    SERVER_HTTP1_TRAILER_VALUE,
-    SERVER_HTTP1_TRAILER_LF,
-    SERVER_HTTP1_LAST_LF,
-    SERVER_HTTP1_BODY_DONE,
-};
-
-struct server__span {
-    size_t at;
-    size_t length;
-};
-
-struct server__http1 {
-    size_t header_bytes_max;
-    int header_count_max;
-    uint64_t body_bytes_max;
-
-    enum server__http1_state state;
-    size_t at; /* bytes of the head read so far */
-    int fields; /* header fields, then trailer fields, seen so far */
-    size_t fields_at;
-    enum server__fault fault;
-
-    /* Known once the head is read; spans count from the first byte of the request. */
-    struct server__span method_text, target, path, host;
-    enum server__http_method method;
-    bool has_host;
-    bool is_1_0;
-    bool is_chunked;
-    bool has_length;
-    bool expects_continue;
-    bool is_close; /* the connection ends with this request */
-
-    uint64_t length; /* of a body with Content-Length */
-    uint64_t remaining; /* of the body, or of its chunk */
-    uint64_t received; /* body bytes so far */
-    int digits; /* of a chunk size */
-    size_t overhead; /* bytes of chunk extensions and trailers */
-};
-
-enum server__parsed { SERVER_MORE, SERVER_DONE, SERVER_FAILED };
-
-/* Ready for the next request, with the same limits. */
-void server__http1_reset(struct server__http1 *parser);
-
-/*
- * Reads on in a head. `bytes` begins at the first byte of the request and holds again whatever it held at the call before.
- * DONE: parser->at bytes were the head. FAILED: parser->fault.
- */
-enum server__parsed server__http1_head(struct server__http1 *parser, struct fr_slice bytes);
-
-/*
- * Reads on in the body, from the first byte not yet taken: *used bytes were taken, and *piece (in `bytes`, may be empty) is
- * body. MORE: call again with what follows. DONE: the request ends after *used.
- */
-enum server__parsed server__http1_body(struct server__http1 *parser, struct fr_slice bytes, size_t *used,
-                                       struct fr_slice *piece);
-
-/* True when a request with this head has a body to read. */
-bool server__http1_has_body(const struct server__http1 *parser);
-
-/* The next header field of a head that is DONE; start with *at = 0. False: no more. The value has no space around it. */
-bool server__http1_field(const struct server__http1 *parser, const void *head, size_t *at, struct fr_slice *name,
-                         struct fr_slice *value);
-
-/* "/path" without its query; what follows the '?', empty where there is none. */
-struct fr_slice server__http1_path(const struct server__http1 *parser, const void *head);
-struct fr_slice server__http1_query(const struct server__http1 *parser, const void *head);
-
-/* For its parts. */
-bool server__http1_fail(struct server__http1 *parser, enum server__fault fault); /* false, always */
-bool server__http1_is_token(uint8_t byte);
-bool server__http1_is_value(uint8_t byte);
-struct fr_slice server__http1_trim(const uint8_t *from, const uint8_t *to);
-struct fr_slice server__http1_slice(struct server__span span, const void *head);
-bool server__http1_frame(struct server__http1 *parser, const uint8_t *head); /* the head is whole: what it means */
-
-/* ---- sniff.c ---- */
-
-enum server__sniffed { SERVER_SNIFF_MORE, SERVER_SNIFF_HTTP1, SERVER_SNIFF_HTTP2, SERVER_SNIFF_OTHER };
-enum server__sniffed server__sniff(struct fr_slice bytes);
-
-/* Index into the known HTTP methods, or −1. `prefix`: text may be the beginning of one. */
-int server__known_method(struct fr_slice text);
-bool server__known_method_begins(struct fr_slice text);
 
 /* ---- methods.c ---- */
 
@@ -344,117 +175,11 @@ void server__fields_by_connect(struct server__call *call);
 void server__fields_by_grpc(const struct server__fields *fields, enum server__status status, const char *message,
                             struct fr_buffer *out);
 
-/* ---- connect.c: the Connect unary convention ---- */
-
-struct server__connect {
-    enum server__http_method method;
-    struct fr_slice path, content_type, content_encoding, accept_encoding, timeout, version;
-    struct server__credential credential;
-    bool is_repeated; /* one of these fields came twice */
-    struct fr_slice caller, agent; /* x-freshet-caller, user-agent: the first of each */
-};
-
-/* Notes a header field, if it is one of the convention's. */
-void server__connect_field(struct server__connect *head, struct fr_slice name, struct fr_slice value);
-
-/* What the head says goes into the call: method, codec, deadline, or a refusal. `arrived_us`: when the head was whole. */
-void server__connect_begin(struct server__call *call, const struct server__connect *head, int64_t arrived_us);
-
-/* Who the head says that it is, as one word: letters, digits, '.', '-' and '_'. */
-void server__connect_caller(const struct server__connect *head, char caller[SERVER_CALLER_BYTES]);
-
-/* A header field of a reply; the name in lower case, as HTTP/2 wants it. */
-struct server__field {
-    const char *name, *value;
-};
-enum { SERVER_REPLY_FIELDS = 6 };
-
-struct server__reply {
-    int http_status;
-    const char *content_type;
-    struct server__field fields[SERVER_REPLY_FIELDS]; /* up to the first without a name */
-    const struct fr_buffer *more; /* as server__fields_next() reads them; may be NULL */
-    struct fr_slice body;
-};
-
-/* How the call ended. An error's body is written into call->body. */
-struct server__reply server__connect_reply(struct server__call *call);
-
-/* ---- grpc.c: the gRPC convention ---- */
-
-enum { SERVER_GRPC_PREFIX = 5 };
-
-/* What is gRPC's own in a head; the rest is in its struct server__connect. */
-struct server__grpc {
-    struct fr_slice timeout, encoding, accept_encoding;
-    bool is_repeated;
-};
-
-/* Whether this content type is gRPC's: "application/grpc", "+proto", "+json". */
-bool server__grpc_is(struct fr_slice content_type, enum server__codec *codec);
-void server__grpc_field(struct server__grpc *head, struct fr_slice name, struct fr_slice value);
-
-/* What grpc-encoding says of the messages that are marked as compressed. */
-enum server__grpc_coding { SERVER_GRPC_IDENTITY, SERVER_GRPC_UNKNOWN, SERVER_GRPC_GZIP };
-enum server__grpc_coding server__grpc_coding(const struct server__grpc *grpc);
-void server__grpc_begin(struct server__call *call, const struct server__connect *head, const struct server__grpc *grpc,
-                        int64_t arrived_us);
-
-/* "1H", "250m", "100000u": 1 to 8 digits and a unit. */
-bool server__grpc_timeout(struct fr_slice text, int64_t *timeout_us);
-
-/*
- * The length-prefixed message that `bytes` begin with: DONE when it is whole, then *message and what it took (*used); FAILED
- * when it can't be one of ours, then *status and what to say, as soon as that is known. Whether it is packed its first byte says.
- */
-enum server__parsed server__grpc_message(struct fr_slice bytes, enum server__grpc_coding coding, uint64_t message_bytes_max,
-                                         struct fr_slice *message, size_t *used, enum server__status *status,
-                                         const char **reason);
-void server__grpc_prefix(size_t message_bytes, uint8_t prefix[SERVER_GRPC_PREFIX]);
-
-/* Appends `text` percent-encoded, as grpc-message has it. */
-void server__grpc_escape(const char *text, struct fr_buffer *out);
-
 /* ---- health.c, reflection.c: gRPC's own services ---- */
 
 /* `user` is the server. */
 void server__health_methods(struct server *server, struct server_method methods[2]);
 void server__reflection_methods(struct server *server, struct server_method methods[2]);
-
-/* ---- pool.c: calls that block ---- */
-
-struct server__pool {
-    struct fr_queue *calls;
-    pthread_t *threads;
-    int thread_count;
-    int call_max;
-    atomic_int taken; /* calls accepted and not yet answered; loops add, loops subtract */
-    atomic_bool is_stopping; /* what still waits is cancelled */
-};
-
-FR_CHECKED bool server__pool_start(struct server__pool *pool, int call_max, int threads, struct fr_err *err);
-void server__pool_stop(struct server__pool *pool); /* joins; every call is in the mailbox of its loop, and no other is taken */
-void server__pool_close(struct server__pool *pool);
-
-/* False when as many as allowed wait or run; the call then stays the caller's. */
-bool server__pool_submit(struct server__pool *pool, struct server__call **call);
-void server__pool_release(struct server__pool *pool); /* its answer has reached the loop */
-
-/* ---- early.c: calls that are asked again ---- */
-
-struct server__early { /* of one loop, on its thread */
-    struct server__loop *loop;
-    struct server__call *first;
-    struct event *timer; /* runs while there are any */
-    struct fr_gauge *gauge;
-    int count;
-};
-
-FR_CHECKED bool server__early_open(struct server__early *early, struct server__loop *loop, struct fr_err *err);
-void server__early_close(struct server__early *early); /* frees the calls; nobody waits for them any more */
-
-/* False when as many as allowed wait, on all loops together; the call then stays the caller's, refused. */
-bool server__early_add(struct server__early *early, struct server__call **call);
 
 /* ---- pages.c ---- */
 
@@ -485,6 +210,7 @@ struct server__exchange {
     int page_status;
     bool has_begun; /* the first byte of a head is here */
     bool is_taking; /* inside take(): it goes on by itself after an answer */
+    int64_t came_us; /* when what is taken now was there */
     bool is_behind_own; /* of requests that came together: not the first; its wait is its client's wish */
     bool has_more; /* bytes of a further request wait: don't send each reply alone */
 };
@@ -528,9 +254,7 @@ struct server__connection {
     bool is_read_closed; /* the peer has sent all it will */
     bool is_reading, is_writing;
     bool is_dead; /* closed; freed when its loop has ended the round */
-    struct server__connection *line_previous, *line_next; /* while it is in its loop's line */
-    bool is_in_line;
-    int waiting; /* requests that are whole */
+    struct server__place place; /* in its loop's line */
     struct event *read_event, *write_event, *timer;
     const struct server__protocol *protocol;
     struct server__exchange exchange; /* of HTTP/1.1 */
@@ -572,54 +296,6 @@ void server__connection_switch(struct server__connection *connection, const stru
 void server__connection_resume(struct server__connection *connection); /* a call has ended: goes on with what came meanwhile */
 void server__connection_drain(struct server__connection *connection); /* the loop drains: closes it when idle */
 
-/* ---- wake.c ---- */
-
-enum server__phase { SERVER_RUNNING, SERVER_DRAINING, SERVER_STOPPING };
-
-/* How another thread gets a loop's attention: an eventfd and a word that only the server writes. */
-struct server__wake {
-    int fd;
-    struct event *event;
-    atomic_int phase;
-};
-FR_CHECKED bool server__wake_open(struct server__wake *wake, struct event_base *base, void (*on_wake)(int, short, void *),
-                                  void *user, struct fr_err *err);
-void server__wake_close(struct server__wake *wake);
-void server__wake_ring(struct server__wake *wake);
-void server__wake_clear(struct server__wake *wake);
-void server__wake_phase(struct server__wake *wake, enum server__phase phase);
-
-/* ---- line.c ---- */
-
-struct server__line {
-    struct server__connection *first, *last;
-    int waiting; /* requests of those connections */
-    int64_t empty_us; /* since when it is not empty */
-    int64_t slice_us; /* when it was last run; 0: not since it was empty */
-    int served; /* calls, since then */
-    int64_t turn_us; /* when the turn of this connection began */
-    int turn_calls;
-    int pace_us; /* for each, of late */
-    uint64_t refused;
-};
-
-void server__line_join(struct server__connection *connection); /* at the end, unless it stands there already */
-void server__line_leave(struct server__connection *connection); /* if it is in it */
-void server__line_count(struct server__connection *connection, int more); /* so many more of its requests wait */
-void server__line_run(struct server__loop *loop); /* until it is empty, but for a few milliseconds at most */
-
-/* A connection may run calls: one, and more until the turn is over. */
-void server__line_begin_turn(struct server__loop *loop);
-bool server__line_is_turn_over(struct server__loop *loop); /* a call was run */
-
-/* A request's head is whole: refuses it when it would have to wait too long. */
-void server__line_foresee(struct server__call *call, int64_t now_us);
-
-/* Whether a whole request is to be worked on, now that its turn has come; else it is refused, if it was not, and says why. */
-bool server__line_admits(struct server__call *call);
-void server__line_learn(struct server__call *call, int64_t begun_us); /* it ran from then until now */
-int server__line_retry_ms(struct server__loop *loop);
-
 /* ---- loop.c ---- */
 
 struct server__loop {
@@ -641,6 +317,7 @@ struct server__loop {
     bool is_draining, is_stopping, has_said_drained;
     struct server__line line;
     int64_t round_us; /* when the first socket of this round was looked at; 0: none was */
+    int64_t read_us; /* when the last one of this round was done with */
     int *expected_us; /* by method: what a quick call takes of late */
     size_t held_bytes;
     struct fr_gauge *connection_gauge;
@@ -659,46 +336,6 @@ void server__loop_turn(struct server__loop *loop, bool may_wait); /* one round, 
 void server__loop_stop(struct server__loop *loop); /* joins the thread */
 void server__loop_close(struct server__loop *loop); /* frees what is left */
 struct fr_counter *server__loop_request_counter(struct server__loop *loop, const struct server__call *call);
-
-/* ---- address.c ---- */
-
-/* Binds and listens. "" gives −1. `key` is named in messages. */
-FR_CHECKED bool server__address_listen(const char *text, const char *key, int *fd, char address[SERVER_PEER_BYTES],
-                                       bool *is_loopback, struct fr_err *err);
-struct sockaddr;
-bool server__address_is_loopback(const struct sockaddr *address); /* ::ffff:127.0.0.1 too */
-void server__address_print(const struct sockaddr *address, char text[SERVER_PEER_BYTES]);
-
-/* ---- listener.c ---- */
-
-struct server__listener {
-    struct server *server;
-    int fd; /* −1: none */
-    bool is_operations;
-    bool is_loopback;
-    bool is_tls;
-    char address[SERVER_PEER_BYTES];
-    struct event *event;
-};
-
-struct server__acceptor {
-    struct server *server;
-    pthread_t thread;
-    bool is_started;
-    struct event_base *base;
-    struct server__wake wake;
-    struct event *pause_timer;
-    int pause_ms;
-    struct server__listener api, operations;
-    struct server__tls *tls; /* of both ports */
-    struct event *look_timer; /* whether its files have changed */
-};
-
-FR_CHECKED bool server__acceptor_open(struct server__acceptor *acceptor, struct server *server,
-                                      const struct server_options *options, struct fr_err *err);
-FR_CHECKED bool server__acceptor_start(struct server__acceptor *acceptor, struct fr_err *err);
-void server__acceptor_stop(struct server__acceptor *acceptor); /* joins the thread */
-void server__acceptor_close(struct server__acceptor *acceptor);
 
 /* ---- server.c ---- */
 

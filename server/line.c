@@ -5,6 +5,11 @@
  * waits here, where it is known since when, and not in the kernel, where a queue has no clock. Connections take turns, a few
  * calls each: one that asks much does not make another wait for all of it.
  *
+ * Turns alone would make many wait for each of the few that ask for milliseconds at a time. So a connection's use of the loop, its
+ * reading included, is reckoned: a twentieth of the time is forgiven as it passes, and who is more than LIGHT_US above that
+ * is heavy and lets the light ones pass. Where all ask for as much as another nothing changes; the heavy ones still get every
+ * second turn once they have waited for HEAVY_WAIT_US. (The idea is fq_codel's sparse flows, RFC 8290.)
+ *
  * A loop is behind when its line has not been empty for SERVER_BEHIND_US, or for as long as a call may wait. While it keeps up,
  * bursts wait as long as they have to. When it is behind everyone's wait would grow until each reply came just too late; so a call may wait for half of the time that
  * its client gave it, and `wait_ms` at most, and what would have to wait longer is refused when its head is there, before there is
@@ -13,7 +18,7 @@
  * overload costs, so it is a few words that HPACK has in its table from the second time on.
  *
  * HTTP/1.1 has one call a connection, which runs when it is read and has waited since its round began. Only what comes behind it
- * in one piece, more than a turn takes, gets in line.
+ * in one piece, more than a turn takes, gets in line, and what a heavy connection asks while others wait.
  */
 #include "internal.h"
 
@@ -21,8 +26,15 @@
 
 enum {
     SLICE_US = 5000,
+    BEHIND_SLICE_US = 10 * 1000, /* what is only refused is then read many at a time */
+    HEAVY_SLICE_US = 500, /* where there are light ones, some may have come meanwhile … */
+    LIGHT_AGO_US = 100 * 1000, /* … and there are none when none came for so long */
     TURN_US = 1000,
     TURN_CALLS = 8,
+    LIGHT_US = 2000,
+    FORGIVEN_SHARE = 20,
+    SPENT_US_MAX = 50 * 1000, /* forgotten in a second */
+    HEAVY_WAIT_US = 20 * 1000,
     RETRY_MS = 100,
     RETRY_STEP_MS = 25,
     RETRY_STEPS = 5,
@@ -33,50 +45,89 @@ enum {
 
 /* ---- The line ---- */
 
+bool server__line_is_empty(const struct server__line *line)
+{
+    return !line->light.first && !line->heavy.first;
+}
+
 void server__line_count(struct server__connection *connection, int more)
 {
-    connection->waiting += more;
-    if (connection->is_in_line)
-        connection->loop->line.waiting += more;
+    connection->place.waiting += more;
+    if (connection->place.queue)
+        connection->place.queue->waiting += more;
+}
+
+void server__line_charge(struct server__connection *connection, int64_t span_us, int64_t now_us)
+{
+    struct server__place *place = &connection->place;
+    int64_t left_us = place->spent_us - (now_us - place->spent_at_us) / FORGIVEN_SHARE;
+
+    place->spent_us = (left_us > 0 ? left_us : 0) + span_us;
+    if (place->spent_us > SPENT_US_MAX)
+        place->spent_us = SPENT_US_MAX;
+    place->spent_at_us = now_us;
+}
+
+bool server__line_is_heavy(struct server__connection *connection, int64_t now_us)
+{
+    server__line_charge(connection, 0, now_us);
+    return connection->place.spent_us > LIGHT_US;
 }
 
 void server__line_join(struct server__connection *connection)
 {
     struct server__line *line = &connection->loop->line;
+    struct server__place *place = &connection->place;
+    int64_t now_us;
 
-    if (connection->is_in_line)
+    if (place->queue)
         return;
-    if (!line->first) {
-        line->empty_us = fr_clock_monotonic_us();
+    now_us = fr_clock_monotonic_us();
+    if (server__line_is_empty(line)) {
+        line->empty_us = now_us;
         line->slice_us = 0;
     }
-    connection->is_in_line = true;
-    connection->line_next = NULL;
-    connection->line_previous = line->last;
-    if (line->last)
-        line->last->line_next = connection;
+    place->since_us = now_us;
+    place->queue = server__line_is_heavy(connection, now_us) ? &line->heavy : &line->light;
+    if (place->queue == &line->light)
+        line->light_us = now_us;
+    place->next = NULL;
+    place->previous = place->queue->last;
+    if (place->previous)
+        place->previous->place.next = connection;
     else
-        line->first = connection;
-    line->last = connection;
-    line->waiting += connection->waiting;
+        place->queue->first = connection;
+    place->queue->last = connection;
+    place->queue->waiting += place->waiting;
 }
 
 void server__line_leave(struct server__connection *connection)
 {
-    struct server__line *line = &connection->loop->line;
+    struct server__place *place = &connection->place;
+    struct server__queue *queue = place->queue;
 
-    if (!connection->is_in_line)
+    if (!queue)
         return;
-    connection->is_in_line = false;
-    line->waiting -= connection->waiting;
-    if (connection->line_previous)
-        connection->line_previous->line_next = connection->line_next;
+    place->queue = NULL;
+    queue->waiting -= place->waiting;
+    if (place->previous)
+        place->previous->place.next = place->next;
     else
-        line->first = connection->line_next;
-    if (connection->line_next)
-        connection->line_next->line_previous = connection->line_previous;
+        queue->first = place->next;
+    if (place->next)
+        place->next->place.previous = place->previous;
     else
-        line->last = connection->line_previous;
+        queue->last = place->previous;
+}
+
+/* The light ones first; but who stands there for long gets every second turn. */
+static struct server__connection *next_in_line(struct server__line *line, int64_t now_us)
+{
+    struct server__connection *heavy = line->heavy.first;
+    bool is_heavy = heavy && (!line->light.first || (line->was_light && now_us - heavy->place.since_us > HEAVY_WAIT_US));
+
+    line->was_light = !is_heavy;
+    return is_heavy ? heavy : line->light.first;
 }
 
 /*
@@ -99,24 +150,42 @@ static void keep_pace(struct server__line *line, int64_t now_us)
     line->served = 0;
 }
 
+static void run_turn(struct server__connection *connection)
+{
+    connection->loop->line.running = connection;
+    server__line_leave(connection);
+    if (connection->protocol->run)
+        connection->protocol->run(connection);
+    if (!connection->is_dead)
+        server__connection_resume(connection); /* it gets in line again when it has more */
+    connection->loop->line.running = NULL;
+}
+
+/* How long calls run before the sockets are looked at again. */
+static int64_t slice_us(struct server__line *line, int64_t now_us)
+{
+    if (!line->was_light && now_us - line->light_us < LIGHT_AGO_US)
+        return HEAVY_SLICE_US;
+    return now_us - line->empty_us > SERVER_BEHIND_US ? BEHIND_SLICE_US : SLICE_US;
+}
+
 void server__line_run(struct server__loop *loop)
 {
-    int64_t now_us, until_us;
+    struct server__line *line = &loop->line;
+    int64_t now_us, begun_us;
 
-    if (!loop->line.first)
+    if (server__line_is_empty(line))
         return;
-    now_us = fr_clock_monotonic_us();
-    until_us = now_us + SLICE_US;
-    keep_pace(&loop->line, now_us);
-    while (loop->line.first && fr_clock_monotonic_us() < until_us) {
-        struct server__connection *connection = loop->line.first;
+    begun_us = now_us = fr_clock_monotonic_us();
+    keep_pace(line, now_us);
+    do {
+        struct server__connection *connection = next_in_line(line, now_us);
+        int64_t turn_us = now_us;
 
-        server__line_leave(connection);
-        if (connection->protocol->run)
-            connection->protocol->run(connection);
-        if (!connection->is_dead)
-            server__connection_resume(connection); /* it gets in line again when it has more */
-    }
+        run_turn(connection); /* one that dies is kept until the round is over */
+        now_us = fr_clock_monotonic_us();
+        server__line_charge(connection, now_us - turn_us, now_us);
+    } while (!server__line_is_empty(line) && now_us < begun_us + slice_us(line, now_us));
 }
 
 void server__line_begin_turn(struct server__loop *loop)
@@ -127,7 +196,9 @@ void server__line_begin_turn(struct server__loop *loop)
 
 bool server__line_is_turn_over(struct server__loop *loop)
 {
-    return ++loop->line.turn_calls >= TURN_CALLS || fr_clock_monotonic_us() >= loop->line.turn_us + TURN_US;
+    int64_t span_us = loop->line.running && !loop->line.was_light ? HEAVY_SLICE_US : TURN_US;
+
+    return ++loop->line.turn_calls >= TURN_CALLS || fr_clock_monotonic_us() >= loop->line.turn_us + span_us;
 }
 
 /* ---- Who is still served ---- */
@@ -135,7 +206,7 @@ bool server__line_is_turn_over(struct server__loop *loop)
 /* For how long there has been more to do than was done. */
 static int64_t behind_us(const struct server__loop *loop, int64_t now_us)
 {
-    int64_t since_us = loop->line.first ? loop->line.empty_us : now_us;
+    int64_t since_us = server__line_is_empty(&loop->line) ? now_us : loop->line.empty_us;
 
     return now_us - (loop->round_us != 0 && loop->round_us < since_us ? loop->round_us : since_us);
 }
@@ -169,16 +240,27 @@ int server__line_retry_ms(struct server__loop *loop)
     return RETRY_MS + RETRY_STEP_MS * (int)(loop->line.refused % RETRY_STEPS);
 }
 
-void server__line_foresee(struct server__call *call, int64_t now_us)
+/* How many requests come before one that this connection sends now. */
+static int ahead_of(struct server__connection *connection, int64_t now_us)
+{
+    const struct server__line *line = &connection->loop->line;
+    int all = line->light.waiting + line->heavy.waiting;
+    int light = 2 * line->light.waiting + 1; /* every second turn may be a heavy one's */
+
+    return all <= light || server__line_is_heavy(connection, now_us) ? all : light;
+}
+
+void server__line_foresee(struct server__call *call, struct server__connection *connection, int64_t now_us)
 {
     const struct server__line *line = &call->loop->line;
     struct server *server = call->loop->server;
-    int64_t foreseen_us = (int64_t)line->waiting * line->pace_us;
+    int ahead = ahead_of(connection, now_us);
+    int64_t foreseen_us = (int64_t)ahead * line->pace_us;
     int64_t most_us = patience_us(call, now_us);
 
     if (!can_be_shed(call))
         return;
-    if (line->waiting >= server->options.limits.queued_calls)
+    if (ahead >= server->options.limits.queued_calls)
         shed(call, server->shed_full);
     else if (foreseen_us > call->seen.deadline_us - now_us)
         shed(call, server->shed_wait);

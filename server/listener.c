@@ -68,7 +68,7 @@ static void hand_over(struct server__listener *listener, int fd, const struct so
     struct server *server = listener->server;
     struct server__loop *loop = listener->is_operations ? &server->loops[server->loop_count] : least_loaded(server);
     struct server__connection *connection;
-    const int on = 1;
+    const int on = 1, kernel_bytes = SERVER_KERNEL_BYTES;
     char text[SERVER_PEER_BYTES];
     void *message;
 
@@ -77,6 +77,8 @@ static void hand_over(struct server__listener *listener, int fd, const struct so
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kernel_bytes,
+               sizeof kernel_bytes); /* a slow reader's replies are not made ahead */
     server__address_print(peer, text);
     connection = server__connection_new(fd, text, listener->is_operations, listener->is_loopback);
     if (!connection)
@@ -139,9 +141,12 @@ static void on_pause_over(int fd, short what, void *user)
 
 static void on_look(int fd, short what, void *user)
 {
+    struct server__acceptor *acceptor = user;
+
     (void)fd;
     (void)what;
-    server__tls_look(((struct server__acceptor *)user)->tls);
+    server__tls_look(acceptor->tls);
+    server__tokens_look(&acceptor->server->access.tokens);
 }
 
 static void on_acceptable(int fd, short what, void *user)
@@ -203,11 +208,11 @@ static void on_wake(int fd, short what, void *user)
 
 static void *run(void *user)
 {
-    static const struct timeval look = {.tv_usec = SERVER_TLS_LOOK_MS * 1000};
+    static const struct timeval look = {.tv_usec = SERVER_LOOK_MS * 1000};
     struct server__acceptor *acceptor = user;
 
     listen_again(acceptor);
-    if (acceptor->tls->context)
+    if (acceptor->tls->context || acceptor->server->access.tokens.has_files)
         event_add(acceptor->look_timer, &look);
     event_base_dispatch(acceptor->base);
     return NULL;

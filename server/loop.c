@@ -74,7 +74,7 @@ static void say_drained(struct server__loop *loop)
 void server__loop_turn(struct server__loop *loop, bool may_wait)
 {
     loop->round_us = 0;
-    event_base_loop(loop->base, EVLOOP_ONCE | (may_wait && !loop->line.first ? 0 : EVLOOP_NONBLOCK));
+    event_base_loop(loop->base, EVLOOP_ONCE | (may_wait && server__line_is_empty(&loop->line) ? 0 : EVLOOP_NONBLOCK));
     server__line_run(loop);
     bury(loop);
     say_drained(loop);

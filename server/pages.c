@@ -3,7 +3,7 @@
  * it, and a browser can be made to reach it by a name that its attacker owns (DNS rebinding): so the Host must be this machine's
  * on loopback, and elsewhere an address or a name that server.hosts lists.
  */
-#include "internal.h"
+#include "convention.h"
 
 #include <freshet/text.h>
 

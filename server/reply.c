@@ -1,7 +1,7 @@
 /*
  * The head of an HTTP/1.1 reply.
  */
-#include "internal.h"
+#include "convention.h"
 
 #include <freshet/clock.h>
 

@@ -9,13 +9,13 @@
 #define FRESHET_SERVER_TLS_H
 
 #include "internal.h"
+#include "look.h"
 
 struct ssl_st;
 struct ssl_ctx_st;
 struct stat;
 
 enum {
-    SERVER_TLS_LOOK_MS = 500, /* between two looks at the files */
     SERVER_TLS_FILES = 4,
     SERVER_TLS_NAME_BYTES = 128, /* of a name in a certificate; longer ones are nobody's */
     SERVER_TLS_NAMES = 16 /* of a certificate that are looked at */
@@ -23,17 +23,11 @@ enum {
 
 /* ---- tls_certificate.c: the files ---- */
 
-/* What a file was when it was looked at: any change of it shows here, a renamed one too. */
-struct server__tls_look {
-    uint64_t device, inode, bytes;
-    int64_t changed_ns;
-};
-
 struct server__tls {
     const struct server_tls *files; /* borrowed from the options */
     struct ssl_ctx_st *context; /* NULL: plaintext */
-    struct server__tls_look seen[SERVER_TLS_FILES]; /* at the last look */
-    struct server__tls_look loaded[SERVER_TLS_FILES]; /* when they were read last, in vain too */
+    struct server__look seen[SERVER_TLS_FILES]; /* at the last look */
+    struct server__look loaded[SERVER_TLS_FILES]; /* when they were read last, in vain too */
     struct fr_counter *reloads, *reloads_failed;
     struct fr_gauge *expires;
 };

@@ -151,27 +151,12 @@ bool server_tls_check(const struct server_tls *files, struct fr_err *err)
 
 /* ---- What changes ---- */
 
-static void look_at(const char *path, struct server__tls_look *look)
+static void look_at_all(const struct server_tls *files, struct server__look looks[SERVER_TLS_FILES])
 {
-    struct stat found;
-
-    *look = (struct server__tls_look){0};
-    if (!path || stat(path, &found) != 0)
-        return;
-    *look = (struct server__tls_look){
-        .device = found.st_dev,
-        .inode = found.st_ino,
-        .bytes = (uint64_t)found.st_size,
-        .changed_ns = (int64_t)found.st_ctim.tv_sec * 1000000000 + found.st_ctim.tv_nsec,
-    };
-}
-
-static void look_at_all(const struct server_tls *files, struct server__tls_look looks[SERVER_TLS_FILES])
-{
-    look_at(files->certificate, &looks[0]);
-    look_at(files->key, &looks[1]);
-    look_at(files->client_ca, &looks[2]);
-    look_at(files->client_crl, &looks[3]);
+    server__look_at(files->certificate, &looks[0]);
+    server__look_at(files->key, &looks[1]);
+    server__look_at(files->client_ca, &looks[2]);
+    server__look_at(files->client_crl, &looks[3]);
 }
 
 /* Its end, Unix seconds: the day by which somebody must have acted. */
@@ -212,7 +197,7 @@ void server__tls_close(struct server__tls *tls)
 
 void server__tls_look(struct server__tls *tls)
 {
-    struct server__tls_look now[SERVER_TLS_FILES];
+    struct server__look now[SERVER_TLS_FILES];
     SSL_CTX *context;
     struct fr_err err;
     bool is_still;

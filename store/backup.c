@@ -8,6 +8,8 @@
  */
 #include "internal.h"
 
+#include <freshet/fault.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -118,10 +120,12 @@ static bool make(struct store *store, const struct vault *vault, const struct st
 {
     char *message = NULL;
 
+    if (!fr_fault(FR_FAULT_MID_BACKUP, err))
+        return false;
     rocksdb_backup_engine_create_new_backup_flush(vault->engine, store->disk.db, 0, &message); /* nothing is ever unflushed */
     if (message != NULL)
         return fail_engine(message, err, "write a backup to", options->directory);
-    if (!find(vault, 0, options->directory, backup, err))
+    if (!find(vault, 0, options->directory, backup, err) || !fr_fault(FR_FAULT_MID_BACKUP, err))
         return false;
     rocksdb_backup_engine_verify_backup(vault->engine, backup->id, &message);
     if (message != NULL)
@@ -165,14 +169,18 @@ bool store_backup_each(const char *directory, void (*each)(void *user, const str
 static bool copy_back(const struct vault *vault, const struct store_backup *backup, const char *directory, const char *path,
                       struct fr_err *err)
 {
-    rocksdb_restore_options_t *options = rocksdb_restore_options_create();
+    rocksdb_restore_options_t *options;
     char *message = NULL;
 
+    if (!fr_fault(FR_FAULT_MID_RESTORE, err))
+        return false;
+    options = rocksdb_restore_options_create();
     rocksdb_backup_engine_restore_db_from_backup(vault->engine, path, path, options, backup->id, &message);
     rocksdb_restore_options_destroy(options);
     if (message != NULL)
         return fail_engine(message, err, "restore from", directory);
-    return store_directory__adopt(path, err); /* the mark comes last: until then nothing takes it for a store */
+    return fr_fault(FR_FAULT_MID_RESTORE, err) &&
+           store_directory__adopt(path, err); /* the mark comes last: until then nothing takes it for a store */
 }
 
 bool store_backup_restore(const char *directory, uint32_t id, const char *path, struct store_backup *backup, struct fr_err *err)

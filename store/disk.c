@@ -5,6 +5,8 @@
  */
 #include "internal.h"
 
+#include <freshet/fault.h>
+
 #include <stdlib.h>
 
 enum {
@@ -49,6 +51,48 @@ static rocksdb_options_t *base_options(void)
     return options;
 }
 
+#ifdef FRESHET_FAULTS
+
+/* A filter that keeps everything: it is where a compaction passes by. */
+static unsigned char keep(void *unused, int level, const char *key, size_t key_bytes, const char *value, size_t value_bytes,
+                          char **new_value, size_t *new_value_bytes, unsigned char *is_changed)
+{
+    (void)unused, (void)level, (void)key, (void)key_bytes, (void)value, (void)value_bytes;
+    (void)new_value, (void)new_value_bytes, (void)is_changed;
+    fr_fault_meet(FR_FAULT_MID_COMPACTION);
+    return 0;
+}
+
+static void destroy_nothing(void *unused)
+{
+    (void)unused;
+}
+
+static const char *filter_name(void *unused)
+{
+    (void)unused;
+    return "fault point";
+}
+
+/* One for all stores, to the end of the process. */
+static void watch_compactions(rocksdb_options_t *options)
+{
+    static rocksdb_compactionfilter_t *filter;
+
+    if (filter == NULL)
+        filter = rocksdb_compactionfilter_create(NULL, destroy_nothing, keep, filter_name);
+    rocksdb_options_set_compaction_filter(options, filter);
+}
+
+#else
+
+static void watch_compactions(rocksdb_options_t *options)
+{
+    (void)options;
+}
+
+#endif
+
 /* The last level has no filters: the store's own (filter.c) knows what is on disk, so nearly all that comes down there is found. */
 static rocksdb_options_t *open_options(void)
 {
@@ -71,6 +115,7 @@ static rocksdb_options_t *open_options(void)
     rocksdb_options_set_info_log_level(options, INFO_LOG_FATAL);
     rocksdb_options_set_max_log_file_size(options, 4 << 20);
     rocksdb_options_set_keep_log_file_num(options, 4);
+    watch_compactions(options);
     return options;
 }
 

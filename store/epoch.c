@@ -54,13 +54,18 @@ static bool check_room(struct store *store, struct fr_err *err)
                    free_bytes >> 20, store->path, needed >> 20);
 }
 
-void store_epoch__turn(struct store *store, const struct store_epoch *epoch)
+/* False: what is in memory was spoiled while the gate was waited for, or by the boundary, and nothing is turned. */
+bool store_epoch__turn(struct store *store, const struct store_epoch *epoch)
 {
     uint64_t pending_bytes = 0;
 
     pthread_rwlock_wrlock(&store->gate);
-    if (epoch->boundary != NULL)
+    if (epoch->boundary != NULL && !store_is_failed(store))
         epoch->boundary(epoch->user, store);
+    if (store_is_failed(store)) {
+        pthread_rwlock_unlock(&store->gate);
+        return false;
+    }
     for (int i = 0; i < STORE_STRIPES; i++) {
         struct store_stripe *stripe = &store->stripes[i];
 
@@ -74,6 +79,7 @@ void store_epoch__turn(struct store *store, const struct store_epoch *epoch)
     atomic_store_explicit(&store->pending_bytes, pending_bytes, memory_order_relaxed);
     store->turn++;
     pthread_rwlock_unlock(&store->gate);
+    return true;
 }
 
 /* ---- Encoding ---- */
@@ -297,17 +303,30 @@ void store_epoch__take_back(struct store *store)
 
 /* ---- All of it ---- */
 
+static bool fail_failed(const struct store *store, struct fr_err *err)
+{
+    return fr_fail(err, FR_UNAVAILABLE,
+                   "store: '%s' is not written any more, because a write or a change of its state failed before; restart to "
+                   "open its last epoch",
+                   store->path);
+}
+
+void store_spoil(struct store *store)
+{
+    atomic_store(&store->is_failed, true);
+}
+
 bool store_epoch_commit(struct store *store, const struct store_epoch *epoch, struct fr_err *err)
 {
     int64_t start_us = fr_clock_monotonic_us();
 
     if (store_is_failed(store))
-        return fr_fail(err, FR_UNAVAILABLE, "store: a write to '%s' failed before; restart to open its last epoch",
-                       store->path);
+        return fail_failed(store, err);
     if (!check_room(store, err))
         return false;
 
-    store_epoch__turn(store, epoch);
+    if (!store_epoch__turn(store, epoch))
+        return fail_failed(store, err);
     bool is_durable = store_epoch__encode(store, err) &&
                       (epoch->before_durable == NULL || epoch->before_durable(epoch->user, err)) &&
                       store_epoch__write(store, err);

@@ -458,7 +458,7 @@ struct store {
     _Atomic uint64_t index_bytes; /* of RocksDB's open files, as of the last epoch */
     _Atomic uint64_t buffer_bytes; /* of an epoch's records: now or in the last one, whichever is more */
     _Atomic uint64_t pending_bytes; /* memory of what the epoch in flight holds */
-    _Atomic bool is_failed; /* RocksDB failed once; a second write may abort the process */
+    _Atomic bool is_failed; /* RocksDB failed once, and a second write may abort the process; or see store_spoil() */
 
     _Atomic uint64_t epoch;
     _Atomic uint64_t epoch_bytes;
@@ -469,7 +469,7 @@ struct store {
 };
 
 /* The three steps of a commit, apart for tests; all by the committer (epoch.c). */
-void store_epoch__turn(struct store *store, const struct store_epoch *epoch);
+bool store_epoch__turn(struct store *store, const struct store_epoch *epoch);
 FR_CHECKED bool store_epoch__encode(struct store *store, struct fr_err *err);
 FR_CHECKED bool store_epoch__write(struct store *store, struct fr_err *err);
 void store_epoch__take_back(struct store *store);

@@ -5,6 +5,8 @@
  */
 #include "internal.h"
 
+#include <freshet/fault.h>
+
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -90,6 +92,15 @@ static void write_record(rocksdb_sstfilewriter_t *writer, struct fr_slice key, c
         rocksdb_sstfilewriter_put(writer, key.bytes, key.length, value, value_bytes, message);
 }
 
+/* A failure that is ours, as RocksDB's are. */
+static void meet(enum fr_fault_point point, char **message)
+{
+    struct fr_err err;
+
+    if (*message == NULL && !fr_fault(point, &err))
+        *message = strdup(err.message);
+}
+
 /* Kind 0: before every entity, and by name. */
 static void write_meta(rocksdb_sstfilewriter_t *writer, const struct store_meta *meta, struct fr_buffer *key, char **message)
 {
@@ -120,6 +131,8 @@ static void write_file(struct store_sst *sst, const struct store_meta *meta, con
     for (size_t i = 0; i < sst->count && *message == NULL; i++) {
         const struct store_record *record = sst->order[i].record;
 
+        if (i == sst->count / 2)
+            meet(FR_FAULT_MID_SST_WRITE, message);
         if (i + FETCH_AHEAD < sst->count) {
             __builtin_prefetch(sst->order[i + FETCH_AHEAD].record);
             __builtin_prefetch(sst->order[i + FETCH_AHEAD / 2].record->value);
@@ -159,6 +172,8 @@ bool store_sst__ingest(struct store_sst *sst, const struct store_meta *meta, con
     write_file(sst, meta, disk, path, file_bytes, &message);
     if (message == NULL)
         bring_back(path);
+    meet(FR_FAULT_AFTER_SST_FINISH, &message);
+    meet(FR_FAULT_MID_INGEST, &message);
     if (message == NULL)
         rocksdb_ingest_external_file_cf(disk->db, disk->family, paths, 1, disk->ingest, &message);
     else

@@ -1,6 +1,7 @@
 /* A store: opened and closed. */
 #include "internal.h"
 
+#include <freshet/fault.h>
 #include <freshet/text.h>
 
 #include <errno.h>
@@ -124,8 +125,9 @@ bool store_open(const struct store_options *options, struct store **store, struc
         return false;
     if ((options->is_read_only ? store_directory__look(opened->path, err)
                                : store_directory__open(opened->path, &opened->lock_fd, err)) &&
-        open_disk(opened, options->is_read_only, err) && store_meta__load(&opened->meta, &opened->disk, opened->path, err) &&
-        find_entities(opened, err) && check_format(opened, options->is_read_only, err)) {
+        open_disk(opened, options->is_read_only, err) && fr_fault(FR_FAULT_MID_OPEN, err) &&
+        store_meta__load(&opened->meta, &opened->disk, opened->path, err) && find_entities(opened, err) &&
+        check_format(opened, options->is_read_only, err) && fr_fault(FR_FAULT_MID_OPEN, err)) {
         atomic_store(&opened->level0_files, store_disk__level0_files(&opened->disk));
         atomic_store(&opened->index_bytes, store_disk__index_bytes(&opened->disk));
         *store = opened;

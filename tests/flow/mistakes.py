@@ -59,6 +59,8 @@ MISTAKES = {
     "no list of tokens": (GOOD + "server: { tokens: @@{ name: a } }\n", "list"),
     "a host with a port": (GOOD + "server: { hosts: [@@'a:1'] }\n", "without a port"),
     "a burst without a rate": (GOOD + "server: { limits: { burst: @@5 } }\n", "rate"),
+    "no watches at all": (GOOD + "server: { limits: { watches: @@0 } }\n", "use 1 to 10000"),
+    "too many that wait": (GOOD + "server: { limits: { early_calls: @@1000000 } }\n", "use 1 to 100000"),
     "a rate of nothing": (GOOD + "server: { limits: { rate: @@0 } }\n", "rate"),
     "plaintext off loopback": (GOOD + "server: { listen: @@'0.0.0.0:7070' }\n", "server.plaintext"),
     "empty brokers": (GOOD + "kafka: { brokers: @@'' }\n", "brokers"),

@@ -1,5 +1,6 @@
 """Reads that follow a write: with the offset that a delivery report gave, the reply contains the event, or says why not in time."""
 
+import concurrent.futures
 import json
 import re
 import time
@@ -54,6 +55,11 @@ def by_grpc(node):
 def json_of(after, item_id):
     offsets = [{"topic": one.topic, "partition": one.partition, "offset": str(one.offset)} for one in after]
     return {"itemIds": [str(item_id)], "features": ["item_watches.1h"], "after": offsets}
+
+
+def waiting_calls(node):
+    found = re.findall(r"^freshet_calls_waiting\{\S+\} (\S+)$", node.page("/metrics")[2].decode(), re.MULTILINE)
+    return sum(float(one) for one in found)
 
 
 def post(node, message, timeout_ms):
@@ -147,11 +153,21 @@ def test_what_else_is_wrong_is_told_before_the_wait(make_node):
 
 
 @pytest.mark.long
-def test_a_call_without_a_deadline_waits_ten_seconds(make_node):
-    node = make_node(settings.configuration("embedded", partitions=1, catalogue=settings.TINY)).start()
+def test_a_call_without_a_deadline_waits_ten_seconds_and_no_more_than_allowed_wait(make_node):
+    configuration = settings.configuration("embedded", partitions=1, catalogue=settings.TINY)
+    configuration["server"] = {"limits": {"early_calls": 2}}
+    node = make_node(configuration).start()
+    never = json_of([feature_pb2.Offset(topic=TOPIC)], 1)
     began = time.monotonic()
-    status, reply = post(node, json_of([feature_pb2.Offset(topic=TOPIC)], 1), None)
-    assert (status, reply["code"]) == (504, "deadline_exceeded") and 9.9 < time.monotonic() - began < 15
+    with concurrent.futures.ThreadPoolExecutor(2) as clients:
+        waiting = [clients.submit(post, node, never, None) for _ in range(2)]
+        node_module.wait_for(lambda: waiting_calls(node) == 2, "two calls wait")
+        status, reply = post(node, never, None)
+        assert (status, reply["code"]) == (429, "resource_exhausted") and reply["message"].startswith("2 calls wait already")
+        for one in waiting:
+            status, reply = one.result()
+            assert (status, reply["code"]) == (504, "deadline_exceeded") and 9.9 < time.monotonic() - began < 15
+    assert waiting_calls(node) == 0
 
 
 def test_a_node_that_has_no_partitions_yet_waits_for_them(make_node):

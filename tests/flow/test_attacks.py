@@ -1,6 +1,7 @@
 """While a node is attacked, others are served as before, its memory stays, and who attacks is ended with the right code."""
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -19,13 +20,17 @@ from node import Node, wait_for
 
 pytestmark = pytest.mark.alone
 
-SECONDS = 0.6  # of each attack
-RATE = 400  # others' calls a second
+SECONDS = 0.3  # of each attack, and of its control …
+SLOW_SECONDS = 0.6  # … and of one that takes until the node has lost patience
+RATE = 1000  # others' calls a second
 GROWTH_BYTES = 64 << 20
 IDLE = 10_000
 IDLE_BYTES = 24 << 10  # 7 KiB were measured, 17 with memory in huge pages, of which parts are used
-# Others' 99th percentile may be so much: twice what it is without, and what two busy cores add to either.
-TIMES, MORE_US, ATTEMPTS = 2, 40_000, 3
+# Others' 99th percentile may be twice what it is alone: a round that shows so is enough. On a machine that does something else too it is
+# compared with rounds in which the same bytes go to a process that only takes them (sink.py), so that what the attacker burns of
+# two cores is no part of it; the least of either side counts, since what else the machine does only ever adds. After the
+# last round a time slice of the kernel's scheduler is allowed for: three busy threads on two cores wait for one another.
+TIMES, ROUNDS, SLICE_US = 2, 8, 3_000
 ENDS = ("good", "late", "shed", "expired", "failed", "unsent")
 
 
@@ -51,9 +56,9 @@ class Others:
 
     def __init__(self, offer, node):
         self.offer, self.node = offer, node
-        self.alone_us = min(self.begin(SECONDS).end()["p99_us"] for _ in range(2))
+        self.alone_us = min(self.begin().end() for _ in range(3))
 
-    def begin(self, seconds):
+    def begin(self, seconds=SECONDS):
         command = [self.offer, self.node.api, 2, RATE, seconds, 50, 2000, "small"]
         self.process = subprocess.Popen([str(one) for one in command], stdout=subprocess.PIPE, text=True)
         return self
@@ -61,7 +66,9 @@ class Others:
     def end(self):
         output, _ = self.process.communicate(timeout=60)
         assert self.process.returncode == 0
-        return json.loads(output)
+        took = json.loads(output)
+        assert took["good"] == sum(took[end] for end in ENDS) > 0, took
+        return took["p99_us"]
 
 
 @pytest.fixture(scope="module")
@@ -88,36 +95,50 @@ def cpu_seconds(node):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def beside(node, others, name, attack, seconds=SECONDS):
-    """What `attack(until_s)` gives; the others are judged. A machine that was busy with something else is asked again."""
-    for attempt in range(ATTEMPTS):
-        memory, cpu, start = resident(node), cpu_seconds(node), time.monotonic()
+def attacked(node, others, name, attack, seconds):
+    """What others see beside `attack(until_s)`."""
+    memory, cpu, start = resident(node), cpu_seconds(node), time.monotonic()
+    others.begin(seconds)
+    attack(start + seconds)
+    p99_us = others.end()
+    cores = (cpu_seconds(node) - cpu) / (time.monotonic() - start)
+    grown = resident(node) - memory
+    print(f"\n{name}: p99 {p99_us} us, alone {others.alone_us} us, memory {grown / (1 << 20):+.1f} MiB, {cores:.2f} cores of the node")
+    assert grown < GROWTH_BYTES
+    return p99_us
+
+
+def judge(node, others, name, attack, control, seconds=SECONDS):
+    """Others beside `attack(until_s)`, and beside `control(until_s)` where that is needed to know what the attack did to them."""
+    beside, without = [], []
+    for _ in range(ROUNDS):
+        beside.append(attacked(node, others, name, attack, seconds))
+        if beside[-1] <= TIMES * others.alone_us:
+            return
         others.begin(seconds)
-        given = attack(start + seconds)
-        took = others.end()
-        cores = (cpu_seconds(node) - cpu) / (time.monotonic() - start)
-        grown = resident(node) - memory
-        print(
-            f"\n{name}: p99 {took['p99_us']} us, alone {others.alone_us} us, memory {grown / (1 << 20):+.1f} MiB,"
-            f" {cores:.2f} cores of the node"
-        )
-        assert grown < GROWTH_BYTES
-        if took["good"] == sum(took[end] for end in ENDS) and took["p99_us"] < TIMES * others.alone_us + MORE_US:
-            return given
-    raise AssertionError((took, others.alone_us))
+        control(time.monotonic() + seconds)
+        without.append(others.end())
+        if len(without) > 1 and min(beside) <= TIMES * min(without):
+            return
+    print(f"without: {without}")
+    assert min(beside) <= TIMES * min(without) + SLICE_US, (beside, without)
 
 
 @pytest.mark.parametrize("name", attacks.FLOODS)
 def test_a_flood_is_ended_with_its_code(node, others, name):
     sent, error, reason = attacks.FLOODS[name]
+    count = 0
 
     def attack(until_s):
+        nonlocal count
         before = faults(node, reason)
-        ended = attacks.flood(node, until_s, sent)
-        assert set(ended) == {error} and len(ended) > 0
-        assert faults(node, reason) == before + len(ended)
+        ended = attacks.flood(node, attacks.Pace(until_s), sent)
+        count = len(ended)
+        assert set(ended) == {error} and count > 0
+        assert faults(node, reason) == before + count
 
-    beside(node, others, name, attack)
+    with attacks.Sink([attacks.heard(node, wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0) + sent)]) as sink:
+        judge(node, others, name, attack, lambda until_s: attacks.flood(sink, attacks.Pace(until_s, count), sent))
 
 
 @pytest.mark.parametrize("name", attacks.SLOW)
@@ -129,11 +150,22 @@ def test_who_is_slow_is_ended_in_time(node, others, name):
         attacks.slow(node, until_s, count, begin, drip, lambda: faults(node, reason) - before)
         assert faults(node, reason) == before + count
 
-    beside(node, others, name, attack)
+    with attacks.Sink([attacks.GREETING], holds=True) as sink:
+        judge(
+            node, others, name, attack, lambda until_s: attacks.slow(sink, until_s, count, begin, drip, lambda: count), SLOW_SECONDS
+        )
 
 
 def test_what_is_too_large_is_refused(node, others):
-    assert beside(node, others, "oversized", lambda until_s: attacks.oversized(node, until_s)) == {431, 414, 429}
+    pace = None
+
+    def attack(until_s):
+        nonlocal pace
+        pace = attacks.Pace(until_s)
+        assert attacks.oversized(node, pace) == {431, 414, 429}
+
+    with attacks.Sink([attacks.heard(node, one) for one in attacks.OVERSIZED]) as sink:
+        judge(node, others, "oversized", attack, lambda until_s: attacks.oversized(sink, attacks.Pace(until_s, pace.done)))
 
 
 def test_ten_thousand_idle_connections_cost_nobody(node, others):
@@ -142,10 +174,14 @@ def test_ten_thousand_idle_connections_cost_nobody(node, others):
     before = connections(node)
     memory = resident(node)
     greetings = (wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0), malformed_wire.fields(b"Content-Length: 2") + b"{}")
-    held = [greet(node, greetings[number % 2]) for number in range(IDLE)]
+    held, beside = [], [math.inf]
     try:
-        wait_for(lambda: connections(node) >= before + IDLE, lambda: f"connections: {connections(node)}")
-        beside(node, others, "idle", lambda until_s: None)
+        for number in range(IDLE):
+            held.append(greet(node, greetings[number % 2]))
+            if len(held) % 500 == 0:  # a loop that was not run for a while takes no more than 1,024 at once
+                wait_for(lambda: connections(node) >= before + len(held), lambda: f"connections: {connections(node)}")
+        while len(beside) <= ROUNDS and min(beside) > TIMES * others.alone_us:
+            beside.append(attacked(node, others, "idle", lambda until_s: None, SECONDS))
         each = (resident(node) - memory) / IDLE
         print(f"{connections(node):.0f} connections, {each / 1024:.1f} KiB each")
         assert connections(node) >= before + IDLE
@@ -154,6 +190,8 @@ def test_ten_thousand_idle_connections_cost_nobody(node, others):
         for connection in held:
             connection.close()
     wait_for(lambda: connections(node) <= before + 1, lambda: f"connections: {connections(node)}")
+    if min(beside) > TIMES * others.alone_us:
+        assert min(beside) <= TIMES * min(others.begin().end() for _ in range(ROUNDS)) + SLICE_US, beside
 
 
 def connections(node):
@@ -176,18 +214,17 @@ def test_without_descriptors_who_is_connected_is_served(node, others):
     resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (used + 20, before[1]))
     held = []
     try:
-        others.begin(SECONDS)
+        others.begin(2 * SECONDS)
         wait_for(lambda: connections(node) >= 2, "the others are connected")
         cpu, start = cpu_seconds(node), time.monotonic()
         held = [wire.connect(node.api) for _ in range(100)]
-        took = others.end()
+        p99_us = others.end()
         cores = (cpu_seconds(node) - cpu) / (time.monotonic() - start)
     finally:
         resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, before)
         for connection in held:
             connection.close()
-    print(f"\nfiles: p99 {took['p99_us']} us, alone {others.alone_us} us, {cores:.2f} cores of the node")
-    assert took["good"] == sum(took[end] for end in ENDS) > 0, took
+    print(f"\nfiles: p99 {p99_us} us, {cores:.2f} cores of the node")
     assert 0 < metrics(node)[refused] - paused < 20  # it sleeps, and does not spin
     with wire.Http1(node.api) as connection:
         connection.send(malformed_wire.fields(b"Content-Length: 2") + b"{}")

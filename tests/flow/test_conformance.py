@@ -28,9 +28,7 @@ KNOWN_FAILING = (
     "gRPC Unexpected Requests/HTTPVersion:2/TLS:false/unexpected-codec",
     "gRPC Unexpected Requests/HTTPVersion:2/TLS:false/unexpected-verb",
 )
-# A coding that nobody knows, of a message that is not compressed: judged once the server knows codings at all.
-KNOWN_FLAKY = ("gRPC Unexpected Requests/HTTPVersion:2/TLS:false/unexpected-compression",)
-CASES = 156  # connectconformance 1.0.7 has so many for what connect.yaml claims, beside those
+CASES = 293  # connectconformance 1.0.7 has so many for what connect.yaml claims, beside those
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +59,6 @@ def test_connects_conformance_suite_is_content(program):
     command = [clients.tool("connectconformance"), "--mode", "server", "--conf", str(CONFORMANCE / "connect.yaml"), "-v"]
     for pattern in KNOWN_FAILING:
         command += ["--known-failing", pattern]
-    for pattern in KNOWN_FLAKY:
-        command += ["--known-flaky", pattern]
     done = subprocess.run([*command, "--", str(program), "connect"], capture_output=True, text=True, timeout=120)
     said = done.stdout + done.stderr
     print(said[-300:])

@@ -309,6 +309,34 @@ def test_the_authorisation_matrix(node, authority):
     assert len(served) >= 13, served
 
 
+def test_a_token_is_changed_in_its_file_while_the_node_serves(node, authority):
+    file, newer = authority.directory / "learn.token", "newer-0123456789abcdef"
+
+    def status_of(token):
+        """403 where it is known, because it is not for reading, else 401."""
+        return curl(node, authority, "-H", f"authorization: Bearer {token}")[1]
+
+    def put(text):
+        fresh = file.with_suffix(".new")
+        fresh.write_text(text + "\n")
+        fresh.chmod(0o600)
+        os.replace(fresh, file)
+
+    assert (status_of(newer), status_of(TOKENS["learn"])) == (401, 403)
+    try:
+        put(newer)
+        wait_for(lambda: status_of(newer) == 403, "the new token is known", 20)
+        assert status_of(TOKENS["learn"]) == 401
+        put("too short")
+        failed = 'freshet_token_reloads_total{result="failed"} 1'
+        wait_for(lambda: failed in node.page("/metrics")[2].decode(), "the broken one is told", 20)
+        assert status_of(newer) == 403
+    finally:
+        put(TOKENS["learn"])
+    wait_for(lambda: status_of(TOKENS["learn"]) == 403, "the first token is known again", 20)
+    assert "the old one stays" in node.log() and newer not in node.log()
+
+
 def test_calls_of_administrators_leave_a_line(node, authority):
     for group in ("admin", "read"):
         curl(node, authority, *bearer(group), path="freshet.v1.AdminService/Digest", body="{}")

@@ -21,7 +21,8 @@ from node import wait_for
 from test_values import difficult_events
 
 T0 = 1_700_000_040_000
-ENTITIES_MOST, VALUES_MOST = 1000, 1_000_000
+ENTITIES_MOST, VALUES_MOST = 1000, 1_000_000  # unless they are set
+LIMITS = {"watches": 100, "watch_entities": 20, "watch_values": 100}
 
 
 class Watching:
@@ -86,6 +87,13 @@ def event(number, item_id=1, user_id=7):
 @pytest.fixture
 def node(make_node):
     return make_node(settings.configuration("embedded", catalogue=settings.TINY)).start()
+
+
+@pytest.fixture
+def limited(make_node):
+    configuration = settings.configuration("embedded", catalogue=settings.TINY)
+    configuration["server"] = {"limits": LIMITS}
+    return make_node(configuration).start()
 
 
 # ---- Values ----
@@ -236,18 +244,27 @@ def test_what_is_too_much_is_refused_and_room_comes_back(make_node):
     assert metric(node, "freshet_watched_entities") == 0
 
 
-def test_streams_are_limited(node):
-    channels = [grpc.insecure_channel(node.api, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(10)]
-    held = [Watching(node, [("item", 1)], interval_ms=60_000, channel=channels[number % 10]) for number in range(1000)]
-    wait_for(lambda: metric(node, "freshet_watches") == 1000, "a thousand streams")
-    code, words = Watching(node, [("item", 1)]).refused()
-    assert code == "RESOURCE_EXHAUSTED" and "1000 watches" in words
+def test_what_limits_are_set_are_kept(limited):
+    node, features = limited, ["item_watches.1h"]
+    code, words = Watching(node, [("item", 1)] * 21, features).refused()
+    assert code == "RESOURCE_EXHAUSTED" and "at most 20 a stream (server.limits.watch_entities)" in words
+    channel = grpc.insecure_channel(node.api)
+    many = [Watching(node, [("item", 1)] * 20, features, interval_ms=60_000, channel=channel) for _ in range(5)]
+    wait_for(lambda: metric(node, "freshet_watched_entities") == 100, "a hundred values")
+    code, words = Watching(node, [("item", 1)], features).refused()
+    assert code == "RESOURCE_EXHAUSTED" and "100 columns of entities at most (server.limits.watch_values)" in words
+    for one in many:
+        one.close()
+    wait_for(lambda: metric(node, "freshet_watches") == 0, "all are gone")
+    held = [Watching(node, [("item", 1)], features, interval_ms=60_000, channel=channel) for _ in range(100)]
+    wait_for(lambda: metric(node, "freshet_watches") == 100, "a hundred streams")
+    code, words = Watching(node, [("item", 1)], features).refused()
+    assert code == "RESOURCE_EXHAUSTED" and "100 watches are open on this node already (server.limits.watches)" in words
     assert list(node.get_features(item_ids=[1], features=["item_watches.1h"]).item_values) == [0]
     for one in held:
         one.call.cancel()
     wait_for(lambda: metric(node, "freshet_watches") == 0, "all are gone")
-    for channel in channels:
-        channel.close()
+    channel.close()
 
 
 def test_a_deadline_and_a_stop_end_it(node):

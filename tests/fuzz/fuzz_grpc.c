@@ -2,7 +2,7 @@
  * The parts of gRPC on any bytes: the framing of messages, in pieces and in one; timeouts; content types; texts that are
  * escaped; what comes compressed. Besides the sanitizers: a message never reaches past what came, and what is decided early is what is decided late.
  */
-#include "internal.h"
+#include "convention.h"
 
 #include <assert.h>
 #include <stdint.h>

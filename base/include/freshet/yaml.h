@@ -21,6 +21,7 @@ struct fr_yaml {
     bool is_quoted; /* a scalar that was quoted is never a number, span … of its own accord, but reads as one */
     struct fr_slice text; /* of a scalar, terminated */
     struct fr_slice written; /* of a scalar, as it stands in the file, before ${NAME} and file: — what messages may quote */
+    const char *file; /* that its text was read from; NULL: from none */
     int count; /* entries of a list or map */
     struct fr_yaml **values; /* of a list or map */
     struct fr_yaml **keys; /* of a map: scalars */

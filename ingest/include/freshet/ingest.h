@@ -80,6 +80,7 @@ struct ingest_options {
     int topic_count;
     const char *dead_letters; /* topic, made with one partition when missing; NULL or "": they are logged and counted only */
     enum ingest_start start;
+    bool is_resumed; /* where the group has told Kafka a later offset than the sink knows, it begins there */
     const struct ingest_property *properties;
     int property_count;
     int lanes;

@@ -173,6 +173,7 @@ struct server_tls {
 struct server_grant {
     const char *name; /* of the principal, in logs and metrics */
     const char *token; /* 16 to 256 letters of a bearer token; NULL: it is the certificate */
+    const char *token_file; /* where the token was read, and is read anew when that changes; NULL: it stays */
     const char *certificate; /* a name in it: DNS, URI, email or CN */
     unsigned groups; /* 1 << SERVER_READ | … */
 };

@@ -233,7 +233,14 @@ struct store_epoch {
  */
 FR_CHECKED bool store_epoch_commit(struct store *store, const struct store_epoch *epoch, struct fr_err *err);
 
+/* Whether no epoch comes any more: after a failed write, or store_spoil(). Any thread. */
 bool store_is_failed(const struct store *store);
+
+/*
+ * A change stopped half-way: what is in memory must not become an epoch, and none does from now on; the last one is exact. Called
+ * before the gate is left, so that no boundary comes between, or in `boundary`, for what it could not put.
+ */
+void store_spoil(struct store *store);
 
 /*
  * Keeps house for about `work_us`: entities leave until the budget is kept, and the filter is built where it is missing or full. Call

@@ -249,6 +249,22 @@ static void spelling_does_not_change_the_definition(void **state)
     fr_buffer_fini(&canonical);
 }
 
+static void half_a_spelling_is_no_definition(void **state)
+{
+    struct fr_arena *arena = fr_arena_new(1 << 20);
+    struct agg_where *where = NULL;
+    struct fr_buffer lost;
+    struct fr_err err;
+
+    (void)state;
+    fr_buffer_init(&lost);
+    lost.is_failed = true; /* as when memory was out */
+    assert_false(agg_where__compile(fr_slice_of("value > 0"), arena, &where, &lost, &err));
+    assert_int_equal(err.code, FR_EXHAUSTED);
+    fr_buffer_fini(&lost);
+    fr_arena_free(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +279,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_told_by_character),
         cmocka_unit_test(depth_and_length_are_bounded),
         cmocka_unit_test(spelling_does_not_change_the_definition),
+        cmocka_unit_test(half_a_spelling_is_no_definition),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define READER "reader-0123456789abcdef"
 #define LEARNER "learner-0123456789abcdef"
@@ -181,6 +183,91 @@ static void tokens_that_are_none_are_refused_at_start(void **state)
     most[SERVER_TOKEN_BYTES_MAX + 1] = '\0';
     assert_false(server_token_check(most, &err));
     assert_true(server_token_check("abcDEF0123456789-._~+/==", &err));
+}
+
+/* ---- Files ---- */
+
+#define NEWER "newer-0123456789abcdef"
+
+static char token_file[] = "/tmp/freshet-token.XXXXXX";
+
+/* The file is there at once, as whoever renames one sees to. */
+static void put_token(const char *text)
+{
+    char part[64];
+    FILE *file;
+
+    snprintf(part, sizeof part, "%s.part", token_file);
+    file = fopen(part, "w");
+    assert_non_null(file);
+    assert_int_equal(fchmod(fileno(file), 0600), 0);
+    fputs(text, file);
+    fclose(file);
+    assert_int_equal(rename(part, token_file), 0);
+}
+
+static void with_a_token_of_a_file(struct toy *made, struct server_options *options)
+{
+    static struct server_grant of_file[sizeof grants / sizeof *grants];
+
+    with_grants(made, options);
+    memcpy(of_file, grants, sizeof grants);
+    of_file[0].token_file = token_file;
+    options->grants = of_file;
+}
+
+static void await_reloads(const char *result, uint64_t times)
+{
+    char labels[32];
+    struct fr_counter *counter;
+
+    snprintf(labels, sizeof labels, "result=\"%s\"", result);
+    counter = fr_metrics_counter(toy.metrics, "freshet_token_reloads_total", labels, "");
+    for (int64_t end_ms = fr_clock_monotonic_ms() + 20000; fr_counter_read(counter) < times; fr_clock_sleep_ms(10))
+        assert_true(fr_clock_monotonic_ms() < end_ms);
+    assert_int_equal(fr_counter_read(counter), times);
+}
+
+static int status_for(struct client *client, const char *token)
+{
+    char request[256];
+
+    snprintf(request, sizeof request,
+             "POST /freshet.v1.FeatureService/GetFeatures HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+             "Content-Length: 2\r\nAuthorization: Bearer %s\r\n\r\n{}",
+             token);
+    client_send(client, request);
+    client_receive(client, &response);
+    return response.status;
+}
+
+static void a_changed_token_counts_from_then_on_and_a_bad_one_does_not(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {ALL "\n"}; /* it is another's */
+    struct client *client;
+
+    assert_true(close(mkstemp(token_file)) == 0);
+    put_token(READER "\n");
+    toy_stop(&toy);
+    toy_start_changed(&toy, with_a_token_of_a_file);
+    client = client_open(server_api_address(toy.server));
+    assert_int_equal(status_for(client, READER), 200);
+
+    put_token(NEWER "\n");
+    await_reloads("ok", 1);
+    assert_int_equal(status_for(client, NEWER), 200); /* on a connection that was open before */
+    assert_int_equal(status_for(client, READER), 401);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        put_token(bad[i]);
+        await_reloads("failed", i + 1);
+        assert_int_equal(status_for(client, NEWER), 200);
+    }
+    assert_int_equal(unlink(token_file), 0);
+    await_reloads("failed", 2);
+    assert_int_equal(status_for(client, NEWER), 200);
+    assert_int_equal(status_for(client, ALL), 200);
+    client_close(client);
 }
 
 /* ---- Rates ---- */
@@ -360,6 +447,7 @@ int main(void)
         WITH_SERVER(every_cell_of_the_matrix_by_http),
         WITH_SERVER(two_credentials_are_none),
         cmocka_unit_test(tokens_that_are_none_are_refused_at_start),
+        WITH_SERVER(a_changed_token_counts_from_then_on_and_a_bad_one_does_not),
         cmocka_unit_test(a_principal_spends_its_burst_then_its_rate),
         cmocka_unit_test(without_a_rate_nobody_is_counted),
         cmocka_unit_test(principals_that_are_quiet_need_no_slot),

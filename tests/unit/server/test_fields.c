@@ -3,6 +3,7 @@
  * understand it is for tests/flow/test_conformance.py.
  */
 #include "client.h"
+#include "convention.h"
 
 static struct server *server;
 static struct fr_metrics *metrics;

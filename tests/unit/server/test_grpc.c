@@ -2,6 +2,7 @@
  * gRPC: its timeouts, prefixes and texts by themselves, and calls over HTTP/2 against real sockets.
  */
 #include "client2.h"
+#include "convention.h"
 
 #include <freshet/clock.h>
 #include <freshet/v1/feature.pb-c.h>
@@ -234,6 +235,8 @@ static void other_compression_than_gzip_is_refused_and_named(void **state)
 
     expect(reply, SERVER_STATUS_UNIMPLEMENTED, "compressed");
     assert_string_equal(client2_field(reply, "grpc-accept-encoding"), "identity,gzip");
+    expect(call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: snappy\n", "\0\0\0\0\0", 5), SERVER_STATUS_UNIMPLEMENTED,
+           "compressed"); /* though this message is not */
     expect(call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: gzip\n", "\1\0\0\0\4abcd", 9), SERVER_STATUS_INVALID_ARGUMENT,
            "gzip");
     expect(call_raw(GRPC_FIELDS(GET_FEATURES) "grpc-encoding: gzip\n", "\0\0\0\0\0", 5), SERVER_STATUS_OK, NULL);

@@ -186,7 +186,7 @@ static enum server__status foresee(const char *path, int64_t timeout_us)
     struct server__call *call = call_of(path, timeout_us == INT64_MAX ? INT64_MAX : now_us + timeout_us);
     enum server__status status;
 
-    server__line_foresee(call, now_us);
+    server__line_foresee(call, waiting, now_us);
     status = call->status;
     assert_true((call->retry_ms > 0) == (status == SERVER_STATUS_RESOURCE_EXHAUSTED));
     server__call_free(call);
@@ -273,6 +273,93 @@ static void too_little_time_for_such_a_call_is_no_work(void **state)
     assert_in_range(refusals, 5, 50);
 }
 
+/* ---- Who goes first ---- */
+
+enum { STANDING = 4 };
+static struct server__connection *standing[STANDING]; /* in the line */
+static char order[STANDING + 1]; /* of their turns, by letter */
+
+static void no_step(struct server__connection *connection)
+{
+    (void)connection;
+}
+
+static size_t no_bytes(const struct server__connection *connection)
+{
+    (void)connection;
+    return 0;
+}
+
+static bool is_never(const struct server__connection *connection)
+{
+    (void)connection;
+    return false;
+}
+
+static void note_turn(struct server__connection *connection)
+{
+    for (int i = 0; i < STANDING; i++)
+        if (standing[i] == connection)
+            order[strlen(order)] = (char)('a' + i);
+}
+
+/* `spent_us` of each: a connection that has a turn and asks for nothing. */
+static void stand_in_line(const int64_t spent_us[STANDING])
+{
+    static const struct server__protocol protocol = {
+        .begin = no_step, .end = no_step, .is_idle = is_never, .is_busy = is_never, .held = no_bytes, .run = note_turn};
+
+    memset(order, 0, sizeof order);
+    for (int i = 0; i < STANDING; i++) {
+        standing[i] = server__connection_new(dup(client->fd), peer, false, true);
+        assert_non_null(standing[i]);
+        server__connection_adopt(standing[i], &still->loops[0]);
+        standing[i]->protocol = &protocol;
+        server__line_charge(standing[i], spent_us[i], fr_clock_monotonic_us());
+        server__line_join(standing[i]);
+    }
+}
+
+static void who_asked_for_little_goes_before_who_asked_for_much(void **state)
+{
+    (void)state;
+    stand_in_line((const int64_t[]){40 * MS, 1 * MS, 40 * MS, 0});
+    server__line_run(&still->loops[0]);
+    assert_string_equal(order, "bdac");
+}
+
+static void who_asked_for_much_gets_every_second_turn_in_the_end(void **state)
+{
+    (void)state;
+    stand_in_line((const int64_t[]){40 * MS, 40 * MS, 0, 0});
+    for (int i = 0; i < 2; i++)
+        standing[i]->place.since_us -= S;
+    server__line_run(&still->loops[0]);
+    assert_string_equal(order, "cadb");
+}
+
+static void what_was_asked_is_forgiven_as_time_passes(void **state)
+{
+    (void)state;
+    int64_t now_us = fr_clock_monotonic_us();
+
+    server__line_charge(waiting, 100 * MS, now_us); /* no more than 50 of them count */
+    assert_true(server__line_is_heavy(waiting, now_us));
+    assert_true(server__line_is_heavy(waiting, now_us + 900 * MS));
+    assert_false(server__line_is_heavy(waiting, now_us + S));
+}
+
+/* Many requests of the heavy ones are not what a light one waits for. */
+static void who_asked_for_little_is_not_refused_for_the_others_line(void **state)
+{
+    (void)state;
+    server__line_charge(waiting, 50 * MS, fr_clock_monotonic_us());
+    fill_line(2000, S);
+    assert_int_equal(foresee(GET_FEATURES, INT64_MAX), SERVER_STATUS_RESOURCE_EXHAUSTED);
+    waiting->place.spent_us = 0; /* as another connection of the same loop would be */
+    assert_int_equal(foresee(GET_FEATURES, INT64_MAX), SERVER_STATUS_OK);
+}
+
 int main(void)
 {
 #define WIRE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -288,6 +375,10 @@ int main(void)
         STILL(health_and_slow_calls_are_never_shed),
         STILL(what_waited_too_long_after_all_is_refused_at_its_turn),
         STILL(too_little_time_for_such_a_call_is_no_work),
+        STILL(who_asked_for_little_goes_before_who_asked_for_much),
+        STILL(who_asked_for_much_gets_every_second_turn_in_the_end),
+        STILL(what_was_asked_is_forgiven_as_time_passes),
+        STILL(who_asked_for_little_is_not_refused_for_the_others_line),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
  * Methods that answer with a stream, over gRPC and real sockets: ours, health checking and reflection.
  */
 #include "client2.h"
+#include "convention.h"
 
 #include <freshet/v1/feature.pb-c.h>
 #include <grpc/health/v1/health.pb-c.h>

@@ -232,6 +232,53 @@ static void a_deep_level_0_makes_the_next_epoch_wait(void **state)
     assert_int_equal(fixture_get(fixture->store, 1), number);
 }
 
+static void what_is_spoiled_becomes_no_epoch(void **state)
+{
+    struct fixture *fixture = *state;
+    struct fr_err err;
+
+    fixture_set(fixture->store, 1, 1);
+    fixture_commit(fixture->store);
+    fixture_set(fixture->store, 1, 2);
+    store_spoil(fixture->store);
+    assert_true(store_is_failed(fixture->store));
+    assert_false(store_epoch_commit(fixture->store, &(struct store_epoch){0}, &err));
+    assert_int_equal(err.code, FR_UNAVAILABLE);
+    assert_int_equal(fixture_get(fixture->store, 1), 2); /* reads go on */
+    fixture_reopen(fixture);
+    assert_int_equal(fixture_get(fixture->store, 1), 1);
+}
+
+static void spoil(void *user, struct store *store)
+{
+    (void)user;
+    store_spoil(store);
+}
+
+static void a_boundary_that_could_not_put_its_records_makes_no_epoch(void **state)
+{
+    struct fixture *fixture = *state;
+    struct fr_err err;
+
+    fixture_set(fixture->store, 1, 1);
+    fixture_commit(fixture->store);
+    fixture_set(fixture->store, 1, 2);
+    assert_false(store_epoch_commit(fixture->store, &(struct store_epoch){.boundary = spoil}, &err));
+    fixture_reopen(fixture);
+    assert_int_equal(fixture_get(fixture->store, 1), 1);
+}
+
+static void what_is_spoiled_while_the_gate_is_waited_for_becomes_no_epoch(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fixture_set(fixture->store, 1, 1);
+    store_spoil(fixture->store);
+    uint64_t turn = fixture->store->turn;
+    assert_false(store_epoch__turn(fixture->store, &(struct store_epoch){0}));
+    assert_int_equal(fixture->store->turn, turn);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +295,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(out_of_memory_while_encoding_is_tried_again, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_deep_level_0_makes_the_next_epoch_wait, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_failed_write_ends_writing_and_not_reading, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_spoiled_becomes_no_epoch, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_boundary_that_could_not_put_its_records_makes_no_epoch, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_spoiled_while_the_gate_is_waited_for_becomes_no_epoch, fixture_setup,
+                                        fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
