@@ -565,6 +565,24 @@ struct agg_ratio_column {
     int operands[AGG_PRIORS][2]; /* places among the row's operands; −1: none */
 };
 
+enum agg_finished_of { AGG_FINISHED_REMEMBERED, AGG_FINISHED_OPERANDS, AGG_FINISHED_VALUES };
+
+struct agg_finished_piece { /* what lies side by side in the excerpt and in the row */
+    enum agg_finished_of of;
+    uint32_t at, to, bytes; /* from where in the excerpt to where in the row's */
+};
+
+/* What of the step is kept finished beside its entities, and how it lies there (finished.c). */
+struct agg_finished {
+    bool is_kept;
+    uint16_t number; /* of the excerpts, among all plans' */
+    uint32_t bytes;
+    uint32_t spans; /* a bit for each of the entity's that some column is of */
+    uint8_t attributes; /* a bit for each that later steps or the reply ask for */
+    struct agg_finished_piece *pieces;
+    int piece_count;
+};
+
 struct agg_step { /* what one entity kind gives to a row */
     const struct agg_entity *entity;
     bool via_room; /* the creator is the one that the row's room remembers, not the item */
@@ -581,6 +599,7 @@ struct agg_step { /* what one entity kind gives to a row */
     int operand_count;
     const struct agg_feature **sequences;
     int sequence_count;
+    struct agg_finished finished;
 };
 
 struct agg_plan {

@@ -63,27 +63,38 @@ static void ring_add(struct agg_keyring *ring, int *last, const struct store_key
     ring->next[row] = -1;
 }
 
-bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, const struct agg_request *request,
-                          const struct agg_remembered *remembered, struct fr_arena *arena, struct agg_keyring *ring)
+void agg_keyring__ids(const struct agg_entity *entity, const struct agg_request *request,
+                      const struct agg_remembered *remembered, uint64_t *ids)
 {
-    size_t rows = (size_t)request->item_count, slots = 16;
+    struct source source = source_of(entity->key[0], request, remembered);
+
+    for (size_t row = 0; row < (size_t)request->item_count; row++)
+        ids[row] = source.ids ? source.ids[row * source.step] : 0;
+}
+
+bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, const struct agg_request *request,
+                          const struct agg_remembered *remembered, const int *wanted, int count, struct fr_arena *arena,
+                          struct agg_keyring *ring)
+{
+    size_t rows = (size_t)request->item_count, most = wanted ? (size_t)count : rows, slots = 16;
     struct source sources[STORE_KEY_IDS_MAX];
     int *last, *keyless = &ring->keyless;
 
-    while (slots < rows * 2)
+    while (slots < most * 2)
         slots *= 2;
-    *ring = (struct agg_keyring){.keys = fr_arena_take(arena, (rows + 1) * sizeof *ring->keys),
-                                 .hashes = fr_arena_take(arena, (rows + 1) * sizeof *ring->hashes),
-                                 .first = fr_arena_take(arena, (rows + 1) * sizeof *ring->first),
+    *ring = (struct agg_keyring){.keys = fr_arena_take(arena, (most + 1) * sizeof *ring->keys),
+                                 .hashes = fr_arena_take(arena, (most + 1) * sizeof *ring->hashes),
+                                 .first = fr_arena_take(arena, (most + 1) * sizeof *ring->first),
                                  .next = fr_arena_take(arena, (rows + 1) * sizeof *ring->next)};
-    last = fr_arena_take(arena, (rows + 1) * sizeof *last);
+    last = fr_arena_take(arena, (most + 1) * sizeof *last);
     ring->table = fr_arena_take_zeroed(arena, slots, sizeof *ring->table);
     ring->table_mask = (uint32_t)(slots - 1);
     if (!ring->keys || !ring->hashes || !ring->first || !ring->next || !last || !ring->table)
         return false;
     for (int i = 0; i < entity->key_count; i++)
         sources[i] = source_of(entity->key[i], request, remembered);
-    for (int row = 0; row < request->item_count; row++) {
+    for (size_t i = 0; i < most; i++) {
+        int row = wanted ? wanted[i] : (int)i;
         struct store_key key;
 
         if (key_of_row(entity, sources, (size_t)row, &key)) {

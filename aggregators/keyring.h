@@ -23,9 +23,17 @@ struct agg_remembered {
     uint64_t bits[AGG_ATTRIBUTES];
 };
 
-/* In the arena; false when that is exhausted. `remembered` is NULL for items themselves. */
+/*
+ * In the arena; false when that is exhausted. `remembered` is NULL for items themselves. Of the rows that rows[0..count) names; NULL:
+ * all of the request's.
+ */
 FR_CHECKED bool agg_keyring__collect(struct agg *agg, const struct agg_entity *entity, const struct agg_request *request,
-                                     const struct agg_remembered *remembered, struct fr_arena *arena, struct agg_keyring *ring);
+                                     const struct agg_remembered *remembered, const int *rows, int count,
+                                     struct fr_arena *arena, struct agg_keyring *ring);
+
+/* The id of each row's key, which is one field; 0: it has none. */
+void agg_keyring__ids(const struct agg_entity *entity, const struct agg_request *request,
+                      const struct agg_remembered *remembered, uint64_t *ids);
 
 /* Where the key is among the ring's; −1: none of the rows has it. */
 int agg_keyring__find(const struct agg_keyring *ring, const struct store_key *key, uint64_t hash);

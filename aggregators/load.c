@@ -62,7 +62,7 @@ static bool load_step(const struct loading *loading, const struct agg_entity *en
 {
     struct agg_keyring ring;
 
-    if (!agg_keyring__collect(loading->agg, entity, loading->request, named_by, loading->arena, &ring))
+    if (!agg_keyring__collect(loading->agg, entity, loading->request, named_by, NULL, 0, loading->arena, &ring))
         return fail_exhausted(loading->err);
     if (ring.count > 0 && !load_keys(loading, ring.keys, ring.hashes, ring.count))
         return false;

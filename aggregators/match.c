@@ -98,7 +98,7 @@ bool agg_match__read(struct agg *agg, const struct agg_feature *feature, const s
     struct agg_keyring ring;
     struct store_key key;
     uint32_t bytes;
-    bool ok = agg_keyring__collect(agg, feature->matched, request, remembered, arena, &ring);
+    bool ok = agg_keyring__collect(agg, feature->matched, request, remembered, NULL, 0, arena, &ring);
 
     if (ok && agg_key__make(feature->entity, ids, &key))
         entry = store_entry_lock(agg->store, &key, store_key_hash(agg->store, &key), false);

@@ -1,4 +1,5 @@
 /* Read plans: what a request names, compiled to columns by entity, in the order of the reply. */
+#include "finished.h"
 #include "type.h"
 
 #include <freshet/text.h>
@@ -439,7 +440,7 @@ static bool compile_choices(struct compile *compile)
         !plan->matches || !plan->user_ratios || !plan->item_ratios || !add_steps(compile) || !add_item_fields(compile))
         return fail_memory(compile->err);
     fill_steps(compile);
-    return true;
+    return agg_finished__compile(compile->catalogue, plan) || fail_memory(compile->err);
 }
 
 static bool compile_plan(struct compile *compile, const char *feature_set, char *const *names, int count)

@@ -19,6 +19,7 @@ struct agg_plans {
     pthread_mutex_t lock;
     struct agg_plan *buckets[PLAN_BUCKETS];
     int count;
+    uint16_t finished; /* numbers given to steps that have finished rows */
 };
 
 struct agg_plans *agg_plans__new(void)
@@ -66,6 +67,18 @@ static struct agg_plan *cache_find(struct agg_plans *plans, size_t bucket, struc
     return plan;
 }
 
+/* Each of its steps that has finished rows has them by a number of its own. */
+static void number_steps(struct agg_plans *plans, struct agg_plan *plan)
+{
+    for (int i = 0; i < plan->item_step_count; i++) {
+        struct agg_finished *finished = &plan->item_steps[i].finished;
+
+        finished->is_kept = finished->is_kept && plans->finished < UINT16_MAX;
+        if (finished->is_kept)
+            finished->number = ++plans->finished;
+    }
+}
+
 /* Hangs the plan in, unless another thread was faster: then that one. NULL: the cache is full. */
 static struct agg_plan *cache_add(struct agg_plans *plans, size_t bucket, struct agg_plan *plan)
 {
@@ -74,6 +87,7 @@ static struct agg_plan *cache_add(struct agg_plans *plans, size_t bucket, struct
     pthread_mutex_lock(&plans->lock);
     there = cache_find(plans, bucket, plan->asked);
     if (!there && plans->count < PLANS_MAX) {
+        number_steps(plans, plan);
         plan->next = plans->buckets[bucket];
         plans->buckets[bucket] = plan;
         plans->count++;

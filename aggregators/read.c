@@ -2,6 +2,7 @@
  * Following a read plan: the user's columns, then each row's item, which says whose creator, room and category columns the row shows,
  * then those and the entities that cross them with the user. Every entity is looked at once, under its own lock.
  */
+#include "finished.h"
 #include "internal.h"
 #include "keyring.h"
 #include "match.h"
@@ -145,6 +146,17 @@ static bool read_parts(struct reading *reading, const struct agg_step *step, con
     return read_sequences(reading, step, parts, is_present, target);
 }
 
+/* For the next read, as long as it stays so. */
+static void finish(struct reading *reading, const struct agg_step *step, const struct store_entry *entry, uint64_t hash,
+                   const struct agg_rows *rows, const struct target *target)
+{
+    const struct agg_finished_target made = {
+        .values = target->values, .operands = target->operands, .remembered = target->remembered};
+
+    if (step->finished.is_kept && agg_rows__is_present(rows, step->entity, reading->request->time_ms))
+        agg_finished__keep(reading->agg, step, &reading->moment, entry, hash, rows, &made);
+}
+
 /* `found` may be NULL: then it is looked up. */
 static bool read_entity(struct reading *reading, const struct agg_step *step, struct store_entry *found,
                         const struct store_key *key, uint64_t hash, const struct target *target)
@@ -165,6 +177,8 @@ static bool read_entity(struct reading *reading, const struct agg_step *step, st
     }
     ok = store_entry_is_corrupt(entry) ? fail_corrupt(step->entity, key, reading->err)
                                        : read_parts(reading, step, &parts, target);
+    if (ok)
+        finish(reading, step, entry, hash, parts.memory[STORE_PART_ROWS], target);
     store_entry_unlock(store, entry);
     return ok;
 }
@@ -289,16 +303,16 @@ static bool read_key(struct reading *reading, const struct agg_step *step, const
     return true;
 }
 
-/* One kind of entity for all rows. */
-static bool read_step(struct reading *reading, const struct agg_step *step, bool is_item)
+/* From the entities themselves, one kind for rows[0..count). */
+static bool read_entities(struct reading *reading, const struct agg_step *step, bool is_item,
+                          const struct agg_remembered *named_by, const int *rows, int count)
 {
-    const struct agg_remembered *named_by = step->via_room ? reading->rooms : reading->remembered;
     size_t width = (size_t)reading->plan->item_column_count, operands = (size_t)reading->plan->item_operand_count;
-    struct store_entry **found = fr_arena_take(reading->arena, (size_t)reading->request->item_count * sizeof *found);
+    struct store_entry **found = fr_arena_take(reading->arena, ((size_t)count + 1) * sizeof *found);
     struct agg_keyring ring;
 
     if (!found ||
-        !agg_keyring__collect(reading->agg, step->entity, reading->request, is_item ? NULL : named_by, reading->arena, &ring))
+        !agg_keyring__collect(reading->agg, step->entity, reading->request, named_by, rows, count, reading->arena, &ring))
         return fail_exhausted(reading->err);
     for (int i = -3 * PREFETCH_AHEAD; i < 0; i++)
         prefetch(reading->agg->store, step, &ring, found, i);
@@ -310,6 +324,42 @@ static bool read_step(struct reading *reading, const struct agg_step *step, bool
             return false;
     }
     return true;
+}
+
+/* What is finished is copied; gives the rows for which nothing is, which are all most often or few. */
+static bool read_finished(struct reading *reading, const struct agg_step *step, bool is_item,
+                          const struct agg_remembered *named_by, int **rows, int *count)
+{
+    const struct agg_finished_target first = {.values = reading->reply->item_values,
+                                              .operands = reading->item_operands,
+                                              .remembered = remembered_of(reading, step, 0, is_item)};
+    size_t all = (size_t)reading->request->item_count;
+    uint64_t *ids = fr_arena_take(reading->arena, (all + 1) * sizeof *ids);
+
+    *rows = fr_arena_take(reading->arena, (all + 1) * sizeof **rows);
+    if (!ids || !*rows)
+        return fail_exhausted(reading->err);
+    agg_keyring__ids(step->entity, reading->request, named_by, ids);
+    if (!agg_finished__read(reading->agg, reading->plan, step, &reading->moment, ids, (int)all, reading->arena, &first, *rows,
+                            count))
+        return fail_exhausted(reading->err);
+    for (size_t row = 0; row < all && is_item; row++)
+        reading->reply->item_present[row] = true; /* or it would not be finished … */
+    for (int i = 0; i < *count && is_item; i++)
+        reading->reply->item_present[(*rows)[i]] = false; /* … and of these nothing is known yet */
+    return true;
+}
+
+/* One kind of entity for all rows. */
+static bool read_step(struct reading *reading, const struct agg_step *step, bool is_item)
+{
+    const struct agg_remembered *named_by = is_item ? NULL : step->via_room ? reading->rooms : reading->remembered;
+    int count = reading->request->item_count;
+    int *rows = NULL;
+
+    if (step->finished.is_kept && !read_finished(reading, step, is_item, named_by, &rows, &count))
+        return false;
+    return count == 0 || read_entities(reading, step, is_item, named_by, rows, count);
 }
 
 /* A request's room stands for every item's own. */

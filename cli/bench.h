@@ -108,6 +108,7 @@ char **cli_bench_process__environment(char *variable);
 FR_CHECKED bool cli_bench_process__line(const struct cli_bench_process *process, int timeout_ms, char *line, size_t capacity,
                                         struct fr_err *err);
 double cli_bench_process__cpu(const struct cli_bench_process *process); /* seconds so far, of all its threads */
+double cli_bench_process__loops_cpu(const struct cli_bench_process *process); /* of its server's loops alone; 0: it has none */
 /* Ends it (by itself, within its time; signal 0: it ends unasked) and takes what the kernel counted. */
 FR_CHECKED bool cli_bench_process__end(struct cli_bench_process *process, int signal_number, struct cli_bench_run *run,
                                        struct fr_err *err);

@@ -5,6 +5,7 @@
 
 #include <freshet/clock.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -26,6 +27,40 @@ double cli_bench_process__cpu(const struct cli_bench_process *process)
     if (clock_getcpuclockid(process->pid, &clock) != 0 || clock_gettime(clock, &now) != 0)
         return 0;
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* The first word of a file of one line; false when it can't be read. */
+static bool read_word(const char *folder, const char *thread, const char *name, char word[64])
+{
+    char path[512];
+    FILE *file;
+    bool is_read;
+
+    snprintf(path, sizeof path, "%s/%s/%s", folder, thread, name);
+    file = fopen(path, "r");
+    is_read = file && fscanf(file, "%63s", word) == 1;
+    if (file)
+        fclose(file);
+    return is_read;
+}
+
+double cli_bench_process__loops_cpu(const struct cli_bench_process *process)
+{
+    char folder[64], word[64];
+    const struct dirent *thread;
+    double seconds = 0;
+    DIR *threads;
+
+    snprintf(folder, sizeof folder, "/proc/%d/task", (int)process->pid);
+    threads = opendir(folder);
+    while (threads && (thread = readdir(threads))) {
+        if (read_word(folder, thread->d_name, "comm", word) && strcmp(word, "loop") == 0 &&
+            read_word(folder, thread->d_name, "schedstat", word))
+            seconds += strtod(word, NULL) / 1e9;
+    }
+    if (threads)
+        closedir(threads);
+    return seconds;
 }
 
 /* Between fork() and exec(): only what is safe there. The child ends with us, however we end. */

@@ -84,6 +84,7 @@ static void *run(void *user)
 {
     struct server__loop *loop = user;
 
+    pthread_setname_np(pthread_self(), "loop"); /* top and the benchmarks tell it from the others */
     while (!loop->is_stopping)
         server__loop_turn(loop, true);
     return NULL;

@@ -205,6 +205,10 @@ void *store_entry_write(struct store *store, struct store_entry *entry, enum sto
     if (dirty == 0 && !store_dirty__reserve(&stripe->dirty))
         return NULL;
 
+    uint8_t shelves = atomic_load_explicit(&store->kind_shelves[entry->kind], memory_order_relaxed);
+    if (shelves != 0)
+        store_excerpts__drop(store, entry, shelves);
+
     bool is_pending = (store_entry__dirty_parts(entry, store->turn - 1) & bit) != 0;
     bool must_copy = is_pending && (entry->copied & bit) == 0;
     if (must_copy ? !copy_part(stripe, entry, part, bytes) : !resize_part(stripe, block, bytes))

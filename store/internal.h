@@ -229,6 +229,22 @@ bool store_stripe__insert(struct store_stripe *stripe, struct store_entry *entry
 void store_stripe__remove(struct store_stripe *stripe, const struct store_entry *entry, uint64_t hash);
 uint64_t store_stripe__slot_bytes(const struct store_stripe *stripe);
 
+/* ---- Excerpts (excerpt.c) ---- */
+
+enum { STORE_SHELVES = 5, STORE_SET_PLACES = 15, STORE_SEGMENTS = 32 };
+
+struct store_shelf { /* of excerpts of one size */
+    alignas(64) _Atomic uint64_t sets; /* of each stripe; 0: none yet */
+    _Atomic(struct set *) segments[STORE_SEGMENTS];
+    size_t place_bytes;
+    alignas(64) _Atomic uint64_t pushed_out; /* since it grew */
+};
+
+void store_excerpts__init(struct store *store);
+void store_excerpts__fini(struct store *store);
+/* Takes away what there is of the entity on these shelves, before it changes; stripe locked. */
+void store_excerpts__drop(struct store *store, const struct store_entry *entry, uint8_t shelves);
+
 /* ---- Who leaves the table (evict.c) ---- */
 
 /* Lets cold entities go until the budget is kept, `slices` stripes' shares at most. Any thread, also on a visit. */
@@ -391,6 +407,7 @@ struct store_metrics {
     struct fr_gauge *index_bytes;
     struct fr_gauge *filter_bytes;
     struct fr_gauge *buffer_bytes;
+    struct fr_gauge *excerpt_bytes;
     struct fr_gauge *budget_bytes;
     struct fr_gauge *dirty_bytes;
     struct fr_gauge *level0_files;
@@ -414,6 +431,11 @@ struct store {
     pthread_rwlock_t gate;
     struct store_eras eras;
     uint64_t turn; /* counts boundaries; read inside the gate, changed with the gate held alone */
+
+    struct store_shelf shelves[STORE_SHELVES];
+    pthread_mutex_t shelves_lock; /* of whoever makes one larger */
+    _Atomic uint8_t kind_shelves[256]; /* a bit per shelf on which excerpts of the kind may be */
+    _Atomic uint64_t excerpt_bytes;
 
     int lock_fd;
     struct store_disk disk;

@@ -1,5 +1,5 @@
 /*
- * The memory budget: what is left of it for table and parts when indexes, filters and an epoch's buffers have theirs.
+ * The memory budget: what is left of it for table and parts when indexes, filters, excerpts and an epoch's buffers have theirs.
  */
 #include "internal.h"
 
@@ -17,7 +17,7 @@ uint64_t store_memory__table(const struct store *store)
 uint64_t store_memory__table_most(const struct store *store)
 {
     uint64_t others = store_stripe__read(&store->index_bytes) + store_stripe__read(&store->filter_bytes) +
-                      store_stripe__read(&store->buffer_bytes);
+                      store_stripe__read(&store->buffer_bytes) + store_stripe__read(&store->excerpt_bytes);
     uint64_t least = store->memory_bytes / TABLE_SHARE_LEAST;
 
     if (store->memory_bytes == 0)

@@ -30,6 +30,7 @@ void store__register_metrics(struct store_metrics *metrics, struct fr_metrics *r
         .index_bytes = bytes_gauge(registry, "kind=\"index\""),
         .filter_bytes = bytes_gauge(registry, "kind=\"filter\""),
         .buffer_bytes = bytes_gauge(registry, "kind=\"buffers\""),
+        .excerpt_bytes = bytes_gauge(registry, "kind=\"excerpts\""),
         .budget_bytes = fr_metrics_gauge(registry, "freshet_state_budget_bytes", NULL, "store.memory."),
         .dirty_bytes =
             fr_metrics_gauge(registry, "freshet_state_dirty_bytes", NULL, "In parts changed since the last boundary."),
@@ -96,6 +97,7 @@ void store_stats_read(struct store *store, struct store_stats *stats)
         .filter_bytes = store_stripe__read(&store->filter_bytes),
         .buffer_bytes = store_stripe__read(&store->buffer_bytes),
         .index_bytes = store_stripe__read(&store->index_bytes),
+        .excerpt_bytes = store_stripe__read(&store->excerpt_bytes),
         .is_filter_built = atomic_load_explicit(&store->is_filter_built, memory_order_relaxed),
     };
     for (int i = 0; i < STORE_STRIPES; i++) {
@@ -109,7 +111,8 @@ void store_stats_read(struct store *store, struct store_stats *stats)
         stats->corrupt += store_stripe__read(&stripe->corrupt);
     }
     stats->entities += stats->table_entities;
-    stats->total_bytes = stats->memory_bytes + stats->filter_bytes + stats->buffer_bytes + stats->index_bytes;
+    stats->total_bytes =
+        stats->memory_bytes + stats->filter_bytes + stats->buffer_bytes + stats->index_bytes + stats->excerpt_bytes;
 }
 
 void store__measure_epoch(struct store *store, int64_t took_us)
@@ -143,6 +146,7 @@ void store_metrics_refresh(struct store *store)
     fr_gauge_set(metrics->index_bytes, (double)stats.index_bytes);
     fr_gauge_set(metrics->filter_bytes, (double)stats.filter_bytes);
     fr_gauge_set(metrics->buffer_bytes, (double)stats.buffer_bytes);
+    fr_gauge_set(metrics->excerpt_bytes, (double)stats.excerpt_bytes);
     fr_gauge_set(metrics->budget_bytes, (double)store->memory_bytes);
     fr_gauge_set(metrics->dirty_bytes, (double)stats.dirty_bytes);
     fr_gauge_set(metrics->level0_files, stats.level0_files);

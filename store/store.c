@@ -45,6 +45,7 @@ static struct store *store_new(const struct store_options *options, struct fr_er
         store__register_metrics(&store->metrics, options->metrics);
     fr_buffer_init(&store->scratch);
     store->path = options->path != NULL ? strdup(options->path) : NULL;
+    store_excerpts__init(store);
     store->stripes = store_table__new();
     bool is_made = store_sst__init(&store->sst) && store->stripes != NULL && (store->path != NULL || options->path == NULL);
     bool is_seeded = getrandom(store->seeds, sizeof(store->seeds), 0) == sizeof(store->seeds);
@@ -160,6 +161,7 @@ void store_close(struct store *store)
     free(store->leaving.hashes);
     store_build__fini(store);
     store_table__free(store->stripes);
+    store_excerpts__fini(store);
     pthread_rwlock_destroy(&store->gate);
     free(store->path);
     free(store);

@@ -57,7 +57,8 @@ struct store_codec {
 
 struct store_options {
     const char *path; /* made when missing; a directory with other things in it is refused */
-    uint64_t memory_bytes; /* budget of table, parts, copies, filter, RocksDB's indexes and an epoch's buffers; 0: none */
+    uint64_t
+        memory_bytes; /* budget of table, parts, copies, excerpts, filter, RocksDB's indexes, an epoch's buffers; 0: none */
     uint64_t free_bytes_least; /* an epoch is refused (FR_EXHAUSTED) when the disk has less */
     struct store_codec codec;
     struct fr_metrics *metrics; /* may be NULL */
@@ -175,6 +176,39 @@ void *store_entry_write(struct store *store, struct store_entry *entry, enum sto
  */
 bool store_entry_erase(struct store *store, struct store_entry *entry, int *erased);
 
+/*
+ * ---- Excerpts: what a reader made of an entity, kept so that the next one need not look at it ----
+ * Bytes that mean something to whoever made them. A change of the entity takes its excerpts away; without one they are good from a
+ * moment to before another, in whatever unit. Of entities whose key is one id, in partition 0. They are of memory only, an eighth of the budget
+ * at most, and who keeps one may find it gone.
+ */
+
+enum { STORE_EXCERPT_BYTES_MAX = 1024 - 24 };
+
+struct store_excerpt {
+    uint8_t kind; /* of the entity */
+    uint16_t number; /* says what is in it; no two kinds share one */
+    uint32_t bytes; /* of it, a multiple of 8; the same for all of the number */
+    uint32_t from, until; /* when it is good; for a reader `from` is his moment */
+};
+
+struct store_piece { /* some bytes of each excerpt, and where they go */
+    uint32_t at, bytes;
+    void *to; /* for the first key */
+    size_t stride; /* bytes from one key to the next */
+};
+
+/* With the entity locked, after reading it. Too large a one is not kept. Any thread, not in the gate. */
+void store_excerpt_keep(struct store *store, const struct store_entry *entry, uint64_t hash, const struct store_excerpt *made,
+                        const uint64_t *words);
+
+/*
+ * Copies out the pieces of every key's excerpt that is there, each as its entity was at one instant between call and return. Indices of
+ * the others go into missing[0..count); gives how many. An id of 0 has none. On a visit, holding no entity; any thread. No lock.
+ */
+int store_excerpts_read(struct store *store, const struct store_excerpt *wanted, const struct store_piece *pieces,
+                        int piece_count, const uint64_t *ids, int count, int *missing);
+
 /* ---- Epochs: one committer thread ---- */
 
 struct store_epoch {
@@ -219,11 +253,12 @@ struct store_stats {
     uint64_t epoch; /* number of the last durable one */
     uint64_t entities; /* in the table, or on disk only */
     uint64_t table_entities; /* in the table */
-    uint64_t total_bytes; /* all that the budget covers: the next four together */
+    uint64_t total_bytes; /* all that the budget covers: the next five together */
     uint64_t memory_bytes; /* table, parts and copies */
     uint64_t filter_bytes;
     uint64_t buffer_bytes; /* an epoch's records, as many as it took lately */
     uint64_t index_bytes; /* indexes and filters of RocksDB's open files, as of the last epoch */
+    uint64_t excerpt_bytes; /* of excerpts, and the room for more */
     uint64_t table_bytes; /* of memory_bytes, without entities and parts */
     uint64_t dirty_bytes; /* in parts changed since the last boundary */
     uint64_t unwritten_bytes; /* the same with the entities around them: about what cannot leave before an epoch */

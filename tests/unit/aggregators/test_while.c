@@ -81,10 +81,12 @@ static int is_torn(const float *values)
            !(values[0] >= values[1] && values[0] <= values[1] && values[0] >= values[2] && values[0] <= values[2]);
 }
 
-static int read_matrix(const struct agg_plan *plan, struct fr_arena *arena, uint64_t user)
+/* At the node's own time rows are finished, and found finished; `before`: what this reader saw last, and nothing is ever taken back. */
+static int read_matrix(const struct agg_plan *plan, struct fr_arena *arena, uint64_t user, float before[ITEMS * 3])
 {
     uint64_t items[ITEMS];
-    struct agg_request request = {.user_id = user, .item_ids = items, .item_count = ITEMS, .time_ms = T0 + 60000};
+    struct agg_request request = {
+        .user_id = user, .item_ids = items, .item_count = ITEMS, .time_ms = T0 + 60000, .is_now = user % 2 == 0};
     struct store_visit visit = store_visit_enter(node.store);
     struct agg_reply reply;
     struct fr_err err;
@@ -95,8 +97,10 @@ static int read_matrix(const struct agg_plan *plan, struct fr_arena *arena, uint
     fr_arena_reset(arena, 1 << 20);
     if (!agg_read_load(node.agg, plan, &request, arena, &err) || !agg_read(node.agg, plan, &request, arena, &reply, &err))
         wrong++;
-    for (int at = 0; at < ITEMS * 3 && wrong == 0; at++) /* of item, creator and bond */
-        wrong += is_torn(reply.item_values + at * COLUMNS);
+    for (int at = 0; at < ITEMS * 3 && wrong == 0; at++) { /* of item, creator and bond */
+        wrong += is_torn(reply.item_values + at * COLUMNS) || reply.item_values[at * COLUMNS] < before[at];
+        before[at] = reply.item_values[at * COLUMNS];
+    }
     store_visit_leave(node.store, visit);
     return wrong;
 }
@@ -120,13 +124,14 @@ static void *read_some(void *number)
     struct agg_columns *columns[3] = {NULL};
     static const char *const kinds[3] = {"item", "creator", "user_creator"};
     struct fr_arena *arena = fr_arena_new(8 << 20);
+    float before[ITEMS * 3] = {0};
     struct fr_err err;
     int wrong = agg_plan_get(node.agg, "", NULL, 0, &plan, &err) ? 0 : 1;
 
     for (int i = 0; i < 3; i++)
         wrong += agg_columns_new(node.agg, kinds[i], NULL, 0, &columns[i], &err) ? 0 : 1;
     while (atomic_load(&writing) > 0 && wrong == 0) {
-        wrong += read_matrix(plan, arena, user);
+        wrong += read_matrix(plan, arena, user, before);
         for (uint64_t i = 0, id = 1; i < KEYS; i++, id = i % 3 + 1)
             wrong += read_keys(columns[0], id, 0) + read_keys(columns[1], id, 0) + read_keys(columns[2], user, id);
         atomic_fetch_add(&read_rows, 1);
