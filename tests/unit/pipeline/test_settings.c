@@ -39,7 +39,8 @@ static const char every_map[] =
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
     "lists: { best: { of: item, rank: heat, scopes: [global], limit: 5 } }\n"
     "feature_sets: { all: { item: [n] } }\n"
-    "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {} } }\n";
+    "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {} } }\n"
+    "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n";
 
 struct reading {
     struct fr_arena *arena;
@@ -187,7 +188,8 @@ static void instance_of(const struct fr_settings *section, const char *key, char
                                               {"last,", "recent"}, {"last with", "alike"},  {"gauge", "online"},
                                               {"series", "pulse"}, {"covisit", "related"},  {"last", "recent"}};
     static const char *const names[][2] = {{"entities", "user"},    {"features", "n"},       {"lists", "best"},
-                                           {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"}};
+                                           {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"},
+                                           {"texts", "intent"}};
     char path[PATH_BYTES], rest[64], *at;
 
     snprintf(path, sizeof path, "%s", section->path);
