@@ -42,7 +42,9 @@ static void note(struct learner_join_lane *lane, uint64_t user_id, const struct 
         lane->labelled = grown;
         lane->labelled_capacity = capacity;
     }
-    labelled = &lane->labelled[lane->labelled_count++];
+    labelled = &lane->labelled[lane->labelled_count];
+    labelled->doing = lane->doing;
+    labelled->number = lane->labelled_count++;
     labelled->task = task;
     labelled->user_id = user_id;
     labelled->made = *made;
@@ -124,11 +126,11 @@ static void match(struct learner_join_lane *lane, uint64_t user_id, struct learn
     make_due(lane, user_id, shown, INT64_MIN);
 }
 
-static void note_gone(struct learner_join_lane *lane, uint64_t request_id)
+static void note_gone(struct learner_join_lane *lane, uint64_t user_id, uint64_t request_id)
 {
     if (lane->gone_count == lane->gone_capacity) {
         int capacity = lane->gone_capacity ? 2 * lane->gone_capacity : 64;
-        uint64_t *grown = reallocarray(lane->gone, (size_t)capacity, sizeof *grown);
+        struct learner_gone *grown = reallocarray(lane->gone, (size_t)capacity, sizeof *grown);
 
         if (!grown) {
             lane->is_failed = true;
@@ -137,7 +139,7 @@ static void note_gone(struct learner_join_lane *lane, uint64_t request_id)
         lane->gone = grown;
         lane->gone_capacity = capacity;
     }
-    lane->gone[lane->gone_count++] = request_id;
+    lane->gone[lane->gone_count++] = (struct learner_gone){.user_id = user_id, .request_id = request_id};
 }
 
 static void drop_impression(struct learner_join_lane *lane, int i)
@@ -153,7 +155,7 @@ void learner_account__served(struct learner_join_lane *lane, uint64_t user_id, c
 
     if (book->request_count >= LEARNER_REQUESTS_MAX) { /* the oldest; its impressions find no rows */
         learner_join__count(lane, LEARNER_DROPPED_ROOM);
-        note_gone(lane, book->requests[0].request_id);
+        note_gone(lane, user_id, book->requests[0].request_id);
         learner_book__remove_request(book, 0);
     }
     added = learner_book__add_request(book);
@@ -386,7 +388,7 @@ void learner_account__pass(struct learner_join_lane *lane, uint64_t user_id, int
         }
         if (!request->is_seen)
             learner_join__count(lane, LEARNER_ROWS_UNSEEN);
-        note_gone(lane, request->request_id);
+        note_gone(lane, user_id, request->request_id);
         learner_book__remove_request(book, i);
     }
 }

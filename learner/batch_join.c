@@ -180,18 +180,32 @@ static void apply_events(struct learner_join_lane *lane, const struct learner_jo
     for (int i = first; i < end; i++) {
         int event = lane->doings[i].index - batch->served_count;
 
+        lane->doing = lane->doings[i].index;
         if (!batch->is_skipped[event])
             learner_account__event(lane, &batch->events[event]);
     }
 }
 
+struct kept { /* rows that are there now */
+    struct learner_request request;
+    int doing;
+};
+
+static void apply_rows(struct learner_join_lane *lane, uint64_t user_id, const struct kept *kept, int count)
+{
+    for (int i = 0; i < count; i++) {
+        lane->doing = kept[i].doing;
+        learner_account__served(lane, user_id, &kept[i].request);
+    }
+}
+
 /* Opens the account, if there is one or it is needed, and puts it back if it is another one now. */
 static bool change_account(struct learner_join_lane *lane, const struct learner_join_batch *batch, int first, int end,
-                           const struct learner_request *requests, int request_count)
+                           const struct kept *kept, int kept_count)
 {
     struct learner_join *join = lane->join;
     uint64_t user_id = lane->doings[first].user_id;
-    bool is_needed = request_count > 0, is_written = true;
+    bool is_needed = kept_count > 0, is_written = true;
     struct store_entry *entry;
     struct store_key key;
 
@@ -208,8 +222,7 @@ static bool change_account(struct learner_join_lane *lane, const struct learner_
         return true;
     }
     learner_user__read(lane, entry);
-    for (int i = 0; i < request_count; i++)
-        learner_account__served(lane, user_id, &requests[i]);
+    apply_rows(lane, user_id, kept, kept_count);
     while (first < end && lane->doings[first].index < batch->served_count)
         first++;
     apply_events(lane, batch, first, end);
@@ -224,21 +237,20 @@ static bool change_account(struct learner_join_lane *lane, const struct learner_
 static bool apply_user(struct learner_join_lane *lane, const struct learner_join_batch *batch, int first, int end,
                        struct fr_err *err)
 {
-    uint64_t user_id = lane->doings[first].user_id;
-
     while (first < end) {
-        struct learner_request requests[REQUESTS_AT_ONCE];
-        int request_count = 0, next = first;
+        struct kept kept[REQUESTS_AT_ONCE];
+        int count = 0, next = first;
 
-        for (; next < end && lane->doings[next].index < batch->served_count && request_count < REQUESTS_AT_ONCE; next++)
-            request_count += !batch->is_served_skipped[lane->doings[next].index] &&
-                             keep_rows(lane, batch->served[lane->doings[next].index], &requests[request_count]);
+        for (; next < end && lane->doings[next].index < batch->served_count && count < REQUESTS_AT_ONCE; next++) {
+            kept[count].doing = lane->doings[next].index;
+            count += !batch->is_served_skipped[kept[count].doing] &&
+                     keep_rows(lane, batch->served[kept[count].doing], &kept[count].request);
+        }
         if (next < end && lane->doings[next].index >= batch->served_count)
             next = end; /* the events with the last of the rows */
-        if (!change_account(lane, batch, first, next, requests, request_count))
+        if (!change_account(lane, batch, first, next, kept, count))
             return learner_join__fail(lane->join, err);
-        if (!learner_user__settle(lane, user_id, err))
-            return false;
+        lane->is_failed = lane->is_failed || lane->book.is_failed; /* the next user has the book anew */
         first = next;
     }
     return true;
@@ -252,7 +264,7 @@ bool learner_join_apply(struct learner_join_lane *lane, const struct learner_joi
         if (!apply_user(lane, batch, first, end, err))
             return false;
     }
-    if (!learner_outbox__put(lane, err))
+    if (!learner_user__settle(lane, err) || !learner_outbox__put(lane, err))
         return false;
     learner_join__tell(lane);
     return true;

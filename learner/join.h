@@ -184,6 +184,7 @@ int learner_rows__find(const struct learner_rows *rows, uint64_t item_id); /* âˆ
 /* ---- example.c ---- */
 
 struct learner_labelled { /* an example to be made, without its features */
+    int doing, number; /* what of the batch it came of, and the how manieth it is: its place among the examples */
     int task; /* of all */
     uint64_t user_id;
     struct learner_made made;
@@ -254,6 +255,10 @@ struct learner_doing { /* work on one user of a batch */
     int index; /* served first, then events from served_count on */
 };
 
+struct learner_gone {
+    uint64_t user_id, request_id;
+};
+
 struct learner_join_lane {
     struct learner_join *join;
     struct learner_book book;
@@ -263,8 +268,9 @@ struct learner_join_lane {
     int doing_count, doing_capacity, key_count, key_capacity;
     struct learner_labelled *labelled;
     int labelled_count, labelled_capacity;
-    uint64_t *gone; /* requests of the user at hand whose rows are needed no more */
+    struct learner_gone *gone; /* requests whose rows are needed no more */
     int gone_count, gone_capacity;
+    int doing; /* index of the doing at hand, which examples are noted with */
     struct fr_arena *arena; /* of one example */
     struct fr_buffer chunk;
     int chunk_count; /* examples in it */
@@ -291,8 +297,11 @@ void learner_user__read(struct learner_join_lane *lane, const struct store_entry
 void learner_user__peek(struct learner_join_lane *lane, uint64_t user_id);
 /* Puts it back, and sees to it that it is looked at in time. False: out of memory. */
 bool learner_user__write(struct learner_join_lane *lane, struct store_entry *entry, uint64_t user_id);
-/* Does what the changed account asks for, once it is unlocked: makes examples, removes rows. */
-FR_CHECKED bool learner_user__settle(struct learner_join_lane *lane, uint64_t user_id, struct fr_err *err);
+/*
+ * Does what changed accounts ask for, once they are unlocked: makes examples, in the order of what they came of, and removes rows. That
+ * order, and not the one of users, makes examples follow the events of a partition wherever batches end.
+ */
+FR_CHECKED bool learner_user__settle(struct learner_join_lane *lane, struct fr_err *err);
 
 /* ---- account.c: what happens to a book ---- */
 

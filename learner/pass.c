@@ -31,7 +31,7 @@ static bool pass_user(struct learner_join_lane *lane, const struct learner_due *
     learner_account__pass(lane, user_id, time_ms, is_dropping);
     is_written = learner_user__write(lane, entry, user_id);
     store_entry_unlock(join->store, entry);
-    return is_written ? learner_user__settle(lane, user_id, err) : learner_join__fail(lane->join, err);
+    return is_written ? learner_user__settle(lane, err) : learner_join__fail(lane->join, err);
 }
 
 /* Loads the users and all the rows that may be made into examples, or removed. */

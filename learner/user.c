@@ -1,6 +1,8 @@
 /* One user's account in the store: read, put back with what it makes due, and the examples that come of it. */
 #include "join.h"
 
+#include <stdlib.h>
+
 /* Opens the account from a locked entry, or an empty one. */
 void learner_user__read(struct learner_join_lane *lane, const struct store_entry *entry)
 {
@@ -55,11 +57,22 @@ static void make_example(struct learner_join_lane *lane, const struct learner_la
     }
 }
 
+static int compare_labelled(const void *a, const void *b)
+{
+    const struct learner_labelled *x = a, *y = b;
+
+    if (x->doing != y->doing)
+        return x->doing < y->doing ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
 /* The rows are looked at in place, under their lock. */
 static bool make_examples(struct learner_join_lane *lane, struct fr_err *err)
 {
     struct learner_join *join = lane->join;
 
+    if (lane->labelled_count > 1)
+        qsort(lane->labelled, (size_t)lane->labelled_count, sizeof *lane->labelled, compare_labelled);
     for (int i = 0; i < lane->labelled_count; i++) {
         const struct learner_labelled *labelled = &lane->labelled[i];
         struct learner_rows rows;
@@ -85,7 +98,7 @@ static bool make_examples(struct learner_join_lane *lane, struct fr_err *err)
     return true;
 }
 
-static void remove_gone(struct learner_join_lane *lane, uint64_t user_id)
+static void remove_gone(struct learner_join_lane *lane)
 {
     struct learner_join *join = lane->join;
 
@@ -94,7 +107,7 @@ static void remove_gone(struct learner_join_lane *lane, uint64_t user_id)
         struct store_key key;
         uint32_t length = 0;
 
-        learner_join__key(LEARNER_KIND_ROWS, user_id, lane->gone[i], &key);
+        learner_join__key(LEARNER_KIND_ROWS, lane->gone[i].user_id, lane->gone[i].request_id, &key);
         entry = store_entry_lock(join->store, &key, store_key_hash(join->store, &key), false);
         if (!entry)
             continue;
@@ -106,14 +119,13 @@ static void remove_gone(struct learner_join_lane *lane, uint64_t user_id)
     lane->gone_count = 0;
 }
 
-/* What a user's changed account asks for; the account is unlocked by now. */
-bool learner_user__settle(struct learner_join_lane *lane, uint64_t user_id, struct fr_err *err)
+bool learner_user__settle(struct learner_join_lane *lane, struct fr_err *err)
 {
     if (lane->is_failed || lane->book.is_failed)
         return learner_join__fail(lane->join, err);
     if (!make_examples(lane, err))
         return false;
-    remove_gone(lane, user_id);
+    remove_gone(lane);
     return true;
 }
 
