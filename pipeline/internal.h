@@ -91,6 +91,11 @@ void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *confi
 /* With how many partitions the learner's topics are made: as many as the events' first topic. */
 int pipeline_config__partitions(const struct pipeline_config *config);
 
+/* ---- machine.c: the memory there is ---- */
+
+/* Warns in the log when the budget is more than three quarters of what this process may have. */
+void pipeline_machine__check(uint64_t budget_bytes);
+
 /* ---- offsets.c: where each partition stands, and under which cluster ---- */
 
 struct pipeline_offsets {

@@ -85,8 +85,10 @@ static enum proto_verdict judge(const struct proto_event *event, int64_t future_
         return PROTO_BAD_VALUE;
     }
     if (event->ts_ms > future_ms) {
-        fr_fail(why, FR_BAD_INPUT, "event: ts_ms %" PRId64 " is later than %" PRId64 ", the clock and node.max_future",
-                event->ts_ms, future_ms);
+        fr_fail(why, FR_BAD_INPUT,
+                "event: ts_ms %" PRId64 " is later than %" PRId64 ", this machine's clock and node.max_future, by %" PRId64
+                " ms; set the clock that is wrong",
+                event->ts_ms, future_ms, event->ts_ms - future_ms);
         return PROTO_FUTURE;
     }
     return PROTO_EVENT;

@@ -30,14 +30,25 @@ static bool join(const char *path, const char *name, char out[PATH_MAX], struct 
            fr_fail(err, FR_BAD_CONFIG, "store: the path '%.60s…' is too long; use a shorter store.path", path);
 }
 
+/* What `errno` says, and what to do: a volume that belongs to somebody else is the usual reason. */
+static bool fail_by_errno(const char *what, const char *path, const char *mend, struct fr_err *err)
+{
+    int error = errno;
+
+    if (error == EACCES || error == EPERM)
+        return fr_fail(err, FR_BAD_CONFIG,
+                       "store: cannot %s '%s': %s for user %ld; give it to that user (chown), or change store.path", what, path,
+                       strerror(error), (long)geteuid());
+    return fr_fail(err, FR_BAD_CONFIG, "store: cannot %s '%s': %s%s", what, path, strerror(error), mend);
+}
+
 static bool make_one(const char *path, struct fr_err *err)
 {
     struct stat status;
 
     if (mkdir(path, 0700) == 0 || (errno == EEXIST && stat(path, &status) == 0 && S_ISDIR(status.st_mode)))
         return true;
-    return fr_fail(err, FR_BAD_CONFIG, "store: cannot make the directory '%s': %s; make it or change store.path", path,
-                   strerror(errno));
+    return fail_by_errno("make the directory", path, "; make it or change store.path", err);
 }
 
 static bool make_path(const char *path, struct fr_err *err)
@@ -63,7 +74,7 @@ static bool check_ours(const char *path, const char *mark, const char *use, stru
     struct dirent *entry;
 
     if (directory == NULL)
-        return fr_fail(err, FR_BAD_CONFIG, "store: cannot read the directory '%s': %s", path, strerror(errno));
+        return fail_by_errno("read the directory", path, "", err);
     while ((entry = readdir(directory)) != NULL) {
         has_mark |= mark != NULL && strcmp(entry->d_name, mark) == 0;
         has_others |=
@@ -97,7 +108,7 @@ static bool lock(const char *path, int *lock_fd, struct fr_err *err)
         return false;
     int mark = open(mark_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (mark < 0)
-        return fr_fail(err, FR_BAD_CONFIG, "store: cannot open '%s': %s", mark_path, strerror(errno));
+        return fail_by_errno("open", mark_path, "", err);
     if (flock(mark, LOCK_EX | LOCK_NB) != 0) {
         (void)fail_locked(path, mark, err);
         close(mark);

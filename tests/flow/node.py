@@ -118,8 +118,8 @@ class Node:
 
     # ---- The process ----
 
-    def spawn(self, *sets):
-        """Starts it without waiting for anything."""
+    def spawn(self, *sets, **options):
+        """Starts it without waiting for anything; options are Popen's."""
         assert self.process is None
         self.runs += 1
         arguments = [str(self.binary), *self.command, "--config", str(self.file)]
@@ -132,6 +132,7 @@ class Node:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **self.environment},
+                **options,
             )
         return self
 

@@ -1,5 +1,9 @@
 """Bad input never stops a node: dead letters by reason, requests refused by field, starts refused in one line."""
 
+import os
+import pathlib
+import re
+import shutil
 import socket
 import struct
 import time
@@ -131,6 +135,15 @@ def test_an_event_far_in_the_future_is_a_dead_letter_of_the_wall_clock_only(make
     assert later.stream_time_ms == now + 40_000
 
 
+def test_a_clock_that_is_wrong_is_named_and_by_how_much(make_node):
+    node = make_node(settings.configuration("embedded", catalogue=settings.TINY, clock="wall", max_future="1m")).start()
+    ahead = int(time.time() * 1000) + 1_000_000
+    kafka.produce(node.brokers, "freshet.events", [(b"1", event(ts_ms=ahead))])
+    node.wait_applied(1)
+    told = re.search(r"is later than \d+, this machine's clock and node.max_future, by (\d+) ms; set the clock that is wrong", node.log())
+    assert told and 900_000 < int(told[1]) <= 940_000, node.log()[-500:]
+
+
 def test_dead_letters_come_before_the_epoch_that_covers_them(make_node, real_kafka):
     topic = kafka.new_topic(real_kafka, partitions=1)
     node = make_node(settings.configuration(real_kafka, topic, catalogue=settings.TINY)).start()
@@ -254,3 +267,50 @@ def test_without_a_broker_the_node_stays_up_and_says_not_ready(make_node):
         assert node.status()["ready"] is False
         assert node.call_json("FeatureService/Describe", {})["features"]
         assert node.stop() == 0
+
+
+# ---- The machine around it ----
+
+
+def refused(node, *arguments, **options):
+    """What a node says that does not start."""
+    node.spawn(*arguments, **options)
+    assert node.process.stdout.readline() == b""
+    assert node.ended() == 1
+    return node.log()
+
+
+def test_a_volume_of_another_user_is_told_with_whose_it_should_be(make_node, tmp_path):
+    volume = tmp_path / "volume"
+    volume.mkdir(mode=0o500)
+    node = make_node(settings.configuration("embedded", catalogue=settings.TINY))
+    if os.geteuid() != 0:
+        told, user = refused(node, f"store.path={volume}/state"), os.geteuid()
+    else:  # root may write everywhere, so the node is somebody else
+        shutil.copy(node.file, "/dev/shm/freshet-volume.yaml")
+        node.file = pathlib.Path("/dev/shm/freshet-volume.yaml")
+        path = pathlib.Path("/dev/shm/freshet-volume")
+        path.mkdir(mode=0o755, exist_ok=True)
+        try:
+            told, user = refused(node, f"store.path={path}/state", user=65534), 65534
+        finally:
+            path.rmdir()
+            node.file.unlink()
+    assert f"Permission denied for user {user}; give it to that user (chown), or change store.path" in told, told
+
+
+def test_a_port_that_is_taken_is_named_with_its_key(make_node):
+    first = make_node(settings.configuration("embedded", catalogue=settings.TINY)).start()
+    for key, address in (("listen", first.api), ("operations", first.operations)):
+        second = make_node(settings.configuration("embedded", catalogue=settings.TINY))
+        told = refused(second, f"server.{key}={address}")
+        assert f"{address}: address in use by another process; stop it or change server.{key}" in told, told
+
+
+def test_a_budget_that_the_machine_does_not_have_is_told_at_the_start(make_node):
+    node = make_node(settings.configuration("embedded", catalogue=settings.TINY)).start("store.memory=16TiB")
+    assert re.search(r"store\.memory is 16777216 MiB, and this process may have \d+ MiB in all", node.log())
+    assert re.search(r"set store\.memory to \d+MiB or less, or give it more memory", node.log())
+    node.stop()
+    node.start("store.memory=64MiB")
+    assert "this process may have" not in node.log()
