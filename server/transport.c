@@ -12,7 +12,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-enum { FAILURES_PER_MINUTE = 6, DROPPED_BYTES = 1 << 20 };
+enum { FAILURES_PER_MINUTE = 6 };
 
 static enum server__moved moved_of(enum server__tls_state state)
 {
@@ -43,8 +43,7 @@ enum server__moved server__transport_read(struct server__connection *connection,
     if (connection->session && !connection->is_lingering)
         return moved_of(server__session_read(connection->session, bytes, capacity, got));
     /* Nobody looks at what comes after the last word: so TCP need not copy it (tcp(7)). */
-    result = recv(connection->fd, bytes, connection->is_lingering ? DROPPED_BYTES : capacity,
-                  connection->is_lingering ? MSG_TRUNC : 0);
+    result = recv(connection->fd, bytes, capacity, connection->is_lingering ? MSG_TRUNC : 0);
     if (result < 0)
         return moved_by_errno();
     *got = (size_t)result;

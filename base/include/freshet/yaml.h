@@ -71,7 +71,7 @@ FR_CHECKED bool fr_yaml_set(struct fr_yaml *root, const char *assignment, struct
 struct fr_yaml *fr_yaml_get(struct fr_yaml *map, const char *key);
 
 /*
- * Typed reads of `key` in `map`: absent leaves *value as it is (the default) and is true; a wrong type or one out of
+ * Typed reads of `key` in `map`: absent leaves *value as it is (the default, which is kept with the key: set it) and is true; a wrong type or one out of
  * [least, most] is told in `diagnostics` and false. Spans in ms, sizes in bytes. Text is in the tree's arena.
  */
 bool fr_yaml_text(struct fr_yaml *map, const char *key, const char **value, struct fr_diagnostics *diagnostics);

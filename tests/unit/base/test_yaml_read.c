@@ -22,12 +22,12 @@ static void typed_reads_give_the_value(void **state)
     struct document document = document_of("t: text\ni: '-5'\nd: 0.5\nb: false\ns: 5m\nz: 1GiB\nc: EARLIEST\n");
     static const char *const names[] = {"latest", "earliest"};
     struct fr_diagnostics *diagnostics = &document.diagnostics;
-    const char *text;
-    int64_t number, span_ms;
-    double real;
+    const char *text = NULL;
+    int64_t number = 0, span_ms = 0;
+    double real = 0;
     bool flag = true;
-    uint64_t bytes;
-    int index;
+    uint64_t bytes = 0;
+    int index = 0;
 
     (void)state;
     assert_true(fr_yaml_text(document.root, "t", &text, diagnostics));
