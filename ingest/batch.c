@@ -277,7 +277,7 @@ int ingest_draft__fill(struct ingest_lane *lane, rd_kafka_message_t **messages, 
         const rd_kafka_message_t *message = messages[taken++];
         struct ingest_part *part = find_part(lane, message);
 
-        if (part && part->is_checking && part->is_consuming)
+        if (part && part->is_consuming && part->is_checking) /* in this order: else the part is the helper's */
             check_last(lane, part, message);
         if (message->err) {
             take_report(lane, part, message);
