@@ -151,8 +151,7 @@ static bool digest_parts(struct digesting *digesting, const struct agg_entity *e
         }
     }
     if (digesting->parts[STORE_PART_SEQUENCES].length > 0)
-        add_sequences((const void *)digesting->parts[STORE_PART_SEQUENCES].bytes, entity, time_ms, &facts,
-                      &lists);
+        add_sequences((const void *)digesting->parts[STORE_PART_SEQUENCES].bytes, entity, time_ms, &facts, &lists);
     if (digesting->parts[STORE_PART_SKETCHES].length > 0)
         agg_cells__digest(digesting->parts[STORE_PART_SKETCHES].bytes, entity, STORE_PART_SKETCHES, &digesting->moment, &facts,
                           &lists);

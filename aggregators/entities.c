@@ -22,7 +22,8 @@ static bool parse_joined_field(struct agg_catalogue *catalogue, struct agg_entit
         return fr_diagnostics_add(diagnostics, at, "entities.%s.key: %s", entity->name, err.message);
     type = agg_tables__type(catalogue, number);
     if (type != PROTO_TABLE_ID && type != PROTO_TABLE_IDS)
-        return fr_diagnostics_add(diagnostics, at, "entities.%s.key: '%s' is a number; a key is of ids: give it the type id or ids",
+        return fr_diagnostics_add(diagnostics, at,
+                                  "entities.%s.key: '%s' is a number; a key is of ids: give it the type id or ids",
                                   entity->name, catalogue->table_fields[number].name);
     for (int i = 0; i < entity->key_count; i++) {
         if (entity->key[i] == AGG_KEY_JOINED + number)
@@ -30,7 +31,8 @@ static bool parse_joined_field(struct agg_catalogue *catalogue, struct agg_entit
                                       catalogue->table_fields[number].name);
     }
     if (type == PROTO_TABLE_IDS && entity->key_count > 0 && entity->listed >= 0)
-        return fr_diagnostics_add(diagnostics, at, "entities.%s.key: a second list; one key has one list at most", entity->name);
+        return fr_diagnostics_add(diagnostics, at, "entities.%s.key: a second list; one key has one list at most",
+                                  entity->name);
     catalogue->joined |= UINT32_C(1) << catalogue->table_fields[number].table->number;
     agg_key__add(catalogue, entity, (uint8_t)(AGG_KEY_JOINED + number));
     return true;

@@ -191,9 +191,10 @@ static bool parse_settings(struct agg_parse *parse)
         return false; /* what else it may say depends on that */
     if (feature->entity && feature->entity->key_count > 0 && feature->entity->listed >= 0 &&
         (feature->aggregate == AGG_LAST || feature->aggregate == AGG_SERIES || feature->aggregate == AGG_COVISIT))
-        ok = fr_diagnostics_add(parse->diagnostics, fr_yaml_get(parse->map, "aggregate"),
-                                "features.%s.aggregate: an item has many of %s, by what a table lists; take one that has columns",
-                                feature->name, feature->entity->name);
+        ok = fr_diagnostics_add(
+            parse->diagnostics, fr_yaml_get(parse->map, "aggregate"),
+            "features.%s.aggregate: an item has many of %s, by what a table lists; take one that has columns", feature->name,
+            feature->entity->name);
     if (has_key(feature->type, "actions"))
         ok = agg_parse__actions(parse, "actions", &feature->actions) && ok;
     if (has_key(feature->type, "scenes"))

@@ -58,9 +58,9 @@ static bool may_finish(const struct agg_step *step, struct agg_finished *finishe
 {
     const struct agg_entity *entity = step->entity;
 
-    return entity->key_count == 1 && !entity->has_user && entity->key[0] != AGG_KEY_ALL && !entity->is_joined && step->sequence_count == 0 &&
-           step->cell_column_count == 0 && add_spans(finished, step->columns, step->column_count) &&
-           add_spans(finished, step->operands, step->operand_count);
+    return entity->key_count == 1 && !entity->has_user && entity->key[0] != AGG_KEY_ALL && !entity->is_joined &&
+           step->sequence_count == 0 && step->cell_column_count == 0 &&
+           add_spans(finished, step->columns, step->column_count) && add_spans(finished, step->operands, step->operand_count);
 }
 
 /* Goes on with the last piece where this one lies behind it in the row, too. */

@@ -639,7 +639,7 @@ struct agg_plan {
     struct agg_table_column { /* a number of a table's row */
         int field; /* among those of all tables */
         int column;
-    } *table_columns;
+    } * table_columns;
     int table_column_count;
     int *table_sequences; /* lists, by field likewise */
     int table_sequence_count;

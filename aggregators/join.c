@@ -97,9 +97,9 @@ const struct proto_event *agg_join__take(struct agg_join *join, const struct pro
             const struct agg_table *table = &catalogue->tables[t];
             uint64_t *words = &join->words[(i * tables + t) * join->row_words];
 
-            rows[t] = (catalogue->joined >> t & 1) != 0 && agg_table__read(join->agg->store, table,
-                                                                           proto_event_id_field(&events[i], table->key), words,
-                                                                           NULL, NULL) > 0
+            rows[t] = (catalogue->joined >> t & 1) != 0 &&
+                              agg_table__read(join->agg->store, table, proto_event_id_field(&events[i], table->key), words,
+                                              NULL, NULL) > 0
                           ? words
                           : NULL;
         }

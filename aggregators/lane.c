@@ -37,7 +37,8 @@ struct agg_lane *agg_lane_new(struct agg *agg, int batch_max)
     lane->table = calloc(slots, sizeof *lane->table);
     lane->table_mask = (uint32_t)(slots - 1);
     lane->join = agg->catalogue->joined != 0 ? agg_join__new(agg, batch_max) : NULL;
-    if ((agg->catalogue->joined != 0 && !lane->join) || !lane->groups || !lane->keys || !lane->hashes || !lane->shares || !lane->table) {
+    if ((agg->catalogue->joined != 0 && !lane->join) || !lane->groups || !lane->keys || !lane->hashes || !lane->shares ||
+        !lane->table) {
         agg_lane_free(lane);
         return NULL;
     }

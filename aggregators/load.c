@@ -110,7 +110,8 @@ static bool load(struct loading *loading, const struct agg_plan *plan)
         return fail_exhausted(loading->err);
     if (!load_users(loading, plan))
         return false;
-    if (has_item && !load_step(loading, catalogue->item, NULL, plan->item_step_count > 1 || plan->tables != 0 ? loading->remembered : NULL))
+    if (has_item &&
+        !load_step(loading, catalogue->item, NULL, plan->item_step_count > 1 || plan->tables != 0 ? loading->remembered : NULL))
         return false;
     for (int row = 0; row < request->item_count && request->room_id != 0; row++)
         loading->remembered[row].bits[room] = request->room_id;

@@ -498,7 +498,8 @@ static bool compile_choices(struct compile *compile)
     plan->user_ratio_count = (int)(compile->user_ratios.length / sizeof *plan->user_ratios);
     plan->item_ratio_count = (int)(compile->item_ratios.length / sizeof *plan->item_ratios);
     if (compile->choices.is_failed || compile->fields.is_failed || !plan->user_columns || !plan->item_columns ||
-        !plan->table_columns || !plan->table_sequences || !plan->matches || !plan->user_ratios || !plan->item_ratios || !add_steps(compile) || !add_item_fields(compile))
+        !plan->table_columns || !plan->table_sequences || !plan->matches || !plan->user_ratios || !plan->item_ratios ||
+        !add_steps(compile) || !add_item_fields(compile))
         return fail_memory(compile->err);
     fill_steps(compile);
     return agg_finished__compile(compile->catalogue, plan) || fail_memory(compile->err);
@@ -506,8 +507,8 @@ static bool compile_choices(struct compile *compile)
 
 static bool compile_plan(struct compile *compile, const char *feature_set, char *const *names, int count)
 {
-    struct fr_buffer *const buffers[] = {&compile->choices,     &compile->fields,       &compile->user_ratios,
-                                         &compile->item_ratios, &compile->user_columns, &compile->item_columns,
+    struct fr_buffer *const buffers[] = {&compile->choices,     &compile->fields,        &compile->user_ratios,
+                                         &compile->item_ratios, &compile->user_columns,  &compile->item_columns,
                                          &compile->matches,     &compile->table_columns, &compile->table_sequences};
     enum { BUFFERS = sizeof buffers / sizeof buffers[0] };
     bool ok;

@@ -12,12 +12,14 @@ static const struct fr_setting table[] = {
      "what a row has: number, integer, id (a text or number) or ids (a list of at most 16); of those only named, tags are ids, "
      "language is an id, and all others are numbers"},
     {"partitions", "", "1 to 1024", "given: the topic is made with so many when missing"},
-    {"off", "none", "a condition", "on the row's own fields, as in \"stock == 0\": such items are left out of recall; of item_id only"},
+    {"off_when", "", "a condition",
+     "on the row's own fields, as in \"stock == 0\": such items are left out of recall; of item_id only"},
 };
 
 static const struct fr_setting entity[] = {
     {"key", NULL, "list of user_id, item_id, creator_id, room_id, category_id, region, TABLE.FIELD",
-     "the event fields that name one, or what a table has for the event, of type id or ids, as in item_info.tags; a key of several with the user in it begins with the user"},
+     "the event fields that name one, or what a table has for the event, of type id or ids, as in item_info.tags; a key of "
+     "several with the user in it begins with the user"},
     {"parent", "", "an entity",
      "what a ratio's prior is drawn to: named by the own key, or by what an item or a room remembers"},
     {"retention", "30d", "0 to 36500d", "how long after its last event it is present; 0: for ever"},
@@ -107,7 +109,8 @@ static const struct fr_setting set[] = {
 };
 
 static const struct fr_settings sections[] = {
-    FR_SETTINGS("tables.NAME", NULL, "What topics of rows say of items, creators, rooms and categories: [tables](tables.md).", table),
+    FR_SETTINGS("tables.NAME", NULL, "What topics of rows say of items, creators, rooms and categories: [tables](tables.md).",
+                table),
     FR_SETTINGS("entities.NAME", NULL, "Each kind of thing that has state.", entity),
     FR_SETTINGS("features.NAME", NULL, "What is kept of an entity.", common),
     FR_SETTINGS("features.NAME", "count", "", count),

@@ -78,7 +78,8 @@ static bool read_table(struct agg *agg, const struct agg_table *table, const str
         bytes = (size_t)agg_table__read(agg->store, table, ids[row], words, &is_corrupt, is_incomplete) * sizeof *words;
         if (is_corrupt)
             return fr_fail(err, FR_CORRUPT,
-                           "the row of %" PRIu64 " in table %s failed its check and is set aside; produce it anew, or restore a "
+                           "the row of %" PRIu64
+                           " in table %s failed its check and is set aside; produce it anew, or restore a "
                            "backup",
                            ids[row], table->name);
         if (bytes == 0)
@@ -189,8 +190,7 @@ static bool add_sequence(const struct agg_joined *joined, int field, const struc
     int row = ring->first[index], count;
     const uint64_t *ids = proto_table_ids(joined->rows[found->table->number][row], found->field, &count);
 
-    *sequence = (struct agg_sequence){
-        .name = found->name, .key = ring->keys[index].ids[0], .fields = values, .field_count = 1};
+    *sequence = (struct agg_sequence){.name = found->name, .key = ring->keys[index].ids[0], .fields = values, .field_count = 1};
     if (!values || !agg_keyring__rows(ring, index, arena, sequence))
         return false;
     *values = (struct agg_values){.name = found->table->layout.fields[found->field].name, .count = count};
@@ -203,8 +203,8 @@ static bool add_sequence(const struct agg_joined *joined, int field, const struc
 }
 
 bool agg_joined__sequences(struct agg *agg, const struct agg_joined *joined, const struct agg_plan *plan,
-                           const struct agg_request *request,
-                           const struct agg_remembered *remembered, struct fr_arena *arena, struct agg_reply *reply)
+                           const struct agg_request *request, const struct agg_remembered *remembered, struct fr_arena *arena,
+                           struct agg_reply *reply)
 {
     for (int i = 0; i < plan->table_sequence_count; i++) {
         const struct agg_table *table = joined->catalogue->table_fields[plan->table_sequences[i]].table;

@@ -41,8 +41,9 @@ static bool adopt_generations(struct agg_catalogue *catalogue, struct fr_reader 
     }
     if (!reader->is_failed && format == REGISTRY_FORMAT && count <= AGG_TABLES_MAX && *next > 0)
         return true;
-    return fr_fail(err, FR_CORRUPT, "aggregators: what the store says of its tables makes no sense; restore a backup, or replay "
-                                    "into an empty store.path");
+    return fr_fail(err, FR_CORRUPT,
+                   "aggregators: what the store says of its tables makes no sense; restore a backup, or replay "
+                   "into an empty store.path");
 }
 
 bool agg_tables__register(struct agg_catalogue *catalogue, struct store *store, struct fr_err *err)
@@ -169,8 +170,9 @@ bool agg_table_rows_apply(struct agg *agg, const struct agg_table_row *rows, int
             store_entry_unlock(store, entry);
         if (!ok) {
             store_spoil(store);
-            return fr_fail(err, FR_UNAVAILABLE, "aggregators: out of memory in the middle of a table's rows; restart the node, with "
-                                                "less store.memory or more of the machine's");
+            return fr_fail(err, FR_UNAVAILABLE,
+                           "aggregators: out of memory in the middle of a table's rows; restart the node, with "
+                           "less store.memory or more of the machine's");
         }
     }
     return true;

@@ -9,7 +9,7 @@
 
 enum { TOPIC_BYTES_MAX = 249, WHERE_BYTES = 2 * AGG_NAME_MAX + 32 };
 
-static const char *const table_keys[] = {"topic", "key", "fields", "partitions", "off"};
+static const char *const table_keys[] = {"topic", "key", "fields", "partitions", "off_when"};
 static const char *const key_names[] = {"item_id", "creator_id", "room_id", "category_id"};
 enum { KEY_NAMES = sizeof key_names / sizeof key_names[0] };
 
@@ -100,7 +100,7 @@ static bool define(struct agg_table *table)
 static bool read_off(struct agg_catalogue *catalogue, struct agg_table *table, const char *where, struct fr_yaml *map,
                      struct fr_diagnostics *diagnostics)
 {
-    struct fr_yaml *at = fr_yaml_get(map, "off");
+    struct fr_yaml *at = fr_yaml_get(map, "off_when");
     const struct agg_where_names names = {.catalogue = catalogue, .own = table};
     struct fr_buffer canonical;
     struct fr_err err;
@@ -109,13 +109,13 @@ static bool read_off(struct agg_catalogue *catalogue, struct agg_table *table, c
     if (!at)
         return true;
     if (at->kind != FR_YAML_SCALAR)
-        return fr_diagnostics_add(diagnostics, at, "%s.off: should be a condition on its fields, \"stock == 0\"", where);
+        return fr_diagnostics_add(diagnostics, at, "%s.off_when: should be a condition on its fields, \"stock == 0\"", where);
     if (table->key != PROTO_FIELD_ITEM_ID)
-        return fr_diagnostics_add(diagnostics, at, "%s.off: items are off; this table is not of item_id", where);
+        return fr_diagnostics_add(diagnostics, at, "%s.off_when: items are off; this table is not of item_id", where);
     fr_buffer_init(&canonical);
     ok = agg_where__compile_of(&names, at->text, catalogue->arena, &table->off, &canonical, &err);
     fr_buffer_fini(&canonical);
-    return ok || fr_diagnostics_add(diagnostics, at, "%s.off: %s", where, err.message);
+    return ok || fr_diagnostics_add(diagnostics, at, "%s.off_when: %s", where, err.message);
 }
 
 /* A table's name stands where a feature's may. */
@@ -174,7 +174,7 @@ static bool parse_table(struct agg_catalogue *catalogue, struct fr_yaml *name, s
     table->partitions = (int)partitions;
     ok = read_fields(catalogue, table, where, name, map, diagnostics) && ok;
     ok = ok && define(table) && read_off(catalogue, table, where, map, diagnostics);
-    (void)fr_yaml_get(map, "off");
+    (void)fr_yaml_get(map, "off_when");
     fr_yaml_finish(map, where, table_keys, (int)(sizeof table_keys / sizeof *table_keys), diagnostics);
     catalogue->table_count++;
     return ok;

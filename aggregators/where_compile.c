@@ -238,8 +238,8 @@ static bool need_number(struct compiler *compiler, const struct operand *operand
         break;
     }
     if (operand->is_quoted)
-        return fail_at(compiler, operand->start, "only attributes, actions, scenes and ids of tables compare with the text",
-                       operand->text);
+        return fail_at(compiler, operand->start,
+                       "only attributes, actions and scenes, and ids of tables, compare with the text", operand->text);
     return fail_unknown(compiler, operand);
 }
 
@@ -407,8 +407,8 @@ static bool compare_joined(struct compiler *compiler, const struct operand *left
     struct agg_where_step *step = &compiler->steps[compiler->step_count - 1];
 
     if (op != AGG_WHERE_EQUAL && op != AGG_WHERE_UNEQUAL)
-        return fr_fail(compiler->err, FR_BAD_CONFIG, "at character %d: texts are only equal or not; use == or !=",
-                       text->start + 1);
+        return fr_fail(compiler->err, FR_BAD_CONFIG,
+                       "at character %d: texts are only equal or not; use == or !=", text->start + 1);
     if (text->kind != TEXT)
         return need_number(compiler, left->kind == JOINED ? left : right);
     if (compiler->step_count > AGG_WHERE_STEPS_MAX || compiler->text_count >= AGG_WHERE_STEPS_MAX)

@@ -224,9 +224,8 @@ static enum proto_verdict read_table(struct ingest_lane *lane, const struct inge
 {
     struct ingest_draft *draft = &lane->draft;
     struct ingest_row *row = &draft->rows[draft->row_count];
-    enum proto_verdict verdict =
-        proto_table_read(part->source->table, fr_slice(message->key, message->key_len),
-                         fr_slice(message->payload, message->len), lane->scratch, &row->row, why);
+    enum proto_verdict verdict = proto_table_read(part->source->table, fr_slice(message->key, message->key_len),
+                                                  fr_slice(message->payload, message->len), lane->scratch, &row->row, why);
 
     row->table = part->source->table_number;
     draft->row_count += verdict == PROTO_EVENT;

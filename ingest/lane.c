@@ -292,8 +292,8 @@ bool ingest_lane__open(struct ingest_lane *lane, struct ingest *ingest, int numb
     lane->parts = calloc(topics, sizeof(struct ingest_part **));
     lane->part_counts = calloc(topics, sizeof *lane->part_counts);
     lane->scratch = fr_arena_new(INGEST_SCRATCH_BYTES);
-    if (!ingest_draft__init(&lane->draft, batch_max, has_tables(ingest)) || !lane->queue || !lane->orders || !lane->messages || !lane->parts ||
-        !lane->part_counts || !lane->scratch)
+    if (!ingest_draft__init(&lane->draft, batch_max, has_tables(ingest)) || !lane->queue || !lane->orders || !lane->messages ||
+        !lane->parts || !lane->part_counts || !lane->scratch)
         return fr_fail(err, FR_EXHAUSTED, "ingest: out of memory");
     return true;
 }

@@ -154,8 +154,8 @@ static rd_kafka_resp_err_t create_once(rd_kafka_t *client, const struct ingest_t
     return error;
 }
 
-bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, bool is_mock,
-                          struct fr_queue *stop, struct fr_err *err)
+bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, bool is_mock, struct fr_queue *stop,
+                          struct fr_err *err)
 {
     char why[INGEST_ERROR_BYTES] = "";
     rd_kafka_resp_err_t error;
@@ -168,6 +168,6 @@ bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *
         error = create_once(client, wanted, 1, stop, why);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR || error == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
         return true;
-    return fr_fail(err, FR_UNAVAILABLE, "kafka: cannot make topic '%s' with %d partitions: %s", wanted->name, wanted->partitions,
-                   why[0] ? why : rd_kafka_err2str(error));
+    return fr_fail(err, FR_UNAVAILABLE, "kafka: cannot make topic '%s' with %d partitions: %s", wanted->name,
+                   wanted->partitions, why[0] ? why : rd_kafka_err2str(error));
 }

@@ -10,7 +10,7 @@
 enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20, DEFAULT_PARTITIONS = 8 };
 
 static const char *const root_keys[] = {"node",     "kafka", "store",        "server", "learner", "entities",
-                                        "features", "lists", "feature_sets", "models", "texts", "tables"};
+                                        "features", "lists", "feature_sets", "models", "texts",   "tables"};
 
 static bool read_file(const char *path, struct fr_buffer *text, struct fr_diagnostics *diagnostics)
 {
@@ -217,8 +217,8 @@ static void check_tables(struct fr_yaml *root, const struct pipeline_config *con
         bool is_taken = pipeline_config_has_topic(config, info.topic) || strcmp(info.topic, config->dead_letters) == 0;
 
         for (int t = 0; t < config->text_count; t++)
-            is_taken = is_taken || strcmp(info.topic, config->texts[t].from) == 0 || strcmp(info.topic, config->texts[t].to) == 0 ||
-                       strcmp(info.topic, config->texts[t].labelled) == 0;
+            is_taken = is_taken || strcmp(info.topic, config->texts[t].from) == 0 ||
+                       strcmp(info.topic, config->texts[t].to) == 0 || strcmp(info.topic, config->texts[t].labelled) == 0;
         if (is_taken)
             fr_diagnostics_add(diagnostics, fr_yaml_get(fr_yaml_get(fr_yaml_get(root, "tables"), info.name), "topic"),
                                "tables.%s.topic: '%s' is read as events, or has dead letters; a table has a topic of its own",

@@ -176,8 +176,9 @@ static bool open_tables(struct pipeline_replay *replay, struct fr_err *err)
     const struct pipeline_config *config = replay->config;
 
     if (config->is_embedded && agg_table_count(replay->engine.agg) > 0)
-        fr_log(FR_LOG_WARN, "pipeline", "kafka.brokers is 'embedded': there are no topics of tables to read, and this replay "
-                                        "joins its events with empty ones");
+        fr_log(FR_LOG_WARN, "pipeline",
+               "kafka.brokers is 'embedded': there are no topics of tables to read, and this replay "
+               "joins its events with empty ones");
     return config->is_embedded || pipeline_engine__open_tables(&replay->engine, config, on_fatal, replay, err);
 }
 

@@ -31,7 +31,8 @@ static bool on_cluster(void *user, const char *cluster_id, struct fr_err *err)
 {
     struct pipeline_tables *tables = user;
 
-    return pipeline_offsets__cluster(&tables->offsets, cluster_id, tables->is_embedded, tables->options.config->store_path, err);
+    return pipeline_offsets__cluster(&tables->offsets, cluster_id, tables->is_embedded, tables->options.config->store_path,
+                                     err);
 }
 
 static struct ingest_position on_start(void *user, int partition, const char *topic, int32_t number)
@@ -102,9 +103,8 @@ static bool on_batch(void *user, const struct ingest_batch *batch, struct fr_err
         store_gate_enter(store);
         is_applied = apply_rows(tables, batch->row_count, err);
         for (int i = 0; i < batch->advance_count && is_applied; i++)
-            pipeline_offsets__advance(
-                &tables->offsets, batch->advances[i].partition,
-                (struct ingest_position){batch->advances[i].next_offset, batch->advances[i].last});
+            pipeline_offsets__advance(&tables->offsets, batch->advances[i].partition,
+                                      (struct ingest_position){batch->advances[i].next_offset, batch->advances[i].last});
         store_gate_leave(store);
     }
     store_visit_leave(store, visit);
@@ -221,29 +221,26 @@ bool pipeline_tables__start(struct pipeline_tables *tables, const char *brokers,
     for (int i = 0; i < topic_count; i++) {
         struct agg_table_info info = agg_table_at(tables->options.agg, i);
 
-        topics[i] = (struct ingest_topic){
-            .name = info.topic, .partitions = info.partitions, .table = info.layout, .table_number = i};
+        topics[i] =
+            (struct ingest_topic){.name = info.topic, .partitions = info.partitions, .table = info.layout, .table_number = i};
     }
-    options = (struct ingest_options){.brokers = brokers,
-                                      .cluster_id = cluster_id,
-                                      .group = tables->group,
-                                      .topics = topics,
-                                      .topic_count = topic_count,
-                                      .dead_letters = config->dead_letters,
-                                      .start = INGEST_EARLIEST, /* a table is all of its topic */
-                                      .is_adopting = config->is_adopting,
-                                      .properties = config->properties,
-                                      .property_count = config->property_count,
-                                      .lanes = 1,
-                                      .batch_max = BATCH_ROWS,
-                                      .queue_bytes = QUEUE_BYTES,
-                                      .max_future_ms = -1,
-                                      .metrics = tables->options.metrics,
-                                      .sink = {.user = tables,
-                                               .cluster = on_cluster,
-                                               .start = on_start,
-                                               .batch = on_batch,
-                                               .fatal = on_fatal}};
+    options = (struct ingest_options){
+        .brokers = brokers,
+        .cluster_id = cluster_id,
+        .group = tables->group,
+        .topics = topics,
+        .topic_count = topic_count,
+        .dead_letters = config->dead_letters,
+        .start = INGEST_EARLIEST, /* a table is all of its topic */
+        .is_adopting = config->is_adopting,
+        .properties = config->properties,
+        .property_count = config->property_count,
+        .lanes = 1,
+        .batch_max = BATCH_ROWS,
+        .queue_bytes = QUEUE_BYTES,
+        .max_future_ms = -1,
+        .metrics = tables->options.metrics,
+        .sink = {.user = tables, .cluster = on_cluster, .start = on_start, .batch = on_batch, .fatal = on_fatal}};
     return ingest_open(&options, &tables->ingest, err);
 }
 

@@ -219,8 +219,10 @@ enum proto_verdict proto_table_read(const struct proto_table *table, struct fr_s
     if (key.length <= PROTO_TABLE_TEXT_BYTES_MAX && fr_text_is_utf8(key))
         row->id = fr_text_id(key);
     if (row->id == 0) {
-        fr_fail(why, FR_BAD_INPUT, "table: a key of %zu bytes names no id; use a number above 0 in decimals, or a text of at "
-                "most %d bytes", key.length, PROTO_TABLE_TEXT_BYTES_MAX);
+        fr_fail(why, FR_BAD_INPUT,
+                "table: a key of %zu bytes names no id; use a number above 0 in decimals, or a text of at "
+                "most %d bytes",
+                key.length, PROTO_TABLE_TEXT_BYTES_MAX);
         return PROTO_BAD_KEY;
     }
     return value.bytes ? read_row(table, value, scratch, row, why) : PROTO_EVENT;

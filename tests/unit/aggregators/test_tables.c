@@ -11,7 +11,7 @@ static const int64_t start = INT64_C(1700000000000);
 
 enum { WATCH = 3, LIKE = 4 };
 
-#define TABLES "tables: { info: { topic: t, key: item_id, fields: [tags, language, price, stock], off: 'stock == 0' } }\n"
+#define TABLES "tables: { info: { topic: t, key: item_id, fields: [tags, language, price, stock], off_when: 'stock == 0' } }\n"
 #define CATALOGUE                                                                                                              \
     TABLES "entities: { user: { key: [user_id] }, item: { key: [item_id] }, tag: { key: [info.tags] },\n"                      \
            "            language: { key: [info.language] }, user_tag: { key: [info.tags, user_id] } }\n"                       \
@@ -38,7 +38,8 @@ static enum proto_verdict tell(struct node *node, const char *key, const char *j
     enum proto_verdict verdict;
     struct fr_err err;
 
-    verdict = proto_table_read(info.layout, fr_slice_of(key), json ? fr_slice_of(json) : fr_slice(NULL, 0), arena, &row.row, &err);
+    verdict =
+        proto_table_read(info.layout, fr_slice_of(key), json ? fr_slice_of(json) : fr_slice(NULL, 0), arena, &row.row, &err);
     if (verdict == PROTO_EVENT) {
         assert_true(agg_table_rows_load(node->agg, &row, 1, &err));
         store_gate_enter(node->store);
@@ -114,8 +115,9 @@ static void what_is_bad_is_told_and_changes_nothing(void **state)
             fail_msg("'%s' %s is not %s", cases[i].key, cases[i].json, proto_verdict_name(cases[i].verdict));
         assert_true(value(&node, "info.price", 1) == 5);
     }
-    assert_int_equal(tell(&node, "1", "{\"price\":null,\"price\":\"6\",\"more\":{\"of\":[1]},\"tags\":[null,\"\",\"a\",\"a\"]}"),
-                     PROTO_EVENT);
+    assert_int_equal(
+        tell(&node, "1", "{\"price\":null,\"price\":\"6\",\"more\":{\"of\":[1]},\"tags\":[null,\"\",\"a\",\"a\"]}"),
+        PROTO_EVENT);
     assert_true(value(&node, "info.price", 1) == 6);
     node_free(&node);
 }
@@ -305,18 +307,22 @@ static void mistakes_are_told_where_they_are(void **state)
         {"tables: { t: { fields: [x] } }" REST, "tables.t.topic: names a topic"},
         {"tables: { t: { topic: a, fields: { x: nmber } } }" REST, "did you mean 'number'"},
         {"tables: { t: { topic: a, key: user_id, fields: [x] } }" REST, "item_id"},
-        {"tables: { t: { topic: a, fields: [x], off: 'y == 0' } }" REST, "t has no field 'y'; did you mean 'x'"},
-        {"tables: { t: { topic: a, key: room_id, fields: [x], off: 'x == 0' } }" REST, "items are off"},
+        {"tables: { t: { topic: a, fields: [x], off_when: 'y == 0' } }" REST, "t has no field 'y'; did you mean 'x'"},
+        {"tables: { t: { topic: a, key: room_id, fields: [x], off_when: 'x == 0' } }" REST, "items are off"},
         {"tables: { n: { topic: a, fields: [x] } }" REST, "'n' is a feature, too"},
         {"tables: { t: { topic: a, fields: [x] }, u: { topic: a, fields: [x] } }" REST, "is that of t as well"},
         {"tables: { t: { topic: a, fields: [price] } }\nentities: { item: { key: [t.price] } }\n"
-         "features: { n: { entity: item, aggregate: count, windows: [1h] } }\n", "'t.price' is a number"},
+         "features: { n: { entity: item, aggregate: count, windows: [1h] } }\n",
+         "'t.price' is a number"},
         {"tables: { t: { topic: a, fields: [price] } }\nentities: { item: { key: [item_id] } }\n"
-         "features: { n: { entity: item, where: 't.prise > 1', aggregate: count, windows: [1h] } }\n", "did you mean 't.price'"},
+         "features: { n: { entity: item, where: 't.prise > 1', aggregate: count, windows: [1h] } }\n",
+         "did you mean 't.price'"},
         {"tables: { t: { topic: a, fields: [language] } }\nentities: { item: { key: [item_id] } }\n"
-         "features: { n: { entity: item, where: 't.language > 1', aggregate: count, windows: [1h] } }\n", "use == or !="},
+         "features: { n: { entity: item, where: 't.language > 1', aggregate: count, windows: [1h] } }\n",
+         "use == or !="},
         {"tables: { t: { topic: a, fields: [tags] } }\nentities: { tag: { key: [t.tags] } }\n"
-         "features: { n: { entity: tag, aggregate: last, limit: 3, fields: [item_id] } }\n", "by what a table lists"},
+         "features: { n: { entity: tag, aggregate: last, limit: 3, fields: [item_id] } }\n",
+         "by what a table lists"},
     };
 
     (void)state;
