@@ -95,7 +95,8 @@ static bool add_seen(struct agg_glimpses *glimpses, const struct agg_ring *rings
     for (uint32_t i = 0; i < count; i++) {
         const uint64_t *order = agg_sequence__record(rings, feature->entity, feature->sequence, i);
 
-        if (!agg_entity__is_expired(feature->entity, (int64_t)order[0], glimpses->time_ms))
+        if (!agg_entity__is_expired(feature->entity, (int64_t)order[0], glimpses->time_ms) &&
+            (glimpses->seen_within_ms == 0 || glimpses->time_ms - (int64_t)order[0] < glimpses->seen_within_ms))
             seen[glimpses->seen_count++] = order[word];
     }
     return true;

@@ -116,6 +116,8 @@ enum agg_aggregate { /* agg__types says what each is */
                      AGG_GAUGE,
                      AGG_SERIES,
                      AGG_COVISIT,
+                     AGG_ENTROPY,
+                     AGG_TOP_VALUES,
                      AGG_AGE, /* hidden: the latest event of a feature that emits its age */
                      AGG_TOP, /* hidden: candidates by their score (top.c) */
                      AGG_LIFE, /* hidden: whether an item is on, a room started (life.c) */

@@ -49,7 +49,7 @@ static bool is_users(const struct agg_entity *entity)
 static bool is_sequence(const struct agg_feature *feature)
 {
     return feature->aggregate == AGG_LAST || feature->aggregate == AGG_MATCH ||
-           (feature->type->cells && feature->type->cells->sequence);
+           (feature->type->cells && feature->type->cells->sequence) || feature->type->list_records;
 }
 
 static void choose(struct compile *compile, const struct choice *choice)
@@ -401,6 +401,8 @@ static uint8_t parts_of(const struct agg_feature *feature, bool is_sequence_aske
 {
     if (feature->type->cells)
         return (uint8_t)(1 << feature->type->cells->part);
+    if (feature->type->of_records)
+        return 1 << STORE_PART_ROWS | 1 << STORE_PART_SEQUENCES;
     return is_sequence_asked ? 1 << STORE_PART_SEQUENCES : 1 << STORE_PART_ROWS;
 }
 
@@ -435,7 +437,7 @@ static void fill_steps(struct compile *compile)
         step->parts |= parts_of(choice->column.feature, choice->what == CHOICE_SEQUENCE);
         switch (choice->what) {
         case CHOICE_COLUMN:
-            if (choice->column.feature->type->cells) {
+            if (choice->column.feature->type->cells || choice->column.feature->type->of_records) {
                 step->cell_columns[step->cell_column_count++] = choice->column;
             } else {
                 step->columns[step->column_count++] = choice->column;

@@ -55,6 +55,8 @@ static bool read_sequence(const struct reading *reading, const struct agg_featur
     const struct agg_cell_type *cells = feature->type->cells;
     int64_t time_ms = reading->request->time_ms;
 
+    if (feature->type->list_records)
+        return feature->type->list_records(feature, parts->memory[STORE_PART_SEQUENCES], time_ms, reading->arena, sequence);
     if (!cells)
         return agg_values__sequence(parts->memory[STORE_PART_SEQUENCES], feature, time_ms, reading->arena, sequence);
     return cells->sequence(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), is_present, time_ms,

@@ -27,7 +27,8 @@ static const struct fr_setting entity[] = {
 
 static const struct fr_setting common[] = {
     {"entity", NULL, "an entity", "whose state it is"},
-    {"aggregate", NULL, "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, covisit",
+    {"aggregate", NULL,
+     "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, covisit, entropy, top_values",
      "what is made of the events; each has keys of its own, below"},
     {"actions", "all", "list of actions", "the events that count, by action; not of ratio, gauge, match and covisit"},
     {"scenes", "all", "list of scenes", "and by scene; not of ratio, match and covisit"},
@@ -86,6 +87,16 @@ static const struct fr_setting series[] = {
     {"bin", NULL, SPAN, "length of a bin"},
     {"bins", NULL, "1 to 10000", "how many, for each of the actions"},
 };
+static const struct fr_setting entropy[] = {
+    {"of", NULL, "a feature with aggregate: last, a dot, a field",
+     "whose records are counted by which field, as in user_recent.category_id: category_id, creator_id, item_id, room_id, "
+     "region, "
+     "action, scene"},
+};
+static const struct fr_setting top_values[] = {
+    {"of", NULL, "as of entropy", "whose records are counted by which field"},
+    {"limit", "10", "1 to 100", "how many values, the most frequent first"},
+};
 static const struct fr_setting covisit[] = {
     {"from", NULL, "a last feature of the user", "the sequence whose neighbours are paired"},
     {"within", NULL, SPAN, "how far apart in time"},
@@ -123,6 +134,9 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("features.NAME", "last with match", "", match),
     FR_SETTINGS("features.NAME", "gauge", "", gauge),
     FR_SETTINGS("features.NAME", "series", "", series),
+    FR_SETTINGS("features.NAME", "entropy", "In bits; 0 of one value, or none.", entropy),
+    FR_SETTINGS("features.NAME", "top_values", "A sequence: the field's values, and how often each is there, as count.",
+                top_values),
     FR_SETTINGS("features.NAME", "covisit", "Read by RecallService.Related; it has no column.", covisit),
     FR_SETTINGS("lists.NAME", NULL, "What RecallService.Trending answers.", list),
     FR_SETTINGS("feature_sets.NAME", NULL, "Columns that a ranker asks for by one name.", set),

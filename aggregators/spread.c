@@ -7,8 +7,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const uint8_t spread_fields[] = {PROTO_FIELD_CATEGORY_ID, PROTO_FIELD_CREATOR_ID, PROTO_FIELD_ITEM_ID, PROTO_FIELD_ROOM_ID,
-                                        PROTO_FIELD_REGION,      PROTO_FIELD_ACTION,     PROTO_FIELD_SCENE};
+static const uint8_t spread_fields[] = {PROTO_FIELD_CATEGORY_ID, PROTO_FIELD_CREATOR_ID, PROTO_FIELD_ITEM_ID,
+                                        PROTO_FIELD_ROOM_ID,     PROTO_FIELD_REGION,     PROTO_FIELD_ACTION,
+                                        PROTO_FIELD_SCENE};
 enum { SPREAD_FIELDS = sizeof spread_fields / sizeof spread_fields[0], TOP_MOST = 100 };
 
 struct counted { /* a value, and in how many records it is */
@@ -128,7 +129,8 @@ static bool parse_of(struct agg_parse *parse)
     struct fr_yaml field;
 
     if (!dot)
-        return agg_parse__tell(parse, of ? of : parse->at, "of", "should be a sequence and a field of its records, user_recent.category_id");
+        return agg_parse__tell(parse, of ? of : parse->at, "of",
+                               "should be a sequence and a field of its records, user_recent.category_id");
     field = *of;
     field.text = fr_slice(dot + 1, of->text.length - (size_t)(dot + 1 - (const char *)of->text.bytes));
     for (int i = 0; i < SPREAD_FIELDS; i++) {
@@ -190,10 +192,12 @@ const struct agg_type agg_type__entropy = {.name = "entropy",
                                            .emits = 1 << AGG_OUTPUT_VALUE,
                                            .parse = parse_of,
                                            .link = link_of,
-                                           .define = define_spread};
+                                           .define = define_spread,
+                                           .of_records = agg_spread__entropy};
 const struct agg_type agg_type__top_values = {.name = "top_values",
                                               .keys = top_keys,
                                               .emits = 1 << AGG_OUTPUT_VALUE,
                                               .parse = parse_top,
                                               .link = link_of,
-                                              .define = define_spread};
+                                              .define = define_spread,
+                                              .list_records = agg_spread__top};

@@ -32,6 +32,8 @@ static bool has_end(const struct agg_feature *feature)
     case AGG_MAX:
     case AGG_LAST:
     case AGG_MATCH:
+    case AGG_ENTROPY:
+    case AGG_TOP_VALUES:
     case AGG_RATIO:
     case AGG_DISTINCT:
     case AGG_QUANTILE:

@@ -95,8 +95,7 @@ static bool put_table(struct simulate *simulate, const struct cli_world *world, 
         snprintf(key, sizeof key, "%llu", (unsigned long long)cli_world__item_id(item));
         record.key = fr_slice_of(key);
         record.value = fr_buffer_slice(&row);
-        ok = row.is_failed ? fr_fail(err, FR_EXHAUSTED, "out of memory")
-                           : ingest_producer_send(simulate->tables, &record, err);
+        ok = row.is_failed ? fr_fail(err, FR_EXHAUSTED, "out of memory") : ingest_producer_send(simulate->tables, &record, err);
     }
     fr_buffer_fini(&row);
     return ok && ingest_producer_flush(simulate->tables, SIMULATE_FLUSH_MS, err);
@@ -106,8 +105,7 @@ static bool open_producers(struct simulate *simulate, const struct cli_world *wo
 {
     struct ingest_producer_options options = {.brokers = simulate->brokers};
 
-    if (simulate->table &&
-        (!ingest_producer_open(&options, &simulate->tables, err) || !put_table(simulate, world, err)))
+    if (simulate->table && (!ingest_producer_open(&options, &simulate->tables, err) || !put_table(simulate, world, err)))
         return false;
     options.pace_group = simulate->group;
     return !simulate->brokers || ingest_producer_open(&options, &simulate->producer, err);

@@ -6,7 +6,8 @@
 
 enum { TAGS_MOST = 3, SOLD_OUT_ONE_IN = 12, STOCK_MOST = 200 };
 
-static const char *const tags[] = {"handmade", "vintage", "sale", "new", "outdoor", "kitchen", "beauty", "toys", "music", "fashion"};
+static const char *const tags[] = {"handmade", "vintage", "sale", "new",   "outdoor",
+                                   "kitchen",  "beauty",  "toys", "music", "fashion"};
 static const char *const languages[] = {"en", "es", "pt", "id", "ja"};
 
 static uint64_t draw(const struct cli_world *world, uint32_t item, uint64_t what)

@@ -58,8 +58,8 @@ static void tell_item(const struct cli_world *world, FILE *file, uint32_t item)
     fprintf(file,
             "{\"truth\":\"item\",\"itemId\":\"%" PRIu64 "\",\"creatorId\":\"%" PRIu64 "\",\"categoryId\":\"%" PRIu64
             "\",\"lengthS\":%g,\"charm\":%.17g,%.*s}\n",
-            cli_world__item_id(item), cli_world__creator_id(world, item), cli_world__category_id(item), one->length_s, one->charm,
-            (int)row.length, (const char *)row.bytes);
+            cli_world__item_id(item), cli_world__creator_id(world, item), cli_world__category_id(item), one->length_s,
+            one->charm, (int)row.length, (const char *)row.bytes);
     fr_buffer_fini(&row);
 }
 

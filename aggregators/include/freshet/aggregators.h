@@ -289,6 +289,7 @@ struct agg_recall {
     uint64_t id; /* the scope's value, or the item whose partners are asked for */
     uint32_t limit; /* 0, or more than the most: the most, which is the declared one, of recent ones 1,000 (0: 100) */
     uint64_t user_id; /* what he has seen is left out; 0: nobody */
+    int64_t seen_within_ms; /* and only what he saw after T less that; 0: all that is kept */
     int64_t time_ms; /* T */
 };
 
