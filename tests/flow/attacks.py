@@ -1,11 +1,8 @@
 """Attacks on a node's API port, each by its name: what is sent, over and over until the time is up, and how the node ends it."""
 
 import json
-import pathlib
 import resource
 import socket
-import subprocess
-import sys
 import time
 
 import malformed_wire
@@ -19,51 +16,10 @@ HEAD = block([(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":auth
 CALM = "ENHANCE_YOUR_CALM"
 
 
-class Sink:
-    """A process that takes the bytes of an attack and thinks nothing of them: what others see beside it is not the node's doing.
-    Each connection hears one of `replies` by turns, at its first byte; and no more, unless it `holds` on."""
-
-    def __init__(self, replies, holds=False):
-        script = pathlib.Path(__file__).parent / "sink.py"
-        command = [sys.executable, script, "hold" if holds else "end", *[one.hex() for one in replies]]
-        self.process = subprocess.Popen([str(one) for one in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.api = self.process.stdout.readline().strip()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.communicate(timeout=wire.PATIENCE_S)  # it ends with its input
-
-
-def heard(node, sent):
-    """All that the node answers to these bytes."""
-    with wire.Http1(node.api) as connection:
-        connection.send(sent)
-        while connection.reader.more():
-            pass
-        return connection.reader.left
-
-
-class Pace:
-    """Turns until the time is up: as many as can be, or so many, evenly."""
-
-    def __init__(self, until_s, count=None):
-        self.begin_s, self.until_s, self.count, self.done = time.monotonic(), until_s, count, 0
-
-    def __iter__(self):
-        while time.monotonic() < self.until_s and self.done != self.count:
-            if self.count:
-                due_s = self.begin_s + (self.until_s - self.begin_s) * self.done / self.count
-                time.sleep(max(0, due_s - time.monotonic()))
-            self.done += 1
-            yield
-
-
-def flood(node, pace, sent):
+def flood(node, until_s, sent):
     """Connections that send these bytes; the errors that ended them."""
     ended = []
-    for _ in pace:
+    while time.monotonic() < until_s:
         with wire.Http2(node.api) as connection:
             connection.send(sent)
             ended.append(connection.error(0)[1])
@@ -171,7 +127,6 @@ SLOW = {  # how many; → the counter that grows
     "slow_http2_head": (50, slow_http2_head, send_byte, "slow"),
     "slow_reader": (5, slow_reader, read_byte, "slow_reader"),
 }
-GREETING = frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1")  # what the third of them waits for
 
 
 OVERSIZED = (
@@ -183,10 +138,10 @@ OVERSIZED = (
 )
 
 
-def oversized(node, pace):
+def oversized(node, until_s):
     """Heads, targets and bodies above every limit, over HTTP/1.1; the statuses that answered."""
     statuses = []
-    for _ in pace:
+    while time.monotonic() < until_s:
         for one in OVERSIZED:
             with wire.Http1(node.api) as connection:
                 connection.send(one)
