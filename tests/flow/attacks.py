@@ -11,7 +11,8 @@ from wire import (
     CONTINUATION, DATA, END_HEADERS, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame,
 )  # fmt: skip
 
-FRAMES = 4_000  # in one go
+FRAMES = 4_000  # on each connection
+PIECE = 16 << 10  # sent at once, as if through a network: a kernel that is not preempted holds up who shares its core for as long as it copies
 HEAD = block([(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "a")])
 CALM = "ENHANCE_YOUR_CALM"
 
@@ -21,9 +22,14 @@ def flood(node, until_s, sent):
     ended = []
     while time.monotonic() < until_s:
         with wire.Http2(node.api) as connection:
-            connection.send(sent)
+            send(connection, sent)
             ended.append(connection.error(0)[1])
     return ended
+
+
+def send(connection, data):
+    for begin in range(0, len(data), PIECE):
+        connection.send(data[begin : begin + PIECE])
 
 
 def opened(stream):
@@ -121,11 +127,11 @@ def read_byte(connection):
         pass
 
 
-SLOW = {  # how many; → the counter that grows
-    "slow_head": (50, slow_head, send_byte, "slow"),
-    "slow_body": (50, slow_body, send_byte, "slow"),
-    "slow_http2_head": (50, slow_http2_head, send_byte, "slow"),
-    "slow_reader": (5, slow_reader, read_byte, "slow_reader"),
+SLOW = {  # how many, and for how long; → the counter that grows
+    "slow_head": (50, 0.6, slow_head, send_byte, "slow"),
+    "slow_body": (50, 0.6, slow_body, send_byte, "slow"),
+    "slow_http2_head": (50, 0.6, slow_http2_head, send_byte, "slow"),
+    "slow_reader": (5, 1.5, slow_reader, read_byte, "slow_reader"),  # at first it only asks for much; its slowness tells later
 }
 
 
@@ -144,7 +150,7 @@ def oversized(node, until_s):
     while time.monotonic() < until_s:
         for one in OVERSIZED:
             with wire.Http1(node.api) as connection:
-                connection.send(one)
+                send(connection, one)
                 statuses.append(connection.answer().status)
     return set(statuses)
 
