@@ -1,6 +1,8 @@
 """Tables: compacted topics joined to events and to reads, beside an oracle, through kills; what is bad; what is off."""
 
+import collections
 import json
+import pathlib
 import random
 
 import pytest
@@ -10,7 +12,8 @@ import kafka
 import settings
 import tables
 from freshet.v1 import feature_pb2, recall_pb2
-from node import Pipeline, wait_for
+from node import Pipeline, run_cli, wait_for
+from number import float32
 
 T0 = 1_700_000_000_000
 PARTITIONS = 3
@@ -118,6 +121,61 @@ class World:
         reply = self.node.call("RecallService/Trending", recall_pb2.TrendingRequest(list="hot"), recall_pb2.Candidates)
         seen = {item for (name, (item, *_)) in self.joined.counts if name == "watches"}
         assert set(reply.ids) == {item for item in seen if self.table.rows.get(item, {}).get("stock") != 0}
+
+
+EXAMPLE = yaml.safe_load((pathlib.Path(__file__).parents[2] / "examples/catalogues/tables.yaml").read_text())
+
+
+def simulated(binary, brokers, directory, events_topic, rows_topic):
+    """The events of a simulated minute, each once, and the rows of the truth by item."""
+    truth = directory / "truth.jsonl"
+    made = run_cli(
+        binary, "simulate", "--rate", 200, "--seconds", 60, "--fast", "--seed", 11, "--items", 300, "--truth", truth,
+        "--brokers", brokers, "--topic", events_topic, "--as", "json", "--table", rows_topic,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    events = {}
+    records = [json.loads(message.value()) for message in kafka.consume_all(brokers, events_topic)]
+    for event in records:
+        events.setdefault((event["userId"], event["eventId"]), event)
+    items = [json.loads(line) for line in truth.read_text().splitlines() if '"truth":"item"' in line]
+    return len(records), list(events.values()), {item["itemId"]: item for item in items}
+
+
+def test_the_example_counts_a_simulated_shop_by_what_is_true_of_its_items(make_node, binary, real_kafka, tmp_path):
+    topics = kafka.new_topic(real_kafka), kafka.new_topic(real_kafka, 2, "rows")
+    assert all(len(kafka.watermarks(real_kafka, topic)) > 0 for topic in topics)  # there for everybody
+    count, events, items = simulated(binary, real_kafka, tmp_path, *topics)
+    catalogue = {key: value for key, value in EXAMPLE.items() if key not in ("node", "kafka")}
+    catalogue["tables"] = {"item_info": {**EXAMPLE["tables"]["item_info"], "topic": topics[1]}}
+    node = make_node(settings.configuration(real_kafka, topics[0], "json", catalogue=catalogue)).start()
+    node.wait_applied(count)
+    watches, dear, sales, reads, seen = (collections.Counter() for _ in range(5))
+    for event in events:
+        item = items.get(event["itemId"])
+        if not item:
+            continue
+        if event["action"] == "WATCH":
+            watches.update(item["tags"])
+            reads[event["userId"], item["language"]] += 1
+        if event["action"] == "PURCHASE":
+            dear[event["itemId"]] += item["price"] > 50
+            sales[item["language"]] += round(event["value"] * 1_000_000)
+        if event["action"] in ("CLICK", "WATCH") and "sale" in item["tags"]:
+            seen[event["userId"]] += 1
+    assert len(watches) == 10 and sum(dear.values()) > 0 and len(sales) > 2  # of a minute's traffic something is there
+    user = max(seen, key=seen.get)
+    names = ["tag_watches.24h", "dear_purchases.24h", "language_sales.24h", "reads_language.7d", "item_info.price", "item_info.stock"]
+    reply = node.get_features(user_id=int(user), item_ids=[int(item) for item in items], features=["user_sale.24h", *names])
+    assert list(reply.user_values) == [seen[user]]
+    for row, (item_id, item) in enumerate(items.items()):
+        wanted = [
+            max((watches[tag] for tag in item["tags"]), default=0), dear[item_id], float32(sales[item["language"]] / 1e6),
+            reads[user, item["language"]], float32(item["price"]), item["stock"],
+        ]  # fmt: skip
+        assert list(reply.item_values[row * len(names) : (row + 1) * len(names)]) == wanted, item
+    hot = node.call("RecallService/Trending", recall_pb2.TrendingRequest(list="hot"), recall_pb2.Candidates)
+    assert len(hot.ids) > 20 and all(items[str(item)]["stock"] > 0 for item in hot.ids)
 
 
 def some_rows(dice, count):
