@@ -105,7 +105,9 @@ static bool open_producers(struct simulate *simulate, const struct cli_world *wo
 {
     struct ingest_producer_options options = {.brokers = simulate->brokers};
 
-    if (simulate->table && (!ingest_producer_open(&options, &simulate->tables, err) || !put_table(simulate, world, err)))
+    if (simulate->table &&
+        (!ingest_producer_open(&options, &simulate->tables, err) ||
+         !ingest_producer_topic(simulate->tables, simulate->table, 1, err) || !put_table(simulate, world, err)))
         return false;
     options.pace_group = simulate->group;
     return !simulate->brokers || ingest_producer_open(&options, &simulate->producer, err);
