@@ -678,8 +678,10 @@ struct agg {
 
 /* The key from the ids of its fields, in the entity's order. False when one is 0: the entity isn't there. */
 FR_CHECKED bool agg_key__make(const struct agg_entity *entity, const uint64_t ids[STORE_KEY_IDS_MAX], struct store_key *key);
-FR_CHECKED bool agg_key__of_event(const struct agg_catalogue *catalogue, const struct agg_entity *entity,
-                                  const struct proto_event *event, struct store_key *key);
+FR_CHECKED bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event *event, struct store_key *key);
+/* The same of one that a table's fields name; of a list the place of its ids, for whoever puts one there. */
+FR_CHECKED bool agg_key__of_joined(const struct agg_catalogue *catalogue, const struct agg_entity *entity,
+                                   const struct proto_event *event, struct store_key *key);
 /* Adds a field to the key, or a field of a table (AGG_KEY_JOINED and up). */
 void agg_key__add(const struct agg_catalogue *catalogue, struct agg_entity *entity, uint8_t field);
 /* The name of the field in that place of the key. */

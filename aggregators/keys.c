@@ -23,16 +23,23 @@ static uint64_t id_of(int field, const struct proto_event *event)
     return field == PROTO_FIELD_SCENE ? event->scene : proto_event_id_field(event, field); /* scenes in keys of lists only */
 }
 
-bool agg_key__of_event(const struct agg_catalogue *catalogue, const struct agg_entity *entity, const struct proto_event *event,
-                       struct store_key *key)
+bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event *event, struct store_key *key)
 {
     uint64_t ids[STORE_KEY_IDS_MAX] = {0};
 
-    for (int i = 0; i < entity->key_count; i++) {
+    for (int i = 0; i < entity->key_count; i++)
         ids[i] = id_of(entity->key[i], event);
-        if (ids[i] == 0 && entity->key[i] >= AGG_KEY_JOINED)
-            ids[i] = agg_join__id(catalogue, entity->key[i], event);
-    }
+    return agg_key__make(entity, ids, key);
+}
+
+bool agg_key__of_joined(const struct agg_catalogue *catalogue, const struct agg_entity *entity, const struct proto_event *event,
+                        struct store_key *key)
+{
+    uint64_t ids[STORE_KEY_IDS_MAX] = {0};
+
+    for (int i = 0; i < entity->key_count; i++)
+        ids[i] =
+            entity->key[i] >= AGG_KEY_JOINED ? agg_join__id(catalogue, entity->key[i], event) : id_of(entity->key[i], event);
     return agg_key__make(entity, ids, key);
 }
 

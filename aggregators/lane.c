@@ -169,11 +169,20 @@ static void share_add(struct agg_lane *lane, const struct agg_entity *entity, co
 
 static void shares_add(struct agg_lane *lane, const struct agg_entity *entity, const struct proto_event *events, int count)
 {
-    const struct agg_catalogue *catalogue = lane->agg->catalogue;
     struct store_key key;
 
     for (int i = 0; i < count; i++)
-        if (agg_key__of_event(catalogue, entity, &events[i], &key))
+        if (agg_key__of_event(entity, &events[i], &key))
+            share_add(lane, entity, &key, (uint32_t)i);
+}
+
+static void joined_shares_add(struct agg_lane *lane, const struct agg_entity *entity, const struct proto_event *events,
+                              int count)
+{
+    struct store_key key;
+
+    for (int i = 0; i < count; i++)
+        if (agg_key__of_joined(lane->agg->catalogue, entity, &events[i], &key))
             share_add(lane, entity, &key, (uint32_t)i);
 }
 
@@ -190,7 +199,7 @@ static void listed_shares_add(struct agg_lane *lane, const struct agg_entity *en
         for (int k = 0; k < listed; k++) {
             struct store_key key;
 
-            if (!agg_key__of_event(catalogue, entity, &events[i], &key))
+            if (!agg_key__of_joined(catalogue, entity, &events[i], &key))
                 break;
             key.ids[entity->listed] = ids[k];
             share_add(lane, entity, &key, (uint32_t)i);
@@ -219,6 +228,8 @@ bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, in
             continue;
         if (catalogue->entities[e]->listed >= 0)
             listed_shares_add(lane, catalogue->entities[e], lane->taken, count);
+        else if (catalogue->entities[e]->is_joined)
+            joined_shares_add(lane, catalogue->entities[e], lane->taken, count);
         else
             shares_add(lane, catalogue->entities[e], lane->taken, count);
     }

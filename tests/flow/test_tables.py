@@ -144,7 +144,7 @@ def simulated(binary, brokers, directory, events_topic, rows_topic):
 
 def test_the_example_counts_a_simulated_shop_by_what_is_true_of_its_items(make_node, binary, real_kafka, tmp_path):
     topics = kafka.new_topic(real_kafka), kafka.new_topic(real_kafka, 2, "rows")
-    assert all(len(kafka.watermarks(real_kafka, topic)) > 0 for topic in topics)  # there for everybody
+    wait_for(lambda: all(kafka.watermarks(real_kafka, topic) for topic in topics), "topics that everybody knows of")
     count, events, items = simulated(binary, real_kafka, tmp_path, *topics)
     catalogue = {key: value for key, value in EXAMPLE.items() if key not in ("node", "kafka")}
     catalogue["tables"] = {"item_info": {**EXAMPLE["tables"]["item_info"], "topic": topics[1]}}
