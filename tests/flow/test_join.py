@@ -35,18 +35,16 @@ def configuration(brokers, topic, tasks=TASKS, lanes=2, format="protobuf"):
             "feature_set": "small",
             "bits": 18,
             "sparse": ["user_id", "item.category_id", ["user_id", "item_id"]],
-            "tasks": {
-                task.name: {
-                    "actions": list(task.actions),
-                    "policy": task.policy,
-                    "window": f"{task.window_ms}ms",
-                    "negatives": task.negatives,
-                }
-                for task in tasks
-            },
+            "tasks": {task.name: settings_of(task) for task in tasks},
         }
     }
     return made
+
+
+def settings_of(task):
+    return {
+        "actions": list(task.actions), "policy": task.policy, "window": f"{task.window_ms}ms", "negatives": task.negatives,
+    }  # fmt: skip
 
 
 def schema_of(node):
