@@ -12,7 +12,7 @@ from freshet.v1 import model_pb2
 from node import wait_for
 
 USERS, REQUESTS, SHOWN, STEP_MS = 40, 300, 6, 2000
-KILLS, MANY_KILLS = 4, 100
+KILLS, MANY_KILLS = 3, 100
 
 
 def tasks_of(policy):
