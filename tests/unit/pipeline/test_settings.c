@@ -41,9 +41,10 @@ static const char every_map[] =
     "  most: { entity: user, aggregate: top_values, of: recent.item_id }\n"
     "lists: { best: { of: item, rank: heat, scopes: [global], limit: 5 } }\n"
     "feature_sets: { all: { item: [n] } }\n"
-    "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {} } }\n"
+    "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {}, drift: {} } }\n"
     "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n"
     "tables: { info: { topic: i, fields: [price] } }\n";
+=======
 
 struct reading {
     struct fr_arena *arena;
