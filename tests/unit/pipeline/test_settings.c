@@ -44,7 +44,6 @@ static const char every_map[] =
     "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {}, drift: {} } }\n"
     "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n"
     "tables: { info: { topic: i, fields: [price] } }\n";
-=======
 
 struct reading {
     struct fr_arena *arena;
