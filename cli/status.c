@@ -29,6 +29,8 @@ static void print_head(const Freshet__V1__StatusResponse *status, const char *ap
         cli_time__print(status->stream_time_ms, stream);
         printf("  stream time  %s (clock: %s)\n", stream, status->clock);
     }
+    if (*status->clock_trouble)
+        printf("  clock        %s\n", status->clock_trouble);
     printf("  entities     %s in %.1f MiB of memory, epoch %" PRIu64 "\n", cli_progress__grouped(status->entities, entities),
            (double)status->memory_bytes / 1048576.0, status->epoch);
 }

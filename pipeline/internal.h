@@ -140,6 +140,36 @@ void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *stor
 /* Copies the offsets as of now into next[0..count). */
 int pipeline_offsets__copy(struct pipeline_offsets *offsets, int64_t *next, int count);
 
+/* ---- skew.c: this machine's clock beside those of who stamps records ---- */
+
+enum { PIPELINE_SKEW_TEXT_BYTES = 320 };
+
+struct pipeline_ages { /* of one lane, which alone writes it; apart by cache line */
+    _Alignas(64) _Atomic int64_t since_ms; /* monotonic; when the present half of a minute began */
+    _Atomic int64_t least_ms, before_ms; /* in it, and in the half before */
+};
+
+struct pipeline_skew {
+    struct pipeline_ages lanes[PIPELINE_LANES_MAX];
+};
+
+void pipeline_skew__init(struct pipeline_skew *skew);
+
+/*
+ * By the lane: the youngest record of a batch was so old (below 0: of the future) when it was applied, at `now_ms` (monotonic). Age
+ * says nothing where it may have waited for this node.
+ */
+void pipeline_skew__note(struct pipeline_skew *skew, int lane, int64_t age_ms, bool may_have_waited, int64_t now_ms);
+
+/*
+ * The least age of the last minute: below 0 this clock is behind by so much at least, far above 0 it is ahead by so much at most. 0
+ * when nothing came. Any thread.
+ */
+int64_t pipeline_skew__ms(struct pipeline_skew *skew, int64_t now_ms);
+
+/* What to know and do about it; empty when it is small. */
+void pipeline_skew__describe(int64_t skew_ms, int64_t max_future_ms, char text[PIPELINE_SKEW_TEXT_BYTES]);
+
 /* ---- stream.c: how far the stream has come (S, T, lag, staleness) ---- */
 
 struct pipeline_progress { /* of one lane, which alone writes it; apart by cache line */
@@ -162,6 +192,7 @@ struct pipeline_stream {
     int64_t next_horizon_ms; /* of the committer, who raises the horizon */
     _Atomic int64_t caught_up_ms; /* wall clock of the last moment that stale_ms was 0; 0: never */
     atomic_bool was_fresh; /* stale_ms was below ready_lag once */
+    struct pipeline_skew skew;
     struct pipeline_offsets *offsets;
     struct ingest *_Atomic ingest; /* NULL until it is open */
 };
@@ -194,6 +225,12 @@ void pipeline_stream__raise_horizon(struct pipeline_stream *stream); /* by the c
 
 /* Any thread. Notes the moments at which the node is caught up, so ask every now and then. */
 struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream);
+
+/* pipeline_skew__ms(); always 0 where the clock is the events'. Any thread. */
+int64_t pipeline_stream__skew(struct pipeline_stream *stream);
+
+/* By a lane, after a batch: the greatest timestamp of its records, and the wall clock. */
+void pipeline_stream__stamp(struct pipeline_stream *stream, int lane, int64_t kafka_ts_ms, int64_t wall_ms);
 
 /* T, and what a reply says beside it. Any thread. */
 struct pipeline_now {
