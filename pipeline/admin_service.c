@@ -171,6 +171,8 @@ static void put_numbers(struct pipeline_services *services, Freshet__V1__StatusR
     response->applied_events = pipeline_stream__records(services->stream);
     response->entities = stats.entities;
     response->memory_bytes = stats.total_bytes;
+    response->memory_budget_bytes = services->budget_bytes;
+    response->machine_memory_bytes = services->machine.memory_bytes;
     response->epoch = stats.epoch;
     response->version = PIPELINE_VERSION;
 }

@@ -41,7 +41,6 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->metrics = fr_metrics_new();
     if (!engine->metrics)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory");
-    pipeline_machine__check(config->memory_bytes);
     if (!open_state(engine, config, err))
         return false;
     engine->lanes.store = engine->store;

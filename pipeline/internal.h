@@ -93,8 +93,25 @@ int pipeline_config__partitions(const struct pipeline_config *config);
 
 /* ---- machine.c: the memory there is ---- */
 
-/* Warns in the log when the budget is more than three quarters of what this process may have. */
-void pipeline_machine__check(uint64_t budget_bytes);
+enum { PIPELINE_MACHINE_TEXT_BYTES = 320 };
+
+struct pipeline_machine {
+    uint64_t memory_bytes; /* what this process may have: the least limit of its control groups, or all of the machine's */
+    bool has_limit;
+    bool is_container;
+};
+
+/* `root` is "" but in a test, `physical_bytes` what the machine has. */
+struct pipeline_machine pipeline_machine__look(const char *root, uint64_t physical_bytes);
+
+/* What is wrong with a budget there, and how to mend it: more than three quarters of all, or a container without a limit; else empty. */
+void pipeline_machine__describe(const struct pipeline_machine *machine, uint64_t budget_bytes,
+                                char text[PIPELINE_MACHINE_TEXT_BYTES]);
+
+struct pipeline_machine pipeline_machine__here(void);
+
+/* Says it in the log; once all is well, so that a start that fails tells only why. */
+void pipeline_machine__warn(const struct pipeline_machine *machine, uint64_t budget_bytes);
 
 /* ---- offsets.c: where each partition stands, and under which cluster ---- */
 
@@ -517,6 +534,8 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct fr_histogram *after; /* how long calls waited for what they wrote */
     struct pipeline_watches *watches;
     struct pipeline_callers callers;
+    uint64_t budget_bytes; /* store.memory */
+    struct pipeline_machine machine;
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };

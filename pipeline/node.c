@@ -189,6 +189,8 @@ static void fill_services(struct pipeline_node *node)
 {
     node->services.agg = node->engine.agg;
     node->services.store = node->engine.store;
+    node->services.budget_bytes = node->config->memory_bytes;
+    node->services.machine = pipeline_machine__here();
     node->services.stream = &node->engine.stream;
     node->services.offsets = &node->engine.offsets;
     node->services.committer = &node->engine.committer;
@@ -367,6 +369,7 @@ bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node *
         *err = first;
         return false;
     }
+    pipeline_machine__warn(&node->services.machine, node->services.budget_bytes);
     *ret = node;
     return true;
 }

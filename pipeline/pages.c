@@ -92,6 +92,9 @@ static void set_gauges(struct pipeline_services *services)
               (double)pipeline_stream__records(services->stream));
     set_gauge(metrics, "freshet_epoch_age_seconds", "Since an epoch became durable, or since the start.",
               (double)(fr_clock_monotonic_ms() - atomic_load(&services->committer->durable_at_ms)) / 1e3);
+    set_gauge(metrics, "freshet_machine_memory_bytes",
+              "What this process may have: its control group's limit, or the machine's.",
+              (double)services->machine.memory_bytes);
     set_gauge(metrics, "freshet_resident_memory_bytes", "Resident memory of the process.", resident_bytes());
     set_partition_gauges(services);
 }
