@@ -172,6 +172,7 @@ static void put_numbers(struct pipeline_services *services, Freshet__V1__StatusR
     response->entities = stats.entities;
     response->memory_bytes = stats.total_bytes;
     response->memory_budget_bytes = services->budget_bytes;
+    response->store_path = services->store_path ? services->store_path : "";
     response->machine_memory_bytes = services->machine.memory_bytes;
     response->epoch = stats.epoch;
     response->version = PIPELINE_VERSION;

@@ -535,6 +535,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct pipeline_watches *watches;
     struct pipeline_callers callers;
     uint64_t budget_bytes; /* store.memory */
+    char *store_path; /* from the root on; owned */
     struct pipeline_machine machine;
     atomic_bool is_closing;
     atomic_ulong next_request_id;

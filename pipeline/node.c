@@ -191,6 +191,7 @@ static void fill_services(struct pipeline_node *node)
     node->services.store = node->engine.store;
     node->services.budget_bytes = node->config->memory_bytes;
     node->services.machine = pipeline_machine__here();
+    node->services.store_path = realpath(node->config->store_path, NULL);
     node->services.stream = &node->engine.stream;
     node->services.offsets = &node->engine.offsets;
     node->services.committer = &node->engine.committer;
@@ -536,6 +537,7 @@ void pipeline_node_close(struct pipeline_node *node)
     pipeline_callers__fini(&node->services.callers);
     pipeline_engine__close(&node->engine);
     pipeline_config_free(node->config);
+    free(node->services.store_path);
     if (node->wake >= 0)
         close(node->wake);
     free(node);
