@@ -59,7 +59,7 @@ def follow(under_test, client, say):
                 began_s = time.monotonic()
                 shown = line.replace("docker-compose", " ".join(under_test.words))
                 done = subprocess.run(
-                    ["bash", "-ec", before + shown], cwd=under_test.top, env=environment, capture_output=True, text=True, timeout=120
+                    ["bash", "-ec", before + shown], cwd=under_test.top, env=environment, capture_output=True, text=True, timeout=600
                 )
                 assert done.returncode == 0, f"{line}: exit {done.returncode}: {done.stderr}{done.stdout}"
                 took.append(f"{line.split(' -')[0].split(' --')[0]} {time.monotonic() - began_s:.1f} s")
