@@ -13,12 +13,13 @@ import urllib.request
 
 COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#c0447a", "#7a62c9", "#8a8f2d", "#2b9db3", "#b0563a")
 STEP_S = 2
+SECONDS = ((1, "s"), (1e3, "ms"), (1e6, "µs"))
 UNITS = {
     "short": lambda value: scaled(value, 1000, ("", " k", " M", " G")),
     "none": lambda value: scaled(value, 1000, ("", " k", " M", " G")),
     "bytes": lambda value: scaled(value, 1024, (" B", " KiB", " MiB", " GiB", " TiB")),
     "percentunit": lambda value: f"{100 * value:.3g} %",
-    "s": lambda value: f"{value:.3g} s" if abs(value) >= 1 or value == 0 else f"{1000 * value:.3g} ms",
+    "s": lambda value: "0 s" if value == 0 else next(f"{value * by:.3g} {name}" for by, name in SECONDS if abs(value) * by >= 1 or by == 1e6),
 }
 STYLE = """
 :root { color-scheme: light dark; --back: #f4f5f6; --card: #fff; --text: #1d2227; --quiet: #5d666f; --line: #dfe3e6; }
@@ -77,6 +78,7 @@ class Dashboard:
             return "<p>no data</p>"
         if panel["type"] == "stat":
             return f"<b>{unit(lines[0][1][-1][1])}</b>"
+        lines.sort(key=lambda line: -max(value for _, value in line[1]))  # the legend begins with what is seen
         values = [value for _, points in lines for _, value in points]
         least, most = min(0, *values), max(0, *values)
         most = most if most > least else least + 1
