@@ -145,11 +145,11 @@ static void put_readiness(struct pipeline_services *services, struct fr_arena *a
 
 static void put_clock(struct pipeline_services *services, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
 {
-    char trouble[PIPELINE_SKEW_TEXT_BYTES], *copy;
+    char trouble[PIPELINE_CLOCK_TEXT_BYTES], *copy;
 
     response->clock = services->stream->is_event_clock ? "event" : "wall";
     response->clock_skew_ms = pipeline_stream__skew(services->stream);
-    pipeline_skew__describe(response->clock_skew_ms, services->stream->max_future_ms, trouble);
+    pipeline_clock__describe(response->clock_skew_ms, services->stream->max_future_ms, trouble);
     copy = fr_arena_copy(arena, fr_slice_of(trouble));
     response->clock_trouble = copy ? copy : "";
 }

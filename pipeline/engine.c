@@ -26,7 +26,7 @@ static bool open_state(struct pipeline_engine *engine, struct pipeline_config *c
         return false;
     engine->stream.is_event_clock = config->is_event_clock;
     engine->stream.max_future_ms = config->max_future_ms;
-    pipeline_skew__init(&engine->stream.skew);
+    pipeline_clock__init(&engine->stream.clock);
     engine->stream.ready_lag_ms = config->ready_lag_ms;
     engine->stream.lanes = config->lanes;
     engine->stream.offsets = &engine->offsets;

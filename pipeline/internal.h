@@ -157,35 +157,35 @@ void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *stor
 /* Copies the offsets as of now into next[0..count). */
 int pipeline_offsets__copy(struct pipeline_offsets *offsets, int64_t *next, int count);
 
-/* ---- skew.c: this machine's clock beside those of who stamps records ---- */
+/* ---- clock.c: this machine's clock beside those of who stamps records ---- */
 
-enum { PIPELINE_SKEW_TEXT_BYTES = 320 };
+enum { PIPELINE_CLOCK_TEXT_BYTES = 320 };
 
 struct pipeline_ages { /* of one lane, which alone writes it; apart by cache line */
     _Alignas(64) _Atomic int64_t since_ms; /* monotonic; when the present half of a minute began */
     _Atomic int64_t least_ms, before_ms; /* in it, and in the half before */
 };
 
-struct pipeline_skew {
+struct pipeline_clock {
     struct pipeline_ages lanes[PIPELINE_LANES_MAX];
 };
 
-void pipeline_skew__init(struct pipeline_skew *skew);
+void pipeline_clock__init(struct pipeline_clock *clock);
 
 /*
  * By the lane: the youngest record of a batch was so old (below 0: of the future) when it was applied, at `now_ms` (monotonic). Age
  * says nothing where it may have waited for this node.
  */
-void pipeline_skew__note(struct pipeline_skew *skew, int lane, int64_t age_ms, bool may_have_waited, int64_t now_ms);
+void pipeline_clock__note(struct pipeline_clock *clock, int lane, int64_t age_ms, bool may_have_waited, int64_t now_ms);
 
 /*
  * The least age of the last minute: below 0 this clock is behind by so much at least, far above 0 it is ahead by so much at most. 0
  * when nothing came. Any thread.
  */
-int64_t pipeline_skew__ms(struct pipeline_skew *skew, int64_t now_ms);
+int64_t pipeline_clock__skew_ms(struct pipeline_clock *clock, int64_t now_ms);
 
 /* What to know and do about it; empty when it is small. */
-void pipeline_skew__describe(int64_t skew_ms, int64_t max_future_ms, char text[PIPELINE_SKEW_TEXT_BYTES]);
+void pipeline_clock__describe(int64_t skew_ms, int64_t max_future_ms, char text[PIPELINE_CLOCK_TEXT_BYTES]);
 
 /* ---- stream.c: how far the stream has come (S, T, lag, staleness) ---- */
 
@@ -209,7 +209,7 @@ struct pipeline_stream {
     int64_t next_horizon_ms; /* of the committer, who raises the horizon */
     _Atomic int64_t caught_up_ms; /* wall clock of the last moment that stale_ms was 0; 0: never */
     atomic_bool was_fresh; /* stale_ms was below ready_lag once */
-    struct pipeline_skew skew;
+    struct pipeline_clock clock;
     struct pipeline_offsets *offsets;
     struct ingest *_Atomic ingest; /* NULL until it is open */
 };
@@ -243,7 +243,7 @@ void pipeline_stream__raise_horizon(struct pipeline_stream *stream); /* by the c
 /* Any thread. Notes the moments at which the node is caught up, so ask every now and then. */
 struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream);
 
-/* pipeline_skew__ms(); always 0 where the clock is the events'. Any thread. */
+/* pipeline_clock__skew_ms(); always 0 where the clock is the events'. Any thread. */
 int64_t pipeline_stream__skew(struct pipeline_stream *stream);
 
 /* By a lane, after a batch: the greatest timestamp of its records, and the wall clock. */
@@ -293,6 +293,7 @@ struct pipeline_lane {
     bool *is_skipped; /* likewise: what changes nothing in the join, either */
     struct proto_event *wanted; /* likewise: a batch's events without those of forgotten users */
     int unchecked_events; /* since it was asked whether there is room for more */
+    _Atomic uint64_t turns; /* odd while a batch changes state: who reads the same even number twice saw no change between */
 };
 
 struct pipeline_lanes {
@@ -454,6 +455,27 @@ void pipeline_watches__stop(struct pipeline_watches *watches);
 /* While a replay has not ended its store says so, and no node takes it for whole. Before the committer starts. */
 void pipeline_engine__mark_unfinished(struct pipeline_engine *engine);
 
+/* ---- replay.c, in steps: where it holds on ---- */
+
+struct pipeline_step { /* offsets[0..count): next to apply, of each partition that there was */
+    Freshet__V1__Offset **offsets;
+    size_t count;
+};
+/* Of one partition; 0: it was not there. */
+int64_t pipeline_step__offset(const struct pipeline_step *step, struct ingest_partition partition);
+
+struct pipeline_replay;
+/*
+ * Lets it go on to there, where the lanes hold on; the step outlives that. A lane that holds on in one partition holds up its others, so
+ * there are as many lanes as partitions. *is_there: nothing is applied any more until the next one.
+ */
+FR_CHECKED bool pipeline_replay__step(struct pipeline_replay *replay, struct pipeline_step *step, bool *is_there,
+                                      struct fr_err *err);
+/* Whether it has not gone past any of the step's offsets. */
+bool pipeline_replay__is_behind(struct pipeline_replay *replay, const struct pipeline_step *step);
+int pipeline_replay__partitions(struct pipeline_replay *replay);
+struct pipeline_engine *pipeline_replay__engine(struct pipeline_replay *replay);
+
 /* ---- feed.c: records that do not come from Kafka ---- */
 
 struct pipeline_feed;
@@ -528,6 +550,8 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     int64_t tombstones_ms;
     struct fr_metrics *metrics;
     struct pipeline_served_log *served_log;
+    const struct pipeline_lanes *lanes;
+    _Atomic int64_t next_exact_ms; /* monotonic: no read is looked at as an exact one before */
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_models *models;
     const char *brokers;
@@ -540,6 +564,21 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };
+
+/* ---- exact.c: reads of which one can say exactly what was in them ---- */
+
+struct pipeline_exact { /* offsets[0..count): next to apply, of each partition; NULL: it is not known */
+    Freshet__V1__Offset **offsets;
+    size_t count;
+    uint64_t turns[PIPELINE_LANES_MAX];
+};
+
+/*
+ * Around a read that is logged: afterwards the offsets are there if this read's turn had come (one in half a second at most, since they
+ * make a record larger) and no lane changed anything meanwhile. In the arena; without room they are not there. Any thread.
+ */
+void pipeline_exact__begin(struct pipeline_services *services, struct fr_arena *arena, struct pipeline_exact *exact);
+void pipeline_exact__end(struct pipeline_services *services, struct pipeline_exact *exact);
 
 bool pipeline_features__get(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);

@@ -151,14 +151,14 @@ struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream)
 
 int64_t pipeline_stream__skew(struct pipeline_stream *stream)
 {
-    return stream->is_event_clock ? 0 : pipeline_skew__ms(&stream->skew, fr_clock_monotonic_ms());
+    return stream->is_event_clock ? 0 : pipeline_clock__skew_ms(&stream->clock, fr_clock_monotonic_ms());
 }
 
 void pipeline_stream__stamp(struct pipeline_stream *stream, int lane, int64_t kafka_ts_ms, int64_t wall_ms)
 {
     int64_t since_ms = wall_ms - atomic_load_explicit(&stream->caught_up_ms, memory_order_relaxed);
 
-    pipeline_skew__note(&stream->skew, lane, wall_ms - kafka_ts_ms, since_ms > CAUGHT_UP_MS, fr_clock_monotonic_ms());
+    pipeline_clock__note(&stream->clock, lane, wall_ms - kafka_ts_ms, since_ms > CAUGHT_UP_MS, fr_clock_monotonic_ms());
 }
 
 /* T never goes back: the greatest one given out so far, or `time_ms`. */

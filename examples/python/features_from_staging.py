@@ -55,4 +55,4 @@ for at, product in enumerate(products):
     wrong += sum(abs(cube[0, at, features.item_columns.index(name)] - value) > 1e-3 for name, value in wanted.items())
 print(f"{len(products)} products × {len(wanted)} columns beside the CSV: {wrong} differ")
 client.close()
-sys.exit(wrong > 0)
+sys.exit(1 if wrong else 0)
