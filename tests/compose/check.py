@@ -8,7 +8,9 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -103,6 +105,18 @@ def check_memory(under_test):
         wait_for(lambda: told in under_test.log_of(container), lambda: f"{told}: {under_test.log_of(container)}")
         assert re.search(r"set (the limit to twice that, \d+m|store\.memory to 192MiB or less)", under_test.log_of(container))
         stack.command("docker", "kill", container)
+
+
+def check_refused(under_test):
+    """A volume that is another user's ends the node with a line that says whose it should be."""
+    with tempfile.TemporaryDirectory() as volume:
+        os.chmod(volume, 0o755)  # of whoever runs this, who is not the image's user
+        run = ("freshet", "run", "--config", "/etc/freshet/freshet.yaml", "--set", "kafka.brokers=embedded")
+        configuration = pathlib.Path(under_test.top, "ops/compose/freshet.yaml")
+        mounts = ("-v", f"{volume}:/var/lib/freshet", "-v", f"{configuration}:/etc/freshet/freshet.yaml:ro")
+        done = subprocess.run([*under_test.alone("refused", *mounts), *run], capture_output=True, text=True, timeout=120)
+    told = [line for line in done.stderr.splitlines() if "Permission denied for user 10001; give it to that user (chown)" in line]
+    assert done.returncode == 1 and len(told) == 1, (done.returncode, done.stdout, done.stderr)
 
 
 def check_canary(under_test):
@@ -240,6 +254,8 @@ def check_all(under_test, sent):
     say("not root, no capabilities, a read-only root, published on the loopback only")
     check_memory(under_test)
     say("what the process may have: its container's limit; without one, or with a small one, it says which to set")
+    check_refused(under_test)
+    say("a volume of another user: refused, with whose it should be")
     p50, p99 = check_canary(under_test)
     say(f"the canary: an event a second, through the topic to a read, p50 {p50}, p99 {p99}")
     produce(under_test, sent, 1000)
