@@ -211,7 +211,8 @@ def compare_digests(under_test, sent):
     digests = [stack.inside(node, "freshet", "digest") for node in nodes]
     assert digests[0] and digests[0] == digests[1], digests
     if LATE_CLOCK.exists():
-        produce(under_test, sent, 100)  # events of now, which are old by that clock
+        under_test.produced(under_test.producer(sent.lines(100)))  # events of now, which are old by that clock
+        wait_applied(under_test, sent.records)
         wait_for(lambda: "set this clock (NTP)" in (stack.inside(nodes[1], "freshet", "status") or ""), "a clock ahead is told")
         assert under_test.status()["clockTrouble"] == "", "this one's is right"
     stack.command("docker", "stop", nodes[1])
