@@ -96,6 +96,9 @@ static void set_gauges(struct pipeline_services *services)
               "What this process may have: its control group's limit, or the machine's.",
               (double)services->machine.memory_bytes);
     set_gauge(metrics, "freshet_resident_memory_bytes", "Resident memory of the process.", resident_bytes());
+    if (services->tables)
+        set_gauge(metrics, "freshet_table_lag_records", "Records of tables in Kafka that are not applied yet; -1: not known.",
+                  (double)pipeline_tables__lag(services->tables));
     set_partition_gauges(services);
 }
 
