@@ -26,6 +26,7 @@ static bool open_state(struct pipeline_engine *engine, struct pipeline_config *c
         return false;
     engine->stream.is_event_clock = config->is_event_clock;
     engine->stream.max_future_ms = config->max_future_ms;
+    pipeline_clock__init(&engine->stream.clock);
     engine->stream.ready_lag_ms = config->ready_lag_ms;
     engine->stream.lanes = config->lanes;
     engine->stream.offsets = &engine->offsets;
@@ -40,7 +41,6 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->metrics = fr_metrics_new();
     if (!engine->metrics)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory");
-    pipeline_machine__check(config->memory_bytes);
     if (!open_state(engine, config, err))
         return false;
     engine->lanes.store = engine->store;

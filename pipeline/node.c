@@ -192,6 +192,9 @@ static void fill_services(struct pipeline_node *node)
 {
     node->services.agg = node->engine.agg;
     node->services.store = node->engine.store;
+    node->services.budget_bytes = node->config->memory_bytes;
+    node->services.machine = pipeline_machine__here();
+    node->services.store_path = realpath(node->config->store_path, NULL);
     node->services.stream = &node->engine.stream;
     node->services.offsets = &node->engine.offsets;
     node->services.committer = &node->engine.committer;
@@ -379,6 +382,7 @@ bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node *
         *err = first;
         return false;
     }
+    pipeline_machine__warn(&node->services.machine, node->services.budget_bytes);
     *ret = node;
     return true;
 }
@@ -548,6 +552,7 @@ void pipeline_node_close(struct pipeline_node *node)
     pipeline_callers__fini(&node->services.callers);
     pipeline_engine__close(&node->engine);
     pipeline_config_free(node->config);
+    free(node->services.store_path);
     if (node->wake >= 0)
         close(node->wake);
     free(node);
