@@ -95,7 +95,7 @@ bool agg_catalogue__slots_reset(struct agg_catalogue *catalogue, uint32_t count)
 static bool is_counter(const struct agg_feature *feature)
 {
     return feature->aggregate == AGG_COUNT || feature->aggregate == AGG_SUM || feature->aggregate == AGG_MEAN ||
-           feature->aggregate == AGG_MIN || feature->aggregate == AGG_MAX;
+           feature->aggregate == AGG_MIN || feature->aggregate == AGG_MAX || feature->aggregate == AGG_IPS;
 }
 
 static enum agg_measure measure_of(const struct agg_feature *feature)
@@ -138,7 +138,7 @@ static void layout_feature(struct agg_feature *feature)
         entity->needs_order = true;
         feature->sequence = entity->sequence_count;
         entity->sequences[entity->sequence_count++] = feature;
-    } else if (feature->type->cells) {
+    } else if (feature->type->cells && feature->type->cells->part != STORE_PART_SEQUENCES) {
         enum store_part part = feature->type->cells->part;
 
         entity->needs_order = true;

@@ -55,7 +55,7 @@ uint32_t agg_pieces__windows(const struct agg_feature *feature, int level, int64
 
 /* What an aggregate does with its cells. `memory` is the cell's bytes, empty for an empty cell or an absent entity. */
 struct agg_cell_type {
-    enum store_part part;
+    enum store_part part; /* that of sequences: it keeps none, and its value is of these */
     /* One event that the feature takes. NULL: it goes by what is brought. */
     enum agg_added (*add)(struct agg_cell *cell, const struct agg_input *input);
     /* Whether the event changes the cell at all; NULL: each does. So what seldom changes is seldom written. */

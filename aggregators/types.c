@@ -7,6 +7,9 @@ const struct agg_type *const agg__types[AGG_AGGREGATES] = {
     [AGG_LAST] = &agg_type__last,         [AGG_MATCH] = &agg_type__match,       [AGG_RATIO] = &agg_type__ratio,
     [AGG_GAUGE] = &agg_type__gauge,       [AGG_SERIES] = &agg_type__series,     [AGG_AGE] = &agg_type__age,
     [AGG_DISTINCT] = &agg_type__distinct, [AGG_QUANTILE] = &agg_type__quantile, [AGG_COVISIT] = &agg_type__covisit,
+    [AGG_COEC] = &agg_type__coec,         [AGG_WATCH_RANK] = &agg_type__watch_rank,
+    [AGG_IPS] = &agg_type__ips,           [AGG_BURST] = &agg_type__burst,       [AGG_CAPPED] = &agg_type__capped,
+    [AGG_ACTOR] = &agg_type__actor,
     [AGG_TOP] = &agg_type__top,           [AGG_LIFE] = &agg_type__life,
 };
 
