@@ -103,8 +103,8 @@ static float value(const struct agg_feature *feature, struct fr_slice memory, co
 
 static bool parse_field(struct agg_parse *parse)
 {
-    static const uint8_t fields[] = {PROTO_FIELD_ITEM_ID,     PROTO_FIELD_USER_ID, PROTO_FIELD_CREATOR_ID, PROTO_FIELD_ROOM_ID,
-                                     PROTO_FIELD_CATEGORY_ID, PROTO_FIELD_REGION};
+    static const uint8_t fields[] = {PROTO_FIELD_ITEM_ID, PROTO_FIELD_USER_ID,     PROTO_FIELD_CREATOR_ID,
+                                     PROTO_FIELD_ROOM_ID, PROTO_FIELD_CATEGORY_ID, PROTO_FIELD_REGION};
     enum { FIELDS = sizeof fields };
     struct fr_yaml *at = fr_yaml_get(parse->map, "field");
     int field = !at ? PROTO_FIELD_ITEM_ID : at->kind == FR_YAML_SCALAR ? proto_field_number(at->text) : 0;

@@ -100,7 +100,7 @@ void agg_bins__decode(struct agg_cell *cell, struct fr_reader *reader)
 }
 
 void agg_bins__digest(const struct agg_feature *feature, struct fr_slice memory, const struct agg_moment *moment,
-                   struct agg_facts *facts)
+                      struct agg_facts *facts)
 {
     const uint64_t *bin = memory.bytes;
     size_t count = agg_bins__count(feature, memory.length);

@@ -108,8 +108,8 @@ static bool parse_coec(struct agg_parse *parse)
     ok = parse_side(parse, "shown", "impression", &feature->ups) && ok;
     ok = parse_side(parse, "clicked", "click", &clicked) && ok;
     if (ok && (feature->ups & clicked) != 0)
-        ok = agg_parse__tell(parse, fr_yaml_get(parse->map, fr_yaml_get(parse->map, "clicked") ? "clicked" : "shown"), "clicked",
-                             "an action is in 'shown' too; it can't be both");
+        ok = agg_parse__tell(parse, fr_yaml_get(parse->map, fr_yaml_get(parse->map, "clicked") ? "clicked" : "shown"),
+                             "clicked", "an action is in 'shown' too; it can't be both");
     feature->actions = feature->ups | clicked;
     ok = fr_yaml_int(parse->map, "positions", 1, POSITIONS_MOST, &positions, parse->diagnostics) && ok;
     ok = fr_yaml_choice(parse->map, "curve", curves, 2, &curve, parse->diagnostics) && ok;

@@ -146,7 +146,9 @@ static bool make_room(struct agg_columns *columns, size_t most, struct fr_err *e
             return fail_exhausted(err);
     }
     columns->names = fr_arena_take_zeroed(arena, most + 1, sizeof *columns->names);
-    return (agg_curves__init(&columns->curves, columns->agg->catalogue, arena) && columns->rows && columns->cells && columns->ratios && columns->numbers && columns->names) || fail_exhausted(err);
+    return (agg_curves__init(&columns->curves, columns->agg->catalogue, arena) && columns->rows && columns->cells &&
+            columns->ratios && columns->numbers && columns->names) ||
+           fail_exhausted(err);
 }
 
 static bool compile(struct agg_columns *columns, const char *entity, char *const *names, int count, struct fr_err *err)
@@ -211,7 +213,8 @@ static void read_own(struct reading *reading, const struct agg_parts *parts, con
     for (int i = 0; i < columns->cell_count; i++) {
         const struct agg_column *column = &columns->cells[i];
 
-        reading->values[column->column] = is_present ? agg_values__cell(parts, column, reading->time_ms, reading->curves) : column->absent;
+        reading->values[column->column] =
+            is_present ? agg_values__cell(parts, column, reading->time_ms, reading->curves) : column->absent;
     }
     for (int i = 0; i < AGG_ATTRIBUTES; i++)
         reading->remembered.bits[i] =

@@ -93,7 +93,8 @@ bool agg_curves__draw(struct agg *agg, const struct agg_curves *curves, int64_t 
     *is_whole = entry || store_is_loaded(agg->store, &key, &hash, 1);
     if (entry && store_entry_is_corrupt(entry)) {
         store_entry_unlock(agg->store, entry);
-        return fr_fail(err, FR_CORRUPT, "the state of all events failed its check and is set aside; restore a backup, or replay");
+        return fr_fail(err, FR_CORRUPT,
+                       "the state of all events failed its check and is set aside; restore a backup, or replay");
     }
     if (entry)
         part = store_entry_read(entry, STORE_PART_SKETCHES, &bytes);

@@ -22,7 +22,7 @@ struct agg_curves {
     struct agg_curve {
         const struct agg_feature *of; /* a feature that has a curve */
         const struct agg_window *window;
-    } *curves;
+    } * curves;
     int count;
 };
 

@@ -292,8 +292,8 @@ bool agg_feature__add_window(struct agg_feature *feature, const struct agg_windo
 /* What counts the feature's events, for companions; a ratio's n is its own business. */
 static bool add_companions(struct agg_catalogue *catalogue, struct agg_feature *feature)
 {
-    bool is_n = (feature->emits >> AGG_OUTPUT_N & 1) != 0 && feature->window_count > 0 &&
-                feature->aggregate != AGG_RATIO && !feature->type->curve;
+    bool is_n = (feature->emits >> AGG_OUTPUT_N & 1) != 0 && feature->window_count > 0 && feature->aggregate != AGG_RATIO &&
+                !feature->type->curve;
 
     if (is_n && feature->aggregate == AGG_COUNT)
         feature->n = feature;

@@ -320,9 +320,8 @@ void agg_panes__each(struct fr_slice memory, const struct agg_window *window, in
 /* The window's pane that the pane is in, or is; −1: it doesn't count. */
 static int64_t number_in(const struct agg_pane *pane, const struct agg_window *window, int64_t newest)
 {
-    int64_t number = pane->level > window->level
-                         ? -1
-                         : pane->number / (agg__level_ms[window->level] / agg__level_ms[pane->level]);
+    int64_t number =
+        pane->level > window->level ? -1 : pane->number / (agg__level_ms[window->level] / agg__level_ms[pane->level]);
 
     return number > newest - window->panes && number <= newest ? number : -1;
 }

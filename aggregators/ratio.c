@@ -68,7 +68,8 @@ static double bound(double numerator, double denominator, double strength, doubl
         return z < 0 ? 0 : 1;
     share = a / whole;
     middle = share + z * z / (2 * whole);
-    return fmin(fmax((middle + z * sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))) / (1 + z * z / whole), 0), 1);
+    return fmin(fmax((middle + z * sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))) / (1 + z * z / whole), 0),
+                1);
 }
 
 /* The later of two ages, where −1 is never. */

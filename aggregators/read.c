@@ -102,7 +102,8 @@ static void read_cells(const struct reading *reading, const struct agg_step *ste
     int64_t time_ms = reading->request->time_ms;
 
     for (int i = 0; i < step->cell_column_count; i++)
-        target->values[step->cell_columns[i].column] = agg_values__cell(parts, &step->cell_columns[i], time_ms, reading->curves);
+        target->values[step->cell_columns[i].column] =
+            agg_values__cell(parts, &step->cell_columns[i], time_ms, reading->curves);
     for (int i = 0; i < step->operand_count; i++) {
         if (!step->operands[i].window)
             target->operands[step->operands[i].column] = (double)agg_values__cell(parts, &step->operands[i], time_ms, NULL);
@@ -490,8 +491,8 @@ bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_req
     struct reading reading = {.agg = agg, .plan = plan, .request = request, .arena = arena, .reply = reply, .err = err};
 
     reading.moment = agg_window__moment(request->time_ms);
-    if (!reply_init(&reading) || !draw_curves(&reading) || !read_user(&reading) || !read_rows(&reading) || !read_matches(&reading) ||
-        !read_item_fields(&reading))
+    if (!reply_init(&reading) || !draw_curves(&reading) || !read_user(&reading) || !read_rows(&reading) ||
+        !read_matches(&reading) || !read_item_fields(&reading))
         return false;
     reckon_ratios(&reading);
     return true;

@@ -136,8 +136,8 @@ bool agg_parse__narrow(struct agg_parse *parse, const char *condition)
         fr_buffer_append_format(&text, "(%.*s) and ", (int)at->text.length, (const char *)at->text.bytes);
     fr_buffer_append_text(&text, condition);
     fr_buffer_clear(&parse->where);
-    ok = !text.is_failed && agg_where__compile(fr_buffer_slice(&text), parse->catalogue->arena, &parse->feature->where,
-                                               &parse->where, &err);
+    ok = !text.is_failed &&
+         agg_where__compile(fr_buffer_slice(&text), parse->catalogue->arena, &parse->feature->where, &parse->where, &err);
     fr_buffer_fini(&text);
     return ok || agg_parse__tell(parse, at ? at : parse->at, "where", "is too long; make it simpler");
 }

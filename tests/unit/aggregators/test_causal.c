@@ -30,17 +30,18 @@ static void configure(struct property_trial *trial, struct rng *rng)
     causal->floor = floors[rng_below(rng, 4)];
     snprintf(where, sizeof where, "windows: [%llds], where: \"%s\"", (long long)causal->window_ms / 1000,
              causal->where > 0 ? stream_wheres[causal->where] : "ts_ms > 0");
-    snprintf(trial->text, sizeof trial->text,
-             "entities: { item: { key: [item_id], retention: 0 } }\n"
-             "features:\n"
-             "  coec: { entity: item, aggregate: coec, positions: %d, curve: %s, strength: %g, %s, emit: [value, n, sd] }\n"
-             "  rank: { entity: item, aggregate: watch_rank, strength: %g, %s, emit: [value, n, sd] }\n"
-             "  ips: { entity: item, actions: [click], aggregate: ips, %s floor: %g, weights: { click: 3 }, %s, emit: [value, n] }\n"
-             "  shown: { entity: item, actions: [impression, click], aggregate: ips, floor: %g, %s }\n"
-             "  snips: { entity: item, aggregate: ratio, of: [ips, shown], windows: [%llds] }\n",
-             causal->positions, causal->is_by_scene ? "scene" : "global", causal->strength, where, causal->strength, where,
-             causal->is_of_value ? "of: value," : "", causal->floor, where, causal->floor, where,
-             (long long)causal->window_ms / 1000);
+    snprintf(
+        trial->text, sizeof trial->text,
+        "entities: { item: { key: [item_id], retention: 0 } }\n"
+        "features:\n"
+        "  coec: { entity: item, aggregate: coec, positions: %d, curve: %s, strength: %g, %s, emit: [value, n, sd] }\n"
+        "  rank: { entity: item, aggregate: watch_rank, strength: %g, %s, emit: [value, n, sd] }\n"
+        "  ips: { entity: item, actions: [click], aggregate: ips, %s floor: %g, weights: { click: 3 }, %s, emit: [value, n] }\n"
+        "  shown: { entity: item, actions: [impression, click], aggregate: ips, floor: %g, %s }\n"
+        "  snips: { entity: item, aggregate: ratio, of: [ips, shown], windows: [%llds] }\n",
+        causal->positions, causal->is_by_scene ? "scene" : "global", causal->strength, where, causal->strength, where,
+        causal->is_of_value ? "of: value," : "", causal->floor, where, causal->floor, where,
+        (long long)causal->window_ms / 1000);
     trial->names[trial->name_count++] = "coec";
     trial->names[trial->name_count++] = "rank";
     trial->names[trial->name_count++] = "ips";
@@ -117,8 +118,8 @@ static bool check_coec(const struct property_look *look, int row)
     for (int i = 0; i < look->count; i++) {
         const struct proto_event *event = look->events[i];
 
-        if (event->item_id != look->request->item_ids[row] || event->item_id == 0 ||
-            !is_in(look, event->ts_ms, SKETCH_PANES) || !stream_where(causal->where, event))
+        if (event->item_id != look->request->item_ids[row] || event->item_id == 0 || !is_in(look, event->ts_ms, SKETCH_PANES) ||
+            !stream_where(causal->where, event))
             continue;
         clicks += event->action == CLICK;
         shown += event->action == IMPRESSION;
@@ -194,7 +195,8 @@ static bool check_rank(const struct property_look *look, int row)
         return false;
     found = (double)property_value(look, column(look, "rank", ".sd"), row);
     spread = n > 0 ? sqrt(spread) / (n + causal->strength) : 0;
-    return fabs(found - spread) <= 1e-6 || property_differs(look, "rank.sd of row %d is %.9g, should be %.9g", row, found, spread);
+    return fabs(found - spread) <= 1e-6 ||
+           property_differs(look, "rank.sd of row %d is %.9g, should be %.9g", row, found, spread);
 }
 
 /* ---- inverse propensities ---- */
@@ -229,7 +231,8 @@ static bool check_ips(const struct property_look *look, int row)
     }
     return property_near(look, column(look, "ips", ""), row, (double)((long double)sum / 1e6L), 1e-7) &&
            property_equal(look, column(look, "ips", ".n"), row, (float)n) &&
-           property_near(look, column(look, "snips", ""), row, all > 0 ? (double)((long double)sum / (long double)all) : 0, 1e-6);
+           property_near(look, column(look, "snips", ""), row, all > 0 ? (double)((long double)sum / (long double)all) : 0,
+                         1e-6);
 }
 
 static bool check(const struct property_look *look)

@@ -28,23 +28,25 @@ static void configure(struct property_trial *trial, struct rng *rng)
                               .slack = slacks[rng_below(rng, 3)],
                               .fast = rng_one_in(rng, 2) ? 60 : 3,
                               .z = rng_one_in(rng, 2) ? 1.96 : 1};
-    snprintf(trial->text, sizeof trial->text,
-             "entities: { user: { key: [user_id], retention: 0 }, item: { key: [item_id], retention: 0 } }\n"
-             "features:\n"
-             "  capped: { entity: item, aggregate: capped, cap: %d, windows: [%llds], where: \"%s\" }\n"
-             "  burst: { entity: item, aggregate: burst, bin: %llds, bins: %d, slack: %g, where: \"%s\" }\n"
-             "  likes: { entity: item, actions: [like], aggregate: count, windows: [%llds] }\n"
-             "  all: { entity: item, aggregate: count, windows: [%llds] }\n"
-             "  rate: { entity: item, aggregate: ratio, of: [likes, all], windows: [%llds], z: %g, emit: [value, lower, upper] }\n"
-             "  recent: { entity: user, aggregate: last, limit: 40, fields: [ts_ms] }\n"
-             "  fast: { entity: user, aggregate: actor, of: recent, show: rate, events: %d }\n"
-             "  same: { entity: user, aggregate: actor, of: recent, show: repetition, events: %d }\n"
-             "  even: { entity: user, aggregate: actor, of: recent, show: regularity, events: %d }\n"
-             "  actor: { entity: user, aggregate: actor, of: recent, events: %d, fast: %g }\n",
-             robust->cap, (long long)robust->window_ms / 1000, robust->where > 0 ? stream_wheres[robust->where] : "ts_ms > 0",
-             (long long)robust->bin_ms / 1000, robust->bins, robust->slack,
-             robust->where > 0 ? stream_wheres[robust->where] : "ts_ms > 0", (long long)robust->window_ms / 1000,
-             (long long)robust->window_ms / 1000, (long long)robust->window_ms / 1000, robust->z, robust->events, robust->events, robust->events, robust->events, robust->fast);
+    snprintf(
+        trial->text, sizeof trial->text,
+        "entities: { user: { key: [user_id], retention: 0 }, item: { key: [item_id], retention: 0 } }\n"
+        "features:\n"
+        "  capped: { entity: item, aggregate: capped, cap: %d, windows: [%llds], where: \"%s\" }\n"
+        "  burst: { entity: item, aggregate: burst, bin: %llds, bins: %d, slack: %g, where: \"%s\" }\n"
+        "  likes: { entity: item, actions: [like], aggregate: count, windows: [%llds] }\n"
+        "  all: { entity: item, aggregate: count, windows: [%llds] }\n"
+        "  rate: { entity: item, aggregate: ratio, of: [likes, all], windows: [%llds], z: %g, emit: [value, lower, upper] }\n"
+        "  recent: { entity: user, aggregate: last, limit: 40, fields: [ts_ms] }\n"
+        "  fast: { entity: user, aggregate: actor, of: recent, show: rate, events: %d }\n"
+        "  same: { entity: user, aggregate: actor, of: recent, show: repetition, events: %d }\n"
+        "  even: { entity: user, aggregate: actor, of: recent, show: regularity, events: %d }\n"
+        "  actor: { entity: user, aggregate: actor, of: recent, events: %d, fast: %g }\n",
+        robust->cap, (long long)robust->window_ms / 1000, robust->where > 0 ? stream_wheres[robust->where] : "ts_ms > 0",
+        (long long)robust->bin_ms / 1000, robust->bins, robust->slack,
+        robust->where > 0 ? stream_wheres[robust->where] : "ts_ms > 0", (long long)robust->window_ms / 1000,
+        (long long)robust->window_ms / 1000, (long long)robust->window_ms / 1000, robust->z, robust->events, robust->events,
+        robust->events, robust->events, robust->fast);
     for (int i = 0; i < 7; i++) {
         static const char *const names[] = {"capped", "burst", "rate", "fast", "same", "even", "actor"};
 
@@ -271,10 +273,8 @@ static bool check(const struct property_look *look)
 
 static void what_resists_pushing_is_what_the_events_say(void **state)
 {
-    static const struct property property = {.name = "robust",
-                                             .own_bytes = sizeof(struct robust),
-                                             .configure = configure,
-                                             .check = check};
+    static const struct property property = {
+        .name = "robust", .own_bytes = sizeof(struct robust), .configure = configure, .check = check};
 
     (void)state;
     property_run(&property);
@@ -287,12 +287,13 @@ static const struct agg_dedupe dedupe = {.ids = 4, .horizon_ms = 60000};
 
 static void bounds_know_the_prior(void **state)
 {
-    static const char text[] = "entities: { item: { key: [item_id] } }\n"
-                               "features:\n"
-                               "  likes: { entity: item, actions: [like], aggregate: count, windows: [1h] }\n"
-                               "  all: { entity: item, aggregate: count, windows: [1h] }\n"
-                               "  rate: { entity: item, aggregate: ratio, of: [likes, all], windows: [1h], prior: global, strength: 4,"
-                               " emit: [lower, upper] }\n";
+    static const char text[] =
+        "entities: { item: { key: [item_id] } }\n"
+        "features:\n"
+        "  likes: { entity: item, actions: [like], aggregate: count, windows: [1h] }\n"
+        "  all: { entity: item, aggregate: count, windows: [1h] }\n"
+        "  rate: { entity: item, aggregate: ratio, of: [likes, all], windows: [1h], prior: global, strength: 4,"
+        " emit: [lower, upper] }\n";
     struct node node = node_new(text, dedupe);
     struct proto_event event = {.ts_ms = noon_ms, .scene = 1};
 
@@ -305,14 +306,15 @@ static void bounds_know_the_prior(void **state)
     for (uint64_t item = 1; item <= 3; item++) { /* the third was never there: it has the prior's four events */
         double own = item == 1 ? 3 : 0, all = item == 3 ? 0 : 4, share = (own + 4 * 0.375) / (all + 4);
 
-        assert_true(fabs((double)node_value(&node, "rate.1h.lower", 0, item, noon_ms) - wilson(share, all + 4, 1.96, false)) < 1e-6);
-        assert_true(fabs((double)node_value(&node, "rate.1h.upper", 0, item, noon_ms) - wilson(share, all + 4, 1.96, true)) < 1e-6);
+        assert_true(fabs((double)node_value(&node, "rate.1h.lower", 0, item, noon_ms) - wilson(share, all + 4, 1.96, false)) <
+                    1e-6);
+        assert_true(fabs((double)node_value(&node, "rate.1h.upper", 0, item, noon_ms) - wilson(share, all + 4, 1.96, true)) <
+                    1e-6);
     }
     node_free(&node);
 }
 
 /* ---- more users than have room ---- */
-
 
 static float capped_of(struct node *node, uint64_t item)
 {
