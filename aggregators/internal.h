@@ -671,6 +671,7 @@ struct agg {
     struct store *store;
     struct agg_plans *plans;
     struct fr_counter *clamped; /* NULL without metrics */
+    const struct fr_idset *blocked[AGG_BLOCKED_KINDS]; /* NULL: none */
 };
 
 /* ---- keys ---- */
