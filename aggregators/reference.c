@@ -6,7 +6,7 @@
 #define SKETCH_WINDOWS "1 to 16 spans of whole seconds, 6s or more"
 
 static const struct fr_setting entity[] = {
-    {"key", NULL, "list of user_id, item_id, creator_id, room_id, category_id, region",
+    {"key", NULL, "list of user_id, item_id, creator_id, room_id, category_id, region, scene, position",
      "the event fields that name one; a key of several with the user in it begins with the user"},
     {"parent", "", "an entity",
      "what a ratio's prior is drawn to: named by the own key, or by what an item or a room remembers"},
