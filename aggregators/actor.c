@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { EVENTS_MOST = 256, EVENTS_DEFAULT = 50, INTERVALS_LEAST = 8, SCALES = 64, SCALES_USUAL = 16 };
+enum { EVENTS_MOST = 256, EVENTS_DEFAULT = 50, INTERVALS_LEAST = 8, FAST_DEFAULT = 10, SCALES = 64, SCALES_USUAL = 16 };
 enum show { SHOW_RATE, SHOW_REPETITION, SHOW_REGULARITY, SHOW_SCORE, SHOWS };
 static const char *const shows[SHOWS] = {"rate", "repetition", "regularity", "score"};
 
@@ -135,7 +135,7 @@ static bool parse_actor(struct agg_parse *parse)
     ok = fr_yaml_int(parse->map, "events", 2, EVENTS_MOST, &events, parse->diagnostics) && ok;
     feature->show = show;
     feature->places = (uint32_t)events;
-    feature->strength = 60;
+    feature->strength = FAST_DEFAULT;
     return fr_yaml_double(parse->map, "fast", 1e-6, 1e6, &feature->strength, parse->diagnostics) && ok;
 }
 

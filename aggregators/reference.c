@@ -93,7 +93,7 @@ static const struct fr_setting actor[] = {
      "events a minute; the share of one id; how even the intervals are; all three"},
     {"field", "item_id", "item_id, user_id, creator_id, room_id, category_id, region", "what is repeated"},
     {"events", "50", "2 to 256", "so many of the latest records"},
-    {"fast", "60", "0.000001 to 1000000", "the rate that makes half a score"},
+    {"fast", "10", "0.000001 to 1000000", "the rate that makes half a score"},
 };
 static const struct fr_setting last[] = {
     {"limit", NULL, "1 to 10000", "events kept, the latest"},

@@ -172,7 +172,7 @@ class Feature:
         self.positions, self.curve = settings.get("positions", 50), settings.get("curve", "global")
         self.floor, self.cap, self.slack = settings.get("floor", 0.01), settings.get("cap"), settings.get("slack", 1)
         self.show, self.field = settings.get("show", "score"), settings.get("field", "item_id")
-        self.events, self.fast = settings.get("events", 50), settings.get("fast", 60)
+        self.events, self.fast = settings.get("events", 50), settings.get("fast", 10)
         self.bins = settings.get("bins", 60)
         self.listed_actions = self.numbers([*settings.get("actions", []), *settings.get("up", []), *settings.get("down", [])])
         if self.aggregate == "coec":
