@@ -23,7 +23,8 @@ static bool parse_key_field(struct agg_entity *entity, struct fr_yaml *at, struc
 
         return fr_diagnostics_add(diagnostics, at, "entities.%s.key: '%s' names nothing; use %s", entity->name,
                                   at->kind == FR_YAML_SCALAR ? (const char *)at->text.bytes : "a list or map",
-                                  nearest ? nearest : "user_id, item_id, creator_id, room_id, category_id, region, scene or position");
+                                  nearest ? nearest
+                                          : "user_id, item_id, creator_id, room_id, category_id, region, scene or position");
     }
     for (int i = 0; i < entity->key_count; i++) {
         if (entity->key[i] == field)

@@ -59,6 +59,7 @@ int cli_restore__main(const struct cli_command *command, int argc, char **argv);
 int cli_fsck__main(const struct cli_command *command, int argc, char **argv);
 int cli_forget__main(const struct cli_command *command, int argc, char **argv);
 int cli_replay__main(const struct cli_command *command, int argc, char **argv);
+int cli_skew__main(const struct cli_command *command, int argc, char **argv);
 int cli_simulate__main(const struct cli_command *command, int argc, char **argv);
 int cli_bench__main(const struct cli_command *command, int argc, char **argv);
 int cli_manual__main(const struct cli_command *command, int argc, char **argv);

@@ -47,8 +47,9 @@ bool pipeline_blocks__load(struct pipeline_blocks *blocks, struct store *store, 
             return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory");
     }
     store_meta_each(store, block_prefix, load_one, blocks);
-    return !blocks->is_failed || fr_fail(err, FR_CORRUPT, "pipeline: the list of what is blocked has more than %d ids; restore a backup",
-                                         FR_IDSET_MOST);
+    return !blocks->is_failed ||
+           fr_fail(err, FR_CORRUPT, "pipeline: the list of what is blocked has more than %d ids; restore a backup",
+                   FR_IDSET_MOST);
 }
 
 void pipeline_blocks__fini(struct pipeline_blocks *blocks)
@@ -128,8 +129,7 @@ static bool check(const Freshet__V1__BlockRequest *request, int *kind, struct fr
         if (request->ids[i] == 0)
             return fr_fail(err, FR_BAD_INPUT, "ids[%zu]: 0 names nothing", i);
     }
-    return strlen(request->reason) <= REASON_BYTES ||
-           fr_fail(err, FR_BAD_INPUT, "reason: longer than %d bytes", REASON_BYTES);
+    return strlen(request->reason) <= REASON_BYTES || fr_fail(err, FR_BAD_INPUT, "reason: longer than %d bytes", REASON_BYTES);
 }
 
 static int by_id(const void *a, const void *b)

@@ -255,6 +255,7 @@ struct pipeline_lane {
     bool *is_skipped; /* likewise: what changes nothing in the join, either */
     struct proto_event *wanted; /* likewise: a batch's events without those of forgotten users */
     int unchecked_events; /* since it was asked whether there is room for more */
+    _Atomic uint64_t turns; /* odd while a batch changes state: who reads the same even number twice saw no change between */
 };
 
 struct pipeline_lanes {
@@ -418,6 +419,27 @@ void pipeline_watches__stop(struct pipeline_watches *watches);
 /* While a replay has not ended its store says so, and no node takes it for whole. Before the committer starts. */
 void pipeline_engine__mark_unfinished(struct pipeline_engine *engine);
 
+/* ---- replay.c, in steps: where it holds on ---- */
+
+struct pipeline_step { /* offsets[0..count): next to apply, of each partition that there was */
+    Freshet__V1__Offset **offsets;
+    size_t count;
+};
+/* Of one partition; 0: it was not there. */
+int64_t pipeline_step__offset(const struct pipeline_step *step, struct ingest_partition partition);
+
+struct pipeline_replay;
+/*
+ * Lets it go on to there, where the lanes hold on; the step outlives that. A lane that holds on in one partition holds up its others, so
+ * there are as many lanes as partitions. *is_there: nothing is applied any more until the next one.
+ */
+FR_CHECKED bool pipeline_replay__step(struct pipeline_replay *replay, struct pipeline_step *step, bool *is_there,
+                                      struct fr_err *err);
+/* Whether it has not gone past any of the step's offsets. */
+bool pipeline_replay__is_behind(struct pipeline_replay *replay, const struct pipeline_step *step);
+int pipeline_replay__partitions(struct pipeline_replay *replay);
+struct pipeline_engine *pipeline_replay__engine(struct pipeline_replay *replay);
+
 /* ---- feed.c: records that do not come from Kafka ---- */
 
 struct pipeline_feed;
@@ -493,6 +515,8 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     int64_t tombstones_ms;
     struct fr_metrics *metrics;
     struct pipeline_served_log *served_log;
+    const struct pipeline_lanes *lanes;
+    _Atomic int64_t next_exact_ms; /* monotonic: no read is looked at as an exact one before */
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_models *models;
     const char *brokers;
@@ -502,6 +526,21 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };
+
+/* ---- exact.c: reads of which one can say exactly what was in them ---- */
+
+struct pipeline_exact { /* offsets[0..count): next to apply, of each partition; NULL: it is not known */
+    Freshet__V1__Offset **offsets;
+    size_t count;
+    uint64_t turns[PIPELINE_LANES_MAX];
+};
+
+/*
+ * Around a read that is logged: afterwards the offsets are there if this read's turn had come (one in half a second at most, since they
+ * make a record larger) and no lane changed anything meanwhile. In the arena; without room they are not there. Any thread.
+ */
+void pipeline_exact__begin(struct pipeline_services *services, struct fr_arena *arena, struct pipeline_exact *exact);
+void pipeline_exact__end(struct pipeline_services *services, struct pipeline_exact *exact);
 
 bool pipeline_features__get(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);

@@ -203,6 +203,7 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
     if (lanes->learning && !pipeline_learning__load(lanes->learning, batch, err))
         return false;
     store_gate_enter(lanes->store);
+    atomic_fetch_add(&lane->turns, 1);
     *events = take_wanted(lanes, batch);
     if (events->count > 0)
         is_applied = agg_batch_apply(lane->scratch, events->at, events->count, pipeline_stream__horizon(lanes->stream),
@@ -216,6 +217,7 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
         *kafka_ts_ms = advance_offsets(lanes, batch, &records);
         pipeline_stream__advance(lanes->stream, batch->lane, records, *kafka_ts_ms);
     }
+    atomic_fetch_add(&lane->turns, 1);
     store_gate_leave(lanes->store);
     fr_fault_meet(FR_FAULT_AFTER_GATE);
     return is_applied;

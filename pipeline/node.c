@@ -200,6 +200,7 @@ static void fill_services(struct pipeline_node *node)
     node->services.models = &node->models;
     node->services.brokers = node->brokers;
     node->services.served_log = &node->served_log;
+    node->services.lanes = &node->engine.lanes;
     node->services.learning = node->learning;
     node->services.watches = &node->watches;
     pipeline_callers__init(&node->services.callers, node->engine.metrics);
