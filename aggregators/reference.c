@@ -68,7 +68,6 @@ static const struct fr_setting coec[] = {
     {"strength", "0", "0 to 1000000000000", "how many expected clicks draw the value to 1"},
 };
 static const struct fr_setting watch_rank[] = {
-    {"actions", "[watch]", "list of actions", "whose value is seconds watched of duration_s"},
     {"windows", NULL, SKETCH_WINDOWS, "one column each; what it is held against has the same"},
     {"strength", "0", "0 to 1000000000000", "how many watches draw the value to 0.5"},
 };
@@ -93,7 +92,7 @@ static const struct fr_setting actor[] = {
      "events a minute; the share of one id; how even the intervals are; all three"},
     {"field", "item_id", "item_id, user_id, creator_id, room_id, category_id, region", "what is repeated"},
     {"events", "50", "2 to 256", "so many of the latest records"},
-    {"fast", "10", "0.000001 to 1000000", "the rate that makes half a score"},
+    {"fast", "10", "1e-06 to 1000000", "the rate that makes half a score"},
 };
 static const struct fr_setting last[] = {
     {"limit", NULL, "1 to 10000", "events kept, the latest"},
@@ -151,7 +150,9 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("features.NAME", "gauge", "", gauge),
     FR_SETTINGS("features.NAME", "series", "", series),
     FR_SETTINGS("features.NAME", "coec", "Clicks over position-expected clicks.", coec),
-    FR_SETTINGS("features.NAME", "watch_rank", "How long it is watched beside what is as long.", watch_rank),
+    FR_SETTINGS("features.NAME", "watch_rank",
+                "How long it is watched beside what is as long: value of duration_s. Without actions, of watch alone.",
+                watch_rank),
     FR_SETTINGS("features.NAME", "ips", "A sum by inverse propensity.", ips),
     FR_SETTINGS("features.NAME", "capped", "A count in which nobody counts much.", capped),
     FR_SETTINGS("features.NAME", "burst", "More of late than usual.", burst),
