@@ -193,4 +193,4 @@ def test_suspicious_actors_of_an_advertisers_log_are_the_oracles(binary, make_no
     clicks = [sum(len(of_user[user]) for user in some) for some in (named, set(busy) - named)]
     downloads = [sum(click["value"] for user in some for click in of_user[user]) for some in (named, set(busy) - named)]
     print(f"the fastest {len(named)} of {len(busy)} busy addresses: {downloads[0]} downloads of {clicks[0]} clicks; the others: {downloads[1]} of {clicks[1]}")
-    assert len(busy) > 100 and min(fastest[user] for user in named) > 5 * min(fastest.values())
+    assert len(busy) > 100 and min(fastest[user] for user in named) > 2 * min(fastest.values())
