@@ -45,7 +45,7 @@ static const char every_map[] =
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
     "lists: { best: { of: item, rank: heat, scopes: [global], limit: 5 } }\n"
     "feature_sets: { all: { item: [n] } }\n"
-    "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {} } }\n"
+    "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {}, drift: {} } }\n"
     "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n";
 
 struct reading {
