@@ -76,6 +76,13 @@ def test_clicks_over_expected_and_propensities_are_numpys(binary, make_node, dat
     assert values[:, 0].max() > 1.5 and (values[:, 4] > 0).sum() > 5  # some are clicked more than their places
 
 
+@pytest.mark.parametrize("name", ["causal", "safety", "mixed", "creators"])
+def test_an_example_catalogue_is_one(binary, name):
+    done = run_cli(binary, "check", "--config", CATALOGUES / f"{name}.yaml")
+    assert done.returncode == 0, done.stderr
+    oracle.Oracle(yaml.safe_load((CATALOGUES / f"{name}.yaml").read_text()))
+
+
 # ---- The simulator's truth ----
 
 SAFETY = yaml.safe_load((CATALOGUES / "safety.yaml").read_text())
