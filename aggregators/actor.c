@@ -77,15 +77,12 @@ static double regularity(const struct acts *acts)
     return fmax(0, 1 - entropy / log(count < SCALES_USUAL ? count : SCALES_USUAL));
 }
 
-/* `memory` are the rings of the entity's sequences. */
-static float value(const struct agg_feature *feature, struct fr_slice memory, const struct agg_window *window,
-                   enum agg_output output, int64_t time_ms)
+static float value(const struct agg_feature *feature, const struct agg_ring *rings, int64_t time_ms)
 {
     struct acts acts;
     double fast;
 
-    (void)window, (void)output;
-    collect(feature, memory.bytes, time_ms, &acts);
+    collect(feature, rings, time_ms, &acts);
     switch ((enum show)feature->show) {
     case SHOW_RATE:
         return (float)rate(&acts);
@@ -161,7 +158,6 @@ static void define_actor(const struct agg_feature *feature, struct fr_buffer *te
                             shows[feature->show], feature->match_word, (int)feature->places, feature->strength);
 }
 
-static const struct agg_cell_type cells = {.part = STORE_PART_SEQUENCES, .value = value};
 static const char *const keys[] = {"of", "show", "field", "events", "fast", NULL};
 
 const struct agg_type agg_type__actor = {.name = "actor",
@@ -170,4 +166,4 @@ const struct agg_type agg_type__actor = {.name = "actor",
                                          .parse = parse_actor,
                                          .link = link_actor,
                                          .define = define_actor,
-                                         .cells = &cells};
+                                         .of_records = value};

@@ -41,7 +41,8 @@ enum agg_fact {
     AGG_FACT_MEASURE,
     AGG_FACT_RECORD,
     AGG_FACT_ENTITY,
-    AGG_FACT_CELL
+    AGG_FACT_CELL,
+    AGG_FACT_TABLE /* a row of a table */
 };
 void agg_facts__add(struct agg_facts *facts, const void *bytes, size_t length);
 /* A fact of a cell: its feature's definition and `count` words. */
@@ -55,7 +56,7 @@ uint32_t agg_pieces__windows(const struct agg_feature *feature, int level, int64
 
 /* What an aggregate does with its cells. `memory` is the cell's bytes, empty for an empty cell or an absent entity. */
 struct agg_cell_type {
-    enum store_part part; /* that of sequences: it keeps none, and its value is of these */
+    enum store_part part;
     /* One event that the feature takes. NULL: it goes by what is brought. */
     enum agg_added (*add)(struct agg_cell *cell, const struct agg_input *input);
     /* Whether the event changes the cell at all; NULL: each does. So what seldom changes is seldom written. */
@@ -99,7 +100,8 @@ void agg_cells__encode(const struct agg_entity *entity, enum store_part part, co
 void agg_cells__decode(struct fr_reader *reader, const struct agg_catalogue *catalogue, const struct agg_entity *entity,
                        enum store_part part, struct agg_blob *blob);
 uint32_t agg_cells__used(const void *memory, const struct agg_entity *entity, enum store_part part);
+/* What depends on a table goes to `joined`. */
 void agg_cells__digest(const void *memory, const struct agg_entity *entity, enum store_part part,
-                       const struct agg_moment *moment, struct agg_facts *facts);
+                       const struct agg_moment *moment, struct agg_facts *facts, struct agg_facts *joined);
 
 #endif

@@ -91,7 +91,7 @@ static void add_column(struct agg_columns *columns, const struct agg_feature *fe
         struct agg_column column = agg_plan__column(feature, &feature->outputs[i], columns->count);
 
         column.curve = agg_curves__want(&columns->curves, &column);
-        if (column.feature->type->cells)
+        if (column.feature->type->cells || column.feature->type->of_records)
             columns->cells[columns->cell_count++] = column;
         else
             columns->rows[columns->row_count++] = column;

@@ -169,7 +169,7 @@ static void read_columns(struct explaining *explaining, const struct agg_parts *
         float value = column.absent;
 
         column.curve = agg_curves__want(&explaining->curves, &column);
-        if (is_present && column.feature->type->cells)
+        if (is_present && (column.feature->type->cells || column.feature->type->of_records))
             value = agg_values__cell(parts, &column, explaining->question->time_ms, (const double *const *)explaining->drawn);
         else if (is_present)
             agg_values__columns(explaining->agg, view, &column, 1, &value);

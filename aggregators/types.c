@@ -23,6 +23,8 @@ const struct agg_type *const agg__types[AGG_AGGREGATES] = {
     [AGG_BURST] = &agg_type__burst,
     [AGG_CAPPED] = &agg_type__capped,
     [AGG_ACTOR] = &agg_type__actor,
+    [AGG_ENTROPY] = &agg_type__entropy,
+    [AGG_TOP_VALUES] = &agg_type__top_values,
     [AGG_TOP] = &agg_type__top,
     [AGG_LIFE] = &agg_type__life,
 };

@@ -114,8 +114,8 @@ float agg_values__cell(const struct agg_parts *parts, const struct agg_column *c
     const struct agg_cell_type *cells = feature->type->cells;
     struct fr_slice memory;
 
-    if (cells->part == STORE_PART_SEQUENCES)
-        return cells->value(feature, fr_slice(parts->memory[cells->part], 0), column->window, column->output, time_ms);
+    if (feature->type->of_records)
+        return feature->type->of_records(feature, parts->memory[STORE_PART_SEQUENCES], time_ms);
     memory = agg_cells__read(parts->memory[cells->part], feature->entity, feature);
     if (column->curve > 0)
         return agg_curves__value(column, memory, time_ms, curves[column->curve - 1]);

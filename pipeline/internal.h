@@ -5,6 +5,7 @@
 #define PIPELINE_INTERNAL_H
 
 #include "learning.h"
+#include "tables.h"
 #include "texts.h"
 
 #include <freshet/aggregators.h>
@@ -25,6 +26,7 @@
 #include <stdatomic.h>
 
 enum {
+    PIPELINE_TABLES_MAX = 8,
     PIPELINE_LANES_MAX = 64,
     PIPELINE_BATCH_EVENTS = 512,
     PIPELINE_PARTITIONS_MAX = 1 << 16,
@@ -263,6 +265,7 @@ struct pipeline_lanes {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_tables *tables; /* NULL without tables */
     const struct pipeline_tombstones *tombstones;
     const struct fr_idset *blocked_users;
     uint64_t dirty_bytes_most; /* batches wait above it */
@@ -299,6 +302,7 @@ struct pipeline_committer {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_tables *tables; /* NULL without tables */
     struct pipeline_tombstones *tombstones;
     struct ingest *_Atomic ingest;
     struct pipeline_commit *asked; /* the request that the running epoch is for; NULL: none */
@@ -400,6 +404,7 @@ struct pipeline_engine {
     struct pipeline_lanes lanes;
     struct pipeline_committer committer;
     struct pipeline_keeper keeper;
+    struct pipeline_tables *tables; /* NULL without tables */
 };
 
 /*
@@ -407,7 +412,14 @@ struct pipeline_engine {
  * rest of it. The engine is zeroed memory; after a failure it still is to be closed.
  */
 FR_CHECKED bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_config *config, struct fr_err *err);
-void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is stopped */
+/*
+ * Opens the tables of the configuration and has lanes and committer know them; pipeline_tables__start() has them read. Before either
+ * starts. `fatal`: they are read no more.
+ */
+FR_CHECKED bool pipeline_engine__open_tables(struct pipeline_engine *engine, const struct pipeline_config *config,
+                                             void (*fatal)(void *user, const struct fr_err *err), void *user,
+                                             struct fr_err *err);
+void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is stopped, the tables are closed */
 
 extern const char pipeline_replay_meta[]; /* the record that says so */
 
@@ -508,6 +520,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct agg *agg;
     struct store *store;
     struct pipeline_stream *stream;
+    struct pipeline_tables *tables; /* NULL without tables */
     struct pipeline_offsets *offsets;
     struct pipeline_committer *committer;
     struct pipeline_tombstones *tombstones; /* at the boundary only */

@@ -79,6 +79,8 @@ static bool has_room(struct pipeline_lanes *lanes, struct pipeline_lane *lane, c
 
     if (store_is_failed(lanes->store))
         return fr_fail(err, FR_EXHAUSTED, "pipeline: the store has failed; batches wait");
+    if (lanes->tables && !pipeline_tables__is_caught_up(lanes->tables))
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: the tables are not read yet; events wait");
     if (lane->unchecked_events < UNCHECKED_EVENTS_MOST) {
         lane->unchecked_events += batch->event_count;
         return true;

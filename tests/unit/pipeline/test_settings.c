@@ -43,10 +43,13 @@ static const char every_map[] =
     "  burst: { entity: item, aggregate: burst, bin: 10s }\n"
     "  judged: { entity: user, aggregate: actor, of: recent }\n"
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
+    "  spread: { entity: user, aggregate: entropy, of: recent.item_id }\n"
+    "  most: { entity: user, aggregate: top_values, of: recent.item_id }\n"
     "lists: { best: { of: item, rank: heat, scopes: [global], limit: 5 } }\n"
     "feature_sets: { all: { item: [n] } }\n"
     "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {}, drift: {} } }\n"
-    "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n";
+    "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n"
+    "tables: { info: { topic: i, fields: [price] } }\n";
 
 struct reading {
     struct fr_arena *arena;
@@ -197,10 +200,11 @@ static void instance_of(const struct fr_settings *section, const char *key, char
                                               {"covisit", "related"},  {"last", "recent"},
                                               {"coec", "placed"},      {"watch_rank", "long_watch"},
                                               {"ips", "weighed"},      {"capped", "capped"},
-                                              {"burst", "burst"},      {"actor", "judged"}};
+                                              {"burst", "burst"},      {"actor", "judged"},
+                                              {"entropy", "spread"},   {"top_values", "most"}};
     static const char *const names[][2] = {{"entities", "user"},    {"features", "n"},       {"lists", "best"},
                                            {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"},
-                                           {"texts", "intent"}};
+                                           {"texts", "intent"},     {"tables", "info"}};
     char path[PATH_BYTES], rest[64], *at;
 
     snprintf(path, sizeof path, "%s", section->path);
