@@ -108,7 +108,7 @@ static uint64_t sum_events(struct fr_metrics *metrics, const char *outcome)
 /* Since this process started; `applied_events` is what a store's life counts. */
 static bool put_outcomes(struct fr_metrics *metrics, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
 {
-    enum { OUTCOMES = 3 + PROTO_VERDICTS };
+    enum { OUTCOMES = 4 + PROTO_VERDICTS };
     Freshet__V1__OutcomeCount *outcomes = fr_arena_take(arena, OUTCOMES * sizeof *outcomes);
     size_t count = 0;
 
@@ -125,6 +125,8 @@ static bool put_outcomes(struct fr_metrics *metrics, struct fr_arena *arena, Fre
     outcomes[count++].events = sum_events(metrics, "duplicate");
     outcomes[count].outcome = "forgotten";
     outcomes[count++].events = sum_events(metrics, "forgotten");
+    outcomes[count].outcome = "blocked";
+    outcomes[count++].events = sum_events(metrics, "blocked");
     for (int verdict = PROTO_UNKNOWN_ACTION; verdict < PROTO_VERDICTS; verdict++) {
         char labels[64];
 
@@ -191,7 +193,8 @@ ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *servi
     put_numbers(services, response);
     put_clock(services, arena, response);
     if (!put_partitions(services, arena, response) || !put_features(services->agg, arena, response) ||
-        !put_outcomes(services->metrics, arena, response))
+        !put_outcomes(services->metrics, arena, response) ||
+        !pipeline_blocks__counts(services->blocks, arena, &response->blocked, &response->n_blocked))
         return NULL;
     response->models = pipeline_models__states(services->models, -1, arena, &response->n_models);
     if (!response->models)

@@ -10,6 +10,7 @@
 
 #include <freshet/aggregators.h>
 #include <freshet/arena.h>
+#include <freshet/idset.h>
 #include <freshet/ingest.h>
 #include <freshet/learner.h>
 #include <freshet/metrics.h>
@@ -17,6 +18,7 @@
 #include <freshet/queue.h>
 #include <freshet/server.h>
 #include <freshet/store.h>
+#include <freshet/v1/admin.pb-c.h>
 #include <freshet/v1/feature.pb-c.h>
 #include <freshet/v1/model.pb-c.h>
 
@@ -287,6 +289,20 @@ void pipeline_tombstones__expire(struct pipeline_tombstones *tombstones, struct 
 /* By a lane, inside the gate. */
 bool pipeline_tombstones__drops(const struct pipeline_tombstones *tombstones, const struct proto_event *event);
 
+/* ---- blocks.c: what people took out ---- */
+
+struct pipeline_blocks {
+    struct fr_idset *sets[AGG_BLOCKED_KINDS]; /* asked by any thread, changed at the boundary only */
+    bool is_failed;
+};
+
+/* Before lanes run. */
+FR_CHECKED bool pipeline_blocks__load(struct pipeline_blocks *blocks, struct store *store, struct fr_err *err);
+void pipeline_blocks__fini(struct pipeline_blocks *blocks);
+/* How many of each kind. False: the arena is exhausted. */
+bool pipeline_blocks__counts(const struct pipeline_blocks *blocks, struct fr_arena *arena, Freshet__V1__BlockedCount ***list,
+                             size_t *count);
+
 /* ---- lane.c: what a batch does ---- */
 
 struct pipeline_lane {
@@ -305,10 +321,11 @@ struct pipeline_lanes {
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_tables *tables; /* NULL without tables */
     const struct pipeline_tombstones *tombstones;
+    const struct fr_idset *blocked_users;
     uint64_t dirty_bytes_most; /* batches wait above it */
     int count;
     struct pipeline_lane lanes[PIPELINE_LANES_MAX];
-    struct fr_counter *applied[PROTO_ACTIONS], *duplicate[PROTO_ACTIONS], *forgotten[PROTO_ACTIONS];
+    struct fr_counter *applied[PROTO_ACTIONS], *duplicate[PROTO_ACTIONS], *forgotten[PROTO_ACTIONS], *blocked[PROTO_ACTIONS];
     struct fr_counter *dedupe_unchecked, *too_late, *corrupt;
     struct fr_histogram *apply, *freshness;
 };
@@ -437,6 +454,7 @@ struct pipeline_engine {
     struct pipeline_offsets offsets;
     struct pipeline_stream stream;
     struct pipeline_tombstones tombstones;
+    struct pipeline_blocks blocks;
     struct pipeline_lanes lanes;
     struct pipeline_committer committer;
     struct pipeline_keeper keeper;
@@ -560,6 +578,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct pipeline_offsets *offsets;
     struct pipeline_committer *committer;
     struct pipeline_tombstones *tombstones; /* at the boundary only */
+    struct pipeline_blocks *blocks;
     int64_t tombstones_ms;
     struct fr_metrics *metrics;
     struct pipeline_served_log *served_log;
@@ -621,6 +640,8 @@ bool pipeline_admin__digest(void *services, struct server_call *call, const Prot
 
 bool pipeline_admin__forget(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_admin__block(void *services, struct server_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__explain(void *services, struct server_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **response, struct fr_err *err);
 

@@ -24,7 +24,7 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 16,
+    METHODS = 17,
     PAGES = PIPELINE_FILES + 10,
 };
 
@@ -139,6 +139,7 @@ static const struct server_method methods[METHODS] = {
     METHOD("AdminService", "Checkpoint", checkpoint_request, checkpoint_response, SERVER_ADMIN, true,
            pipeline_admin__checkpoint),
     METHOD("AdminService", "Forget", forget_request, forget_reply, SERVER_ADMIN, true, pipeline_admin__forget),
+    METHOD("AdminService", "Block", block_request, block_reply, SERVER_ADMIN, true, pipeline_admin__block),
     METHOD("AdminService", "Digest", digest_request, digest_response, SERVER_ADMIN, true, pipeline_admin__digest),
     METHOD("AdminService", "Explain", explain_request, explain_response, SERVER_ADMIN, true, pipeline_admin__explain),
 };
@@ -199,6 +200,7 @@ static void fill_services(struct pipeline_node *node)
     node->services.offsets = &node->engine.offsets;
     node->services.committer = &node->engine.committer;
     node->services.tombstones = &node->engine.tombstones;
+    node->services.blocks = &node->engine.blocks;
     node->services.tombstones_ms = node->config->tombstones_ms;
     node->services.metrics = node->engine.metrics;
     node->services.models = &node->models;
