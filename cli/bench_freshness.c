@@ -319,6 +319,8 @@ static bool run_pair(struct freshness *freshness, struct cli_bench_report *repor
 {
     int at = report->pairs;
 
+    fprintf(stderr, "  pair %d of %" PRIu64 ": a node, then a bare consumer, %" PRIu64 " s each\n", at + 1,
+            freshness->bench->pairs, freshness->bench->seconds);
     if (!run_ours(freshness, &freshness->ours[at], err) || !run_bare(freshness, &freshness->bare[at], err))
         return false;
     tell_run("freshet", &freshness->ours[at]);

@@ -354,6 +354,14 @@ void cli_progress__fini(struct cli_progress *progress); /* wipes the line */
 /* Sends no more than `rate` a second: how long to wait before the next, after `count` in `elapsed_us`. 0: now. */
 int64_t cli_progress__pause_ms(uint64_t rate, uint64_t count, int64_t elapsed_us);
 
+/* Says on a terminal, after a second, that a node works on `what` (static), and for how long; NULL where there is nothing to show. */
+struct cli_waiting;
+struct cli_waiting *cli_waiting__show(const char *what);
+void cli_waiting__stop(struct cli_waiting *waiting); /* takes NULL; wipes the line */
+
+/* What a backup of the store has to copy into `directory`: its files less those that are there. −1 when it cannot be seen from here. */
+int64_t cli_growth__missing(const char *store, const char *directory);
+
 /*
  * Shows on a terminal how the directory grows (expected_bytes −1: no bar), on a thread of its own, until it is stopped; NULL where there
  * is nothing to show.
@@ -497,7 +505,7 @@ FR_CHECKED bool cli_zipf__init(struct cli_zipf *zipf, int count, double exponent
 void cli_zipf__fini(struct cli_zipf *zipf);
 int cli_zipf__draw(const struct cli_zipf *zipf, struct cli_random *random);
 
-/* ---- The simulated livestream and shop: simulate_{world,room,session,agenda,truth}.c ---- */
+/* ---- The simulated livestream and shop: simulate_{world,room,session,agenda,table,truth}.c ---- */
 
 struct cli_world_options {
     uint64_t seed;
@@ -633,6 +641,9 @@ bool cli_world__is_burst(const struct cli_world *world, uint64_t room_id, int64_
 void cli_world__creator(struct cli_world *world, int64_t now_us); /* the next new creator is there */
 
 /* What is true, told when it is so; nothing without a file, and nothing before the first event. */
+/* Appends the members of an item's row in the table of items, without braces: tags, language, stock, price, duration_s. */
+void cli_table__row(const struct cli_world *world, uint32_t item, struct fr_buffer *json);
+
 void cli_truth__begin(const struct cli_world *world);
 void cli_truth__room(const struct cli_world *world, const struct cli_world_room *room);
 void cli_truth__burst(const struct cli_world *world, int64_t now_us);

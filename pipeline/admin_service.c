@@ -21,6 +21,8 @@ const char *pipeline_admin__not_ready(struct pipeline_services *services)
         return "shutting down";
     if (store_is_failed(services->store))
         return "the store has failed; see the log, mend the disk and restart";
+    if (services->tables && lag.is_connected && !pipeline_tables__is_caught_up(services->tables))
+        return "reading tables";
     if (atomic_load_explicit(&services->stream->was_fresh, memory_order_relaxed))
         return NULL;
     if (!lag.is_connected)
@@ -143,6 +145,17 @@ static void put_readiness(struct pipeline_services *services, struct fr_arena *a
     response->not_ready_reason = copy ? copy : "";
 }
 
+static void put_clock(struct pipeline_services *services, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
+{
+    char trouble[PIPELINE_CLOCK_TEXT_BYTES], *copy;
+
+    response->clock = services->stream->is_event_clock ? "event" : "wall";
+    response->clock_skew_ms = pipeline_stream__skew(services->stream);
+    pipeline_clock__describe(response->clock_skew_ms, services->stream->max_future_ms, trouble);
+    copy = fr_arena_copy(arena, fr_slice_of(trouble));
+    response->clock_trouble = copy ? copy : "";
+}
+
 static void put_numbers(struct pipeline_services *services, Freshet__V1__StatusResponse *response)
 {
     struct pipeline_lag lag = pipeline_stream__lag(services->stream);
@@ -160,9 +173,11 @@ static void put_numbers(struct pipeline_services *services, Freshet__V1__StatusR
     response->applied_events = pipeline_stream__records(services->stream);
     response->entities = stats.entities;
     response->memory_bytes = stats.total_bytes;
+    response->memory_budget_bytes = services->budget_bytes;
+    response->store_path = services->store_path ? services->store_path : "";
+    response->machine_memory_bytes = services->machine.memory_bytes;
     response->epoch = stats.epoch;
     response->version = PIPELINE_VERSION;
-    response->clock = services->stream->is_event_clock ? "event" : "wall";
 }
 
 ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *services, struct fr_arena *arena)
@@ -174,6 +189,7 @@ ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *servi
     freshet__v1__status_response__init(response);
     put_readiness(services, arena, response);
     put_numbers(services, response);
+    put_clock(services, arena, response);
     if (!put_partitions(services, arena, response) || !put_features(services->agg, arena, response) ||
         !put_outcomes(services->metrics, arena, response))
         return NULL;

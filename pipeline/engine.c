@@ -26,6 +26,7 @@ static bool open_state(struct pipeline_engine *engine, struct pipeline_config *c
         return false;
     engine->stream.is_event_clock = config->is_event_clock;
     engine->stream.max_future_ms = config->max_future_ms;
+    pipeline_clock__init(&engine->stream.clock);
     engine->stream.ready_lag_ms = config->ready_lag_ms;
     engine->stream.lanes = config->lanes;
     engine->stream.offsets = &engine->offsets;
@@ -40,7 +41,6 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->metrics = fr_metrics_new();
     if (!engine->metrics)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory");
-    pipeline_machine__check(config->memory_bytes);
     if (!open_state(engine, config, err))
         return false;
     engine->lanes.store = engine->store;
@@ -61,6 +61,24 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
                                                   "Epochs that did not become durable; the next one repeats each.");
     atomic_store(&engine->committer.durable_time_ms, engine->stream.restored_time_ms);
     return pipeline_lanes__init(&engine->lanes, engine->agg, config->lanes, engine->metrics, err);
+}
+
+bool pipeline_engine__open_tables(struct pipeline_engine *engine, const struct pipeline_config *config,
+                                  void (*fatal)(void *user, const struct fr_err *err), void *user, struct fr_err *err)
+{
+    struct pipeline_tables_options options = {.config = config,
+                                              .agg = engine->agg,
+                                              .store = engine->store,
+                                              .metrics = engine->metrics,
+                                              .dirty_bytes_most = engine->lanes.dirty_bytes_most,
+                                              .fatal = fatal,
+                                              .user = user};
+
+    if (!pipeline_tables__open(&options, &engine->tables, err))
+        return false;
+    engine->lanes.tables = engine->tables;
+    engine->committer.tables = engine->tables;
+    return true;
 }
 
 void pipeline_engine__mark_unfinished(struct pipeline_engine *engine)

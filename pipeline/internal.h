@@ -5,6 +5,7 @@
 #define PIPELINE_INTERNAL_H
 
 #include "learning.h"
+#include "tables.h"
 #include "texts.h"
 
 #include <freshet/aggregators.h>
@@ -23,6 +24,7 @@
 #include <stdatomic.h>
 
 enum {
+    PIPELINE_TABLES_MAX = 8,
     PIPELINE_LANES_MAX = 64,
     PIPELINE_BATCH_EVENTS = 512,
     PIPELINE_PARTITIONS_MAX = 1 << 16,
@@ -93,8 +95,25 @@ int pipeline_config__partitions(const struct pipeline_config *config);
 
 /* ---- machine.c: the memory there is ---- */
 
-/* Warns in the log when the budget is more than three quarters of what this process may have. */
-void pipeline_machine__check(uint64_t budget_bytes);
+enum { PIPELINE_MACHINE_TEXT_BYTES = 320 };
+
+struct pipeline_machine {
+    uint64_t memory_bytes; /* what this process may have: the least limit of its control groups, or all of the machine's */
+    bool has_limit;
+    bool is_container;
+};
+
+/* `root` is "" but in a test, `physical_bytes` what the machine has. */
+struct pipeline_machine pipeline_machine__look(const char *root, uint64_t physical_bytes);
+
+/* What is wrong with a budget there, and how to mend it: more than three quarters of all, or a container without a limit; else empty. */
+void pipeline_machine__describe(const struct pipeline_machine *machine, uint64_t budget_bytes,
+                                char text[PIPELINE_MACHINE_TEXT_BYTES]);
+
+struct pipeline_machine pipeline_machine__here(void);
+
+/* Says it in the log; once all is well, so that a start that fails tells only why. */
+void pipeline_machine__warn(const struct pipeline_machine *machine, uint64_t budget_bytes);
 
 /* ---- offsets.c: where each partition stands, and under which cluster ---- */
 
@@ -140,6 +159,36 @@ void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *stor
 /* Copies the offsets as of now into next[0..count). */
 int pipeline_offsets__copy(struct pipeline_offsets *offsets, int64_t *next, int count);
 
+/* ---- clock.c: this machine's clock beside those of who stamps records ---- */
+
+enum { PIPELINE_CLOCK_TEXT_BYTES = 320 };
+
+struct pipeline_ages { /* of one lane, which alone writes it; apart by cache line */
+    _Alignas(64) _Atomic int64_t since_ms; /* monotonic; when the present half of a minute began */
+    _Atomic int64_t least_ms, before_ms; /* in it, and in the half before */
+};
+
+struct pipeline_clock {
+    struct pipeline_ages lanes[PIPELINE_LANES_MAX];
+};
+
+void pipeline_clock__init(struct pipeline_clock *clock);
+
+/*
+ * By the lane: the youngest record of a batch was so old (below 0: of the future) when it was applied, at `now_ms` (monotonic). Age
+ * says nothing where it may have waited for this node.
+ */
+void pipeline_clock__note(struct pipeline_clock *clock, int lane, int64_t age_ms, bool may_have_waited, int64_t now_ms);
+
+/*
+ * The least age of the last minute: below 0 this clock is behind by so much at least, far above 0 it is ahead by so much at most. 0
+ * when nothing came. Any thread.
+ */
+int64_t pipeline_clock__skew_ms(struct pipeline_clock *clock, int64_t now_ms);
+
+/* What to know and do about it; empty when it is small. */
+void pipeline_clock__describe(int64_t skew_ms, int64_t max_future_ms, char text[PIPELINE_CLOCK_TEXT_BYTES]);
+
 /* ---- stream.c: how far the stream has come (S, T, lag, staleness) ---- */
 
 struct pipeline_progress { /* of one lane, which alone writes it; apart by cache line */
@@ -162,6 +211,7 @@ struct pipeline_stream {
     int64_t next_horizon_ms; /* of the committer, who raises the horizon */
     _Atomic int64_t caught_up_ms; /* wall clock of the last moment that stale_ms was 0; 0: never */
     atomic_bool was_fresh; /* stale_ms was below ready_lag once */
+    struct pipeline_clock clock;
     struct pipeline_offsets *offsets;
     struct ingest *_Atomic ingest; /* NULL until it is open */
 };
@@ -194,6 +244,12 @@ void pipeline_stream__raise_horizon(struct pipeline_stream *stream); /* by the c
 
 /* Any thread. Notes the moments at which the node is caught up, so ask every now and then. */
 struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream);
+
+/* pipeline_clock__skew_ms(); always 0 where the clock is the events'. Any thread. */
+int64_t pipeline_stream__skew(struct pipeline_stream *stream);
+
+/* By a lane, after a batch: the greatest timestamp of its records, and the wall clock. */
+void pipeline_stream__stamp(struct pipeline_stream *stream, int lane, int64_t kafka_ts_ms, int64_t wall_ms);
 
 /* T, and what a reply says beside it. Any thread. */
 struct pipeline_now {
@@ -247,6 +303,7 @@ struct pipeline_lanes {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_tables *tables; /* NULL without tables */
     const struct pipeline_tombstones *tombstones;
     uint64_t dirty_bytes_most; /* batches wait above it */
     int count;
@@ -282,6 +339,7 @@ struct pipeline_committer {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_tables *tables; /* NULL without tables */
     struct pipeline_tombstones *tombstones;
     struct ingest *_Atomic ingest;
     struct pipeline_commit *asked; /* the request that the running epoch is for; NULL: none */
@@ -382,6 +440,7 @@ struct pipeline_engine {
     struct pipeline_lanes lanes;
     struct pipeline_committer committer;
     struct pipeline_keeper keeper;
+    struct pipeline_tables *tables; /* NULL without tables */
 };
 
 /*
@@ -389,7 +448,14 @@ struct pipeline_engine {
  * rest of it. The engine is zeroed memory; after a failure it still is to be closed.
  */
 FR_CHECKED bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_config *config, struct fr_err *err);
-void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is stopped */
+/*
+ * Opens the tables of the configuration and has lanes and committer know them; pipeline_tables__start() has them read. Before either
+ * starts. `fatal`: they are read no more.
+ */
+FR_CHECKED bool pipeline_engine__open_tables(struct pipeline_engine *engine, const struct pipeline_config *config,
+                                             void (*fatal)(void *user, const struct fr_err *err), void *user,
+                                             struct fr_err *err);
+void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is stopped, the tables are closed */
 
 extern const char pipeline_replay_meta[]; /* the record that says so */
 
@@ -490,6 +556,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct agg *agg;
     struct store *store;
     struct pipeline_stream *stream;
+    struct pipeline_tables *tables; /* NULL without tables */
     struct pipeline_offsets *offsets;
     struct pipeline_committer *committer;
     struct pipeline_tombstones *tombstones; /* at the boundary only */
@@ -504,6 +571,9 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct fr_histogram *after; /* how long calls waited for what they wrote */
     struct pipeline_watches *watches;
     struct pipeline_callers callers;
+    uint64_t budget_bytes; /* store.memory */
+    char *store_path; /* from the root on; owned */
+    struct pipeline_machine machine;
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };

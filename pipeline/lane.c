@@ -78,6 +78,8 @@ static bool has_room(struct pipeline_lanes *lanes, struct pipeline_lane *lane, c
 
     if (store_is_failed(lanes->store))
         return fr_fail(err, FR_EXHAUSTED, "pipeline: the store has failed; batches wait");
+    if (lanes->tables && !pipeline_tables__is_caught_up(lanes->tables))
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: the tables are not read yet; events wait");
     if (lane->unchecked_events < UNCHECKED_EVENTS_MOST) {
         lane->unchecked_events += batch->event_count;
         return true;
@@ -212,6 +214,19 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
     return is_applied;
 }
 
+/* How old its records are, by Kafka's timestamps and this machine's clock. */
+static void note_age(struct pipeline_lanes *lanes, const struct ingest_batch *batch, int64_t kafka_ts_ms)
+{
+    int64_t now_ms = fr_clock_wall_ms(), most_ms = -1;
+
+    for (int i = 0; i < batch->advance_count; i++)
+        most_ms = batch->advances[i].kafka_ts_most_ms > most_ms ? batch->advances[i].kafka_ts_most_ms : most_ms;
+    if (most_ms >= 0)
+        pipeline_stream__stamp(lanes->stream, batch->lane, most_ms, now_ms);
+    if (kafka_ts_ms >= 0)
+        fr_histogram_add_us(lanes->freshness, (now_ms - kafka_ts_ms) * 1000);
+}
+
 bool pipeline_lanes__batch(void *user, const struct ingest_batch *batch, struct fr_err *err)
 {
     struct pipeline_lanes *lanes = user;
@@ -233,7 +248,6 @@ bool pipeline_lanes__batch(void *user, const struct ingest_batch *batch, struct 
 
     count_events(lanes, events, lane->outcomes, &tally);
     fr_histogram_add_us(lanes->apply, fr_clock_monotonic_us() - start_us);
-    if (kafka_ts_ms >= 0)
-        fr_histogram_add_us(lanes->freshness, (fr_clock_wall_ms() - kafka_ts_ms) * 1000);
+    note_age(lanes, batch, kafka_ts_ms);
     return true;
 }

@@ -219,6 +219,18 @@ static bool open_topic(struct pipeline_replay *replay, const struct ingest_sink 
     return true;
 }
 
+/* Tables are read from their topics, whatever the events come from. A file's replay with no brokers to ask has none. */
+static bool open_tables(struct pipeline_replay *replay, struct fr_err *err)
+{
+    const struct pipeline_config *config = replay->config;
+
+    if (config->is_embedded && agg_table_count(replay->engine.agg) > 0)
+        fr_log(FR_LOG_WARN, "pipeline",
+               "kafka.brokers is 'embedded': there are no topics of tables to read, and this replay "
+               "joins its events with empty ones");
+    return config->is_embedded || pipeline_engine__open_tables(&replay->engine, config, on_fatal, replay, err);
+}
+
 static bool open_source(struct pipeline_replay *replay, struct fr_err *err)
 {
     const struct pipeline_config *config = replay->config;
@@ -230,6 +242,8 @@ static bool open_source(struct pipeline_replay *replay, struct fr_err *err)
         if (!replay->kept[i] || !replay->advances[i])
             return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for a replay");
     }
+    if (!pipeline_tables__start(replay->engine.tables, config->brokers, NULL, err))
+        return false;
     if (!replay->options.is_file)
         return open_topic(replay, &sink, err);
     return pipeline_feed__open(&sink, config->lanes, config->is_event_clock ? -1 : config->max_future_ms,
@@ -252,8 +266,11 @@ bool pipeline_replay_open(struct pipeline_config **config, const struct pipeline
     replay->options = *options;
     if (pipeline_engine__open(&replay->engine, replay->config, err)) {
         pipeline_engine__mark_unfinished(&replay->engine);
-        if (pipeline_committer__start(&replay->engine.committer, err) &&
+        if (open_tables(replay, err) && pipeline_committer__start(&replay->engine.committer, err) &&
             pipeline_committer__commit(&replay->engine.committer, COMMIT_MS, err) && open_source(replay, err)) {
+            struct pipeline_machine machine = pipeline_machine__here();
+
+            pipeline_machine__warn(&machine, replay->config->memory_bytes);
             *ret = replay;
             return true;
         }
@@ -367,6 +384,7 @@ bool pipeline_replay_finish(struct pipeline_replay *replay, struct fr_err *err)
         pipeline_feed__finish(replay->feed);
     if (replay->ingest)
         ingest_stop(replay->ingest);
+    pipeline_tables__stop(replay->engine.tables);
     return check_failure(replay, err) && commit_last(replay, err);
 }
 
@@ -460,10 +478,11 @@ void pipeline_replay_close(struct pipeline_replay *replay)
     pipeline_feed__close(replay->feed);
     if (replay->ingest)
         ingest_stop(replay->ingest);
+    pipeline_tables__stop(replay->engine.tables);
     if (!pipeline_committer__stop(&replay->engine.committer, &ignored))
         ignored.code = 0; /* it was not finished, or its last epoch is durable already */
     atomic_store_explicit(&replay->engine.stream.ingest, NULL, memory_order_release);
-    if (!ingest_close(replay->ingest, CLOSE_MS))
+    if (!pipeline_tables__close(replay->engine.tables, CLOSE_MS) || !ingest_close(replay->ingest, CLOSE_MS))
         fr_log(FR_LOG_WARN, "pipeline", "the Kafka client did not close in %d s and is abandoned", CLOSE_MS / 1000);
     pipeline_engine__close(&replay->engine);
     for (int i = 0; i < PIPELINE_LANES_MAX; i++) {
