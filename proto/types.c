@@ -50,6 +50,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__partition_status__descriptor,
     &freshet__v1__feature_status__descriptor,
     &freshet__v1__outcome_count__descriptor,
+    &freshet__v1__blocked_count__descriptor,
     &freshet__v1__checkpoint_request__descriptor,
     &freshet__v1__checkpoint_response__descriptor,
     &freshet__v1__forget_request__descriptor,
