@@ -5,7 +5,7 @@
  * FRESHET_CALLS_FAULT: "KIND:K": the K-th call of the kind (from 1) fails.
  * FRESHET_CALLS_COUNT: at exit "KIND COUNT" of each kind is written to this file.
  *
- * Of what only files have (sync, rename, a full disk, lost power) disk.c does more. The real calls are made by number: dlsym() would
+ * "name" is rename, link, unlink, mkdir. Of what befalls a disk for good (it is full, the power goes) disk.c does more. The real calls are made by number: dlsym() would
  * ask for memory, and memory is asked for by mmap().
  */
 #include <dlfcn.h>
@@ -58,6 +58,9 @@
     X(IOCTL, "ioctl", EINVAL)                                                                                                  \
     X(OPEN, "open", EMFILE)                                                                                                    \
     X(STAT, "stat", EIO)                                                                                                       \
+    X(SYNC, "sync", EIO)                                                                                                       \
+    X(NAME, "name", EIO)                                                                                                       \
+    X(SPACE, "space", ENOSPC)                                                                                                  \
     X(PTHREAD_CREATE, "pthread_create", EAGAIN)                                                                                \
     X(MMAP, "mmap", ENOMEM)                                                                                                    \
     X(MUNMAP, "munmap", ENOMEM)                                                                                                \
@@ -66,12 +69,12 @@
     X(GETRANDOM, "getrandom", EAGAIN)                                                                                          \
     X(GETADDRINFO, "getaddrinfo", EAGAIN)
 
-#define NUMBER(kind, name, error) kind,
-#define NAME(kind, name, error) name,
-#define ERROR(kind, name, error) error,
-enum kind { KINDS(NUMBER) COUNT };
-static const char *const names[] = {KINDS(NAME)};
-static const int errors[] = {KINDS(ERROR)};
+#define KIND_OF(kind, name, error) kind,
+#define NAME_OF(kind, name, error) name,
+#define ERROR_OF(kind, name, error) error,
+enum kind { KINDS(KIND_OF) COUNT };
+static const char *const names[] = {KINDS(NAME_OF)};
+static const int errors[] = {KINDS(ERROR_OF)};
 
 static struct {
     enum kind kind;
@@ -331,6 +334,51 @@ int stat(const char *path, struct stat *status)
 int fstat(int fd, struct stat *status)
 {
     return CALL_INT(STAT, SYS_fstat, fd, status);
+}
+
+int fsync(int fd)
+{
+    return CALL_INT(SYNC, SYS_fsync, fd);
+}
+
+int fdatasync(int fd)
+{
+    return CALL_INT(SYNC, SYS_fdatasync, fd);
+}
+
+int sync_file_range(int fd, off_t from, off_t length, unsigned flags)
+{
+    return CALL_INT(SYNC, SYS_sync_file_range, fd, from, length, flags);
+}
+
+int rename(const char *from, const char *to)
+{
+    return CALL_INT(NAME, SYS_rename, from, to);
+}
+
+int link(const char *from, const char *to)
+{
+    return CALL_INT(NAME, SYS_link, from, to);
+}
+
+int unlink(const char *path)
+{
+    return CALL_INT(NAME, SYS_unlink, path);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    return CALL_INT(NAME, SYS_mkdir, path, mode);
+}
+
+int fallocate(int fd, int mode, off_t at, off_t length)
+{
+    return CALL_INT(SPACE, SYS_fallocate, fd, mode, at, length);
+}
+
+int ftruncate(int fd, off_t length)
+{
+    return CALL_INT(SPACE, SYS_ftruncate, fd, length);
 }
 
 void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t at)

@@ -35,7 +35,8 @@ struct site {
 static struct {
     uintptr_t base, start, end; /* of the program's text */
     bool is_foreign; /* whose fail */
-    uintptr_t site; /* 0: any place of a library */
+    char *site_text; /* NULL: any place of a library */
+    uintptr_t site; /* 0: of a library that is not there yet */
     bool lists_sites;
     uint64_t at;
     bool goes_on;
@@ -80,21 +81,18 @@ static int find_site(struct dl_phdr_info *info, size_t bytes, void *user)
     if (!plus || strlen(name) != (size_t)(plus - site) || strncmp(name, site, strlen(name)) != 0)
         return 0;
     memory.site = info->dlpi_addr + strtoull(plus + 1, NULL, 16);
-    memory.counts[1] = 0; /* what other libraries' constructors asked for before this one ran */
     return 1;
 }
 
 __attribute__((constructor)) static void begin(void)
 {
     const char *fault = getenv("FRESHET_MEMORY_FAULT"), *whose = getenv("FRESHET_MEMORY_WHOSE");
-    char *site = getenv("FRESHET_MEMORY_SITE");
 
+    memory.site_text = getenv("FRESHET_MEMORY_SITE");
     dl_iterate_phdr(find_text, NULL);
     memory.lists_sites = getenv("FRESHET_MEMORY_SITES") != NULL;
-    if (site && !dl_iterate_phdr(find_site, site)) {
-        fprintf(stderr, "memory: no place '%s' here\n", site);
-        abort();
-    }
+    if (memory.site_text)
+        memory.counts[1] = 0; /* what other libraries' constructors asked for before this one ran */
     memory.is_foreign = whose && strcmp(whose, "foreign") == 0;
     memory.goes_on = fault && strchr(fault, '+');
     memory.at = fault ? strtoull(fault, NULL, 10) : 0;
@@ -147,6 +145,19 @@ static void note_site(uintptr_t caller)
     }
 }
 
+/* A library may come later: SASL's plugins are opened by the one who logs in. */
+static bool is_at_site(uintptr_t caller)
+{
+    static __thread bool is_looking;
+
+    if (!memory.site && !is_looking) {
+        is_looking = true;
+        dl_iterate_phdr(find_site, memory.site_text);
+        is_looking = false;
+    }
+    return caller == memory.site;
+}
+
 static bool fails(const void *caller)
 {
     uintptr_t from = (uintptr_t)caller;
@@ -156,7 +167,7 @@ static bool fails(const void *caller)
 
     if (is_foreign && memory.lists_sites)
         note_site(from);
-    if (is_foreign && memory.site && memory.site != from)
+    if (is_foreign && memory.site_text && !is_at_site(from))
         return false;
     count = atomic_fetch_add_explicit(&memory.counts[is_foreign], 1, memory_order_relaxed) + 1;
     if (memory.at == 0 || is_foreign != memory.is_foreign || (count != memory.at && !(memory.goes_on && count > memory.at)))
