@@ -121,13 +121,20 @@ static bool fails(enum kind kind)
     return true;
 }
 
+/*
+ * Reads and writes fail as peers reset and disks fail. What wakes threads (an eventfd, a pipe) is no such thing: the kernel has no
+ * reason to refuse it, and is not counted.
+ */
 static bool fails_of(enum kind kind, int fd)
 {
     struct stat status;
+    bool is_known = syscall(SYS_fstat, fd, &status) == 0;
 
+    if (is_known && fd > STDERR_FILENO && !S_ISREG(status.st_mode) && !S_ISSOCK(status.st_mode))
+        return false;
     if (!fails(kind))
         return false;
-    if (syscall(SYS_fstat, fd, &status) == 0 && S_ISSOCK(status.st_mode))
+    if (is_known && S_ISSOCK(status.st_mode))
         errno = kind == READ ? ECONNRESET : EPIPE;
     return true;
 }
