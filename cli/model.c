@@ -13,9 +13,14 @@
 
 enum { MODEL_TIMEOUT_MS = 60000, MODEL_ARENA_BYTES = 4 << 20, PATH_BYTES = 1024 };
 
-static const char *const actions[] = {"show", "promote", "freeze", "thaw", "rollback", "save", "export", "import", NULL};
-static const char *const changes[] = {NULL, "PROMOTE", "FREEZE", "THAW", "ROLLBACK", "SAVE", "SAVE", NULL};
-enum { SHOW = 0, EXPORT = 6, IMPORT = 7, ACTIONS = sizeof actions / sizeof *actions - 1 };
+static const char *const actions[] = {"show",     "report", "promote", "freeze", "thaw",
+                                      "rollback", "save",   "export",  "import", NULL};
+static const char *const changes[] = {NULL, NULL, "PROMOTE", "FREEZE", "THAW", "ROLLBACK", "SAVE", "SAVE", NULL};
+enum { SHOW = 0, REPORT = 1, EXPORT = 7, IMPORT = 8, ACTIONS = sizeof actions / sizeof *actions - 1 };
+
+/* Of a population stability index, by convention. */
+#define LITTLE 0.1
+#define MUCH 0.25
 
 struct model_options {
     struct cli_node node;
@@ -55,7 +60,79 @@ static void print_states(const Freshet__V1__ModelStatusResponse *response)
     cli_table__fini(&table);
 }
 
-static int print_reply(const struct cli_command *command, const struct fr_buffer *reply, bool is_json)
+static const char *word_of(double stability)
+{
+    return stability > MUCH ? "much" : stability > LITTLE ? "some" : "little";
+}
+
+static void print_head(const Freshet__V1__ModelState *model)
+{
+    printf("%s (%s): version %" PRIu64 ", %" PRIu64 " examples, %" PRIu64 " refused, %" PRIu64 " coordinates, %" PRIu64
+           " roll-backs\n",
+           model->name, model->role, model->version, model->examples, model->rejected, model->coordinates, model->rollbacks);
+}
+
+static void print_tasks(const Freshet__V1__ModelState *model)
+{
+    struct cli_table table;
+
+    cli_table__init(&table, 10);
+    for (const char *const *head = (const char *const[]){"task", "examples", "log loss", "entropy", "AUC", "calibration",
+                                                         "rate", "before", "stability", "change", NULL};
+         *head; head++)
+        cli_table__cell(&table, "%s", *head);
+    for (size_t i = 0; i < model->n_tasks; i++) {
+        const Freshet__V1__TaskState *task = model->tasks[i];
+
+        cli_table__cell(&table, "%s", task->name);
+        cli_table__cell(&table, "%" PRIu64, task->examples);
+        cli_table__cell(&table, "%.4f", task->log_loss);
+        cli_table__cell(&table, "%.4f", task->normalized_entropy);
+        cli_table__cell(&table, "%.4f", task->auc);
+        cli_table__cell(&table, "%.3f", task->calibration);
+        cli_table__cell(&table, "%.4f", task->label_rate);
+        cli_table__cell(&table, "%.4f", task->label_rate_reference);
+        cli_table__cell(&table, "%.4f", task->label_stability);
+        cli_table__cell(&table, "%s", word_of(task->label_stability));
+    }
+    cli_table__print(&table, "  ", stdout);
+    cli_table__fini(&table);
+}
+
+static void print_columns(const Freshet__V1__ModelState *model)
+{
+    struct cli_table table;
+
+    cli_table__init(&table, 3);
+    for (const char *const *head = (const char *const[]){"dense column", "stability", "change", NULL}; *head; head++)
+        cli_table__cell(&table, "%s", *head);
+    for (size_t i = 0; i < model->n_drift; i++) {
+        cli_table__cell(&table, "%s", model->drift[i]->column);
+        cli_table__cell(&table, "%.4f", model->drift[i]->stability);
+        cli_table__cell(&table, "%s", word_of(model->drift[i]->stability));
+    }
+    cli_table__print(&table, "  ", stdout);
+    cli_table__fini(&table);
+}
+
+/* All that tells whether a model can still be trusted, on a page. */
+static void print_report(const Freshet__V1__ModelStatusResponse *response)
+{
+    for (size_t i = 0; i < response->n_models; i++) {
+        const Freshet__V1__ModelState *model = response->models[i];
+
+        if (i > 0)
+            printf("\n");
+        print_head(model);
+        print_tasks(model);
+        if (model->n_drift > 0)
+            print_columns(model);
+        else if (strcmp(model->role, "shadow") != 0)
+            printf("  dense columns: none, or too few examples yet to compare those of late with those of long\n");
+    }
+}
+
+static int print_reply(const struct cli_command *command, const struct fr_buffer *reply, int action, bool is_json)
 {
     struct fr_arena *arena = fr_arena_new(MODEL_ARENA_BYTES);
     const Freshet__V1__ModelStatusResponse *response = NULL;
@@ -72,6 +149,8 @@ static int print_reply(const struct cli_command *command, const struct fr_buffer
     }
     if (is_json)
         printf("%.*s\n", (int)reply->length, (const char *)reply->bytes);
+    else if (action == REPORT)
+        print_report(response);
     else
         print_states(response);
     fr_arena_free(arena);
@@ -143,7 +222,7 @@ static int run_orders(const struct cli_command *command, const struct model_opti
 
     fr_buffer_init(&reply);
     if (ask(options, changes[action], &reply, &err))
-        exit_code = print_reply(command, &reply, options->is_json);
+        exit_code = print_reply(command, &reply, action, options->is_json);
     else
         exit_code = cli_command__fail(command, &err);
     fr_buffer_fini(&reply);
@@ -174,6 +253,6 @@ int cli_model__main(const struct cli_command *command, int argc, char **argv)
     }
     nearest = fr_text_nearest(fr_slice_of(name.value), actions, ACTIONS);
     return cli_command__say(command, CLI_USAGE,
-                            "no action '%s'%s%s; use show, promote, freeze, thaw, rollback, save, export or import", name.value,
-                            nearest ? "; did you mean " : "", nearest ? nearest : "");
+                            "no action '%s'%s%s; use show, report, promote, freeze, thaw, rollback, save, export or import",
+                            name.value, nearest ? "; did you mean " : "", nearest ? nearest : "");
 }

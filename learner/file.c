@@ -24,9 +24,11 @@ struct head {
     uint64_t schema, version;
     int64_t position, newest_ms;
     uint64_t learned, rows;
-    uint32_t has_seen, judged_bytes, is_frozen, promotions;
+    uint32_t flags, judged_bytes, is_frozen, promotions;
     struct learner_optimiser optimiser; /* that it learned by: whose place it has after a promotion */
 };
+
+enum { HAS_SEEN = 1, HAS_DRIFT = 2 }; /* flags */
 
 struct kept_row {
     uint32_t coordinate, touched_s, count, has_factors;
@@ -92,6 +94,19 @@ static void put_rows(struct stream *stream, const struct learner_trainer *traine
     }
 }
 
+static void put_drift(struct stream *stream, const struct learner_drift *drift)
+{
+    put(stream, &drift->newest_ms, sizeof drift->newest_ms);
+    for (int i = 0; i < LEARNER_SPANS; i++) {
+        const struct learner_span *span = &drift->spans[i];
+
+        put(stream, &span->base_ms, sizeof span->base_ms);
+        put(stream, &span->all, sizeof span->all);
+        put(stream, span->labels, (size_t)drift->tasks * sizeof *span->labels);
+        put(stream, span->bins, (size_t)drift->columns * LEARNER_DRIFT_BINS * sizeof *span->bins);
+    }
+}
+
 static void put_line(struct stream *stream, const struct learner_line *line, uint64_t version)
 {
     const struct learner_trainer *trainer = &line->trainer;
@@ -102,7 +117,7 @@ static void put_line(struct stream *stream, const struct learner_line *line, uin
                         .newest_ms = trainer->newest_ms,
                         .learned = trainer->learned,
                         .rows = trainer->row_count,
-                        .has_seen = trainer->seen != NULL,
+                        .flags = (trainer->seen ? HAS_SEEN : 0) | (line->is_shadow ? 0 : HAS_DRIFT),
                         .judged_bytes = sizeof(struct learner_judged),
                         .is_frozen = line->is_frozen,
                         .promotions = line->promotions,
@@ -116,6 +131,8 @@ static void put_line(struct stream *stream, const struct learner_line *line, uin
     if (trainer->seen)
         put(stream, trainer->seen, trainer->coordinates);
     put_rows(stream, trainer);
+    if (!line->is_shadow)
+        put_drift(stream, &line->drift);
     flush(stream);
 }
 
@@ -250,22 +267,41 @@ static bool take_row(struct stream *stream, struct learner_trainer *trainer)
     return factors && take(stream, factors, 2 * (size_t)trainer->factors * sizeof(float));
 }
 
-static bool take_seen(struct stream *stream, const struct head *head, struct learner_trainer *trainer)
+static bool pass_over(struct stream *stream, size_t length)
 {
     uint8_t unused[4096];
 
-    if (!head->has_seen)
-        return true;
-    if (trainer->seen)
-        return take(stream, trainer->seen, trainer->coordinates);
-    for (uint32_t left = trainer->coordinates; left > 0;) { /* admission was switched off since */
-        uint32_t part = left < sizeof unused ? left : (uint32_t)sizeof unused;
+    while (length > 0) {
+        size_t part = length < sizeof unused ? length : sizeof unused;
 
         if (!take(stream, unused, part))
             return false;
-        left -= part;
+        length -= part;
     }
     return true;
+}
+
+static bool take_seen(struct stream *stream, const struct head *head, struct learner_trainer *trainer)
+{
+    if (!(head->flags & HAS_SEEN))
+        return true;
+    if (trainer->seen)
+        return take(stream, trainer->seen, trainer->coordinates);
+    return pass_over(stream, trainer->coordinates); /* admission was switched off since */
+}
+
+static bool take_drift(struct stream *stream, struct learner_drift *drift)
+{
+    bool ok = take(stream, &drift->newest_ms, sizeof drift->newest_ms);
+
+    for (int i = 0; i < LEARNER_SPANS && ok; i++) {
+        struct learner_span *span = &drift->spans[i];
+
+        ok = take(stream, &span->base_ms, sizeof span->base_ms) && take(stream, &span->all, sizeof span->all) &&
+             take(stream, span->labels, (size_t)drift->tasks * sizeof *span->labels) &&
+             take(stream, span->bins, (size_t)drift->columns * LEARNER_DRIFT_BINS * sizeof *span->bins);
+    }
+    return ok;
 }
 
 static bool take_line(struct stream *stream, const struct head *head, struct learner_trainer *trainer,
@@ -279,6 +315,8 @@ static bool take_line(struct stream *stream, const struct head *head, struct lea
 
     for (uint64_t i = 0; ok && i < head->rows; i++)
         ok = take_row(stream, trainer);
+    if (ok && head->flags & HAS_DRIFT) /* it is the last */
+        ok = kept->drift ? take_drift(stream, kept->drift) : pass_over(stream, stream->left + stream->filled - stream->used);
     trainer->newest_ms = head->newest_ms;
     trainer->learned = head->learned;
     kept->version = head->version;

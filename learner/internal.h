@@ -255,4 +255,39 @@ struct learner_task_state learner_judged__state(const struct learner_judged *jud
 /* Whether the quick log loss has left the band of the slow one. */
 bool learner_judged__is_off(const struct learner_judged *judged);
 
+/* ---- drift.c: whether examples look as they used to ---- */
+
+enum { LEARNER_DRIFT_BINS = 96, LEARNER_SPANS = 2 /* of late, and of long */ };
+
+struct learner_labels {
+    double all, positive;
+};
+
+struct learner_span { /* sums that fade with event time; in units of what an example of base_ms weighs */
+    int64_t half_ms; /* half-life */
+    int64_t base_ms;
+    double all;
+    double *bins; /* of each dense column LEARNER_DRIFT_BINS */
+    struct learner_labels labels[LEARNER_TASKS_MAX];
+};
+
+struct learner_drift {
+    int columns, tasks;
+    int64_t newest_ms;
+    struct learner_span spans[LEARNER_SPANS];
+};
+
+/* False: out of memory; to be closed all the same. */
+FR_CHECKED bool learner_drift__init(struct learner_drift *drift, const struct learner_schema *schema);
+void learner_drift__fini(struct learner_drift *drift);
+/* Looks at one example in eight, chosen by its id. */
+void learner_drift__add(struct learner_drift *drift, const struct learner_example *example);
+int learner_drift__bin(float value);
+/* The population stability index of a dense column; 0 until both distributions have 100 examples. */
+double learner_drift__column(const struct learner_drift *drift, int column);
+struct learner_label_drift learner_drift__label(const struct learner_drift *drift, int task);
+/* The columns with the greatest index, falling; how many of them are above 0. */
+int learner_drift__greatest(const struct learner_drift *drift, const struct learner_schema *schema,
+                            struct learner_column_drift *places, int most);
+
 #endif

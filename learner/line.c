@@ -11,6 +11,7 @@ enum {
     EXPIRE_A_VERSION = 4096,
     HOLD_EXAMPLES = 2000, /* after a roll-back: only judged, while a burst of wrong labels may go on */
     SAVE_MS = 30000,
+    DRIFT_MS = 1000, /* between two looks at how far distributions lie apart: some 10 µs a column */
     /* Versions of a run begin that far above the file's, and a file is written first: what the run before published after it is never mistaken for ours. */
     VERSIONS_A_FILE = 1000000
 };
@@ -27,6 +28,9 @@ static void find_metrics(struct learner_line *line, struct fr_metrics *metrics)
     line->rollbacks_total =
         fr_metrics_counter(metrics, "freshet_model_rollbacks_total", labels, "Times that the model went back to a file");
     line->frozen = fr_metrics_gauge(metrics, "freshet_model_frozen", labels, "1 when it is judged and does not learn");
+    if (!line->is_shadow)
+        line->drift_gauge = fr_metrics_gauge(metrics, "freshet_model_drift", labels,
+                                             "Greatest population stability index of a dense column, of late against long");
     line->versions_total = fr_metrics_counter(metrics, "freshet_model_versions_total", labels, "Versions published");
     for (int i = 0; i < line->model->task_count; i++) {
         struct learner_gauges *gauges = &line->gauges[i];
@@ -39,6 +43,9 @@ static void find_metrics(struct learner_line *line, struct fr_metrics *metrics)
             fr_metrics_gauge(metrics, "freshet_model_normalized_entropy", labels, "Log loss by that of the mean rate, fading");
         gauges->calibration =
             fr_metrics_gauge(metrics, "freshet_model_calibration", labels, "Predicted by observed positives, fading");
+        if (!line->is_shadow)
+            gauges->label_drift = fr_metrics_gauge(metrics, "freshet_model_label_drift", labels,
+                                                   "Population stability index of labels of late against those of long");
     }
 }
 
@@ -72,7 +79,7 @@ static void take_position(struct learner_line *line, int64_t position, int64_t d
 static bool load(struct learner_line *line, int64_t durable, uint64_t *version, struct fr_err *err)
 {
     const struct learner_optimiser optimiser = line->trainer.optimiser;
-    struct learner_kept kept;
+    struct learner_kept kept = {.drift = line->is_shadow ? NULL : &line->drift};
     struct fr_err why;
 
     if (!line->path[0])
@@ -89,7 +96,9 @@ static bool load(struct learner_line *line, int64_t durable, uint64_t *version, 
     if (why.code == FR_UNAVAILABLE)
         return true;
     learner_trainer__fini(&line->trainer); /* half of it may have been read */
-    return set_aside(line, &why, err) && (learner_trainer__init(&line->trainer, line->schema, &optimiser) ||
+    learner_drift__fini(&line->drift);
+    return set_aside(line, &why, err) && ((learner_trainer__init(&line->trainer, line->schema, &optimiser) &&
+                                           (line->is_shadow || learner_drift__init(&line->drift, line->schema))) ||
                                           fr_fail(err, FR_EXHAUSTED, "learner: out of memory"));
 }
 
@@ -119,6 +128,8 @@ bool learner_line__open(struct learner_line *line, const struct learner_line_opt
     learner_line__path(options->directory, model, line->is_shadow, line->path, sizeof line->path);
     if (!learner_trainer__init(&line->trainer, line->schema, options->optimiser))
         return fr_fail(err, FR_EXHAUSTED, "learner: out of memory for model '%s' of %d bits", model->name, model->bits);
+    if (!line->is_shadow && !learner_drift__init(&line->drift, line->schema))
+        return fr_fail(err, FR_EXHAUSTED, "learner: out of memory for the distributions of model '%s'", model->name);
     if (!load(line, options->durable, &version, err))
         return false;
     if (!learner_serving__init(&line->serving, &line->trainer, version))
@@ -131,6 +142,7 @@ void learner_line__close(struct learner_line *line)
 {
     learner_serving__fini(&line->serving);
     learner_trainer__fini(&line->trainer);
+    learner_drift__fini(&line->drift);
 }
 
 /* ---- learning ---- */
@@ -170,6 +182,8 @@ static void learn_one(struct learner_line *line, const struct learner_example *e
         fr_counter_add(line->rejected_total, 1);
         return;
     }
+    if (!line->is_shadow)
+        learner_drift__add(&line->drift, example);
     probability = learner_trainer__learn(&line->trainer, example, is_only_judged, &importance);
     learner_judged__add(&line->judged[example->task], probability, (double)example->label, importance);
     if (line->hold > 0)
@@ -193,6 +207,22 @@ void learner_line__learn(struct learner_line *line, const struct learner_example
 
 /* ---- versions ---- */
 
+static void look_at_drift(struct learner_line *line)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+
+    if (line->is_shadow || now_ms < line->next_drift_ms)
+        return;
+    line->next_drift_ms = now_ms + DRIFT_MS;
+    line->drift_state.drift_count =
+        learner_drift__greatest(&line->drift, line->schema, line->drift_state.drift, LEARNER_DRIFT_COLUMNS);
+    fr_gauge_set(line->drift_gauge, line->drift_state.drift_count > 0 ? line->drift_state.drift[0].stability : 0);
+    for (int i = 0; i < line->model->task_count; i++) {
+        line->drift_state.tasks[i].drift = learner_drift__label(&line->drift, i);
+        fr_gauge_set(line->gauges[i].label_drift, line->drift_state.tasks[i].drift.stability);
+    }
+}
+
 static void fill_state(const struct learner_line *line, struct learner_state *state)
 {
     *state = (struct learner_state){.name = line->model->name,
@@ -204,9 +234,12 @@ static void fill_state(const struct learner_line *line, struct learner_state *st
                                     .rejected = line->rejected,
                                     .rollbacks = line->rollbacks,
                                     .task_count = line->model->task_count};
+    state->drift_count = line->drift_state.drift_count;
+    memcpy(state->drift, line->drift_state.drift, sizeof state->drift);
     fr_gauge_set(line->frozen, line->is_frozen);
     for (int i = 0; i < state->task_count; i++) {
         state->tasks[i] = learner_judged__state(&line->judged[i], line->model->tasks[i].name);
+        state->tasks[i].drift = line->drift_state.tasks[i].drift;
         fr_gauge_set(line->gauges[i].auc, state->tasks[i].auc);
         fr_gauge_set(line->gauges[i].log_loss, state->tasks[i].log_loss);
         fr_gauge_set(line->gauges[i].entropy, state->tasks[i].normalized_entropy);
@@ -219,6 +252,7 @@ void learner_line__publish(struct learner_line *line)
     struct learner_state state;
 
     learner_trainer__expire(&line->trainer, EXPIRE_A_VERSION);
+    look_at_drift(line);
     fill_state(line, &state);
     learner_serving__publish(&line->serving, &line->trainer, &state, fr_clock_wall_ms());
     fr_counter_add(line->versions_total, 1);
@@ -274,7 +308,7 @@ static bool load_other(const struct learner_line *line, struct learner_trainer *
 bool learner_line__rollback(struct learner_line *line, struct fr_err *err)
 {
     struct learner_trainer other;
-    struct learner_kept kept;
+    struct learner_kept kept = {0};
     bool ok;
 
     if (!line->path[0])

@@ -10,7 +10,7 @@
 #include <freshet/metrics.h>
 
 struct learner_gauges { /* of a task */
-    struct fr_gauge *auc, *log_loss, *entropy, *calibration;
+    struct fr_gauge *auc, *log_loss, *entropy, *calibration, *label_drift;
 };
 
 struct learner_line {
@@ -20,6 +20,9 @@ struct learner_line {
     struct learner_trainer trainer;
     struct learner_serving serving;
     struct learner_judged judged[LEARNER_TASKS_MAX];
+    struct learner_drift drift; /* of the live line; it stays where it is when they change places: both see the same examples */
+    struct learner_state drift_state; /* what it said last, in `drift`, `drift_count` and each task's `drift` */
+    int64_t next_drift_ms; /* monotonic */
     int64_t position; /* of the outbox, learned to */
     bool is_frozen;
     bool is_pending; /* something to tell since the last version */
@@ -37,7 +40,7 @@ struct learner_line {
     char path[512]; /* of the file; "" for none */
     _Atomic int64_t saved_position;
     struct learner_gauges gauges[LEARNER_TASKS_MAX];
-    struct fr_gauge *frozen;
+    struct fr_gauge *frozen, *drift_gauge;
     struct fr_counter *learned_total, *rejected_total, *rollbacks_total, *versions_total;
 };
 
@@ -100,6 +103,7 @@ struct learner_kept { /* what a file has beside the trainer */
     bool is_frozen;
     uint32_t promotions;
     struct learner_judged judged[LEARNER_TASKS_MAX];
+    struct learner_drift *drift; /* the caller's, as new; NULL: not wanted. A shadow's file has none */
 };
 
 /* Into a trainer that is as new. FR_PRECONDITION: another schema; FR_CORRUPT: not whole; FR_UNAVAILABLE: there is none. */

@@ -9,8 +9,8 @@
 
 static const char *const policies[] = {"wait", "fnw", "sliver", "first_only"};
 static const char *const task_keys[] = {"actions", "policy", "window", "negatives"};
-static const char *const model_keys[] = {"feature_set", "bits",  "factors", "dense",     "sparse",
-                                         "tasks",       "blend", "publish", "optimiser", "shadow"};
+static const char *const model_keys[] = {"feature_set", "bits",    "factors",   "dense",  "sparse", "tasks",
+                                         "blend",       "publish", "optimiser", "shadow", "drift"};
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 enum { BITS_LEAST = 10, BITS_MOST = 30, PUBLISH_LEAST_MS = 10, ADMIT_MOST = 200 };
@@ -128,6 +128,22 @@ static void read_optimiser(const struct learner_reading *reading, const char *mo
     optimiser->admit_factors = (int)admit_factors;
 }
 
+static void read_drift(const struct learner_reading *reading, const char *name, struct fr_yaml *yaml,
+                       struct learner_model *model)
+{
+    struct fr_diagnostics *diagnostics = reading->diagnostics;
+    char where[LEARNER_WHERE_MAX];
+
+    if (!yaml)
+        return;
+    snprintf(where, sizeof where, "models.%.64s.drift", name);
+    fr_yaml_span(yaml, "current", 60000, INT64_C(30) * 86400000, &model->drift_current_ms, diagnostics);
+    fr_yaml_span(yaml, "reference", 60000, INT64_C(365) * 86400000, &model->drift_reference_ms, diagnostics);
+    if (model->drift_reference_ms <= model->drift_current_ms)
+        fr_diagnostics_add(diagnostics, yaml, "%s: reference should be longer than current", where);
+    fr_yaml_finish(yaml, where, NULL, 0, diagnostics);
+}
+
 /* The feature set's own map, to look at its names; NULL with the mistake told. */
 static struct fr_yaml *read_set(const struct learner_reading *reading, const char *where, struct fr_yaml *name,
                                 struct fr_yaml *model)
@@ -152,7 +168,12 @@ static struct fr_yaml *read_set(const struct learner_reading *reading, const cha
 
 static void set_defaults(const char *name, struct learner_model *model)
 {
-    *model = (struct learner_model){.name = name, .bits = 22, .factors = 8, .publish_ms = 100};
+    *model = (struct learner_model){.name = name,
+                                    .bits = 22,
+                                    .factors = 8,
+                                    .publish_ms = 100,
+                                    .drift_current_ms = 3600000,
+                                    .drift_reference_ms = INT64_C(7) * 86400000};
     model->optimiser = (struct learner_optimiser){.alpha = 0.1,
                                                   .beta = 1,
                                                   .factor_rate = 0.05,
@@ -193,6 +214,7 @@ static void read_model(const struct learner_reading *reading, struct fr_yaml *na
     model->has_shadow = fr_yaml_get(yaml, "shadow") != NULL;
     model->shadow = model->optimiser;
     read_optimiser(reading, model->name, "shadow", fr_yaml_get(yaml, "shadow"), &model->shadow);
+    read_drift(reading, model->name, fr_yaml_get(yaml, "drift"), model);
     fr_yaml_finish(yaml, where, model_keys, COUNT_OF(model_keys), diagnostics);
 }
 

@@ -42,11 +42,17 @@ static const struct fr_setting optimiser[] = {
     {"expire", "30d", "0 to 3650d", "a coordinate that no example had for so long goes; 0: never"},
 };
 
+static const struct fr_setting drift[] = {
+    {"current", "1h", "1m to 30d", "half-life of what examples look like of late …"},
+    {"reference", "7d", "1m to 365d", "… and of what they are compared with"},
+};
+
 static const struct fr_settings sections[] = {
     FR_SETTINGS("learner", NULL, "The join of what was served with what happened.", learner),
     FR_SETTINGS("models.NAME", NULL, "Each online model.", model),
     FR_SETTINGS("models.NAME.tasks.NAME", NULL, "1 to 16 of a model.", task),
     FR_SETTINGS("models.NAME.optimiser", NULL, "", optimiser),
+    FR_SETTINGS("models.NAME.drift", NULL, "How examples of late differ from those of long: `freshet model report`.", drift),
 };
 
 const struct fr_settings *learner_settings(int *section_count)

@@ -141,6 +141,24 @@ bool pipeline_models__describe(const struct pipeline_models *models, struct fr_a
     return true;
 }
 
+static bool put_drift(const struct learner_state *state, Freshet__V1__ModelState *message, struct fr_arena *arena)
+{
+    size_t count = (size_t)state->drift_count;
+    Freshet__V1__ColumnDrift *drift = fr_arena_take(arena, (count + 1) * sizeof *drift);
+
+    message->drift = fr_arena_take(arena, (count + 1) * sizeof *message->drift);
+    if (!drift || !message->drift)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        freshet__v1__column_drift__init(&drift[i]);
+        drift[i].column = (char *)state->drift[i].column;
+        drift[i].stability = state->drift[i].stability;
+        message->drift[i] = &drift[i];
+    }
+    message->n_drift = count;
+    return true;
+}
+
 static Freshet__V1__ModelState *put_state(const struct learner_state *state, struct fr_arena *arena)
 {
     size_t tasks = (size_t)state->task_count;
@@ -171,9 +189,12 @@ static Freshet__V1__ModelState *put_state(const struct learner_state *state, str
         task[i].calibration = state->tasks[i].calibration;
         task[i].examples = state->tasks[i].examples;
         task[i].positives = state->tasks[i].positives;
+        task[i].label_stability = state->tasks[i].drift.stability;
+        task[i].label_rate = state->tasks[i].drift.rate;
+        task[i].label_rate_reference = state->tasks[i].drift.reference_rate;
         list[i] = &task[i];
     }
-    return message;
+    return put_drift(state, message, arena) ? message : NULL;
 }
 
 Freshet__V1__ModelState **pipeline_models__states(struct pipeline_models *models, int model, struct fr_arena *arena,

@@ -97,6 +97,25 @@ static bool is_late(struct server__call *call)
     return true;
 }
 
+ProtobufCMessage *server__call_read(const struct server__call *call, struct fr_slice body, struct fr_err *err)
+{
+    const ProtobufCMessageDescriptor *type = call->method->method->request;
+
+    if (call->codec == SERVER_CODEC_JSON)
+        return proto_json_parse_with(type, body, call->loop->server->options.find, call->seen.arena, err);
+    return proto_unpack(type, body, call->seen.arena, err);
+}
+
+void server__call_write(struct server__call *call, const ProtobufCMessage *response)
+{
+    const struct server_method *method = call->method->method;
+
+    if (call->codec == SERVER_CODEC_JSON)
+        proto_json_print_with(response, call->loop->server->options.find, call->body);
+    else
+        (method->pack ? method->pack : proto_pack)(response, call->body);
+}
+
 static bool decode(struct server__call *call, struct fr_slice body)
 {
     const struct server_method *method = call->method->method;
@@ -116,8 +135,7 @@ static bool decode(struct server__call *call, struct fr_slice body)
     call->seen.principal = call->principal;
     call->seen.arena = method->is_slow ? call->own_arena : call->loop->arena;
     call->seen.may_block = method->is_slow;
-    call->request = call->codec == SERVER_CODEC_JSON ? proto_json_parse(method->request, body, call->seen.arena, &err)
-                                                     : proto_unpack(method->request, body, call->seen.arena, &err);
+    call->request = server__call_read(call, body, &err);
     if (!call->request)
         fail(call, &err);
     return call->request != NULL;
@@ -241,10 +259,7 @@ void server__call_handle(struct server__call *call)
         return;
     }
     assert(response && response->descriptor == method->response);
-    if (call->codec == SERVER_CODEC_JSON)
-        proto_json_print(response, call->body);
-    else
-        (method->pack ? method->pack : proto_pack)(response, call->body);
+    server__call_write(call, response);
     if (call->body->is_failed)
         server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the reply");
     else

@@ -52,7 +52,7 @@ struct server__grpc {
     bool is_repeated;
 };
 
-/* Whether this content type is gRPC's: "application/grpc", "+proto", "+json". */
+/* Whether this content type is gRPC's: "application/grpc", "+proto", "+json", or with a codec that is not known. */
 bool server__grpc_is(struct fr_slice content_type, enum server__codec *codec);
 void server__grpc_field(struct server__grpc *head, struct fr_slice name, struct fr_slice value);
 

@@ -7,6 +7,8 @@
  */
 #include "internal.h"
 
+#include <freshet/base64.h>
+
 #include <stdlib.h>
 
 enum { STATUS_CODE = 1, STATUS_MESSAGE = 2, STATUS_DETAILS = 3, ANY_TYPE = 1, ANY_VALUE = 2 }; /* field numbers */
@@ -119,26 +121,12 @@ bool server_call_answer_detail(struct server_call *call, const char *type, struc
     fr_buffer_fini(&any);
     fr_buffer_append_text(&fields->details_text, slash ? slash + 1 : type);
     fr_buffer_append_byte(&fields->details_text, 0);
-    server__base64(message, &fields->details_text);
+    fr_base64_print(message, false, &fields->details_text);
     fr_buffer_append_byte(&fields->details_text, 0);
     return !fields->details.is_failed && !fields->details_text.is_failed;
 }
 
 /* ---- As the conventions say it ---- */
-
-void server__base64(struct fr_slice bytes, struct fr_buffer *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const uint8_t *in = bytes.bytes;
-
-    for (size_t i = 0; i < bytes.length; i += 3) {
-        size_t count = bytes.length - i < 3 ? bytes.length - i : 3;
-        uint32_t group = (uint32_t)in[i] << 16 | (count > 1 ? (uint32_t)in[i + 1] << 8 : 0) | (count > 2 ? in[i + 2] : 0);
-
-        for (size_t j = 0; j <= count; j++)
-            fr_buffer_append_byte(out, (uint8_t)digits[group >> (18 - 6 * j) & 63]);
-    }
-}
 
 void server__fields_by_connect(struct server__call *call)
 {
@@ -177,6 +165,6 @@ void server__fields_by_grpc(const struct server__fields *fields, enum server__st
     fr_buffer_append_varint(&bytes, status);
     append_field(&bytes, STATUS_MESSAGE, fr_slice_of(message));
     fr_buffer_append(&bytes, fields->details.bytes, fields->details.length);
-    server__base64(fr_buffer_slice(&bytes), out);
+    fr_base64_print(fr_buffer_slice(&bytes), false, out);
     fr_buffer_fini(&bytes);
 }

@@ -21,7 +21,7 @@ void server__grpc_field(struct server__grpc *head, struct fr_slice name, struct 
     *place = value;
 }
 
-/* "application/grpc" may name its codec behind a plus, and have parameters, which nobody has given a meaning. */
+/* "application/grpc" may name its codec behind a plus, and have parameters, which nobody has given a meaning. "-web" is another protocol. */
 bool server__grpc_is(struct fr_slice content_type, enum server__codec *codec)
 {
     static const char name[] = "application/grpc";
@@ -34,8 +34,10 @@ bool server__grpc_is(struct fr_slice content_type, enum server__codec *codec)
     if (length < sizeof name - 1 || !fr_text_equal_nocase(fr_slice(text, sizeof name - 1), name))
         return false;
     rest = fr_slice(text + sizeof name - 1, length - (sizeof name - 1));
-    *codec = fr_text_equal_nocase(rest, "+json") ? SERVER_CODEC_JSON : SERVER_CODEC_PROTO;
-    return rest.length == 0 || fr_text_equal_nocase(rest, "+proto") || fr_text_equal_nocase(rest, "+json");
+    *codec = fr_text_equal_nocase(rest, "+json")                        ? SERVER_CODEC_JSON
+             : rest.length == 0 || fr_text_equal_nocase(rest, "+proto") ? SERVER_CODEC_PROTO
+                                                                        : SERVER_CODEC_UNKNOWN;
+    return rest.length == 0 || *(const char *)rest.bytes == '+';
 }
 
 bool server__grpc_timeout(struct fr_slice text, int64_t *timeout_us)
@@ -89,6 +91,13 @@ static void refuse_coding(struct server__call *call)
                         "messages compressed by that grpc-encoding are not supported; send gzip or identity");
 }
 
+/* No call of the convention at all: unknown, as it is to clients that read nothing but the HTTP status (405, 415). */
+static void refuse(struct server__call *call, enum server__refusal refusal, const char *message)
+{
+    call->refusal = refusal;
+    server__call_refuse(call, SERVER_STATUS_UNKNOWN, "%s", message);
+}
+
 void server__grpc_begin(struct server__call *call, const struct server__connect *head, const struct server__grpc *grpc,
                         int64_t arrived_us)
 {
@@ -104,9 +113,12 @@ void server__grpc_begin(struct server__call *call, const struct server__connect 
     /* All clients say that they take gzip; the one that sends it means it. */
     call->coding.accepts = server__grpc_coding(grpc) == SERVER_GRPC_GZIP && server__gzip_is_accepted(grpc->accept_encoding);
     server__connect_caller(head, call->caller);
-    if (call->codec == SERVER_CODEC_JSON)
-        server__call_refuse(call, SERVER_STATUS_UNIMPLEMENTED,
-                            "application/grpc+json is not supported; send application/grpc, or JSON by Connect");
+    if (head->method != SERVER_HTTP_POST)
+        refuse(call, SERVER_REFUSED_VERB, "methods are called by POST");
+    else if (call->codec == SERVER_CODEC_UNKNOWN)
+        refuse(call, SERVER_REFUSED_TYPE,
+               "unsupported content type; send application/grpc, application/grpc+proto or "
+               "application/grpc+json");
     else if (grpc->is_repeated)
         server__call_refuse(call, SERVER_STATUS_INVALID_ARGUMENT, "grpc-timeout and grpc-encoding come once each");
     else if (server__grpc_coding(grpc) == SERVER_GRPC_UNKNOWN)

@@ -121,7 +121,8 @@ void server__stream_forget(struct server__stream *stream); /* ends the method's 
 bool server__stream_is_due(const struct server__stream *stream);
 void server__stream_step(struct server__stream *stream);
 void server__stream_close(struct server__stream *stream, enum server__status status, const char *message);
-bool server__stream_submit_head(struct server__stream *stream, bool is_packed); /* http2_reply.c again */
+bool server__stream_submit_head(struct server__stream *stream, const struct server__call *call,
+                                bool is_packed); /* http2_reply.c again */
 void server__stream_set_message(struct server__stream *stream, struct fr_slice message, bool is_packed);
 bool server__stream_send(struct server__stream *stream, struct server__call *call); /* false: the stream is gone */
 size_t server__stream_left(const struct server__stream *stream); /* bytes of the reply to be sent */

@@ -157,12 +157,23 @@ static bool reply_by_connect(struct server__stream *stream, struct server__call 
     return !call->body->is_failed && submit(stream, &fields);
 }
 
-bool server__stream_submit_head(struct server__stream *stream, bool is_packed)
+static const char *grpc_type(const struct server__call *call)
+{
+    return call->codec == SERVER_CODEC_JSON ? "application/grpc+json" : "application/grpc";
+}
+
+/* 200 but for what is no call, lest others than gRPC's clients take that for success. */
+static const char *grpc_http_status(const struct server__call *call)
+{
+    return call->refusal == SERVER_REFUSED_VERB ? "405" : call->refusal == SERVER_REFUSED_TYPE ? "415" : "200";
+}
+
+bool server__stream_submit_head(struct server__stream *stream, const struct server__call *call, bool is_packed)
 {
     struct fields fields = {.count = 0};
 
     add(&fields, ":status", fr_slice_of("200"));
-    add(&fields, "content-type", fr_slice_of("application/grpc"));
+    add(&fields, "content-type", fr_slice_of(grpc_type(call)));
     if (is_packed)
         add(&fields, "grpc-encoding", fr_slice_of("gzip"));
     add_all(&fields, fields_of(stream) ? &fields_of(stream)->head : NULL);
@@ -204,15 +215,17 @@ static bool reply_by_grpc(struct server__stream *stream, struct server__call *ca
     fr_buffer_init(&details);
     if (call->status == SERVER_STATUS_OK) {
         server__stream_set_message(stream, fr_buffer_slice(call->body), call->coding.is_reply_packed);
-        return server__stream_submit_head(stream, call->coding.is_reply_packed);
+        return server__stream_submit_head(stream, call, call->coding.is_reply_packed);
     }
-    add(&fields, ":status", fr_slice_of("200"));
-    add(&fields, "content-type", fr_slice_of("application/grpc"));
+    add(&fields, ":status", fr_slice_of(grpc_http_status(call)));
+    add(&fields, "content-type", fr_slice_of(grpc_type(call)));
     fr_buffer_clear(call->body);
     server__grpc_escape(call->message, call->body);
     snprintf(status, sizeof status, "%d", (int)call->status);
     add(&fields, "grpc-status", fr_slice_of(status));
     add(&fields, "grpc-message", fr_buffer_slice(call->body));
+    if (call->refusal == SERVER_REFUSED_VERB)
+        add(&fields, "allow", fr_slice_of("POST"));
     if (call->refusal == SERVER_REFUSED_ENCODING)
         add(&fields, "grpc-accept-encoding", fr_slice_of("identity,gzip"));
     if (call->retry_ms > 0) {

@@ -179,12 +179,13 @@ static void begin_call(struct server__stream *stream, const struct server__conne
     int64_t now_us = fr_clock_monotonic_us();
     struct fr_slice name, value;
 
+    if (stream->is_grpc)
+        call->codec = codec; /* of an answer's content type too, whatever is refused */
     if (is_head_large(stream->http2)) {
         call->refusal = SERVER_REFUSED_HEAD;
         server__call_refuse(call, SERVER_STATUS_RESOURCE_EXHAUSTED, "header is too large or has too many fields");
         fr_counter_add(loop_of(stream)->server->faults[SERVER_FAULT_HEADERS_LARGE], 1);
     } else if (stream->is_grpc) {
-        call->codec = codec;
         stream->coding = server__grpc_coding(grpc);
         server__grpc_begin(call, head, grpc, now_us);
     } else {
@@ -209,7 +210,7 @@ void server__stream_begin(struct server__stream *stream)
 
     read_head(&http2->head, &head, &grpc);
     stream->is_head = head.method == SERVER_HTTP_HEAD;
-    stream->is_grpc = head.method == SERVER_HTTP_POST && server__grpc_is(head.content_type, &codec);
+    stream->is_grpc = server__grpc_is(head.content_type, &codec);
     stream->call = server__call_new(loop_of(stream), http2->connection->peer,
                                     stream->is_grpc ? SERVER_WIRE_GRPC : SERVER_WIRE_HTTP2, server__stream_answer, stream);
     if (!stream->call) {

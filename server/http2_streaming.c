@@ -55,7 +55,7 @@ static bool hand_over(struct server__stream *stream, struct fr_slice message)
         fr_buffer_fini(&plain);
         return false;
     }
-    call->request = proto_unpack(method->request, message, call->loop->arena, &err);
+    call->request = server__call_read(call, message, &err);
     fr_buffer_fini(&plain);
     is_taken = call->request && method->streaming->request(method->user, &call->seen, call->request, &stream->state, &err);
     call->request = NULL;
@@ -123,7 +123,7 @@ void server__stream_open(struct server__stream *stream)
     stream->http2->open_count++;
     stream->wake_ms = 0;
     stream->due_ms = call->seen.deadline_us == INT64_MAX ? INT64_MAX : call->seen.deadline_us / 1000;
-    if (!server__stream_submit_head(stream, false))
+    if (!server__stream_submit_head(stream, call, false))
         server__stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
 }
 
@@ -137,7 +137,7 @@ static void send_message(struct server__stream *stream, const ProtobufCMessage *
     struct server__call *call = stream->call;
 
     fr_buffer_clear(call->body);
-    proto_pack(response, call->body);
+    server__call_write(call, response);
     if (call->body->is_failed) {
         server__stream_close(stream, SERVER_STATUS_RESOURCE_EXHAUSTED, "out of memory for the reply");
         return;

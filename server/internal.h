@@ -72,7 +72,7 @@ const struct server__method *server__methods_unknown(const struct server__method
 
 /* ---- call.c ---- */
 
-enum server__codec { SERVER_CODEC_JSON, SERVER_CODEC_PROTO };
+enum server__codec { SERVER_CODEC_JSON, SERVER_CODEC_PROTO, SERVER_CODEC_UNKNOWN }; /* the last is refused */
 
 /* Why HTTP answers with another status than the call's own; the conventions' business. */
 enum server__refusal {
@@ -143,6 +143,10 @@ bool server__call_again(struct server__call **call);
 /* Deadline, handler, encoding. On the loop, or on a pool thread. */
 void server__call_handle(struct server__call *call);
 
+/* A request of its method and a response, by its codec: read into its arena, appended to its body. */
+ProtobufCMessage *server__call_read(const struct server__call *call, struct fr_slice body, struct fr_err *err);
+void server__call_write(struct server__call *call, const ProtobufCMessage *response);
+
 /* Counts, answers and frees it. On the loop. */
 void server__call_finish(struct server__call **call);
 
@@ -167,7 +171,6 @@ void server__fields_begin(struct server__call *call); /* its method is known */
 void server__fields_free(struct server__fields *fields);
 void server__fields_keep(struct server__call *call, struct fr_slice name, struct fr_slice value); /* of the request */
 bool server__fields_next(const struct fr_buffer *fields, size_t *at, struct fr_slice *name, struct fr_slice *value);
-void server__base64(struct fr_slice bytes, struct fr_buffer *out); /* without padding */
 
 /* The call has ended, and its error is in its body: details go there, trailers to the head. */
 void server__fields_by_connect(struct server__call *call);

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ACCEPTS = 64, PAUSE_MS = 100, PAUSE_MS_MAX = 1000 };
+enum { ACCEPTS = 64, PAUSE_MS = 100, PAUSE_MS_MAX = 1000, HAND_OVER_MS = 100 /* a loop's time to take what came before */ };
 
 static void refuse(const struct server__listener *listener, int fd, struct fr_counter *counter)
 {
@@ -93,7 +93,7 @@ static void hand_over(struct server__listener *listener, int fd, const struct so
     }
     message = connection;
     atomic_fetch_add(&loop->connection_count, 1);
-    if (fr_queue_send(loop->arrivals, &message, 0)) {
+    if (fr_queue_send(loop->arrivals, &message, HAND_OVER_MS)) {
         server__wake_ring(&loop->wake);
         return;
     }

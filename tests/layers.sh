@@ -120,9 +120,9 @@ code ~ /^[ \t]*#[ \t]*include[ \t]*</ {
     sub(/>.*/, "", header)
     if (header in is_libc || header ~ /^(sys|netinet|arpa|net|linux)\//)
         next
-    if (is_test && header == "cmocka.h")
+    if (is_test && (header == "cmocka.h" || header == "holder.pb-c.h"))
         next
-    if (header ~ /^freshet\// || header ~ /^grpc\/.*\.pb-c\.h$/) {
+    if (header ~ /^freshet\// || header ~ /^(grpc|google)\/.*\.pb-c\.h$/) {
         owner = header ~ /\.pb-c\.h$/ ? "proto" : ""
         for (i = 1; i <= module_count && owner == ""; i++)
             if (exists(modules[i] "/include/" header))

@@ -9,7 +9,13 @@
 #include <connect.pb-c.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+struct file {
+    char path[32];
+};
 
 enum { PREFIX_BYTES = 4, ORDER_BYTES = 1 << 20, THREADS = 32 };
 
@@ -34,36 +40,61 @@ static bool read_all(uint8_t *bytes, size_t length)
     return true;
 }
 
-static bool read_order(struct server_limits *limits)
+/* A file in memory that nobody else reads, for the server is given paths; it is gone when we are. */
+static bool make_file(const ProtobufCBinaryData *bytes, struct file *file)
 {
-    static uint8_t bytes[ORDER_BYTES];
-    Connectrpc__Conformance__V1__ServerCompatRequest *order;
-    size_t length;
+    int fd = memfd_create("pem", 0);
 
-    if (!read_all(bytes, PREFIX_BYTES))
+    snprintf(file->path, sizeof file->path, "/proc/self/fd/%d", fd);
+    return fd >= 0 && fchmod(fd, S_IRUSR) == 0 && write(fd, bytes->data, bytes->len) == (ssize_t)bytes->len;
+}
+
+static bool use_tls(const Connectrpc__Conformance__V1__ServerCompatRequest *order, struct server_tls *tls)
+{
+    static struct file certificate, key;
+
+    if (!order->server_creds || !make_file(&order->server_creds->cert, &certificate) ||
+        !make_file(&order->server_creds->key, &key))
         return false;
-    length = (size_t)bytes[0] << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3];
-    if (length > sizeof bytes || !read_all(bytes, length))
-        return false;
-    order = connectrpc__conformance__v1__server_compat_request__unpack(NULL, length, bytes);
-    if (!order)
-        return false;
-    if (order->message_receive_limit > 0)
-        limits->message_bytes = order->message_receive_limit;
-    connectrpc__conformance__v1__server_compat_request__free_unpacked(order, NULL);
+    *tls = (struct server_tls){.certificate = certificate.path, .key = key.path};
     return true;
 }
 
-static void say_where(const char *address)
+static Connectrpc__Conformance__V1__ServerCompatRequest *read_order(void)
+{
+    static uint8_t bytes[ORDER_BYTES];
+    size_t length;
+
+    if (!read_all(bytes, PREFIX_BYTES))
+        return NULL;
+    length = (size_t)bytes[0] << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3];
+    if (length > sizeof bytes || !read_all(bytes, length))
+        return NULL;
+    return connectrpc__conformance__v1__server_compat_request__unpack(NULL, length, bytes);
+}
+
+static bool obey(const Connectrpc__Conformance__V1__ServerCompatRequest *order, struct server_options *options)
+{
+    if (!order)
+        return false;
+    if (order->message_receive_limit > 0)
+        options->limits.message_bytes = order->message_receive_limit;
+    return !order->use_tls || use_tls(order, &options->tls);
+}
+
+static void say_where(const char *address, const Connectrpc__Conformance__V1__ServerCompatRequest *order)
 {
     Connectrpc__Conformance__V1__ServerCompatResponse answer = CONNECTRPC__CONFORMANCE__V1__SERVER_COMPAT_RESPONSE__INIT;
-    uint8_t bytes[256] = {0};
+    static uint8_t bytes[ORDER_BYTES];
     size_t length;
 
     answer.host = (char *)"127.0.0.1";
     answer.port = (uint32_t)atoi(strrchr(address, ':') + 1);
+    if (order->use_tls)
+        answer.pem_cert = order->server_creds->cert;
     length = connectrpc__conformance__v1__server_compat_response__pack(&answer, bytes + PREFIX_BYTES);
-    bytes[PREFIX_BYTES - 1] = (uint8_t)length;
+    for (int i = 0; i < PREFIX_BYTES; i++)
+        bytes[i] = (uint8_t)(length >> (8 * (PREFIX_BYTES - 1 - i)));
     fwrite(bytes, 1, PREFIX_BYTES + length, stdout);
     fflush(stdout);
 }
@@ -71,7 +102,9 @@ static void say_where(const char *address)
 static bool serve(bool is_connect, struct fr_err *err)
 {
     struct server_method methods[INTEROP_METHODS + CONNECT_METHODS];
-    struct server_options options = {.listen = "127.0.0.1:0", .operations = "", .loops = 2, .methods = methods};
+    struct server_options options = {
+        .listen = "127.0.0.1:0", .operations = "", .loops = 2, .methods = methods, .find = connect_find};
+    Connectrpc__Conformance__V1__ServerCompatRequest *order = is_connect ? read_order() : NULL;
     struct server *server = NULL;
     uint8_t byte;
     bool ok;
@@ -79,7 +112,7 @@ static bool serve(bool is_connect, struct fr_err *err)
     server_limits_default(&options.limits);
     options.limits.slow_threads = THREADS;
     options.limits.slow_calls = 16 * THREADS;
-    if (is_connect && !read_order(&options.limits))
+    if (is_connect && !obey(order, &options))
         return fr_fail(err, FR_BAD_INPUT, "no order on stdin");
     interop_methods(methods);
     connect_methods(methods + INTEROP_METHODS);
@@ -87,7 +120,7 @@ static bool serve(bool is_connect, struct fr_err *err)
     options.metrics = fr_metrics_new();
     ok = options.metrics && server_open(&options, &server, err) && server_start(server, err);
     if (ok && is_connect) {
-        say_where(server_api_address(server));
+        say_where(server_api_address(server), order);
     } else if (ok) {
         printf("{\"api\":\"%s\"}\n", server_api_address(server));
         fflush(stdout);
@@ -98,6 +131,8 @@ static bool serve(bool is_connect, struct fr_err *err)
         continue;
     server_close(server);
     fr_metrics_free(options.metrics);
+    if (order)
+        connectrpc__conformance__v1__server_compat_request__free_unpacked(order, NULL);
     return ok;
 }
 

@@ -40,12 +40,12 @@ static Connectrpc__Conformance__V1__Header *header_of(struct fr_arena *arena, Co
 static bool add_request(struct fr_arena *arena, const ProtobufCMessage *request, const char *type,
                         Connectrpc__Conformance__V1__RequestInfo *info)
 {
-    Connectrpc__Conformance__V1__Any *any = fr_arena_take(arena, sizeof *any);
+    Google__Protobuf__Any *any = fr_arena_take(arena, sizeof *any);
 
     info->requests = fr_arena_take(arena, sizeof *info->requests);
     if (!any || !info->requests)
         return false;
-    connectrpc__conformance__v1__any__init(any);
+    google__protobuf__any__init(any);
     any->type_url = (char *)type;
     any->value.len = protobuf_c_message_get_packed_size(request);
     any->value.data = fr_arena_take(arena, any->value.len + 1);
@@ -96,14 +96,20 @@ static bool fail_as_told(struct server_call *call, const Connectrpc__Conformance
         return fr_fail(err, FR_EXHAUSTED, "out of memory");
     connectrpc__conformance__v1__request_info__pack(info, bytes);
     server_call_answer_detail(call, TYPE "ConformancePayload.RequestInfo", fr_slice(bytes, length));
-    return refuse(call, error->code, error->message, err);
+    return refuse(call, (int)error->code, error->message, err);
+}
+
+static const Connectrpc__Conformance__V1__UnaryResponseDefinition *definition_of(const ProtobufCMessage *message)
+{
+    if (message->descriptor == &connectrpc__conformance__v1__unary_request__descriptor)
+        return ((const Connectrpc__Conformance__V1__UnaryRequest *)message)->response_definition;
+    return ((const Connectrpc__Conformance__V1__IdempotentUnaryRequest *)message)->response_definition;
 }
 
 static bool unary(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **response,
                   struct fr_err *err)
 {
-    const Connectrpc__Conformance__V1__UnaryRequest *request = (const Connectrpc__Conformance__V1__UnaryRequest *)message;
-    const Connectrpc__Conformance__V1__UnaryResponseDefinition *told = request->response_definition;
+    const Connectrpc__Conformance__V1__UnaryResponseDefinition *told = definition_of(message);
     Connectrpc__Conformance__V1__UnaryResponse *reply = fr_arena_take(call->arena, sizeof *reply);
     Connectrpc__Conformance__V1__ConformancePayload *payload = fr_arena_take(call->arena, sizeof *payload);
     Connectrpc__Conformance__V1__RequestInfo *info = make_info(call, message, user);
@@ -128,6 +134,20 @@ static bool unary(void *user, struct server_call *call, const ProtobufCMessage *
     return true;
 }
 
+const ProtobufCMessageDescriptor *connect_find(const char *full_name)
+{
+    static const ProtobufCMessageDescriptor *const types[] = {
+        &connectrpc__conformance__v1__unary_request__descriptor,
+        &connectrpc__conformance__v1__idempotent_unary_request__descriptor,
+        &connectrpc__conformance__v1__header__descriptor,
+    };
+
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(types[i]->name, full_name) == 0)
+            return types[i];
+    return NULL;
+}
+
 void connect_methods(struct server_method methods[CONNECT_METHODS])
 {
     static char unary_type[] = TYPE "UnaryRequest", idempotent_type[] = TYPE "IdempotentUnaryRequest";
@@ -136,7 +156,8 @@ void connect_methods(struct server_method methods[CONNECT_METHODS])
         methods[i] = (struct server_method){
             .service = "connectrpc.conformance.v1.ConformanceService",
             .name = i == 0 ? "Unary" : "IdempotentUnary",
-            .request = &connectrpc__conformance__v1__unary_request__descriptor,
+            .request = i == 0 ? &connectrpc__conformance__v1__unary_request__descriptor
+                              : &connectrpc__conformance__v1__idempotent_unary_request__descriptor,
             .response = &connectrpc__conformance__v1__unary_response__descriptor,
             .is_slow = true, /* it sleeps when told to */
             .takes_fields = true,

@@ -1,11 +1,8 @@
 """Attacks on a node's API port, each by its name: what is sent, over and over until the time is up, and how the node ends it."""
 
 import json
-import pathlib
 import resource
 import socket
-import subprocess
-import sys
 import time
 
 import malformed_wire
@@ -14,60 +11,25 @@ from wire import (
     CONTINUATION, DATA, END_HEADERS, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame,
 )  # fmt: skip
 
-FRAMES = 4_000  # in one go
+FRAMES = 4_000  # on each connection
+PIECE = 16 << 10  # sent at once, as if through a network: a kernel that is not preempted holds up who shares its core for as long as it copies
 HEAD = block([(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "a")])
 CALM = "ENHANCE_YOUR_CALM"
 
 
-class Sink:
-    """A process that takes the bytes of an attack and thinks nothing of them: what others see beside it is not the node's doing.
-    Each connection hears one of `replies` by turns, at its first byte; and no more, unless it `holds` on."""
-
-    def __init__(self, replies, holds=False):
-        script = pathlib.Path(__file__).parent / "sink.py"
-        command = [sys.executable, script, "hold" if holds else "end", *[one.hex() for one in replies]]
-        self.process = subprocess.Popen([str(one) for one in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.api = self.process.stdout.readline().strip()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.communicate(timeout=wire.PATIENCE_S)  # it ends with its input
-
-
-def heard(node, sent):
-    """All that the node answers to these bytes."""
-    with wire.Http1(node.api) as connection:
-        connection.send(sent)
-        while connection.reader.more():
-            pass
-        return connection.reader.left
-
-
-class Pace:
-    """Turns until the time is up: as many as can be, or so many, evenly."""
-
-    def __init__(self, until_s, count=None):
-        self.begin_s, self.until_s, self.count, self.done = time.monotonic(), until_s, count, 0
-
-    def __iter__(self):
-        while time.monotonic() < self.until_s and self.done != self.count:
-            if self.count:
-                due_s = self.begin_s + (self.until_s - self.begin_s) * self.done / self.count
-                time.sleep(max(0, due_s - time.monotonic()))
-            self.done += 1
-            yield
-
-
-def flood(node, pace, sent):
+def flood(node, until_s, sent):
     """Connections that send these bytes; the errors that ended them."""
     ended = []
-    for _ in pace:
+    while time.monotonic() < until_s:
         with wire.Http2(node.api) as connection:
-            connection.send(sent)
+            send(connection, sent)
             ended.append(connection.error(0)[1])
     return ended
+
+
+def send(connection, data):
+    for begin in range(0, len(data), PIECE):
+        connection.send(data[begin : begin + PIECE])
 
 
 def opened(stream):
@@ -165,13 +127,12 @@ def read_byte(connection):
         pass
 
 
-SLOW = {  # how many; → the counter that grows
-    "slow_head": (50, slow_head, send_byte, "slow"),
-    "slow_body": (50, slow_body, send_byte, "slow"),
-    "slow_http2_head": (50, slow_http2_head, send_byte, "slow"),
-    "slow_reader": (5, slow_reader, read_byte, "slow_reader"),
+SLOW = {  # how many, and for how long; → the counter that grows
+    "slow_head": (50, 0.6, slow_head, send_byte, "slow"),
+    "slow_body": (50, 0.6, slow_body, send_byte, "slow"),
+    "slow_http2_head": (50, 0.6, slow_http2_head, send_byte, "slow"),
+    "slow_reader": (5, 1.5, slow_reader, read_byte, "slow_reader"),  # at first it only asks for much; its slowness tells later
 }
-GREETING = frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1")  # what the third of them waits for
 
 
 OVERSIZED = (
@@ -183,13 +144,13 @@ OVERSIZED = (
 )
 
 
-def oversized(node, pace):
+def oversized(node, until_s):
     """Heads, targets and bodies above every limit, over HTTP/1.1; the statuses that answered."""
     statuses = []
-    for _ in pace:
+    while time.monotonic() < until_s:
         for one in OVERSIZED:
             with wire.Http1(node.api) as connection:
-                connection.send(one)
+                send(connection, one)
                 statuses.append(connection.answer().status)
     return set(statuses)
 

@@ -15,6 +15,7 @@ MESSAGE_BYTES = 256 << 10  # server.limits.message of the node under test
 # Codes: gRPC's number and the HTTP status that Connect gives them.
 CODES = {
     "ok": (0, 200),
+    "unknown": (2, 500),
     "invalid_argument": (3, 400),
     "deadline_exceeded": (4, 504),
     "resource_exhausted": (8, 429),
@@ -316,7 +317,9 @@ def by_grpc():
         grpc("compressed by nobody knows what", "internal", UNCODED, prefixed(b"abcd", flag=1)),
         grpc("compressed by identity", "internal", UNCODED, prefixed(b"abcd", flag=1), fields=(("grpc-encoding", "identity"),)),
         grpc("compressed by nothing", "internal", UNCODED, prefixed(b"abcd", flag=1), fields=(("grpc-encoding", ""),)),
-        grpc("gRPC with JSON", "unimplemented", ("grpc+json",), prefixed(b"{}"), "application/grpc+json"),
+        grpc("gRPC with what is no JSON", INVALID, ("not JSON",), prefixed(b"{]"), "application/grpc+json"),
+        grpc("gRPC with Thrift", "unknown", ("content type",), content_type="application/grpc+thrift", status=415),
+        grpc("GET with gRPC's content type", "unknown", ("POST",), b"", verb="GET", status=405, reply=(("allow", "POST"),)),
         grpc("two timeouts", INVALID, ("once",), fields=(("grpc-timeout", "1S"), ("grpc-timeout", "1S"))),
         grpc("an unknown method", "unimplemented", ("no method",), path="/freshet.v1.FeatureService/Nothing", method="unknown"),
         grpc("an unknown service", "unimplemented", ("no method",), path="/no.Such/GetFeatures", method="unknown"),
@@ -339,19 +342,8 @@ def by_grpc():
     )  # fmt: skip
 
 
-# Content types that are not gRPC's, or no POST, are answered as HTTP: gRPC's servers say 415, and 405.
+# Content types that are not gRPC's are answered as HTTP.
 NO_GRPC = [
     Call("application/grpc-web", "unknown", ("content type",), "application/grpc-web", prefixed(b""), status=415),
-    Call("application/grpc+thrift", "unknown", ("content type",), "application/grpc+thrift", prefixed(b""), status=415),
     Call("application/grpcx", "unknown", ("content type",), "application/grpcx", prefixed(b""), status=415),
-    Call(
-        "GET with gRPC's content type",
-        "unknown",
-        ("POST",),
-        GRPC,
-        b"",
-        verb="GET",
-        status=405,
-        reply=(("allow", "POST"),),
-    ),
 ]

@@ -128,7 +128,8 @@ def call_http2(node, case, tally):
 
 
 def expect_grpc(case, answer):
-    assert (answer.status, answer.fields["content-type"], answer.body) == (200, "application/grpc", b"")
+    codec = "application/grpc+json" if case.content_type == "application/grpc+json" else "application/grpc"
+    assert (answer.status, answer.fields["content-type"], answer.body) == (case.status or 200, codec, b"")
     said = urllib.parse.unquote(answer.fields["grpc-message"], errors="strict")
     assert GRPC_CODES.get(int(answer.fields["grpc-status"])) == case.code, said
     for word in case.words:

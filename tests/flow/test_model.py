@@ -311,6 +311,8 @@ def test_the_command_line_shows_orders_and_copies(node, tmp_path):
         return done.stdout
 
     assert "shop" in run("show") and "click" in run("show")
+    report = run("report")
+    assert report.startswith("shop (live): version ") and "stability" in report and "too few examples yet" in report
     assert json.loads(run("freeze", "--json"))["models"][0]["role"] == "frozen"
     assert json.loads(run("thaw", "--json"))["models"][0]["role"] == "live"
     file = tmp_path / "shop.model"

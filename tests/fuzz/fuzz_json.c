@@ -1,6 +1,7 @@
 /*
  * JSON in and out: an event's JSON reaches a fixed point after one turn through the wire, a request that is accepted prints to
- * what reads back the same, and whatever our reader accepts, json-c (which is laxer) accepts too.
+ * what reads back the same, and whatever our reader accepts, json-c (which is laxer) accepts too. Likewise a message with bytes, with
+ * fields that exclude each other, and with messages of any type.
  */
 #include <freshet/event.h>
 #include <freshet/message.h>
@@ -9,15 +10,16 @@
 #include <freshet/v1/model.pb-c.h>
 
 #include <assert.h>
+#include <holder.pb-c.h>
 #include <json-c/json.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { INPUT_BYTES_MAX = 64 << 10, ARENA_BYTES = 16 << 20 };
+enum { INPUT_BYTES_MAX = 64 << 10, ARENA_BYTES = 16 << 20, JSON_DEPTH = 256 };
 
 static void accepted_by_json_c(struct fr_slice json)
 {
-    struct json_tokener *tokener = json_tokener_new();
+    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
     struct json_object *object;
 
     assert(tokener);
@@ -62,6 +64,12 @@ static void turn_event(struct fr_slice json)
         fr_buffer_fini(&buffers[i]);
 }
 
+/* What an Any may hold. */
+static const ProtobufCMessageDescriptor *find(const char *full_name)
+{
+    return strcmp(full_name, "test.Holder") == 0 ? &test__holder__descriptor : proto_type_find(full_name);
+}
+
 static void turn_message(const ProtobufCMessageDescriptor *type, struct fr_slice json)
 {
     struct fr_arena *arena = fr_arena_new(ARENA_BYTES);
@@ -73,16 +81,16 @@ static void turn_message(const ProtobufCMessageDescriptor *type, struct fr_slice
     fr_buffer_init(&first);
     fr_buffer_init(&second);
     fr_buffer_init(&wire);
-    message = proto_json_parse(type, json, arena, &err);
+    message = proto_json_parse_with(type, json, find, arena, &err);
     if (message) {
         accepted_by_json_c(json);
-        proto_json_print(message, &first);
-        message = proto_json_parse(type, fr_buffer_slice(&first), arena, &err);
+        proto_json_print_with(message, find, &first);
+        message = proto_json_parse_with(type, fr_buffer_slice(&first), find, arena, &err);
         assert(message);
         proto_pack(message, &wire);
         message = proto_unpack(type, fr_buffer_slice(&wire), arena, &err);
         assert(message);
-        proto_json_print(message, &second);
+        proto_json_print_with(message, find, &second);
         assert(fr_slice_equal(fr_buffer_slice(&first), fr_buffer_slice(&second)));
     } else {
         assert(err.code != 0 && err.message[0] != '\0');
@@ -90,6 +98,26 @@ static void turn_message(const ProtobufCMessageDescriptor *type, struct fr_slice
     fr_buffer_fini(&wire);
     fr_buffer_fini(&second);
     fr_buffer_fini(&first);
+    fr_arena_free(arena);
+}
+
+/* What came by the wire prints as JSON, whatever an Any in it is. */
+static void print_wire(struct fr_slice wire)
+{
+    struct fr_arena *arena = fr_arena_new(ARENA_BYTES);
+    ProtobufCMessage *message;
+    struct fr_buffer json;
+    struct fr_err err;
+
+    assert(arena);
+    fr_buffer_init(&json);
+    message = proto_unpack(&test__holder__descriptor, wire, arena, &err);
+    if (message) {
+        proto_json_print_with(message, find, &json);
+        if (!json.is_failed)
+            accepted_by_json_c(fr_buffer_slice(&json));
+    }
+    fr_buffer_fini(&json);
     fr_arena_free(arena);
 }
 
@@ -102,5 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     turn_event(json);
     turn_message(&freshet__v1__get_features_request__descriptor, json);
     turn_message(&freshet__v1__push_request__descriptor, json);
+    turn_message(&test__holder__descriptor, json);
+    print_wire(json);
     return 0;
 }

@@ -32,6 +32,7 @@ enum {
     LEARNER_DENSE_MAX = 1024,
     LEARNER_FACTORS_MAX = 64,
     LEARNER_TERMS_MAX = 16, /* of a blend */
+    LEARNER_DRIFT_COLUMNS = 16, /* that a state tells */
     LEARNER_SCENES = 6, /* as PROTO_SCENES: by number, 0 for none */
 };
 
@@ -109,6 +110,7 @@ struct learner_model {
     const char *feature_set;
     int bits, factors;
     int64_t publish_ms;
+    int64_t drift_current_ms, drift_reference_ms; /* half-lives of the distributions that are compared: 1 h, 7 d */
     struct learner_dense *dense;
     int dense_count; /* entries, not columns; those come with the schema */
     struct learner_sparse *sparse;
@@ -261,10 +263,23 @@ int64_t learner_durable_position(const struct learner *learner);
 
 /* ---- State ---- */
 
+/*
+ * The population stability index, Σ (p − q) ln(p / q), of the examples of late against those of long (docs/model.md); by convention
+ * below 0.1 little has changed, above 0.25 much.
+ */
+struct learner_label_drift {
+    double stability, rate, reference_rate; /* the share of positives, of late and of long */
+};
+struct learner_column_drift {
+    const char *column;
+    double stability;
+};
+
 struct learner_task_state {
     const char *name;
     double auc, log_loss, normalized_entropy, calibration; /* of progressive validation, fading; 0 before the first example */
     uint64_t examples, positives;
+    struct learner_label_drift drift; /* of the live line; the shadow learns from the same */
 };
 
 struct learner_state {
@@ -273,6 +288,8 @@ struct learner_state {
     int64_t published_ms;
     struct learner_task_state tasks[LEARNER_TASKS_MAX];
     int task_count;
+    struct learner_column_drift drift[LEARNER_DRIFT_COLUMNS]; /* dense columns that changed most, falling; of the live line */
+    int drift_count;
 };
 
 /* As of the last version. is_shadow: false when there is none. Any thread; never waits. */

@@ -31,14 +31,29 @@ void proto_features_pack(const ProtobufCMessage *message, struct fr_buffer *out)
 
 /*
  * JSON → message in `arena`, by the Contract's rules: lowerCamelCase and proto names; 64-bit integers as numbers or strings;
- * id fields (uint64 and fixed64 but `seed` and versions) also as any string, hashed; enum names in any case; null is absent;
- * unknown fields are refused with the nearest name. The message names the field by its path, "item_ids[3]".
+ * id fields (uint64 and fixed64 but `seed` and versions) also as any string, hashed; enum names in any case; bytes as base64 in either
+ * alphabet, padded or not; one field of a oneof at most; null is absent; unknown fields are refused with the nearest name. The
+ * message names the field by its path, "item_ids[3]".
  */
 FR_CHECKED ProtobufCMessage *proto_json_parse(const ProtobufCMessageDescriptor *type, struct fr_slice json,
                                               struct fr_arena *arena, struct fr_err *err);
 
-/* Appends the JSON form: one line, every field printed, 64-bit integers as strings, floats shortest, NaN as "NaN". */
+/*
+ * Appends the JSON form: one line, every field printed (of a oneof the one that is set), 64-bit integers as strings, floats shortest,
+ * NaN as "NaN", bytes in padded base64.
+ */
 void proto_json_print(const ProtobufCMessage *message, struct fr_buffer *out);
+
+/*
+ * The same for messages with a google.protobuf.Any, whose JSON is that of the message in it beside its "@type". `find` knows the types
+ * that it may hold. Others are refused when read. Printed they are told as what they are, bytes: {"@type":…,"value":base64}; likewise
+ * one whose bytes are no such message. One that takes more than 16 MiB to unpack fails the buffer. Types whose own JSON is special (Duration, Struct
+ * and so on, Any itself) are none that `find` may give.
+ */
+typedef const ProtobufCMessageDescriptor *(*proto_find_fn)(const char *full_name);
+FR_CHECKED ProtobufCMessage *proto_json_parse_with(const ProtobufCMessageDescriptor *type, struct fr_slice json,
+                                                   proto_find_fn find, struct fr_arena *arena, struct fr_err *err);
+void proto_json_print_with(const ProtobufCMessage *message, proto_find_fn find, struct fr_buffer *out);
 
 /* Appends `text` as a JSON string with its quotes. */
 void proto_json_quote(struct fr_slice text, struct fr_buffer *out);

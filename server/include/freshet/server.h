@@ -191,6 +191,7 @@ struct server_options {
     int host_count;
     const struct server_method *methods; /* must outlive the server, like what they point to */
     int method_count;
+    proto_find_fn find; /* what a google.protobuf.Any in their messages may hold, for its JSON; NULL: nothing */
     const struct server_page *pages;
     int page_count;
     /* Called on the operations loop, beside the pages, once a second: what both touch has one owner. NULL: not. Must not block. */

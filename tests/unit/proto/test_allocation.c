@@ -7,6 +7,7 @@
 #include <freshet/message.h>
 
 #include <freshet/v1/feature.pb-c.h>
+#include <holder.pb-c.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -131,6 +132,30 @@ static bool turn_message(void)
     return is_well;
 }
 
+static bool turn_any(void)
+{
+    static const char holder[] = "{\"raw\":\"Zm9v\",\"one\":{\"@type\":\"x/freshet.v1.Offset\",\"topic\":\"t\"}}";
+    struct fr_arena *arena = fr_arena_new(1 << 20);
+    ProtobufCMessage *message;
+    struct fr_err err = {0};
+    struct fr_buffer back;
+    bool is_well = false;
+
+    if (!arena)
+        return false;
+    fr_buffer_init(&back);
+    message = proto_json_parse_with(&test__holder__descriptor, fr_slice_of(holder), proto_type_find, arena, &err);
+    if (message) {
+        proto_json_print_with(message, proto_type_find, &back);
+        is_well = !back.is_failed;
+    } else {
+        assert_int_equal(err.code, FR_EXHAUSTED);
+    }
+    fr_buffer_fini(&back);
+    fr_arena_free(arena);
+    return is_well;
+}
+
 static void events_survive_a_lack_of_memory(void **state)
 {
     (void)state;
@@ -142,6 +167,7 @@ static void messages_survive_a_lack_of_memory(void **state)
 {
     (void)state;
     fail_each(turn_message);
+    fail_each(turn_any);
 }
 
 static bool packs_features(void)

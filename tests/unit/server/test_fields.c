@@ -40,23 +40,6 @@ static struct server__call *make_call(void)
     return call;
 }
 
-static void base64_has_no_padding(void **state)
-{
-    (void)state;
-    static const char *const pairs[][2] = {
-        {"", ""},           {"f", "Zg"},          {"fo", "Zm8"},          {"foo", "Zm9v"},
-        {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe", "//4"}};
-
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        struct fr_buffer out;
-
-        fr_buffer_init(&out);
-        server__base64(fr_slice_of(pairs[i][0]), &out);
-        assert_true(fr_slice_is(fr_buffer_slice(&out), pairs[i][1]));
-        fr_buffer_fini(&out);
-    }
-}
-
 static void request_fields_come_in_order_and_lower_case(void **state)
 {
     (void)state;
@@ -149,7 +132,6 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(base64_has_no_padding),
         TEST(request_fields_come_in_order_and_lower_case),
         TEST(an_answer_has_32_fields),
         TEST(an_error_by_connect_has_details_and_trailers_in_its_head),

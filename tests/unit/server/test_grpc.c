@@ -67,13 +67,14 @@ static void content_types_name_a_codec(void **state)
 {
     (void)state;
     static const char *const others[] = {"",           "application/grpc-web", "application/grpcx", "application/json",
-                                         "text/plain", "application/grpc+xml", "application/gr"};
+                                         "text/plain", "application/gr"};
     enum server__codec codec;
 
     assert_true(server__grpc_is(fr_slice_of("application/grpc"), &codec) && codec == SERVER_CODEC_PROTO);
     assert_true(server__grpc_is(fr_slice_of("application/grpc+proto"), &codec) && codec == SERVER_CODEC_PROTO);
     assert_true(server__grpc_is(fr_slice_of("application/grpc; charset=utf-8"), &codec) && codec == SERVER_CODEC_PROTO);
     assert_true(server__grpc_is(fr_slice_of("Application/gRPC+JSON"), &codec) && codec == SERVER_CODEC_JSON);
+    assert_true(server__grpc_is(fr_slice_of("application/grpc+xml"), &codec) && codec == SERVER_CODEC_UNKNOWN);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_false(server__grpc_is(fr_slice_of(others[i]), &codec));
 }
@@ -209,8 +210,8 @@ static void what_cannot_be_a_call_is_refused(void **state)
         const char *message;
     } cases[] = {
         {GRPC_FIELDS("/no.Such/Method"), "\0\0\0\0\0", 5, SERVER_STATUS_UNIMPLEMENTED, "no method"},
-        {":method: POST\n:path: " GET_FEATURES "\ncontent-type: application/grpc+json\n", "\0\0\0\0\2{}", 7,
-         SERVER_STATUS_UNIMPLEMENTED, "application/grpc+json"},
+        {":method: POST\n:path: " GET_FEATURES "\ncontent-type: application/grpc+json\n", "\0\0\0\0\2{]", 7,
+         SERVER_STATUS_INVALID_ARGUMENT, "not JSON"},
         {GRPC_FIELDS(GET_FEATURES), "", 0, SERVER_STATUS_UNIMPLEMENTED, "none came"},
         {GRPC_FIELDS(GET_FEATURES), "\0\0\0\0\0\0\0\0\0\0", 10, SERVER_STATUS_UNIMPLEMENTED, "more came"},
         {GRPC_FIELDS(GET_FEATURES), "\0\0\0", 3, SERVER_STATUS_INTERNAL, "in the middle"},
@@ -253,6 +254,48 @@ static void an_unknown_method_is_told_before_the_client_ends(void **state)
     client2_await_reply(client, reply);
     expect(reply, SERVER_STATUS_UNIMPLEMENTED, "no method");
     assert_int_equal(reply->error, NGHTTP2_NO_ERROR);
+}
+
+static void json_is_a_codec_of_grpc_too(void **state)
+{
+    (void)state;
+    struct client2_reply *reply = call_raw(":method: POST\n:path: " GET_FEATURES "\ncontent-type: application/grpc+json\n",
+                                           "\0\0\0\0\x0c{\"userId\":7}", 17);
+    struct fr_slice message;
+    enum server__status status;
+    const char *reason;
+    size_t used;
+
+    expect(reply, SERVER_STATUS_OK, NULL);
+    assert_string_equal(client2_field(reply, "content-type"), "application/grpc+json");
+    assert_int_equal(
+        server__grpc_message(fr_buffer_slice(&reply->body), SERVER_GRPC_IDENTITY, 1000, &message, &used, &status, &reason),
+        SERVER_DONE);
+    assert_int_equal(used, reply->body.length);
+    assert_memory_equal(message.bytes, "{\"requestId\":", 13);
+}
+
+static void what_is_no_call_has_both_statuses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields;
+        int http_status;
+        const char *message;
+    } cases[] = {
+        {":method: POST\n:path: " GET_FEATURES "\ncontent-type: application/grpc+thrift\n", 415, "content type"},
+        {":method: PUT\n:path: " GET_FEATURES "\ncontent-type: application/grpc\n", 405, "POST"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client2_reply *reply = call_raw(cases[i].fields, "\0\0\0\0\0", 5);
+
+        assert_int_equal(reply->status, cases[i].http_status);
+        assert_string_equal(client2_field(reply, "content-type"), "application/grpc");
+        assert_int_equal(atoi(client2_field(reply, "grpc-status")), SERVER_STATUS_UNKNOWN);
+        assert_contains(client2_field(reply, "grpc-message"), cases[i].message);
+        assert_int_equal(reply->body.length, 0);
+    }
 }
 
 static void another_content_type_is_no_grpc(void **state)
@@ -309,6 +352,8 @@ int main(void)
         TEST(what_cannot_be_a_call_is_refused),
         TEST(other_compression_than_gzip_is_refused_and_named),
         TEST(an_unknown_method_is_told_before_the_client_ends),
+        TEST(json_is_a_codec_of_grpc_too),
+        TEST(what_is_no_call_has_both_statuses),
         TEST(another_content_type_is_no_grpc),
         TEST(a_deadline_ends_the_wait_for_the_message),
         TEST(a_cancelled_call_in_the_pool_is_not_begun),
