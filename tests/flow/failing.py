@@ -34,7 +34,7 @@ class Lives(crash.Lives):
         line = node.process.stdout.readline()
         went_well = True
         if line:
-            node.first_line(line)
+            node.first_line(line[max(0, line.find(b"{")) :])  # SASL's plugin says on stdout that it has no memory
             went_well = self.use()
         code = node.stop(STOP_S)
         node.environment = {}
