@@ -1,5 +1,5 @@
 /* The open aggregators: catalogue and store together. */
-#include "internal.h"
+#include "tables.h"
 
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@ bool agg_open(struct agg_catalogue **catalogue, struct store *store, int64_t str
         agg_plans__free(plans);
         return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory");
     }
-    if (!agg_registry__open(*catalogue, store, stream_time_ms, err)) {
+    if (!agg_registry__open(*catalogue, store, stream_time_ms, err) || !agg_tables__register(*catalogue, store, err)) {
         free(opened);
         agg_plans__free(plans);
         return false;

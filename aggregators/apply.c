@@ -401,6 +401,7 @@ bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, in
         return false;
     if (!lane->has_partners && !agg_covisit__want(lane))
         return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for a batch");
+    batch.events = lane->taken;
     lane->events = NULL; /* these groups are used up: the array will hold other events */
     batch.horizon = agg_window__moment(horizon_ms);
     for (int i = 0; i < count; i++)

@@ -2,6 +2,7 @@
  * The catalogue: what the configuration says about entities, features and feature sets, checked and laid out. Everything lives in
  * one arena. Mistakes are collected, so that one look at the output mends them all.
  */
+#include "tables.h"
 #include "type.h"
 
 #include <freshet/text.h>
@@ -132,6 +133,7 @@ static void layout_feature(struct agg_feature *feature)
     struct agg_entity *entity = feature->entity;
 
     feature->is_counter = is_counter(feature);
+    feature->is_joined = entity->is_joined || (feature->where && agg_where__tables(feature->where) != 0);
     if (feature->is_counter) {
         layout_counter(feature);
     } else if (feature->aggregate == AGG_LAST) {
@@ -194,12 +196,8 @@ struct agg_entity *agg_catalogue__hidden(struct agg_catalogue *catalogue, const 
     if (!entity)
         return NULL;
     entity->name = fr_arena_copy(catalogue->arena, fr_slice_of(name));
-    for (int i = 0; i < key_count; i++) {
-        entity->key[i] = key[i];
-        entity->key_names[i] = key[i] == AGG_KEY_ALL ? "(all)" : proto_field_name(key[i]);
-        entity->has_user = entity->has_user || key[i] == PROTO_FIELD_USER_ID;
-    }
-    entity->key_count = key_count;
+    for (int i = 0; i < key_count; i++)
+        agg_key__add(catalogue, entity, key[i]);
     entity->is_hidden = true;
     catalogue->entities[catalogue->entity_count++] = entity;
     return entity->name ? entity : NULL;
@@ -241,10 +239,7 @@ static bool find_special(struct agg_catalogue *catalogue)
         if (!user)
             return false;
         user->name = agg_catalogue__entity(catalogue, fr_slice_of("user")) ? "(user)" : "user";
-        user->key[0] = PROTO_FIELD_USER_ID;
-        user->key_names[0] = proto_field_name(PROTO_FIELD_USER_ID);
-        user->key_count = 1;
-        user->has_user = true;
+        agg_key__add(catalogue, user, PROTO_FIELD_USER_ID);
         user->is_hidden = true;
         user->retention_ms = INT64_C(30) * 86400000;
         catalogue->entities[catalogue->entity_count++] = user;
@@ -257,8 +252,9 @@ static bool find_special(struct agg_catalogue *catalogue)
 static bool parse(struct agg_catalogue *catalogue, struct fr_yaml *root, struct fr_diagnostics *diagnostics)
 {
     int before = diagnostics->count;
-    bool ok = agg_entities__parse(catalogue, root, diagnostics);
+    bool ok = agg_tables__parse(catalogue, root, diagnostics);
 
+    ok = agg_entities__parse(catalogue, root, diagnostics) && ok;
     ok = agg_features__parse(catalogue, root, diagnostics) && ok;
     ok = agg_lists__parse(catalogue, fr_yaml_get(root, "lists"), diagnostics) && ok;
     ok = agg_sets__parse(catalogue, fr_yaml_get(root, "feature_sets"), diagnostics) && ok;

@@ -198,13 +198,13 @@ void agg_facts__add_cell(struct agg_facts *facts, const struct agg_feature *feat
 }
 
 void agg_cells__digest(const void *memory, const struct agg_entity *entity, enum store_part part,
-                       const struct agg_moment *moment, struct agg_facts *facts)
+                       const struct agg_moment *moment, struct agg_facts *facts, struct agg_facts *joined)
 {
     for (int i = 0; i < entity->cell_count[part]; i++) {
         const struct agg_feature *feature = entity->cells[part][i];
         struct fr_slice bytes = agg_cells__read(memory, entity, feature);
 
         if (bytes.length > 0)
-            feature->type->cells->digest(feature, bytes, moment, facts);
+            feature->type->cells->digest(feature, bytes, moment, feature->is_joined ? joined : facts);
     }
 }

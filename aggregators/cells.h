@@ -41,7 +41,8 @@ enum agg_fact {
     AGG_FACT_MEASURE,
     AGG_FACT_RECORD,
     AGG_FACT_ENTITY,
-    AGG_FACT_CELL
+    AGG_FACT_CELL,
+    AGG_FACT_TABLE /* a row of a table */
 };
 void agg_facts__add(struct agg_facts *facts, const void *bytes, size_t length);
 /* A fact of a cell: its feature's definition and `count` words. */
@@ -99,7 +100,8 @@ void agg_cells__encode(const struct agg_entity *entity, enum store_part part, co
 void agg_cells__decode(struct fr_reader *reader, const struct agg_catalogue *catalogue, const struct agg_entity *entity,
                        enum store_part part, struct agg_blob *blob);
 uint32_t agg_cells__used(const void *memory, const struct agg_entity *entity, enum store_part part);
+/* What depends on a table goes to `joined`. */
 void agg_cells__digest(const void *memory, const struct agg_entity *entity, enum store_part part,
-                       const struct agg_moment *moment, struct agg_facts *facts);
+                       const struct agg_moment *moment, struct agg_facts *facts, struct agg_facts *joined);
 
 #endif

@@ -10,6 +10,7 @@
  * Cells (sketches, lists): format | cells: count, for each slot, length and bytes of its aggregate's own.
  */
 #include "cells.h"
+#include "tables.h"
 
 #include <stdlib.h>
 
@@ -381,6 +382,8 @@ void agg_codec__encode(void *user, const struct store_key *key, enum store_part 
     const struct agg_entity *entity = catalogue->kinds[key->kind];
     struct agg_rows *rows = (struct agg_rows *)(uintptr_t)memory; /* only read */
 
+    if (key->kind == AGG_KIND_TABLES)
+        agg_table__encode(memory, bytes, disk);
     if (bytes == 0 || !entity)
         return;
     if (part == STORE_PART_SEQUENCES) {
@@ -438,6 +441,8 @@ bool agg_codec__decode(void *user, const struct store_key *key, enum store_part 
     struct agg_blob blob;
     uint32_t used;
 
+    if (key->kind == AGG_KIND_TABLES)
+        return part == STORE_PART_ROWS && agg_table__decode(catalogue, key, disk, memory);
     if (part >= STORE_PARTS || (format != FORMAT && !(format == FORMAT_FIRST && part == STORE_PART_ROWS)))
         return false;
     if (!entity)

@@ -86,7 +86,7 @@ static void add_column(struct agg_columns *columns, const struct agg_feature *fe
     } else {
         struct agg_column column = agg_plan__column(feature, &feature->outputs[i], columns->count);
 
-        if (column.feature->type->cells)
+        if (column.feature->type->cells || column.feature->type->of_records)
             columns->cells[columns->cell_count++] = column;
         else
             columns->rows[columns->row_count++] = column;

@@ -216,7 +216,8 @@ static const char *print_key(struct fr_arena *arena, const uint8_t *key, uint64_
 
     fr_buffer_init(&text);
     for (uint64_t i = 0; i < count; i++)
-        fr_buffer_append_format(&text, "%s%s", i > 0 ? ", " : "", proto_field_name(key[i]));
+        fr_buffer_append_format(&text, "%s%s", i > 0 ? ", " : "",
+                                key[i] >= AGG_KEY_JOINED ? "a table's field" : proto_field_name(key[i]));
     return copy_buffer(arena, &text);
 }
 

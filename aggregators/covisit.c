@@ -118,7 +118,7 @@ static bool want_of_user(struct agg_lane *lane, int index, const struct agg_feat
     pairs = rings ? malloc((size_t)(AGG_PAIRS + shares) * sizeof *pairs) : NULL;
     ok = !rings || pairs;
     for (uint32_t at = lane->groups[index].first + 1; at != 0 && pairs; at = lane->shares[at - 1].next) {
-        const struct proto_event *event = &lane->events[lane->shares[at - 1].event];
+        const struct proto_event *event = &lane->taken[lane->shares[at - 1].event];
 
         if (event->item_id == 0 || !agg_feature__takes(source, event))
             continue;

@@ -4,15 +4,18 @@
  * entity are added up, then those of all entities: no order can show.
  */
 #include "cells.h"
+#include "tables.h"
 
 #include <freshet/text.h>
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct digesting {
     struct agg *agg;
     struct agg_moment moment;
-    struct agg_facts all, lists; /* of the entities; of what they have in lists, apart */
+    struct agg_facts all, lists; /* of the entities; of what they have in lists or by a table, apart */
     bool is_all; /* lists too */
     struct fr_buffer parts[STORE_PARTS], canonical; /* scratch of one entity */
     bool is_out_of_memory;
@@ -73,7 +76,7 @@ static bool settle(struct digesting *digesting, struct agg_rows *rows, const str
 }
 
 static bool add_rows(struct digesting *digesting, struct agg_rows *rows, const struct agg_entity *entity,
-                     struct agg_facts *facts)
+                     struct agg_facts *facts, struct agg_facts *joined)
 {
     struct agg_blob settled;
     struct agg_rows *canonical;
@@ -95,7 +98,7 @@ static bool add_rows(struct digesting *digesting, struct agg_rows *rows, const s
                                     (uint64_t)(amount >> 64)};
 
                 if (amount != 0)
-                    agg_facts__add(facts, fact, sizeof fact);
+                    agg_facts__add(entity->counters[c]->is_joined ? joined : facts, fact, sizeof fact);
             }
         }
     }
@@ -103,7 +106,7 @@ static bool add_rows(struct digesting *digesting, struct agg_rows *rows, const s
 }
 
 static void add_sequences(const struct agg_ring *rings, const struct agg_entity *entity, int64_t time_ms,
-                          struct agg_facts *facts)
+                          struct agg_facts *facts, struct agg_facts *joined)
 {
     for (int i = 0; i < entity->sequence_count; i++) {
         size_t words = (size_t)entity->sequences[i]->order_words;
@@ -115,7 +118,7 @@ static void add_sequences(const struct agg_ring *rings, const struct agg_entity 
             if (agg_entity__is_expired(entity, (int64_t)order[0], time_ms))
                 continue;
             memcpy(fact + 2, order, words * sizeof(uint64_t));
-            agg_facts__add(facts, fact, (2 + words) * sizeof(uint64_t));
+            agg_facts__add(entity->sequences[i]->is_joined ? joined : facts, fact, (2 + words) * sizeof(uint64_t));
         }
     }
 }
@@ -141,20 +144,23 @@ static bool digest_parts(struct digesting *digesting, const struct agg_entity *e
     if (digesting->parts[STORE_PART_ROWS].length > 0) {
         struct agg_rows *rows = (void *)digesting->parts[STORE_PART_ROWS].bytes;
 
-        add_head(digesting->agg->catalogue, rows, entity, time_ms, &facts);
-        if (!add_rows(digesting, rows, entity, &facts)) {
+        add_head(digesting->agg->catalogue, rows, entity, time_ms, entity->is_joined ? &lists : &facts);
+        if (!add_rows(digesting, rows, entity, &facts, &lists)) {
             digesting->is_out_of_memory = true;
             return false;
         }
     }
     if (digesting->parts[STORE_PART_SEQUENCES].length > 0)
-        add_sequences((const void *)digesting->parts[STORE_PART_SEQUENCES].bytes, entity, time_ms, &facts);
+        add_sequences((const void *)digesting->parts[STORE_PART_SEQUENCES].bytes, entity, time_ms, &facts, &lists);
     if (digesting->parts[STORE_PART_SKETCHES].length > 0)
-        agg_cells__digest(digesting->parts[STORE_PART_SKETCHES].bytes, entity, STORE_PART_SKETCHES, &digesting->moment, &facts);
+        agg_cells__digest(digesting->parts[STORE_PART_SKETCHES].bytes, entity, STORE_PART_SKETCHES, &digesting->moment, &facts,
+                          &lists);
     if (digesting->parts[STORE_PART_LISTS].length > 0 && digesting->is_all)
-        agg_cells__digest(digesting->parts[STORE_PART_LISTS].bytes, entity, STORE_PART_LISTS, &digesting->moment, &lists);
+        agg_cells__digest(digesting->parts[STORE_PART_LISTS].bytes, entity, STORE_PART_LISTS, &digesting->moment, &lists,
+                          &lists);
     add_entity(&digesting->all, entity, key, &facts);
-    add_entity(&digesting->lists, entity, key, &lists);
+    if (digesting->is_all)
+        add_entity(&digesting->lists, entity, key, &lists);
     return true;
 }
 
@@ -165,8 +171,8 @@ static bool digest_one(void *user, const struct store_key *key, const struct fr_
     const struct agg_entity *entity = catalogue->kinds[key->kind];
     bool ok = true;
 
-    if (!entity)
-        return true; /* of a kind that the configuration no longer has */
+    if (!entity && (key->kind != AGG_KIND_TABLES || agg_table__is_retired(catalogue, key)))
+        return true; /* of a kind or table that the configuration no longer has */
     for (int part = 0; part < STORE_PARTS; part++) {
         fr_buffer_clear(&digesting->parts[part]);
         if (disk[part].length > 0)
@@ -178,8 +184,17 @@ static bool digest_one(void *user, const struct store_key *key, const struct fr_
         return false;
     if (!ok) {
         digesting->is_corrupt = true;
-        agg_key__print(entity, key, digesting->corrupt);
+        if (entity)
+            agg_key__print(entity, key, digesting->corrupt);
+        else
+            snprintf(digesting->corrupt, sizeof digesting->corrupt, "a table's row of %" PRIu64, key->ids[1]);
         return false;
+    }
+    if (!entity) {
+        const struct fr_buffer *row = &digesting->parts[STORE_PART_ROWS];
+
+        agg_table__digest(catalogue, key, (const void *)row->bytes, row->length / sizeof(uint64_t), &digesting->all);
+        return true;
     }
     return digest_parts(digesting, entity, key);
 }

@@ -1,5 +1,5 @@
 /* `entities`: kinds of things that have state, each with the event's fields that name one. */
-#include "internal.h"
+#include "tables.h"
 
 #include <freshet/text.h>
 
@@ -10,11 +10,42 @@ enum { KEY_FIELDS = sizeof key_fields / sizeof key_fields[0] };
 static const char *const known_keys[] = {"key", "parent", "retention"};
 static const int64_t retention_default_ms = INT64_C(30) * 86400000;
 
-static bool parse_key_field(struct agg_entity *entity, struct fr_yaml *at, struct fr_diagnostics *diagnostics)
+/* "item_info.language": what a table says of the event. */
+static bool parse_joined_field(struct agg_catalogue *catalogue, struct agg_entity *entity, struct fr_yaml *at,
+                               struct fr_diagnostics *diagnostics)
+{
+    struct fr_err err;
+    int number = agg_tables__resolve(catalogue, at->text, &err);
+    enum proto_table_type type;
+
+    if (number < 0)
+        return fr_diagnostics_add(diagnostics, at, "entities.%s.key: %s", entity->name, err.message);
+    type = agg_tables__type(catalogue, number);
+    if (type != PROTO_TABLE_ID && type != PROTO_TABLE_IDS)
+        return fr_diagnostics_add(diagnostics, at,
+                                  "entities.%s.key: '%s' is a number; a key is of ids: give it the type id or ids",
+                                  entity->name, catalogue->table_fields[number].name);
+    for (int i = 0; i < entity->key_count; i++) {
+        if (entity->key[i] == AGG_KEY_JOINED + number)
+            return fr_diagnostics_add(diagnostics, at, "entities.%s.key: '%s' twice", entity->name,
+                                      catalogue->table_fields[number].name);
+    }
+    if (type == PROTO_TABLE_IDS && entity->key_count > 0 && entity->listed >= 0)
+        return fr_diagnostics_add(diagnostics, at, "entities.%s.key: a second list; one key has one list at most",
+                                  entity->name);
+    catalogue->joined |= UINT32_C(1) << catalogue->table_fields[number].table->number;
+    agg_key__add(catalogue, entity, (uint8_t)(AGG_KEY_JOINED + number));
+    return true;
+}
+
+static bool parse_key_field(struct agg_catalogue *catalogue, struct agg_entity *entity, struct fr_yaml *at,
+                            struct fr_diagnostics *diagnostics)
 {
     int field = at->kind == FR_YAML_SCALAR ? proto_field_number(at->text) : 0;
     bool is_key = false;
 
+    if (at->kind == FR_YAML_SCALAR && at->text.length > 0 && memchr(at->text.bytes, '.', at->text.length))
+        return parse_joined_field(catalogue, entity, at, diagnostics);
     for (int i = 0; i < KEY_FIELDS && field > 0; i++)
         is_key = is_key || strcmp(key_fields[i], proto_field_name(field)) == 0;
     if (!is_key) {
@@ -28,12 +59,12 @@ static bool parse_key_field(struct agg_entity *entity, struct fr_yaml *at, struc
         if (entity->key[i] == field)
             return fr_diagnostics_add(diagnostics, at, "entities.%s.key: '%s' twice", entity->name, proto_field_name(field));
     }
-    entity->key_names[entity->key_count] = proto_field_name(field);
-    entity->key[entity->key_count++] = (uint8_t)field;
+    agg_key__add(catalogue, entity, (uint8_t)field);
     return true;
 }
 
-static bool parse_key(struct agg_entity *entity, struct fr_yaml *at, struct fr_yaml *map, struct fr_diagnostics *diagnostics)
+static bool parse_key(struct agg_catalogue *catalogue, struct agg_entity *entity, struct fr_yaml *at, struct fr_yaml *map,
+                      struct fr_diagnostics *diagnostics)
 {
     struct fr_yaml *list = fr_yaml_get(map, "key");
     bool ok = true;
@@ -45,14 +76,14 @@ static bool parse_key(struct agg_entity *entity, struct fr_yaml *at, struct fr_y
         return fr_diagnostics_add(diagnostics, list, "entities.%s.key: should be a list of 1 to %d event fields, [item_id]",
                                   entity->name, STORE_KEY_IDS_MAX);
     for (int i = 0; i < list->count; i++)
-        ok = parse_key_field(entity, list->values[i], diagnostics) && ok;
+        ok = parse_key_field(catalogue, entity, list->values[i], diagnostics) && ok;
     /* In keys the user goes first: a user's entities lie together on disk, and move together. */
     for (int i = 0; i < entity->key_count; i++) {
         if (entity->key[i] != PROTO_FIELD_USER_ID)
             continue;
         memmove(entity->key + 1, entity->key, (size_t)i);
         entity->key[0] = PROTO_FIELD_USER_ID;
-        entity->has_user = true;
+        entity->listed += entity->listed >= 0 && entity->listed < i; /* it has moved, too */
     }
     return ok;
 }
@@ -85,7 +116,7 @@ static bool parse_entity(struct agg_catalogue *catalogue, struct fr_yaml *name, 
     if (map->kind != FR_YAML_MAP)
         return fr_diagnostics_add(diagnostics, map->kind == FR_YAML_NULL ? name : map,
                                   "entities.%s: should be a map with 'key'", entity->name);
-    ok = parse_key(entity, name, map, diagnostics);
+    ok = parse_key(catalogue, entity, name, map, diagnostics);
     set_remembered(entity);
     ok = fr_yaml_text(map, "parent", &parent, diagnostics) && ok;
     ok = fr_yaml_span(map, "retention", 0, INT64_C(36500) * 86400000, &entity->retention_ms, diagnostics) && ok;

@@ -2,6 +2,7 @@
  * What entities cost, for `freshet check`: one full entity of each kind, that is, one with an event in every pane of every window, all
  * attributes and ids, and sequences at their limit. Most entities stay far below; the busiest come close.
  */
+#include "tables.h"
 #include "type.h"
 
 #include <inttypes.h>
@@ -15,6 +16,7 @@ enum {
     CELL_EVENT_BYTES = 16,
     HEAD_DISK_BYTES = 16, /* of each part: RocksDB's, format, latest time */
     SOURCE_DISK_BYTES = 32,
+    KEY_DISK_BYTES = 4 + 2 * 8 + 16, /* of a table's row, with RocksDB's and the format */
 };
 
 static const double GROWTH = 1.25; /* a part that grows gets room for more */
@@ -169,8 +171,26 @@ static int64_t cells_most(const struct agg_entity *entity, int part)
     return bytes;
 }
 
+/* A row without a list, and one whose lists are full. */
+static void estimate_tables(const struct agg_catalogue *catalogue, struct fr_buffer *out)
+{
+    for (int i = 0; i < catalogue->table_count; i++) {
+        const struct agg_table *table = &catalogue->tables[i];
+        int64_t least = (1 + table->layout.field_count) * (int64_t)sizeof(uint64_t), most = least;
+
+        for (int f = 0; f < table->layout.field_count; f++)
+            most += table->layout.fields[f].type == PROTO_TABLE_IDS ? PROTO_TABLE_IDS_MAX * (int64_t)sizeof(uint64_t) : 0;
+        fr_buffer_append_format(out,
+                                "table %s: %" PRId64 " B in memory a row, %" PRId64 " B when its lists are full; %" PRId64
+                                " to %" PRId64 " B on disk\n",
+                                table->name, ENTRY_BYTES + least, ENTRY_BYTES + most, KEY_DISK_BYTES + least,
+                                KEY_DISK_BYTES + most);
+    }
+}
+
 void agg_catalogue_estimate(const struct agg_catalogue *catalogue, struct fr_buffer *out)
 {
+    estimate_tables(catalogue, out);
     for (int i = 0; i < catalogue->entity_count; i++) {
         const struct agg_entity *entity = catalogue->entities[i];
         int64_t rows = rows_most(entity->panes_most);

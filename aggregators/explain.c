@@ -165,7 +165,7 @@ static void read_columns(struct explaining *explaining, const struct agg_parts *
         struct agg_column column = agg_plan__column(explaining->feature, &explaining->chosen[i], 0);
         float value = column.absent;
 
-        if (is_present && column.feature->type->cells)
+        if (is_present && (column.feature->type->cells || column.feature->type->of_records))
             value = agg_values__cell(parts, &column, explaining->question->time_ms);
         else if (is_present)
             agg_values__columns(explaining->agg, view, &column, 1, &value);

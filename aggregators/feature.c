@@ -57,14 +57,17 @@ static bool parse_aggregate(struct agg_parse *parse)
 static bool parse_where(struct agg_parse *parse)
 {
     struct fr_yaml *at = fr_yaml_get(parse->map, "where");
+    const struct agg_where_names names = {.catalogue = parse->catalogue};
     struct fr_err err;
 
     if (!at)
         return true;
     if (at->kind != FR_YAML_SCALAR)
         return agg_parse__tell(parse, at, "where", "should be a condition, \"value >= 3\"");
-    if (agg_where__compile(at->text, parse->catalogue->arena, &parse->feature->where, &parse->where, &err))
+    if (agg_where__compile_of(&names, at->text, parse->catalogue->arena, &parse->feature->where, &parse->where, &err)) {
+        parse->catalogue->joined |= agg_where__tables(parse->feature->where);
         return true;
+    }
     return agg_parse__tell(parse, at, "where", err.message);
 }
 
@@ -160,7 +163,7 @@ static bool define(const struct agg_catalogue *catalogue, struct agg_feature *fe
     fr_buffer_init(&text);
     fr_buffer_append_format(&text, "%s of", feature->type->name);
     for (int i = 0; i < feature->entity->key_count; i++)
-        fr_buffer_append_format(&text, " %s", proto_field_name(feature->entity->key[i]));
+        fr_buffer_append_format(&text, " %s", agg_key__field(feature->entity, i));
     fr_buffer_append_format(&text, " in %s; actions %" PRIx32 "; scenes %" PRIx32, feature->entity->name, feature->actions,
                             feature->scenes);
     if (feature->needs != 0)
@@ -186,6 +189,12 @@ static bool parse_settings(struct agg_parse *parse)
     feature->actions = feature->scenes = UINT32_MAX;
     if (!parse_aggregate(parse))
         return false; /* what else it may say depends on that */
+    if (feature->entity && feature->entity->key_count > 0 && feature->entity->listed >= 0 &&
+        (feature->aggregate == AGG_LAST || feature->aggregate == AGG_SERIES || feature->aggregate == AGG_COVISIT))
+        ok = fr_diagnostics_add(
+            parse->diagnostics, fr_yaml_get(parse->map, "aggregate"),
+            "features.%s.aggregate: an item has many of %s, by what a table lists; take one that has columns", feature->name,
+            feature->entity->name);
     if (has_key(feature->type, "actions"))
         ok = agg_parse__actions(parse, "actions", &feature->actions) && ok;
     if (has_key(feature->type, "scenes"))

@@ -1,16 +1,23 @@
 /* Finished rows: which steps have them, until when they are good, how they come and go. */
 #include "finished.h"
 #include "keyring.h"
+#include "tables.h"
 
 /* ---- compiling ---- */
 
 /* What later steps and the reply ask of what the item remembers. */
-static uint8_t attributes_of(const struct agg_plan *plan)
+static uint8_t attributes_of(const struct agg_catalogue *catalogue, const struct agg_plan *plan)
 {
     unsigned asked = plan->match_count > 0 ? (1 << AGG_ATTRIBUTES) - 1 : 0;
 
     for (int i = 0; i < plan->field_count; i++)
-        asked |= 1U << plan->fields[i];
+        asked |= plan->fields[i] < AGG_KEY_JOINED ? 1U << plan->fields[i] : 0;
+    for (int t = 0; t < catalogue->table_count; t++) {
+        int attribute = agg_attribute__index(catalogue->tables[t].key);
+
+        if ((plan->tables >> t & 1) != 0 && attribute >= 0)
+            asked |= 1U << attribute;
+    }
     for (int i = 0; i < plan->item_step_count; i++) {
         const struct agg_entity *entity = plan->item_steps[i].entity;
 
@@ -51,9 +58,9 @@ static bool may_finish(const struct agg_step *step, struct agg_finished *finishe
 {
     const struct agg_entity *entity = step->entity;
 
-    return entity->key_count == 1 && !entity->has_user && entity->key[0] != AGG_KEY_ALL && step->sequence_count == 0 &&
-           step->cell_column_count == 0 && add_spans(finished, step->columns, step->column_count) &&
-           add_spans(finished, step->operands, step->operand_count);
+    return entity->key_count == 1 && !entity->has_user && entity->key[0] != AGG_KEY_ALL && !entity->is_joined &&
+           step->sequence_count == 0 && step->cell_column_count == 0 &&
+           add_spans(finished, step->columns, step->column_count) && add_spans(finished, step->operands, step->operand_count);
 }
 
 /* Goes on with the last piece where this one lies behind it in the row, too. */
@@ -84,7 +91,7 @@ static void add_pieces(const struct agg_step *step, struct agg_finished *finishe
 
 bool agg_finished__compile(const struct agg_catalogue *catalogue, struct agg_plan *plan)
 {
-    uint8_t asked = attributes_of(plan);
+    uint8_t asked = attributes_of(catalogue, plan);
 
     for (int i = 0; i < plan->item_step_count; i++) {
         struct agg_step *step = &plan->item_steps[i];

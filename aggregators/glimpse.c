@@ -1,6 +1,7 @@
 /* Looks at candidates: each entity once, under its own lock, after one load of all of them. */
 #include "glimpse.h"
 #include "decayed.h"
+#include "tables.h"
 
 #include <stdlib.h>
 
@@ -94,7 +95,8 @@ static bool add_seen(struct agg_glimpses *glimpses, const struct agg_ring *rings
     for (uint32_t i = 0; i < count; i++) {
         const uint64_t *order = agg_sequence__record(rings, feature->entity, feature->sequence, i);
 
-        if (!agg_entity__is_expired(feature->entity, (int64_t)order[0], glimpses->time_ms))
+        if (!agg_entity__is_expired(feature->entity, (int64_t)order[0], glimpses->time_ms) &&
+            (glimpses->seen_within_ms == 0 || glimpses->time_ms - (int64_t)order[0] < glimpses->seen_within_ms))
             seen[glimpses->seen_count++] = order[word];
     }
     return true;
@@ -155,6 +157,45 @@ static bool ended(struct agg_glimpses *glimpses, const uint64_t *room_ids, int c
     return true;
 }
 
+/* Rows that turn their item off, now: whatever an event says of it. */
+static bool off_by_table(struct agg_glimpses *glimpses, const struct agg_table *table, const uint64_t *ids, int count,
+                         bool *is_out)
+{
+    struct store *store = glimpses->agg->store;
+    struct store_key *keys = fr_arena_take(glimpses->arena, ((size_t)count + 1) * sizeof *keys);
+    uint64_t *hashes = fr_arena_take(glimpses->arena, ((size_t)count + 1) * sizeof *hashes);
+    uint64_t words[PROTO_TABLE_WORDS_MAX];
+    const uint64_t *rows[AGG_TABLES_MAX] = {NULL};
+    const struct proto_event nothing = {.joined = rows};
+
+    if (!keys || !hashes)
+        return agg_glimpses__fail(glimpses);
+    for (int i = 0, held = 0; i < count; i++) {
+        held += agg_table__key(table, ids[i], &keys[held]);
+        if (held > 0)
+            hashes[held - 1] = store_key_hash(store, &keys[held - 1]);
+        if (i + 1 == count && held > 0 && !store_load(store, keys, hashes, held, glimpses->err))
+            return false;
+    }
+    for (int i = 0; i < count; i++) {
+        if (is_out[i] || agg_table__read(store, table, ids[i], words, NULL, NULL) == 0)
+            continue;
+        rows[table->number] = words;
+        is_out[i] = agg_where__holds(table->off, &nothing);
+    }
+    return true;
+}
+
+static bool off_by_tables(struct agg_glimpses *glimpses, const uint64_t *ids, int count, bool *is_out)
+{
+    const struct agg_catalogue *catalogue = glimpses->agg->catalogue;
+
+    for (int t = 0; t < catalogue->table_count; t++)
+        if (catalogue->tables[t].off && !off_by_table(glimpses, &catalogue->tables[t], ids, count, is_out))
+            return false;
+    return true;
+}
+
 static bool off(struct agg_glimpses *glimpses, const uint64_t *ids, int count, bool *is_out)
 {
     const struct agg_catalogue *catalogue = glimpses->agg->catalogue;
@@ -174,7 +215,7 @@ static bool off(struct agg_glimpses *glimpses, const uint64_t *ids, int count, b
         is_out[i] = item.life == AGG_LIFE_OFF;
         room_ids[i] = item.bits[agg_attribute__index(PROTO_FIELD_ROOM_ID)];
     }
-    return ended(glimpses, room_ids, count, is_out);
+    return ended(glimpses, room_ids, count, is_out) && off_by_tables(glimpses, ids, count, is_out);
 }
 
 bool agg_glimpses__out(struct agg_glimpses *glimpses, const struct agg_entity *entity, const uint64_t *ids, int count,

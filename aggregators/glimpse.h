@@ -9,6 +9,7 @@ struct agg_glimpses {
     struct agg *agg;
     struct fr_arena *arena;
     int64_t time_ms; /* T */
+    int64_t seen_within_ms; /* only what was seen so shortly before; 0: all that is kept */
     uint64_t *seen; /* items to leave out, ascending */
     uint32_t seen_count;
     struct fr_err *err;

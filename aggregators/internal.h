@@ -20,8 +20,9 @@ enum {
     AGG_ATTRIBUTES = 4, /* remembered: creator_id, room_id, category_id, duration_s */
     AGG_SOURCE_WORDS = 11, /* the order down to duration_s: enough to tell which attribute is later */
     AGG_FIELDS_MAX = 16,
-    AGG_KINDS_MAX = 247, /* the numbers above are the learner's */
+    AGG_KINDS_MAX = 246, /* then come the tables' and the learner's */
     AGG_KEEPERS_MAX = 4 * AGG_ENTITIES_MAX, /* entities and the hidden ones */
+    AGG_KEY_JOINED = 64, /* and from there on the fields of tables */
     AGG_KEY_ALL = 0, /* in the place of an event's field in a key: its id is 1 in every event */
     AGG_STATES_MAX = 4 * AGG_FEATURES_MAX, /* features and the hidden ones that are kept for them */
     AGG_LISTS_MAX = 32,
@@ -87,7 +88,16 @@ struct agg_where;
 /* Compiles into `arena`; the message tells the character. `canonical` gets the same condition in one spelling. */
 FR_CHECKED bool agg_where__compile(struct fr_slice text, struct fr_arena *arena, struct agg_where **where,
                                    struct fr_buffer *canonical, struct fr_err *err);
+/* The same where tables are known: "table.field" is of what is joined; of `own` bare names are, and an event has none. */
+struct agg_where_names {
+    const struct agg_catalogue *catalogue;
+    const struct agg_table *own; /* NULL: none */
+};
+FR_CHECKED bool agg_where__compile_of(const struct agg_where_names *names, struct fr_slice text, struct fr_arena *arena,
+                                      struct agg_where **where, struct fr_buffer *canonical, struct fr_err *err);
 bool agg_where__holds(const struct agg_where *where, const struct proto_event *event);
+/* Tables that it looks at, a bit for each. */
+uint32_t agg_where__tables(const struct agg_where *where);
 
 /* ---- The catalogue ---- */
 
@@ -106,6 +116,8 @@ enum agg_aggregate { /* agg__types says what each is */
                      AGG_GAUGE,
                      AGG_SERIES,
                      AGG_COVISIT,
+                     AGG_ENTROPY,
+                     AGG_TOP_VALUES,
                      AGG_AGE, /* hidden: the latest event of a feature that emits its age */
                      AGG_TOP, /* hidden: candidates by their score (top.c) */
                      AGG_LIFE, /* hidden: whether an item is on, a room started (life.c) */
@@ -142,6 +154,7 @@ struct agg_feature {
     const struct agg_type *type;
     bool is_counter; /* a measure of the rows */
     bool is_hidden; /* not in the configuration: kept for another feature */
+    bool is_joined; /* what it takes, or the entity, depends on a table: hashed apart, as lists are */
     uint8_t emits; /* a bit for each output */
     struct agg_feature *n, *age; /* hidden, when those are emitted; n may be the feature itself */
 
@@ -220,6 +233,8 @@ struct agg_entity {
     const char *key_names[STORE_KEY_IDS_MAX]; /* as written */
     int key_count;
     bool has_user; /* user_id is in the key */
+    bool is_joined; /* a field of a table is */
+    int listed; /* the place in the key of a table's list, each id of which names one; −1: there is none */
     bool is_hidden; /* not in the configuration: the user of whom duplicates are told */
     bool has_dedupe; /* the one entity that keeps event ids */
     const char *parent_name;
@@ -308,6 +323,11 @@ struct agg_catalogue {
     struct agg_list *lists;
     int list_count;
     struct agg_feature *item_life, *room_life; /* hidden; NULL without such an entity */
+    struct agg_table *tables;
+    int table_count;
+    struct agg_table_field *table_fields; /* of all tables, by number */
+    int table_field_count;
+    uint32_t joined; /* tables that applying looks at, a bit for each */
     struct agg_feature *recent_rooms, *recent_items; /* hidden lists; NULL without such an entity */
     struct agg_entity *kinds[UINT8_MAX + 1];
     struct agg_feature **slots; /* by number; NULL: retired */
@@ -491,6 +511,8 @@ struct agg_lane {
     struct agg *agg;
     int batch_max;
     const struct proto_event *events; /* the batch that the groups are of; NULL: none */
+    const struct proto_event *taken; /* the same, with what tables say of each where any is joined */
+    struct agg_join *join; /* NULL where none is */
     int event_count;
     struct agg_group *groups; /* users first */
     struct store_key *keys; /* of each group */
@@ -608,13 +630,21 @@ struct agg_plan {
     struct fr_arena *arena;
     const char **user_columns, **item_columns, **field_names;
     int user_column_count, item_column_count;
-    uint8_t *fields; /* item fields: which attribute */
+    uint8_t *fields; /* item fields: which attribute, or AGG_KEY_JOINED and the field of a table */
     int field_count;
     struct agg_step *user_steps, *item_steps; /* the first ones are the user and the item themselves, asked for or not */
     int user_step_count, item_step_count;
     struct agg_ratio_column *user_ratios, *item_ratios;
     int user_ratio_count, item_ratio_count;
     int user_operand_count, item_operand_count;
+    uint32_t tables; /* that it looks at, a bit for each */
+    struct agg_table_column { /* a number of a table's row */
+        int field; /* among those of all tables */
+        int column;
+    } * table_columns;
+    int table_column_count;
+    int *table_sequences; /* lists, by field likewise */
+    int table_sequence_count;
     const struct agg_feature **matches;
     int match_count;
     bool needs_room; /* some step goes by what rooms remember */
@@ -649,6 +679,13 @@ struct agg {
 /* The key from the ids of its fields, in the entity's order. False when one is 0: the entity isn't there. */
 FR_CHECKED bool agg_key__make(const struct agg_entity *entity, const uint64_t ids[STORE_KEY_IDS_MAX], struct store_key *key);
 FR_CHECKED bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event *event, struct store_key *key);
+/* The same of one that a table's fields name; of a list the place of its ids, for whoever puts one there. */
+FR_CHECKED bool agg_key__of_joined(const struct agg_catalogue *catalogue, const struct agg_entity *entity,
+                                   const struct proto_event *event, struct store_key *key);
+/* Adds a field to the key, or a field of a table (AGG_KEY_JOINED and up). */
+void agg_key__add(const struct agg_catalogue *catalogue, struct agg_entity *entity, uint8_t field);
+/* The name of the field in that place of the key. */
+const char *agg_key__field(const struct agg_entity *entity, int place);
 /* Where the field lies that the configuration writes in that place of the key: the user goes first. */
 int agg_key__place(const struct agg_entity *entity, int written);
 bool agg_key__fail(const struct agg_entity *entity, int id_count, struct fr_err *err); /* says what a key of the kind is */

@@ -18,6 +18,11 @@ static struct source source_of(int field, const struct agg_request *request, con
         return (struct source){&request->user_id, 0};
     if (field == PROTO_FIELD_ITEM_ID)
         return (struct source){request->item_ids, 1};
+    if (field >= AGG_KEY_JOINED && remembered && remembered[0].joined) {
+        size_t fields = (size_t)(request->item_count > 1 ? remembered[1].joined - remembered[0].joined : 1);
+
+        return (struct source){remembered[0].joined + (field - AGG_KEY_JOINED), fields};
+    }
     if (!remembered || attribute < 0)
         return (struct source){NULL, 0};
     return (struct source){&remembered->bits[attribute], sizeof *remembered / sizeof(uint64_t)};

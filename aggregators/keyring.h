@@ -21,6 +21,7 @@ struct agg_keyring {
 /* What each row's item remembers, by attribute; a request's room is already in it. */
 struct agg_remembered {
     uint64_t bits[AGG_ATTRIBUTES];
+    const uint64_t *joined; /* what tables say of it, as ids by the number of the field; NULL: nobody asked */
 };
 
 /*

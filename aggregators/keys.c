@@ -1,4 +1,5 @@
 /* The store's keys of entities: the kind's number and the ids of the key's fields, the user's first. */
+#include "join.h"
 #include "keyring.h"
 
 #include <inttypes.h>
@@ -31,6 +32,34 @@ bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event
     return agg_key__make(entity, ids, key);
 }
 
+bool agg_key__of_joined(const struct agg_catalogue *catalogue, const struct agg_entity *entity, const struct proto_event *event,
+                        struct store_key *key)
+{
+    uint64_t ids[STORE_KEY_IDS_MAX] = {0};
+
+    for (int i = 0; i < entity->key_count; i++)
+        ids[i] =
+            entity->key[i] >= AGG_KEY_JOINED ? agg_join__id(catalogue, entity->key[i], event) : id_of(entity->key[i], event);
+    return agg_key__make(entity, ids, key);
+}
+
+void agg_key__add(const struct agg_catalogue *catalogue, struct agg_entity *entity, uint8_t field)
+{
+    const char *name = field == AGG_KEY_ALL ? "(all)" : proto_field_name(field);
+
+    if (entity->key_count == 0)
+        entity->listed = -1;
+    if (field >= AGG_KEY_JOINED) {
+        entity->is_joined = true;
+        name = catalogue->table_fields[field - AGG_KEY_JOINED].name;
+        if (agg_tables__type(catalogue, field - AGG_KEY_JOINED) == PROTO_TABLE_IDS)
+            entity->listed = entity->key_count;
+    }
+    entity->has_user = entity->has_user || field == PROTO_FIELD_USER_ID;
+    entity->key_names[entity->key_count] = name;
+    entity->key[entity->key_count++] = field;
+}
+
 void agg_key__print(const struct agg_entity *entity, const struct store_key *key, char out[160])
 {
     int length = snprintf(out, 160, "%s ", entity->name);
@@ -41,11 +70,22 @@ void agg_key__print(const struct agg_entity *entity, const struct store_key *key
 
 int agg_key__place(const struct agg_entity *entity, int written)
 {
-    int place = 0;
+    int user = 0;
 
-    while (place < entity->key_count - 1 && strcmp(proto_field_name(entity->key[place]), entity->key_names[written]) != 0)
-        place++;
-    return place;
+    if (!entity->has_user)
+        return written;
+    while (user < entity->key_count - 1 && strcmp(entity->key_names[user], proto_field_name(PROTO_FIELD_USER_ID)) != 0)
+        user++;
+    return written == user ? 0 : written + (written < user);
+}
+
+const char *agg_key__field(const struct agg_entity *entity, int place)
+{
+    int written = 0;
+
+    while (written < entity->key_count - 1 && agg_key__place(entity, written) != place)
+        written++;
+    return entity->key_names[written];
 }
 
 bool agg_key__fail(const struct agg_entity *entity, int id_count, struct fr_err *err)

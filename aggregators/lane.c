@@ -3,13 +3,24 @@
  * once for the greatest batch; nothing is allocated per event.
  */
 #include "covisit.h"
+#include "join.h"
 
 #include <stdlib.h>
+
+/* Entities that one event can touch. */
+static int shares_most(const struct agg_catalogue *catalogue)
+{
+    int most = 0;
+
+    for (int i = 0; i < catalogue->entity_count; i++)
+        most += catalogue->entities[i]->listed >= 0 ? PROTO_TABLE_IDS_MAX : 1;
+    return most;
+}
 
 struct agg_lane *agg_lane_new(struct agg *agg, int batch_max)
 {
     struct agg_lane *lane = calloc(1, sizeof *lane);
-    size_t shares = (size_t)batch_max * (size_t)agg->catalogue->entity_count;
+    size_t shares = (size_t)batch_max * (size_t)shares_most(agg->catalogue);
     size_t slots = 16;
 
     if (!lane)
@@ -25,7 +36,9 @@ struct agg_lane *agg_lane_new(struct agg *agg, int batch_max)
     lane->shares = calloc(shares, sizeof *lane->shares);
     lane->table = calloc(slots, sizeof *lane->table);
     lane->table_mask = (uint32_t)(slots - 1);
-    if (!lane->groups || !lane->keys || !lane->hashes || !lane->shares || !lane->table) {
+    lane->join = agg->catalogue->joined != 0 ? agg_join__new(agg, batch_max) : NULL;
+    if ((agg->catalogue->joined != 0 && !lane->join) || !lane->groups || !lane->keys || !lane->hashes || !lane->shares ||
+        !lane->table) {
         agg_lane_free(lane);
         return NULL;
     }
@@ -42,6 +55,7 @@ void agg_lane_free(struct agg_lane *lane)
     free(lane->shares);
     free(lane->table);
     free(lane->brought);
+    agg_join__free(lane->join);
     free(lane);
 }
 
@@ -139,21 +153,58 @@ bool agg_lane__bring(struct agg_lane *lane, const struct store_key *key, const s
     return true;
 }
 
-static void share_add(struct agg_lane *lane, const struct agg_entity *entity, const struct proto_event *event, uint32_t index)
+static void share_add(struct agg_lane *lane, const struct agg_entity *entity, const struct store_key *key, uint32_t index)
 {
     struct agg_group *group;
-    struct store_key key;
     uint32_t share = lane->share_count;
 
-    if (!agg_key__of_event(entity, event, &key))
-        return;
-    group = agg_lane__want(lane, entity, &key); /* there is room for every share's */
+    group = agg_lane__want(lane, entity, key); /* there is room for every share's */
     if (group->first == UINT32_MAX)
         group->first = share;
     else
         lane->shares[group->last].next = share + 1;
     group->last = share;
     lane->shares[lane->share_count++] = (struct agg_share){.event = index};
+}
+
+static void shares_add(struct agg_lane *lane, const struct agg_entity *entity, const struct proto_event *events, int count)
+{
+    struct store_key key;
+
+    for (int i = 0; i < count; i++)
+        if (agg_key__of_event(entity, &events[i], &key))
+            share_add(lane, entity, &key, (uint32_t)i);
+}
+
+static void joined_shares_add(struct agg_lane *lane, const struct agg_entity *entity, const struct proto_event *events,
+                              int count)
+{
+    struct store_key key;
+
+    for (int i = 0; i < count; i++)
+        if (agg_key__of_joined(lane->agg->catalogue, entity, &events[i], &key))
+            share_add(lane, entity, &key, (uint32_t)i);
+}
+
+/* An entity for each id of the list that a table has for the event. */
+static void listed_shares_add(struct agg_lane *lane, const struct agg_entity *entity, const struct proto_event *events,
+                              int count)
+{
+    const struct agg_catalogue *catalogue = lane->agg->catalogue;
+
+    for (int i = 0; i < count; i++) {
+        int listed;
+        const uint64_t *ids = agg_join__ids(catalogue, entity->key[entity->listed], &events[i], &listed);
+
+        for (int k = 0; k < listed; k++) {
+            struct store_key key;
+
+            if (!agg_key__of_joined(catalogue, entity, &events[i], &key))
+                break;
+            key.ids[entity->listed] = ids[k];
+            share_add(lane, entity, &key, (uint32_t)i);
+        }
+    }
 }
 
 bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, int count, struct fr_err *err)
@@ -169,14 +220,18 @@ bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, in
     lane->share_count = 0;
     lane->brought_count = 0;
     lane->has_partners = false;
-    for (int i = 0; i < count; i++)
-        share_add(lane, catalogue->user, &events[i], (uint32_t)i);
+    lane->taken = lane->join ? agg_join__take(lane->join, events, count) : events;
+    shares_add(lane, catalogue->user, lane->taken, count);
     lane->user_group_count = lane->group_count;
     for (int e = 0; e < catalogue->entity_count; e++) {
         if (catalogue->entities[e] == catalogue->user || catalogue->entities[e]->is_fed)
             continue;
-        for (int i = 0; i < count; i++)
-            share_add(lane, catalogue->entities[e], &events[i], (uint32_t)i);
+        if (catalogue->entities[e]->listed >= 0)
+            listed_shares_add(lane, catalogue->entities[e], lane->taken, count);
+        else if (catalogue->entities[e]->is_joined)
+            joined_shares_add(lane, catalogue->entities[e], lane->taken, count);
+        else
+            shares_add(lane, catalogue->entities[e], lane->taken, count);
     }
     if (!agg_feeds__want(lane))
         return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for a batch");
@@ -190,6 +245,10 @@ bool agg_batch_load(struct agg_lane *lane, const struct proto_event *events, int
     int known;
 
     lane->events = NULL; /* the same array may hold new events */
+    if (count > lane->batch_max)
+        return agg_lane__group(lane, events, count, err); /* which says so */
+    if (lane->join && !agg_join__load(lane->join, events, count, err))
+        return false;
     if (!agg_lane__group(lane, events, count, err))
         return false;
     if (!store_load(lane->agg->store, lane->keys, lane->hashes, lane->group_count, err))

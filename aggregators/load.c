@@ -1,5 +1,6 @@
 /* Before a read plan is followed: what of it the table lacks comes from the disk. */
 #include "internal.h"
+#include "joined.h"
 #include "keyring.h"
 
 struct loading {
@@ -71,6 +72,30 @@ static bool load_step(const struct loading *loading, const struct agg_entity *en
     return true;
 }
 
+/* Rows of tables, and the entities of the further ids in their lists; those of the first come with the others. */
+static bool load_joined(struct loading *loading, const struct agg_plan *plan)
+{
+    struct agg_joined joined;
+    bool is_incomplete = false;
+
+    if (!agg_joined__load(loading->agg, plan, loading->request, loading->remembered, loading->arena, loading->err) ||
+        !agg_joined__read(loading->agg, plan, loading->request, loading->remembered, loading->arena, &joined, &is_incomplete,
+                          loading->err))
+        return false;
+    for (int i = 0; i < plan->item_step_count; i++) {
+        const struct agg_entity *entity = plan->item_steps[i].entity;
+
+        for (int k = 1; k < joined.listed_most && entity->listed >= 0; k++) {
+            agg_joined__turn(&joined, entity, k);
+            if (!load_step(loading, entity, loading->remembered, NULL))
+                return false;
+        }
+        if (entity->listed >= 0)
+            agg_joined__turn(&joined, entity, 0);
+    }
+    return true;
+}
+
 static bool load(struct loading *loading, const struct agg_plan *plan)
 {
     const struct agg_request *request = loading->request;
@@ -85,10 +110,13 @@ static bool load(struct loading *loading, const struct agg_plan *plan)
         return fail_exhausted(loading->err);
     if (!load_users(loading, plan))
         return false;
-    if (has_item && !load_step(loading, catalogue->item, NULL, plan->item_step_count > 1 ? loading->remembered : NULL))
+    if (has_item &&
+        !load_step(loading, catalogue->item, NULL, plan->item_step_count > 1 || plan->tables != 0 ? loading->remembered : NULL))
         return false;
     for (int row = 0; row < request->item_count && request->room_id != 0; row++)
         loading->remembered[row].bits[room] = request->room_id;
+    if (plan->tables != 0 && !load_joined(loading, plan))
+        return false;
     for (int i = has_item; i < plan->item_step_count; i++) {
         const struct agg_step *step = &plan->item_steps[i];
         bool is_room = step->entity == catalogue->room && !step->via_room;

@@ -1,5 +1,6 @@
 /* Read plans: what a request names, compiled to columns by entity, in the order of the reply. */
 #include "finished.h"
+#include "tables.h"
 #include "type.h"
 
 #include <freshet/text.h>
@@ -29,6 +30,7 @@ struct compile {
     struct fr_buffer user_columns, item_columns; /* names */
     struct fr_buffer matches; /* const struct agg_feature * */
     struct fr_buffer fields; /* attributes as bytes */
+    struct fr_buffer table_columns, table_sequences; /* struct agg_table_column; int */
     struct fr_err *err;
 };
 
@@ -47,7 +49,7 @@ static bool is_users(const struct agg_entity *entity)
 static bool is_sequence(const struct agg_feature *feature)
 {
     return feature->aggregate == AGG_LAST || feature->aggregate == AGG_MATCH ||
-           (feature->type->cells && feature->type->cells->sequence);
+           (feature->type->cells && feature->type->cells->sequence) || feature->type->list_records;
 }
 
 static void choose(struct compile *compile, const struct choice *choice)
@@ -209,13 +211,61 @@ static bool add_item_field(struct compile *compile, struct fr_slice name)
                    nearest ? nearest : "creator_id, item.room_id, item.category_id or item.duration_s");
 }
 
+/* A field of a table: a number is a column, an id one of the item's fields, a list a sequence. */
+static void add_table_field(struct compile *compile, int number)
+{
+    const struct agg_table_field *field = &compile->catalogue->table_fields[number];
+    struct agg_table_column column = {.field = number};
+
+    compile->plan->tables |= UINT32_C(1) << field->table->number;
+    switch (agg_tables__type(compile->catalogue, number)) {
+    case PROTO_TABLE_ID:
+        fr_buffer_append_byte(&compile->fields, (uint8_t)(AGG_KEY_JOINED + number));
+        break;
+    case PROTO_TABLE_IDS:
+        fr_buffer_append(&compile->table_sequences, &number, sizeof number);
+        break;
+    default:
+        column.column = compile->plan->item_column_count++;
+        fr_buffer_append(&compile->item_columns, &field->name, sizeof field->name);
+        fr_buffer_append(&compile->table_columns, &column, sizeof column);
+    }
+}
+
+/* A table's name stands for all of its fields. False: it has no such field. */
+static bool add_table(struct compile *compile, struct fr_slice name, bool *is_table)
+{
+    const char *dot = name.length ? memchr(name.bytes, '.', name.length) : NULL;
+    struct fr_slice stem = fr_slice(name.bytes, dot ? (size_t)(dot - (const char *)name.bytes) : name.length);
+    const struct agg_table *table = agg_tables__find(compile->catalogue, stem);
+    int number;
+
+    *is_table = table != NULL;
+    if (!table)
+        return true;
+    for (int i = 0; i < table->layout.field_count && !dot; i++)
+        add_table_field(compile, table->field_first + i);
+    if (!dot)
+        return true;
+    number = agg_tables__resolve(compile->catalogue, name, compile->err);
+    if (number < 0)
+        return fr_fail_in(compile->err, "features");
+    add_table_field(compile, number);
+    return true;
+}
+
 static bool add_name(struct compile *compile, struct fr_slice name)
 {
     struct agg_feature *feature;
+    bool is_table;
     int column;
 
     if (is_item_field(name) && !agg_catalogue__feature(compile->catalogue, fr_slice("item", 4)))
         return add_item_field(compile, name);
+    if (!add_table(compile, name, &is_table))
+        return false;
+    if (is_table)
+        return true;
     if (!agg_catalogue__resolve(compile->catalogue, name, &feature, &column, compile->err))
         return fr_fail_in(compile->err, "features");
     add_feature(compile, feature, column);
@@ -259,6 +309,8 @@ static bool add_all(struct compile *compile, const char *feature_set, char *cons
     }
     for (int i = 0; i < compile->catalogue->visible_feature_count && !*feature_set && count == 0; i++)
         add_feature(compile, compile->catalogue->features[i], -1);
+    for (int i = 0; i < compile->catalogue->table_field_count && !*feature_set && count == 0; i++)
+        add_table_field(compile, i);
     return true;
 }
 
@@ -297,6 +349,9 @@ static bool step_add(struct compile *compile, const struct agg_entity *entity, b
     step = is_user ? &plan->user_steps[plan->user_step_count++] : &plan->item_steps[plan->item_step_count++];
     step->entity = entity;
     step->via_room = via_room;
+    for (int i = 0; i < entity->key_count && entity->is_joined; i++)
+        if (entity->key[i] >= AGG_KEY_JOINED)
+            plan->tables |= UINT32_C(1) << compile->catalogue->table_fields[entity->key[i] - AGG_KEY_JOINED].table->number;
     step->parts = 1 << STORE_PART_ROWS;
     step->columns = fr_arena_take_zeroed(plan->arena, most[CHOICE_COLUMN] + 1, sizeof *step->columns);
     step->runs = fr_arena_take_zeroed(plan->arena, most[CHOICE_COLUMN] + 1, sizeof *step->runs);
@@ -346,6 +401,8 @@ static uint8_t parts_of(const struct agg_feature *feature, bool is_sequence_aske
 {
     if (feature->type->cells)
         return (uint8_t)(1 << feature->type->cells->part);
+    if (feature->type->of_records)
+        return 1 << STORE_PART_ROWS | 1 << STORE_PART_SEQUENCES;
     return is_sequence_asked ? 1 << STORE_PART_SEQUENCES : 1 << STORE_PART_ROWS;
 }
 
@@ -380,7 +437,7 @@ static void fill_steps(struct compile *compile)
         step->parts |= parts_of(choice->column.feature, choice->what == CHOICE_SEQUENCE);
         switch (choice->what) {
         case CHOICE_COLUMN:
-            if (choice->column.feature->type->cells) {
+            if (choice->column.feature->type->cells || choice->column.feature->type->of_records) {
                 step->cell_columns[step->cell_column_count++] = choice->column;
             } else {
                 step->columns[step->column_count++] = choice->column;
@@ -418,7 +475,9 @@ static bool add_item_fields(struct compile *compile)
         return false;
     for (size_t i = 0; i < count; i++) {
         plan->fields[i] = compile->fields.bytes[i];
-        plan->field_names[i] = item_field_names[plan->fields[i]];
+        plan->field_names[i] = plan->fields[i] < AGG_KEY_JOINED
+                                   ? item_field_names[plan->fields[i]]
+                                   : compile->catalogue->table_fields[plan->fields[i] - AGG_KEY_JOINED].name;
     }
     plan->field_count = (int)count;
     return true;
@@ -433,11 +492,16 @@ static bool compile_choices(struct compile *compile)
     plan->user_ratios = keep(compile, &compile->user_ratios);
     plan->item_ratios = keep(compile, &compile->item_ratios);
     plan->matches = keep(compile, &compile->matches);
+    plan->table_columns = keep(compile, &compile->table_columns);
+    plan->table_sequences = keep(compile, &compile->table_sequences);
+    plan->table_column_count = (int)(compile->table_columns.length / sizeof *plan->table_columns);
+    plan->table_sequence_count = (int)(compile->table_sequences.length / sizeof *plan->table_sequences);
     plan->match_count = (int)(compile->matches.length / sizeof *plan->matches);
     plan->user_ratio_count = (int)(compile->user_ratios.length / sizeof *plan->user_ratios);
     plan->item_ratio_count = (int)(compile->item_ratios.length / sizeof *plan->item_ratios);
     if (compile->choices.is_failed || compile->fields.is_failed || !plan->user_columns || !plan->item_columns ||
-        !plan->matches || !plan->user_ratios || !plan->item_ratios || !add_steps(compile) || !add_item_fields(compile))
+        !plan->table_columns || !plan->table_sequences || !plan->matches || !plan->user_ratios || !plan->item_ratios ||
+        !add_steps(compile) || !add_item_fields(compile))
         return fail_memory(compile->err);
     fill_steps(compile);
     return agg_finished__compile(compile->catalogue, plan) || fail_memory(compile->err);
@@ -445,9 +509,9 @@ static bool compile_choices(struct compile *compile)
 
 static bool compile_plan(struct compile *compile, const char *feature_set, char *const *names, int count)
 {
-    struct fr_buffer *const buffers[] = {&compile->choices,     &compile->fields,       &compile->user_ratios,
-                                         &compile->item_ratios, &compile->user_columns, &compile->item_columns,
-                                         &compile->matches};
+    struct fr_buffer *const buffers[] = {&compile->choices,     &compile->fields,        &compile->user_ratios,
+                                         &compile->item_ratios, &compile->user_columns,  &compile->item_columns,
+                                         &compile->matches,     &compile->table_columns, &compile->table_sequences};
     enum { BUFFERS = sizeof buffers / sizeof buffers[0] };
     bool ok;
 

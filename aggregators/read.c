@@ -3,8 +3,7 @@
  * then those and the entities that cross them with the user. Every entity is looked at once, under its own lock.
  */
 #include "finished.h"
-#include "internal.h"
-#include "keyring.h"
+#include "joined.h"
 #include "match.h"
 #include "ratio.h"
 #include "values.h"
@@ -21,6 +20,7 @@ struct reading {
     struct agg_remembered *remembered; /* of each row's item */
     struct agg_remembered *rooms; /* of each row's room, when the plan needs it */
     double *user_operands, *item_operands; /* rows × operands */
+    struct agg_joined joined; /* what tables say, when the plan has any */
     struct fr_err *err;
 };
 
@@ -55,6 +55,8 @@ static bool read_sequence(const struct reading *reading, const struct agg_featur
     const struct agg_cell_type *cells = feature->type->cells;
     int64_t time_ms = reading->request->time_ms;
 
+    if (feature->type->list_records)
+        return feature->type->list_records(feature, parts->memory[STORE_PART_SEQUENCES], time_ms, reading->arena, sequence);
     if (!cells)
         return agg_values__sequence(parts->memory[STORE_PART_SEQUENCES], feature, time_ms, reading->arena, sequence);
     return cells->sequence(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), is_present, time_ms,
@@ -371,6 +373,89 @@ static void set_room(struct reading *reading)
         reading->remembered[row].bits[room] = reading->request->room_id;
 }
 
+/* ---- entities by what a table lists: a row shows the greatest of theirs ---- */
+
+static float greater(float a, float b)
+{
+    return b > a ? b : a;
+}
+
+/* What one of them shows takes the place of what is less. */
+static void merge_row(const struct reading *reading, const struct agg_step *step, const float *shown, const double *operands,
+                      bool is_first, float *values)
+{
+    for (int i = 0; i < step->column_count + step->cell_column_count; i++) {
+        int column = i < step->column_count ? step->columns[i].column : step->cell_columns[i - step->column_count].column;
+
+        values[column] = is_first ? shown[column] : greater(values[column], shown[column]);
+    }
+    for (int i = 0; i < reading->plan->item_ratio_count; i++) {
+        const struct agg_ratio_column *ratio = &reading->plan->item_ratios[i];
+        float value;
+
+        if (ratio->feature->entity != step->entity)
+            continue;
+        value = agg_ratio__value(ratio, operands);
+        values[ratio->column] = is_first ? value : greater(values[ratio->column], value);
+    }
+}
+
+/* One id of each row's list: read beside the rows, then merged. */
+static bool read_turn(struct reading *reading, const struct agg_step *step, int k)
+{
+    size_t rows = (size_t)reading->request->item_count, width = (size_t)reading->plan->item_column_count;
+    size_t operands = (size_t)reading->plan->item_operand_count;
+    float *values = reading->reply->item_values;
+    double *all_operands = reading->item_operands;
+    bool ok;
+
+    agg_joined__turn(&reading->joined, step->entity, k);
+    reading->reply->item_values = fr_arena_take(reading->arena, (rows * width + 1) * sizeof(float));
+    reading->item_operands = fr_arena_take(reading->arena, (rows * operands + 1) * sizeof(double));
+    ok = reading->reply->item_values && reading->item_operands;
+    if (ok) {
+        memcpy(reading->item_operands, all_operands, rows * operands * sizeof(double));
+        ok = read_step(reading, step, false);
+    } else {
+        ok = fail_exhausted(reading->err);
+    }
+    for (size_t row = 0; row < rows && ok; row++) {
+        int listed = agg_joined__listed(&reading->joined, step->entity, (int)row);
+
+        if (k < listed || k == 0) /* of none, what nobody has */
+            merge_row(reading, step, reading->reply->item_values + row * width, reading->item_operands + row * operands, k == 0,
+                      values + row * width);
+    }
+    reading->reply->item_values = values;
+    reading->item_operands = all_operands;
+    return ok;
+}
+
+static bool read_listed(struct reading *reading)
+{
+    for (int i = 0; i < reading->plan->item_step_count; i++) {
+        const struct agg_step *step = &reading->plan->item_steps[i];
+
+        for (int k = 0; step->entity->listed >= 0 && (k == 0 || k < reading->joined.listed_most); k++)
+            if (!read_turn(reading, step, k))
+                return false;
+    }
+    return true;
+}
+
+static bool read_joined(struct reading *reading)
+{
+    if (reading->plan->tables == 0)
+        return true;
+    if (!agg_joined__read(reading->agg, reading->plan, reading->request, reading->remembered, reading->arena, &reading->joined,
+                          &reading->reply->is_incomplete, reading->err))
+        return false;
+    agg_joined__columns(&reading->joined, reading->plan, reading->reply->item_values);
+    return agg_joined__sequences(reading->agg, &reading->joined, reading->plan, reading->request, reading->remembered,
+                                 reading->arena, reading->reply) ||
+           fail_exhausted(reading->err);
+}
+
 static bool read_rows(struct reading *reading)
 {
     bool has_item = reading->agg->catalogue->item != NULL;
@@ -378,11 +463,13 @@ static bool read_rows(struct reading *reading)
     if (has_item && !read_step(reading, &reading->plan->item_steps[0], true))
         return false;
     set_room(reading);
+    if (!read_joined(reading))
+        return false;
     for (int i = has_item; i < reading->plan->item_step_count; i++) {
-        if (!read_step(reading, &reading->plan->item_steps[i], false))
+        if (reading->plan->item_steps[i].entity->listed < 0 && !read_step(reading, &reading->plan->item_steps[i], false))
             return false;
     }
-    return true;
+    return reading->plan->tables == 0 || read_listed(reading);
 }
 
 static bool read_matches(struct reading *reading)
@@ -407,8 +494,18 @@ static void reckon_ratios(struct reading *reading)
         float *values = reading->reply->item_values + (size_t)row * (size_t)plan->item_column_count;
 
         for (int i = 0; i < plan->item_ratio_count; i++)
-            values[plan->item_ratios[i].column] = agg_ratio__value(&plan->item_ratios[i], operands);
+            if (plan->item_ratios[i].feature->entity->listed < 0)
+                values[plan->item_ratios[i].column] = agg_ratio__value(&plan->item_ratios[i], operands);
     }
+}
+
+static bool read_joined_field(struct reading *reading, int field, struct agg_values *values)
+{
+    values->count = reading->request->item_count;
+    values->ids = fr_arena_take(reading->arena, ((size_t)values->count + 1) * sizeof *values->ids);
+    if (values->ids)
+        agg_joined__ids(&reading->joined, field, values->ids);
+    return values->ids != NULL;
 }
 
 static bool read_item_fields(struct reading *reading)
@@ -417,6 +514,11 @@ static bool read_item_fields(struct reading *reading)
         struct agg_values *values = &reading->reply->item_fields[i];
 
         values->name = reading->plan->field_names[i];
+        if (reading->plan->fields[i] >= AGG_KEY_JOINED) {
+            if (!read_joined_field(reading, reading->plan->fields[i] - AGG_KEY_JOINED, values))
+                return fail_exhausted(reading->err);
+            continue;
+        }
         if (!agg_values__attribute(reading->remembered, reading->request->item_count, reading->plan->fields[i], reading->arena,
                                    values))
             return fail_exhausted(reading->err);
@@ -429,7 +531,7 @@ static bool read_item_fields(struct reading *reading)
 /* Sequences at most: the user's, and one for each row and item-side sequence. */
 static size_t sequences_most(const struct agg_plan *plan, int rows)
 {
-    size_t most = 1 + (size_t)plan->match_count * (size_t)rows;
+    size_t most = 1 + (size_t)(plan->match_count + plan->table_sequence_count) * (size_t)rows;
 
     for (int i = 0; i < plan->user_step_count; i++)
         most += (size_t)plan->user_steps[i].sequence_count;

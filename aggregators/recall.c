@@ -156,7 +156,8 @@ static bool weigh(struct agg_glimpses *glimpses, const struct agg_list *list, co
 bool agg_recall_trending(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                          struct agg_candidates *candidates, struct fr_err *err)
 {
-    struct agg_glimpses glimpses = {.agg = agg, .arena = arena, .time_ms = ask->time_ms, .err = err};
+    struct agg_glimpses glimpses = {
+        .agg = agg, .arena = arena, .time_ms = ask->time_ms, .seen_within_ms = ask->seen_within_ms, .err = err};
     const struct agg_list *list = NULL;
     const struct agg_scope *scope = NULL;
     struct agg_ranked *ranked = NULL, *good;
@@ -251,7 +252,8 @@ static bool read_partners(struct agg_glimpses *glimpses, const struct agg_featur
 bool agg_recall_related(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                         struct agg_candidates *candidates, struct fr_err *err)
 {
-    struct agg_glimpses glimpses = {.agg = agg, .arena = arena, .time_ms = ask->time_ms, .err = err};
+    struct agg_glimpses glimpses = {
+        .agg = agg, .arena = arena, .time_ms = ask->time_ms, .seen_within_ms = ask->seen_within_ms, .err = err};
     const struct agg_feature *feature = NULL;
     struct agg_ranked *ranked = NULL;
     uint32_t count = 0, limit;
@@ -359,7 +361,8 @@ static bool add_items(struct agg_glimpses *glimpses, const struct agg_ranked *ra
 bool agg_recall_recent(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena, struct agg_candidates *candidates,
                        struct fr_err *err)
 {
-    struct agg_glimpses glimpses = {.agg = agg, .arena = arena, .time_ms = ask->time_ms, .err = err};
+    struct agg_glimpses glimpses = {
+        .agg = agg, .arena = arena, .time_ms = ask->time_ms, .seen_within_ms = ask->seen_within_ms, .err = err};
     uint32_t count = 0, limit = limit_of(ask->limit ? ask->limit : RECENT_DEFAULT, RECENT_MOST);
     struct agg_ranked *ranked = NULL;
     const struct agg_feature *top;

@@ -5,9 +5,21 @@
 #define WINDOWS "1 to 16 spans of whole seconds, 24s or more"
 #define SKETCH_WINDOWS "1 to 16 spans of whole seconds, 6s or more"
 
+static const struct fr_setting table[] = {
+    {"topic", NULL, "a topic", "of its rows; compacted by key, and of nothing else"},
+    {"key", "item_id", "item_id, creator_id, room_id, category_id", "what the keys of its records are"},
+    {"fields", NULL, "list of 1 to 16 names, or a map from name to type",
+     "what a row has: number, integer, id (a text or number) or ids (a list of at most 16); of those only named, tags are ids, "
+     "language is an id, and all others are numbers"},
+    {"partitions", "", "1 to 1024", "given: the topic is made with so many when missing"},
+    {"off_when", "", "a condition",
+     "on the row's own fields, as in \"stock == 0\": such items are left out of recall; of item_id only"},
+};
+
 static const struct fr_setting entity[] = {
-    {"key", NULL, "list of user_id, item_id, creator_id, room_id, category_id, region",
-     "the event fields that name one; a key of several with the user in it begins with the user"},
+    {"key", NULL, "list of user_id, item_id, creator_id, room_id, category_id, region, TABLE.FIELD",
+     "the event fields that name one, or what a table has for the event, of type id or ids, as in item_info.tags; a key of "
+     "several with the user in it begins with the user"},
     {"parent", "", "an entity",
      "what a ratio's prior is drawn to: named by the own key, or by what an item or a room remembers"},
     {"retention", "30d", "0 to 36500d", "how long after its last event it is present; 0: for ever"},
@@ -15,7 +27,8 @@ static const struct fr_setting entity[] = {
 
 static const struct fr_setting common[] = {
     {"entity", NULL, "an entity", "whose state it is"},
-    {"aggregate", NULL, "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, covisit",
+    {"aggregate", NULL,
+     "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, covisit, entropy, top_values",
      "what is made of the events; each has keys of its own, below"},
     {"actions", "all", "list of actions", "the events that count, by action; not of ratio, gauge, match and covisit"},
     {"scenes", "all", "list of scenes", "and by scene; not of ratio, match and covisit"},
@@ -74,6 +87,16 @@ static const struct fr_setting series[] = {
     {"bin", NULL, SPAN, "length of a bin"},
     {"bins", NULL, "1 to 10000", "how many, for each of the actions"},
 };
+static const struct fr_setting entropy[] = {
+    {"of", NULL, "a feature with aggregate: last, a dot, a field",
+     "whose records are counted by which field, as in user_recent.category_id: category_id, creator_id, item_id, room_id, "
+     "region, "
+     "action, scene"},
+};
+static const struct fr_setting top_values[] = {
+    {"of", NULL, "as of entropy", "whose records are counted by which field"},
+    {"limit", "10", "1 to 100", "how many values, the most frequent first"},
+};
 static const struct fr_setting covisit[] = {
     {"from", NULL, "a last feature of the user", "the sequence whose neighbours are paired"},
     {"within", NULL, SPAN, "how far apart in time"},
@@ -97,6 +120,8 @@ static const struct fr_setting set[] = {
 };
 
 static const struct fr_settings sections[] = {
+    FR_SETTINGS("tables.NAME", NULL, "What topics of rows say of items, creators, rooms and categories: [tables](tables.md).",
+                table),
     FR_SETTINGS("entities.NAME", NULL, "Each kind of thing that has state.", entity),
     FR_SETTINGS("features.NAME", NULL, "What is kept of an entity.", common),
     FR_SETTINGS("features.NAME", "count", "", count),
@@ -109,6 +134,9 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("features.NAME", "last with match", "", match),
     FR_SETTINGS("features.NAME", "gauge", "", gauge),
     FR_SETTINGS("features.NAME", "series", "", series),
+    FR_SETTINGS("features.NAME", "entropy", "In bits; 0 of one value, or none.", entropy),
+    FR_SETTINGS("features.NAME", "top_values", "A sequence: the field's values, and how often each is there, as count.",
+                top_values),
     FR_SETTINGS("features.NAME", "covisit", "Read by RecallService.Related; it has no column.", covisit),
     FR_SETTINGS("lists.NAME", NULL, "What RecallService.Trending answers.", list),
     FR_SETTINGS("feature_sets.NAME", NULL, "Columns that a ranker asks for by one name.", set),

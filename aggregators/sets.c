@@ -1,5 +1,5 @@
 /* `feature_sets`: named lists of features for one model or stage, by where they come from: the user, the item, or both. */
-#include "internal.h"
+#include "tables.h"
 
 #include <freshet/text.h>
 
@@ -24,6 +24,23 @@ static bool belongs(const struct agg_feature *feature, enum agg_set_list list)
     }
 }
 
+static bool add_name(struct agg_catalogue *catalogue, struct agg_set *set, const struct fr_yaml *at,
+                     struct fr_diagnostics *diagnostics)
+{
+    for (int i = 0; i < set->count; i++) {
+        if (fr_slice_is(at->text, set->names[i]))
+            return fr_diagnostics_add(diagnostics, at, "feature_sets.%s: '%s' twice", set->name, set->names[i]);
+    }
+    set->names[set->count] = fr_arena_copy(catalogue->arena, at->text);
+    return set->names[set->count++] != NULL;
+}
+
+/* A table, or a field of one; what it has not is told as a feature that there is not. */
+static bool is_of_table(const struct agg_catalogue *catalogue, struct fr_slice name, struct fr_err *err)
+{
+    return agg_tables__find(catalogue, name) || agg_tables__resolve(catalogue, name, err) >= 0;
+}
+
 static bool parse_name(struct agg_catalogue *catalogue, struct agg_set *set, enum agg_set_list list, struct fr_yaml *at,
                        struct fr_diagnostics *diagnostics)
 {
@@ -34,12 +51,10 @@ static bool parse_name(struct agg_catalogue *catalogue, struct agg_set *set, enu
     if (at->kind != FR_YAML_SCALAR)
         return fr_diagnostics_add(diagnostics, at, "feature_sets.%s.%s: should be a list of features", set->name,
                                   list_names[list]);
+    if (list == AGG_SET_ITEM && is_of_table(catalogue, at->text, &err))
+        return add_name(catalogue, set, at, diagnostics);
     if (!agg_catalogue__resolve(catalogue, at->text, &feature, &window, &err))
         return fr_diagnostics_add(diagnostics, at, "feature_sets.%s.%s: %s", set->name, list_names[list], err.message);
-    for (int i = 0; i < set->count; i++) {
-        if (fr_slice_is(at->text, set->names[i]))
-            return fr_diagnostics_add(diagnostics, at, "feature_sets.%s: '%s' twice", set->name, set->names[i]);
-    }
     if (feature->entity && feature->entity->key_count > 0 && !belongs(feature, list)) {
         int home = AGG_SET_USER;
 
@@ -48,8 +63,7 @@ static bool parse_name(struct agg_catalogue *catalogue, struct agg_set *set, enu
         return fr_diagnostics_add(diagnostics, at, "feature_sets.%s.%s: the key of '%s' is not of %s; list it under '%s'",
                                   set->name, list_names[list], feature->name, list_keys[list], list_names[home]);
     }
-    set->names[set->count] = fr_arena_copy(catalogue->arena, at->text);
-    return set->names[set->count++] != NULL;
+    return add_name(catalogue, set, at, diagnostics);
 }
 
 static bool parse_set(struct agg_catalogue *catalogue, struct agg_set *set, struct fr_yaml *key, struct fr_yaml *map,

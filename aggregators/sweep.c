@@ -6,6 +6,7 @@
  */
 #include "cells.h"
 #include "internal.h"
+#include "tables.h"
 
 enum { SWEEP_MOST = 1024 };
 
@@ -31,6 +32,8 @@ static bool has_end(const struct agg_feature *feature)
     case AGG_MAX:
     case AGG_LAST:
     case AGG_MATCH:
+    case AGG_ENTROPY:
+    case AGG_TOP_VALUES:
     case AGG_RATIO:
     case AGG_DISTINCT:
     case AGG_QUANTILE:
@@ -137,7 +140,7 @@ static bool note(void *user, const struct store_key *key, const struct fr_slice 
     struct sweeping *sweeping = user;
     struct agg_catalogue *catalogue = sweeping->agg->catalogue;
     const struct agg_entity *entity = catalogue->kinds[key->kind];
-    bool is_wanted = false;
+    bool is_wanted = agg_table__is_retired(catalogue, key);
 
     for (enum store_part part = 0; entity && part < STORE_PARTS; part++) {
         fr_buffer_clear(&sweeping->copy);
@@ -201,6 +204,14 @@ static void prune_entity(struct sweeping *sweeping, int index)
 
     if (!entry)
         return;
+    if (!entity) { /* a row of a table that there is no more */
+        int erased = 0;
+
+        sweeping->is_out_of_memory |= !store_entry_erase(store, entry, &erased);
+        sweeping->sweep->forgotten += erased > 0;
+        store_entry_unlock(store, entry);
+        return;
+    }
     for (enum store_part part = 0; part < STORE_PARTS && !store_entry_is_corrupt(entry); part++)
         is_left |= prune_part(sweeping, entity, entry, part, &is_changed);
     sweeping->sweep->forgotten += is_changed && !is_left;

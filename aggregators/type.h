@@ -32,11 +32,15 @@ struct agg_type {
     void (*define)(const struct agg_feature *feature, struct fr_buffer *text);
     const struct agg_cell_type *cells; /* NULL: its state is in the rows, a sequence, or of other features */
     const struct agg_pane_type *panes; /* of cells that keep panes */
+    /* Of what keeps nothing and is made of its source's records: a column, or a sequence. NULL: it is no such. */
+    float (*of_records)(const struct agg_feature *feature, const struct agg_ring *rings, int64_t time_ms);
+    bool (*list_records)(const struct agg_feature *feature, const struct agg_ring *rings, int64_t time_ms,
+                         struct fr_arena *arena, struct agg_sequence *sequence);
 };
 
 extern const struct agg_type agg_type__age, agg_type__count, agg_type__covisit, agg_type__decayed, agg_type__distinct,
-    agg_type__gauge, agg_type__last, agg_type__life, agg_type__match, agg_type__max, agg_type__min, agg_type__mean,
-    agg_type__quantile, agg_type__ratio, agg_type__series, agg_type__sum, agg_type__top;
+    agg_type__entropy, agg_type__top_values, agg_type__gauge, agg_type__last, agg_type__life, agg_type__match, agg_type__max,
+    agg_type__min, agg_type__mean, agg_type__quantile, agg_type__ratio, agg_type__series, agg_type__sum, agg_type__top;
 extern const struct agg_type *const agg__types[AGG_AGGREGATES]; /* NULL: not in this version */
 
 /* ---- For parse and link; all return false, with the mistake told, when something is wrong ---- */

@@ -2,12 +2,25 @@
 #include "type.h"
 
 const struct agg_type *const agg__types[AGG_AGGREGATES] = {
-    [AGG_COUNT] = &agg_type__count,       [AGG_SUM] = &agg_type__sum,           [AGG_MEAN] = &agg_type__mean,
-    [AGG_MIN] = &agg_type__min,           [AGG_MAX] = &agg_type__max,           [AGG_DECAYED] = &agg_type__decayed,
-    [AGG_LAST] = &agg_type__last,         [AGG_MATCH] = &agg_type__match,       [AGG_RATIO] = &agg_type__ratio,
-    [AGG_GAUGE] = &agg_type__gauge,       [AGG_SERIES] = &agg_type__series,     [AGG_AGE] = &agg_type__age,
-    [AGG_DISTINCT] = &agg_type__distinct, [AGG_QUANTILE] = &agg_type__quantile, [AGG_COVISIT] = &agg_type__covisit,
-    [AGG_TOP] = &agg_type__top,           [AGG_LIFE] = &agg_type__life,
+    [AGG_COUNT] = &agg_type__count,
+    [AGG_SUM] = &agg_type__sum,
+    [AGG_MEAN] = &agg_type__mean,
+    [AGG_MIN] = &agg_type__min,
+    [AGG_MAX] = &agg_type__max,
+    [AGG_DECAYED] = &agg_type__decayed,
+    [AGG_LAST] = &agg_type__last,
+    [AGG_MATCH] = &agg_type__match,
+    [AGG_RATIO] = &agg_type__ratio,
+    [AGG_GAUGE] = &agg_type__gauge,
+    [AGG_SERIES] = &agg_type__series,
+    [AGG_AGE] = &agg_type__age,
+    [AGG_DISTINCT] = &agg_type__distinct,
+    [AGG_QUANTILE] = &agg_type__quantile,
+    [AGG_COVISIT] = &agg_type__covisit,
+    [AGG_ENTROPY] = &agg_type__entropy,
+    [AGG_TOP_VALUES] = &agg_type__top_values,
+    [AGG_TOP] = &agg_type__top,
+    [AGG_LIFE] = &agg_type__life,
 };
 
 bool agg_feature__takes(const struct agg_feature *feature, const struct proto_event *event)

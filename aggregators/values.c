@@ -110,6 +110,8 @@ float agg_values__cell(const struct agg_parts *parts, const struct agg_column *c
     const struct agg_feature *feature = column->feature;
     const struct agg_cell_type *cells = feature->type->cells;
 
+    if (feature->type->of_records)
+        return feature->type->of_records(feature, parts->memory[STORE_PART_SEQUENCES], time_ms);
     return cells->value(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), column->window,
                         column->output, time_ms);
 }

@@ -97,6 +97,46 @@ static bool attribute_equal(const struct agg_where_step *step, const struct prot
     return fr_slice_equal(a, b) != step->is_negated;
 }
 
+/* The row that is joined to the event; NULL: there is none. */
+static const uint64_t *row_of(const struct agg_where_step *step, const struct proto_event *event)
+{
+    const uint64_t *const *rows = event->joined;
+
+    return rows ? rows[step->table] : NULL;
+}
+
+static struct value joined_number(const struct agg_where_step *step, const struct proto_event *event)
+{
+    const uint64_t *row = row_of(step, event);
+    struct value value = {0, true};
+
+    if (!row || (row[0] >> step->field & 1) == 0)
+        return value;
+    memcpy(&value.number, &row[1 + step->field], sizeof value.number);
+    value.is_absent = false;
+    return value;
+}
+
+/* The id, or some id of the list, is one of those that are named. False of what is absent, negated or not. */
+static bool joined_in(const struct agg_where *where, const struct agg_where_step *step, const struct proto_event *event)
+{
+    const uint64_t *row = row_of(step, event), *ids;
+    int count = 1;
+
+    if (!row || (row[0] >> step->field & 1) == 0)
+        return false;
+    ids = &row[1 + step->field];
+    if (step->is_list)
+        ids = proto_table_ids(row, step->field, &count);
+    for (int i = 0; i < count; i++) {
+        for (int k = 0; k < step->text_count; k++) {
+            if (ids[i] == where->ids[step->text_first + k])
+                return !step->is_negated;
+        }
+    }
+    return step->is_negated;
+}
+
 static struct value truth(bool is_true)
 {
     return (struct value){is_true ? 1 : 0, false};
@@ -117,6 +157,10 @@ static struct value load(const struct agg_where *where, const struct agg_where_s
         return truth(attribute_in(where, step, event));
     case AGG_WHERE_ATTRIBUTE_EQUAL:
         return truth(attribute_equal(step, event));
+    case AGG_WHERE_JOINED:
+        return joined_number(step, event);
+    case AGG_WHERE_JOINED_IN:
+        return truth(joined_in(where, step, event));
     default:
         return value;
     }
@@ -170,4 +214,14 @@ bool agg_where__holds(const struct agg_where *where, const struct proto_event *e
             return false;
     }
     return stack[0].number != 0;
+}
+
+uint32_t agg_where__tables(const struct agg_where *where)
+{
+    uint32_t tables = 0;
+
+    for (int i = 0; i < where->step_count; i++)
+        if (where->steps[i].op == AGG_WHERE_JOINED || where->steps[i].op == AGG_WHERE_JOINED_IN)
+            tables |= UINT32_C(1) << where->steps[i].table;
+    return tables;
 }

@@ -3,6 +3,7 @@
 #define FRESHET_AGGREGATORS_WHERE_H
 
 #include "internal.h"
+#include "tables.h"
 
 enum { AGG_WHERE_STACK = 2 * AGG_WHERE_DEPTH_MAX };
 
@@ -12,6 +13,8 @@ enum agg_where_op {
     AGG_WHERE_ATTRIBUTE,
     AGG_WHERE_ATTRIBUTE_IN,
     AGG_WHERE_ATTRIBUTE_EQUAL,
+    AGG_WHERE_JOINED, /* of a table's row */
+    AGG_WHERE_JOINED_IN,
     AGG_WHERE_AND, /* these look at the top */
     AGG_WHERE_OR,
     AGG_WHERE_NOT,
@@ -32,8 +35,10 @@ enum agg_where_op {
 struct agg_where_step {
     enum agg_where_op op;
     int field;
+    int table; /* of joined ones, whose `field` is a place in its row */
     int target; /* of and, or: the step to go on with */
     bool is_negated;
+    bool is_list; /* of joined ids */
     double number;
     struct fr_slice key, key2; /* attributes */
     int number_first, number_count, text_first, text_count; /* of `in` */
@@ -44,6 +49,7 @@ struct agg_where {
     int step_count;
     double *numbers;
     struct fr_slice *texts;
+    uint64_t *ids; /* that the texts stand for */
 };
 
 #endif

@@ -4,7 +4,7 @@
  *   or         = and { "or" and }                 sum        = product { ("+" | "-") product }
  *   and        = not { "and" not }                product    = unary { ("*" | "/") unary }
  *   not        = "not" not | comparison           unary      = "-" unary | primary
- *   comparison = sum [ op sum | ["not"] "in" list ]   primary = number | "text" | field | attributes.key | "(" or ")"
+ *   comparison = sum [ op sum | ["not"] "in" list ]   primary = number | "text" | field | attributes.key | table.field | "(" or ")"
  *
  * Literals of text and names of actions and scenes make no step of their own: what they are compared with decides what they mean.
  * The steps of the left side are written before the right side is read, so an attribute's step is taken back when it turns out
@@ -18,7 +18,7 @@
 
 #include <stdlib.h>
 
-enum kind { NUMBER, TRUTH, ENUM, ATTRIBUTE, TEXT };
+enum kind { NUMBER, TRUTH, ENUM, ATTRIBUTE, TEXT, JOINED };
 
 struct operand {
     enum kind kind;
@@ -30,6 +30,7 @@ struct operand {
 
 struct compiler {
     struct agg_where_tokens tokens;
+    const struct agg_where_names *names; /* NULL: no tables */
     struct agg_where_step steps[AGG_WHERE_STEPS_MAX];
     int step_count;
     struct agg_where_step sink; /* takes what is too much; the count tells */
@@ -118,10 +119,62 @@ static bool parse_attribute(struct compiler *compiler, struct operand *operand)
     return next(compiler);
 }
 
+/* A field of a table's row: a number, or what stands for texts. */
+static bool emit_joined(struct compiler *compiler, const struct agg_table *table, int field, struct operand *operand)
+{
+    enum proto_table_type type = table->layout.fields[field].type;
+    struct agg_where_step *step = emit(compiler, AGG_WHERE_JOINED);
+
+    operand->kind = type == PROTO_TABLE_ID || type == PROTO_TABLE_IDS ? JOINED : NUMBER;
+    step->table = table->number;
+    step->field = field;
+    step->is_list = type == PROTO_TABLE_IDS;
+    return next(compiler);
+}
+
+static bool parse_joined(struct compiler *compiler, struct operand *operand)
+{
+    struct fr_err err;
+    int number = -1;
+
+    *operand = (struct operand){.text = compiler->tokens.text, .start = compiler->tokens.start};
+    if (compiler->names && !compiler->names->own)
+        number = agg_tables__resolve(compiler->names->catalogue, operand->text, &err);
+    if (number >= 0) {
+        const struct agg_table_field *found = &compiler->names->catalogue->table_fields[number];
+
+        return emit_joined(compiler, found->table, found->field, operand);
+    }
+    if (!compiler->names || compiler->names->own || compiler->names->catalogue->table_count == 0)
+        return fail_at(compiler, operand->start, "no table is known that has", operand->text);
+    return fr_fail(compiler->err, FR_BAD_CONFIG, "at character %d: %s", operand->start + 1, err.message);
+}
+
+/* A name in a condition on a table's own fields. */
+static bool parse_own(struct compiler *compiler, struct operand *operand)
+{
+    const struct agg_table *own = compiler->names->own;
+    const char *names[PROTO_TABLE_FIELDS_MAX];
+    const char *nearest;
+
+    *operand = (struct operand){.kind = TEXT, .text = compiler->tokens.text, .start = compiler->tokens.start};
+    for (int i = 0; i < own->layout.field_count; i++) {
+        names[i] = own->layout.fields[i].name;
+        if (fr_slice_is(operand->text, names[i]))
+            return emit_joined(compiler, own, i, operand);
+    }
+    nearest = fr_text_nearest(operand->text, names, own->layout.field_count);
+    return fr_fail(compiler->err, FR_BAD_CONFIG, "at character %d: %s has no field '%.*s'%s%s%s", operand->start + 1, own->name,
+                   (int)operand->text.length, (const char *)operand->text.bytes, nearest ? "; did you mean '" : "",
+                   nearest ? nearest : "", nearest ? "'?" : "");
+}
+
 static bool parse_word(struct compiler *compiler, struct operand *operand)
 {
     int field = proto_field_number(compiler->tokens.text);
 
+    if (compiler->names && compiler->names->own)
+        return parse_own(compiler, operand);
     *operand = (struct operand){.kind = TEXT, .text = compiler->tokens.text, .start = compiler->tokens.start};
     if (field == PROTO_FIELD_TEXT)
         return fail_at(compiler, operand->start, "a condition cannot look into", operand->text);
@@ -147,8 +200,10 @@ static bool parse_primary(struct compiler *compiler, struct operand *operand)
         *operand = (struct operand){.kind = TEXT, .text = tokens->text, .is_quoted = true, .start = tokens->start};
         return next(compiler);
     }
-    if (tokens->kind == AGG_TOKEN_ATTRIBUTE)
+    if (tokens->kind == AGG_TOKEN_ATTRIBUTE && !(compiler->names && compiler->names->own))
         return parse_attribute(compiler, operand);
+    if (tokens->kind == AGG_TOKEN_JOINED)
+        return parse_joined(compiler, operand);
     if (tokens->kind == AGG_TOKEN_WORD && !is_keyword(compiler, "and") && !is_keyword(compiler, "or") &&
         !is_keyword(compiler, "not") && !is_keyword(compiler, "in"))
         return parse_word(compiler, operand);
@@ -177,11 +232,14 @@ static bool need_number(struct compiler *compiler, const struct operand *operand
         return fr_fail(compiler->err, FR_BAD_CONFIG, "at character %d: compare '%s' with a name, as in %s == %s",
                        operand->start + 1, proto_field_name(operand->field), proto_field_name(operand->field),
                        operand->field == PROTO_FIELD_ACTION ? "watch" : "live");
+    case JOINED:
+        return fail_at(compiler, operand->start, "compare with a text, as in == 'en': ", operand->text);
     default:
         break;
     }
     if (operand->is_quoted)
-        return fail_at(compiler, operand->start, "only attributes, actions and scenes compare with the text", operand->text);
+        return fail_at(compiler, operand->start,
+                       "only attributes, actions and scenes, and ids of tables, compare with the text", operand->text);
     return fail_unknown(compiler, operand);
 }
 
@@ -341,11 +399,35 @@ static bool compare_enum(struct compiler *compiler, const struct operand *left, 
     return true;
 }
 
+/* An id of a table's row, or a list of them, and a text that stands for one. The other side made no step. */
+static bool compare_joined(struct compiler *compiler, const struct operand *left, enum agg_where_op op,
+                           const struct operand *right)
+{
+    const struct operand *text = left->kind == JOINED ? right : left;
+    struct agg_where_step *step = &compiler->steps[compiler->step_count - 1];
+
+    if (op != AGG_WHERE_EQUAL && op != AGG_WHERE_UNEQUAL)
+        return fr_fail(compiler->err, FR_BAD_CONFIG,
+                       "at character %d: texts are only equal or not; use == or !=", text->start + 1);
+    if (text->kind != TEXT)
+        return need_number(compiler, left->kind == JOINED ? left : right);
+    if (compiler->step_count > AGG_WHERE_STEPS_MAX || compiler->text_count >= AGG_WHERE_STEPS_MAX)
+        return true; /* too long, and told so */
+    step->op = AGG_WHERE_JOINED_IN;
+    step->is_negated = op == AGG_WHERE_UNEQUAL;
+    step->text_first = compiler->text_count;
+    step->text_count = 1;
+    compiler->texts[compiler->text_count++] = text->text;
+    return true;
+}
+
 static bool compare_sides(struct compiler *compiler, const struct operand *left, enum agg_where_op op,
                           const struct operand *right)
 {
     bool is_equality = op == AGG_WHERE_EQUAL || op == AGG_WHERE_UNEQUAL;
 
+    if (left->kind == JOINED || right->kind == JOINED)
+        return compare_joined(compiler, left, op, right);
     if (left->kind == ENUM || right->kind == ENUM)
         return compare_enum(compiler, left, op, right);
     if ((left->kind == ATTRIBUTE && right->kind == TEXT) || (left->kind == TEXT && right->kind == ATTRIBUTE) ||
@@ -369,14 +451,14 @@ static bool parse_element(struct compiler *compiler, const struct operand *left)
         return false;
     if (compiler->number_count >= AGG_WHERE_STEPS_MAX || compiler->text_count >= AGG_WHERE_STEPS_MAX)
         return fr_fail(compiler->err, FR_BAD_CONFIG, "more than %d values listed", AGG_WHERE_STEPS_MAX);
-    if (tokens->kind == AGG_TOKEN_NUMBER && left->kind != ENUM) {
+    if (tokens->kind == AGG_TOKEN_NUMBER && left->kind != ENUM && left->kind != JOINED) {
         compiler->numbers[compiler->number_count++] = is_minus ? -tokens->number : tokens->number;
         return next(compiler);
     }
     if (is_minus || (tokens->kind != AGG_TOKEN_WORD && tokens->kind != AGG_TOKEN_TEXT))
         return fail_at(compiler, tokens->start,
                        left->kind == ENUM ? "a name should stand here, not" : "a value should stand here, not", tokens->text);
-    if (left->kind == ATTRIBUTE) {
+    if (left->kind == ATTRIBUTE || left->kind == JOINED) {
         compiler->texts[compiler->text_count++] = tokens->text;
         return next(compiler);
     }
@@ -394,7 +476,7 @@ static bool parse_list(struct compiler *compiler, const struct operand *left, bo
     int numbers = compiler->number_count, texts = compiler->text_count;
     const char *close = is_sign(compiler, "[") ? "]" : ")";
 
-    if (left->kind != ATTRIBUTE && left->kind != ENUM && !need_number(compiler, left))
+    if (left->kind != ATTRIBUTE && left->kind != ENUM && left->kind != JOINED && !need_number(compiler, left))
         return false;
     if (!is_sign(compiler, "[") && !is_sign(compiler, "("))
         return fail_at(compiler, compiler->tokens.start, "a list like [1, 2] should follow 'in', not", compiler->tokens.text);
@@ -405,10 +487,15 @@ static bool parse_list(struct compiler *compiler, const struct operand *left, bo
     if (!is_sign(compiler, close))
         return fr_fail(compiler->err, FR_BAD_CONFIG, "at character %d: ',' or '%s' is missing", compiler->tokens.start + 1,
                        close);
-    if (left->kind == ATTRIBUTE)
-        take_back(compiler);
-    step = emit(compiler, left->kind == ATTRIBUTE ? AGG_WHERE_ATTRIBUTE_IN : AGG_WHERE_IN);
-    step->key = left->text;
+    if (left->kind == JOINED) {
+        step = compiler->step_count > AGG_WHERE_STEPS_MAX ? &compiler->sink : &compiler->steps[compiler->step_count - 1];
+        step->op = AGG_WHERE_JOINED_IN;
+    } else {
+        if (left->kind == ATTRIBUTE)
+            take_back(compiler);
+        step = emit(compiler, left->kind == ATTRIBUTE ? AGG_WHERE_ATTRIBUTE_IN : AGG_WHERE_IN);
+        step->key = left->text;
+    }
     step->is_negated = is_negated;
     step->number_first = numbers;
     step->number_count = compiler->number_count - numbers;
@@ -508,13 +595,15 @@ static struct agg_where *keep(const struct compiler *compiler, struct fr_arena *
     where->steps = fr_arena_take_zeroed(arena, steps + 1, sizeof *where->steps);
     where->numbers = fr_arena_take_zeroed(arena, numbers + 1, sizeof *where->numbers);
     where->texts = fr_arena_take_zeroed(arena, texts + 1, sizeof *where->texts);
-    if (!where->steps || !where->numbers || !where->texts)
+    where->ids = fr_arena_take_zeroed(arena, texts + 1, sizeof *where->ids);
+    if (!where->steps || !where->numbers || !where->texts || !where->ids)
         return NULL;
     memcpy(where->steps, compiler->steps, steps * sizeof *where->steps);
     memcpy(where->numbers, compiler->numbers, numbers * sizeof *where->numbers);
     for (size_t i = 0; i < texts && ok; i++) {
         where->texts[i] = fr_slice(fr_arena_copy(arena, compiler->texts[i]), compiler->texts[i].length);
         ok = where->texts[i].bytes != NULL;
+        where->ids[i] = fr_text_id(compiler->texts[i]);
     }
     for (size_t i = 0; i < steps && ok; i++) {
         struct agg_where_step *step = &where->steps[i];
@@ -544,12 +633,19 @@ static bool compile(struct compiler *compiler, struct fr_arena *arena, struct ag
 bool agg_where__compile(struct fr_slice text, struct fr_arena *arena, struct agg_where **where, struct fr_buffer *canonical,
                         struct fr_err *err)
 {
+    return agg_where__compile_of(NULL, text, arena, where, canonical, err);
+}
+
+bool agg_where__compile_of(const struct agg_where_names *names, struct fr_slice text, struct fr_arena *arena,
+                           struct agg_where **where, struct fr_buffer *canonical, struct fr_err *err)
+{
     struct compiler *compiler = calloc(1, sizeof *compiler);
     bool ok;
 
     if (!compiler)
         return fr_fail(err, FR_EXHAUSTED, "out of memory");
     compiler->err = err;
+    compiler->names = names;
     agg_where_tokens__init(&compiler->tokens, text, canonical);
     ok = compile(compiler, arena, where);
     free(compiler);

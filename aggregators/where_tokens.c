@@ -120,16 +120,25 @@ static bool is_name(struct fr_slice word)
 
 static bool take_word(struct agg_where_tokens *tokens, struct fr_err *err)
 {
-    const char *at = tokens->at;
+    const char *from = tokens->at, *at = from;
 
     while (at < tokens->end && (is_letter(*at) || is_digit(*at)))
         at++;
     tokens->kind = AGG_TOKEN_WORD;
-    tokens->text = fr_slice(tokens->at, (size_t)(at - tokens->at));
+    tokens->text = fr_slice(from, (size_t)(at - from));
     tokens->at = at;
     if (at < tokens->end && *at == '.' && fr_text_equal_nocase(tokens->text, "attributes")) {
         fr_buffer_append_text(tokens->canonical, "attributes.");
         return take_attribute(tokens, err);
+    }
+    if (at + 1 < tokens->end && *at == '.' && is_letter(at[1])) { /* of a table: item_info.price */
+        for (at++; at < tokens->end && (is_letter(*at) || is_digit(*at));)
+            at++;
+        tokens->kind = AGG_TOKEN_JOINED;
+        tokens->text = fr_slice(from, (size_t)(at - from));
+        tokens->at = at;
+        spell(tokens, tokens->text, false);
+        return true;
     }
     spell(tokens, tokens->text, is_name(tokens->text));
     return true;

@@ -5,7 +5,15 @@
 #include <freshet/buffer.h>
 #include <freshet/error.h>
 
-enum agg_token { AGG_TOKEN_END, AGG_TOKEN_NUMBER, AGG_TOKEN_TEXT, AGG_TOKEN_WORD, AGG_TOKEN_ATTRIBUTE, AGG_TOKEN_SIGN };
+enum agg_token {
+    AGG_TOKEN_END,
+    AGG_TOKEN_NUMBER,
+    AGG_TOKEN_TEXT,
+    AGG_TOKEN_WORD,
+    AGG_TOKEN_ATTRIBUTE,
+    AGG_TOKEN_JOINED,
+    AGG_TOKEN_SIGN
+};
 
 struct agg_where_tokens {
     const char *from, *at, *end;

@@ -59,6 +59,7 @@ int cli_restore__main(const struct cli_command *command, int argc, char **argv);
 int cli_fsck__main(const struct cli_command *command, int argc, char **argv);
 int cli_forget__main(const struct cli_command *command, int argc, char **argv);
 int cli_replay__main(const struct cli_command *command, int argc, char **argv);
+int cli_skew__main(const struct cli_command *command, int argc, char **argv);
 int cli_simulate__main(const struct cli_command *command, int argc, char **argv);
 int cli_bench__main(const struct cli_command *command, int argc, char **argv);
 int cli_manual__main(const struct cli_command *command, int argc, char **argv);
@@ -496,7 +497,7 @@ FR_CHECKED bool cli_zipf__init(struct cli_zipf *zipf, int count, double exponent
 void cli_zipf__fini(struct cli_zipf *zipf);
 int cli_zipf__draw(const struct cli_zipf *zipf, struct cli_random *random);
 
-/* ---- The simulated livestream and shop: simulate_{world,room,session,agenda,truth}.c ---- */
+/* ---- The simulated livestream and shop: simulate_{world,room,session,agenda,table,truth}.c ---- */
 
 struct cli_world_options {
     uint64_t seed;
@@ -632,6 +633,9 @@ bool cli_world__is_burst(const struct cli_world *world, uint64_t room_id, int64_
 void cli_world__creator(struct cli_world *world, int64_t now_us); /* the next new creator is there */
 
 /* What is true, told when it is so; nothing without a file, and nothing before the first event. */
+/* Appends the members of an item's row in the table of items, without braces: tags, language, stock, price, duration_s. */
+void cli_table__row(const struct cli_world *world, uint32_t item, struct fr_buffer *json);
+
 void cli_truth__begin(const struct cli_world *world);
 void cli_truth__room(const struct cli_world *world, const struct cli_world_room *room);
 void cli_truth__burst(const struct cli_world *world, int64_t now_us);

@@ -24,6 +24,12 @@ static void append_limit(struct fr_buffer *out, uint64_t limit)
         fr_buffer_append_format(out, ",\"limit\":%" PRIu64, limit < UINT32_MAX ? limit : UINT32_MAX);
 }
 
+static void append_seen_within(struct fr_buffer *out, uint64_t seconds)
+{
+    if (seconds > 0)
+        fr_buffer_append_format(out, ",\"seenWithinS\":%" PRIu64, seconds < UINT32_MAX ? seconds : UINT32_MAX);
+}
+
 /* A scene may be given by its name. */
 static void append_scope_id(struct fr_buffer *out, const char *scope, const char *id)
 {
@@ -100,13 +106,14 @@ int cli_top__main(const struct cli_command *command, int argc, char **argv)
     struct cli_node node = {0};
     const char *scope = NULL, *id = NULL, *seen_by = NULL;
     struct cli_positional list = {.name = "LIST", .is_required = true};
-    uint64_t limit = 0;
+    uint64_t limit = 0, seen_within_s = 0;
     bool is_json = false;
     const struct cli_option options[] = {
         {"scope", CLI_OPTION_TEXT, "S", "global (the default), or the event field of the list's scope, category_id", &scope},
         {"id", CLI_OPTION_TEXT, "X", "the scope's value", &id},
         {"limit", CLI_OPTION_NUMBER, "N", "how many at most; default: as many as the list gives", &limit},
         {"exclude-seen-by", CLI_OPTION_TEXT, "U", "leave out what this user has seen", &seen_by},
+        {"seen-within", CLI_OPTION_NUMBER, "S", "only what he has seen in so many seconds", &seen_within_s},
         CLI_NODE_OPTIONS(node),
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON", &is_json},
         {0},
@@ -123,6 +130,7 @@ int cli_top__main(const struct cli_command *command, int argc, char **argv)
     append_scope_id(&request, scope, id);
     append_limit(&request, limit);
     append_text(&request, "excludeSeenBy", seen_by);
+    append_seen_within(&request, seen_within_s);
     result = ask(command, &node, "freshet.v1.RecallService/Trending", &request, is_json, "id");
     fr_buffer_fini(&request);
     return result;
@@ -133,12 +141,13 @@ int cli_related__main(const struct cli_command *command, int argc, char **argv)
     struct cli_node node = {0};
     const char *feature = NULL, *seen_by = NULL;
     struct cli_positional item = {.name = "ITEM", .is_required = true};
-    uint64_t limit = 0;
+    uint64_t limit = 0, seen_within_s = 0;
     bool is_json = false;
     const struct cli_option options[] = {
         {"feature", CLI_OPTION_TEXT, "F", "the covisit feature, when there are several", &feature},
         {"limit", CLI_OPTION_NUMBER, "N", "how many at most; default: as many as the feature gives", &limit},
         {"exclude-seen-by", CLI_OPTION_TEXT, "U", "leave out what this user has seen", &seen_by},
+        {"seen-within", CLI_OPTION_NUMBER, "S", "only what he has seen in so many seconds", &seen_within_s},
         CLI_NODE_OPTIONS(node),
         {"json", CLI_OPTION_FLAG, NULL, "the reply as JSON", &is_json},
         {0},
@@ -154,6 +163,7 @@ int cli_related__main(const struct cli_command *command, int argc, char **argv)
     append_text(&request, "feature", feature);
     append_limit(&request, limit);
     append_text(&request, "excludeSeenBy", seen_by);
+    append_seen_within(&request, seen_within_s);
     result = ask(command, &node, "freshet.v1.RecallService/Related", &request, is_json, "item");
     fr_buffer_fini(&request);
     return result;

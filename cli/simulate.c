@@ -12,13 +12,14 @@ enum { SIMULATE_UNPACED_RATE = 1000, SIMULATE_FLUSH_MS = 60000, SIMULATE_RATE_MA
 
 struct simulate {
     const struct cli_command *command;
-    const char *brokers, *topic, *as, *group;
+    const char *brokers, *topic, *table, *as, *group;
     uint64_t rate, seconds, seed, users, items, swing;
     const char *truth;
     FILE *truth_file; /* NULL: nobody is told */
     int64_t start_ms;
     bool is_fast;
     struct ingest_producer *producer; /* NULL: stdout */
+    struct ingest_producer *tables; /* NULL: nobody wants the items' rows */
     struct fr_buffer out;
 };
 
@@ -76,9 +77,44 @@ static bool run(struct simulate *simulate, struct cli_world *world, uint64_t *co
     return fflush(stdout) == 0 ? true : fr_fail(err, FR_UNAVAILABLE, "cannot write: %s", strerror(errno));
 }
 
+/* The row of every item, before the first event. */
+static bool put_table(struct simulate *simulate, const struct cli_world *world, struct fr_err *err)
+{
+    struct fr_buffer row;
+    bool ok = true;
+
+    fr_buffer_init(&row);
+    for (uint32_t item = 0; item < (uint32_t)world->item_count && ok; item++) {
+        char key[24];
+        struct ingest_record record = {.topic = simulate->table, .partition = -1};
+
+        fr_buffer_clear(&row);
+        fr_buffer_append_byte(&row, '{');
+        cli_table__row(world, item, &row);
+        fr_buffer_append_byte(&row, '}');
+        snprintf(key, sizeof key, "%llu", (unsigned long long)cli_world__item_id(item));
+        record.key = fr_slice_of(key);
+        record.value = fr_buffer_slice(&row);
+        ok = row.is_failed ? fr_fail(err, FR_EXHAUSTED, "out of memory") : ingest_producer_send(simulate->tables, &record, err);
+    }
+    fr_buffer_fini(&row);
+    return ok && ingest_producer_flush(simulate->tables, SIMULATE_FLUSH_MS, err);
+}
+
+static bool open_producers(struct simulate *simulate, const struct cli_world *world, struct fr_err *err)
+{
+    struct ingest_producer_options options = {.brokers = simulate->brokers};
+
+    if (simulate->table &&
+        (!ingest_producer_open(&options, &simulate->tables, err) ||
+         !ingest_producer_topic(simulate->tables, simulate->table, 1, err) || !put_table(simulate, world, err)))
+        return false;
+    options.pace_group = simulate->group;
+    return !simulate->brokers || ingest_producer_open(&options, &simulate->producer, err);
+}
+
 static int simulate_world(struct simulate *simulate)
 {
-    struct ingest_producer_options options = {.brokers = simulate->brokers, .pace_group = simulate->group};
     struct cli_world_options world_options = {.seed = simulate->seed,
                                               .start_ms = simulate->start_ms,
                                               .rate = (double)simulate->rate,
@@ -95,14 +131,14 @@ static int simulate_world(struct simulate *simulate)
     cli_signals__catch(NULL, NULL);
     if (!world)
         exit_code = cli_command__say(simulate->command, CLI_FAILURE, "out of memory");
-    else if ((simulate->brokers && !ingest_producer_open(&options, &simulate->producer, &err)) ||
-             !run(simulate, world, &count, &err))
+    else if (!open_producers(simulate, world, &err) || !run(simulate, world, &count, &err))
         exit_code = cli_command__say(simulate->command, CLI_FAILURE, "%s", err.message);
     else if (simulate->producer)
         printf("produced %llu events\n", (unsigned long long)count);
     if (exit_code == CLI_OK && simulate->truth_file && fflush(simulate->truth_file) != 0)
         exit_code = cli_command__say(simulate->command, CLI_FAILURE, "cannot write %s: %s", simulate->truth, strerror(errno));
     ingest_producer_close(simulate->producer);
+    ingest_producer_close(simulate->tables);
     fr_buffer_fini(&simulate->out);
     cli_world__free(world);
     return fflush(stdout) == 0 ? exit_code : CLI_FAILURE;
@@ -115,6 +151,8 @@ static int check(struct simulate *simulate, bool has_rate)
                                 has_rate ? "--seconds" : "--rate", simulate->command->usage);
     if (!simulate->brokers != !simulate->topic)
         return cli_command__say(simulate->command, CLI_USAGE, "--brokers and --topic go together");
+    if (simulate->table && !simulate->brokers)
+        return cli_command__say(simulate->command, CLI_USAGE, "--table goes with --brokers and --topic");
     if (strcmp(simulate->as, "json") != 0 && strcmp(simulate->as, "protobuf") != 0)
         return cli_command__say(simulate->command, CLI_USAGE, "--as '%s': use protobuf or json", simulate->as);
     if (simulate->rate > SIMULATE_RATE_MAX || simulate->seconds > UINT32_MAX || simulate->users > 10000000 ||
@@ -157,6 +195,8 @@ int cli_simulate__main(const struct cli_command *command, int argc, char **argv)
          &simulate.truth},
         {"brokers", CLI_OPTION_TEXT, "B", "into a topic here; default: JSON lines on stdout", &simulate.brokers},
         {"topic", CLI_OPTION_TEXT, "T", "which topic", &simulate.topic},
+        {"table", CLI_OPTION_TEXT, "T", "the items' rows go into this topic first, as a table has them (docs/tables.md)",
+         &simulate.table},
         {"as", CLI_OPTION_TEXT, "protobuf|json", "what the topic holds (protobuf)", &simulate.as},
         {"group", CLI_OPTION_TEXT, "G", "on an embedded broker: never outrun this group (freshet)", &simulate.group},
         {0},

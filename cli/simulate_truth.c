@@ -51,12 +51,16 @@ static void tell_user(const struct cli_world *world, FILE *file, uint64_t user)
 static void tell_item(const struct cli_world *world, FILE *file, uint32_t item)
 {
     const struct cli_world_item *one = &world->items[item];
+    struct fr_buffer row;
 
+    fr_buffer_init(&row);
+    cli_table__row(world, item, &row);
     fprintf(file,
             "{\"truth\":\"item\",\"itemId\":\"%" PRIu64 "\",\"creatorId\":\"%" PRIu64 "\",\"categoryId\":\"%" PRIu64
-            "\",\"price\":%.2f,\"lengthS\":%g,\"charm\":%.17g}\n",
-            cli_world__item_id(item), cli_world__creator_id(world, item), cli_world__category_id(item), one->price,
-            one->length_s, one->charm);
+            "\",\"lengthS\":%g,\"charm\":%.17g,%.*s}\n",
+            cli_world__item_id(item), cli_world__creator_id(world, item), cli_world__category_id(item), one->length_s,
+            one->charm, (int)row.length, (const char *)row.bytes);
+    fr_buffer_fini(&row);
 }
 
 void cli_truth__begin(const struct cli_world *world)

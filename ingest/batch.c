@@ -19,7 +19,7 @@
 
 enum { MEMORY_MS = 20, SERVED_ATTEMPTS = 3 };
 
-bool ingest_draft__init(struct ingest_draft *draft, int capacity)
+bool ingest_draft__init(struct ingest_draft *draft, int capacity, bool has_tables)
 {
     size_t count = (size_t)capacity;
 
@@ -28,12 +28,13 @@ bool ingest_draft__init(struct ingest_draft *draft, int capacity)
     draft->offsets = calloc(count, sizeof *draft->offsets);
     draft->partitions = calloc(count, sizeof *draft->partitions);
     draft->served = calloc(count, sizeof *draft->served);
+    draft->rows = has_tables ? calloc(count, sizeof *draft->rows) : NULL;
     draft->advances = calloc(count, sizeof *draft->advances);
     draft->touched = calloc(count, sizeof *draft->touched);
     draft->latest = calloc(count, sizeof *draft->latest);
     draft->lost = calloc(count, sizeof *draft->lost);
     return draft->events && draft->offsets && draft->partitions && draft->served && draft->advances && draft->touched &&
-           draft->latest && draft->lost;
+           draft->latest && draft->lost && (draft->rows || !has_tables);
 }
 
 void ingest_draft__fini(struct ingest_draft *draft)
@@ -42,6 +43,7 @@ void ingest_draft__fini(struct ingest_draft *draft)
     free(draft->offsets);
     free(draft->partitions);
     free(draft->served);
+    free(draft->rows);
     free(draft->advances);
     free(draft->touched);
     free(draft->latest);
@@ -54,6 +56,7 @@ void ingest_draft__clear(struct ingest_draft *draft)
         draft->touched[i]->advance = NULL;
     draft->event_count = 0;
     draft->served_count = 0;
+    draft->row_count = 0;
     draft->advance_count = 0;
     draft->lost_count = 0;
 }
@@ -216,6 +219,28 @@ static enum proto_verdict read_served(struct ingest_lane *lane, const struct ing
     return verdict;
 }
 
+static enum proto_verdict read_table(struct ingest_lane *lane, const struct ingest_part *part,
+                                     const rd_kafka_message_t *message, struct fr_err *why)
+{
+    struct ingest_draft *draft = &lane->draft;
+    struct ingest_row *row = &draft->rows[draft->row_count];
+    enum proto_verdict verdict = proto_table_read(part->source->table, fr_slice(message->key, message->key_len),
+                                                  fr_slice(message->payload, message->len), lane->scratch, &row->row, why);
+
+    row->table = part->source->table_number;
+    draft->row_count += verdict == PROTO_EVENT;
+    return verdict;
+}
+
+static enum proto_verdict read_record(struct ingest_lane *lane, const struct ingest_part *part,
+                                      const rd_kafka_message_t *message, int64_t future_ms, struct fr_err *why)
+{
+    if (part->source->table)
+        return read_table(lane, part, message, why);
+    return part->source->is_served ? read_served(lane, part, message, future_ms, why)
+                                   : read_event(lane, part, message, future_ms, why);
+}
+
 /* No fault of the record's: the source slows down until there is memory again. False when the lanes are to stop. */
 static bool wait_for_memory(struct ingest_lane *lane, const struct fr_err *why)
 {
@@ -235,12 +260,9 @@ static bool take_record(struct ingest_lane *lane, struct ingest_part *part, cons
     enum proto_verdict verdict;
 
     for (int attempt = 1;; attempt++) {
-        bool is_served = part->source->is_served;
-
-        verdict =
-            is_served ? read_served(lane, part, message, future_ms, &why) : read_event(lane, part, message, future_ms, &why);
+        verdict = read_record(lane, part, message, future_ms, &why);
         /* Scratch has room for what any batch of events takes; but served rows may be made to take more than all of it. */
-        if (verdict < PROTO_EMPTY || why.code != FR_EXHAUSTED || (is_served && attempt == SERVED_ATTEMPTS))
+        if (verdict < PROTO_EMPTY || why.code != FR_EXHAUSTED || (part->source->is_served && attempt == SERVED_ATTEMPTS))
             break;
         if (!wait_for_memory(lane, &why))
             return false;

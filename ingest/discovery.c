@@ -109,14 +109,15 @@ static bool refuse_missing(struct ingest *ingest, struct ingest_source *source, 
 static bool make(struct ingest *ingest, struct ingest_source *source)
 {
     static struct fr_log_place place;
-    int partitions = source->partitions_wanted;
+    struct ingest_topic_wanted wanted = {
+        .name = source->name, .partitions = source->partitions_wanted, .is_compacted = source->table != NULL};
     struct fr_err err;
 
-    if (partitions == INGEST_LIKE_FIRST)
-        partitions = ingest->sources[0].partition_count;
-    if (partitions == 0)
+    if (wanted.partitions == INGEST_LIKE_FIRST)
+        wanted.partitions = ingest->sources[0].partition_count;
+    if (wanted.partitions == 0)
         return false; /* the first one is not found yet; it will be asked again */
-    if (ingest_topic__create(ingest->office, source->name, partitions, ingest->helper.is_mock, ingest->stop, &err)) {
+    if (ingest_topic__create(ingest->office, &wanted, ingest->helper.is_mock, ingest->stop, &err)) {
         source->is_made_here = true;
         fr_log(FR_LOG_INFO, "ingest", "made topic '%s'", source->name);
         return true;

@@ -54,6 +54,8 @@ static bool copy_sources(struct ingest *ingest, const struct ingest_options *fro
                                                     .format = from->topics[i].format,
                                                     .partitions_wanted = from->topics[i].partitions,
                                                     .is_served = from->topics[i].is_served,
+                                                    .table = from->topics[i].table,
+                                                    .table_number = from->topics[i].table_number,
                                                     .is_read = true};
     if (has_letters)
         ingest->sources[from->topic_count] =

@@ -86,8 +86,13 @@ bool ingest_topic__find(rd_kafka_t *client, struct ingest_topic_state *topics, i
 rd_kafka_topic_t *ingest_topic__prepare(rd_kafka_t *client, const char *name);
 
 /* Makes one; true when it exists already. Waits for the answer, or until `stop` is closed (may be NULL). */
-FR_CHECKED bool ingest_topic__create(rd_kafka_t *client, const char *name, int partitions, bool is_mock, struct fr_queue *stop,
-                                     struct fr_err *err);
+struct ingest_topic_wanted {
+    const char *name;
+    int partitions;
+    bool is_compacted; /* by key; the embedded broker keeps everything all the same */
+};
+FR_CHECKED bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, bool is_mock,
+                                     struct fr_queue *stop, struct fr_err *err);
 
 /* ---- place.c: where a partition starts ---- */
 
@@ -119,6 +124,8 @@ struct ingest_source { /* a topic that is read, or the dead letters' */
     enum proto_format format;
     int partitions_wanted; /* to make it with; 0: it must exist; INGEST_LIKE_FIRST */
     bool is_served;
+    const struct proto_table *table; /* NULL: of events, or served rows */
+    int table_number;
     bool is_read; /* false for the dead letters */
     bool is_made_here;
     rd_kafka_topic_t *handle; /* the consumer's, set before the first part goes to a lane; for dead letters the office's */
@@ -252,6 +259,8 @@ struct ingest_draft { /* a batch in the making */
     int event_count;
     struct ingest_served *served;
     int served_count;
+    struct ingest_row *rows; /* NULL where no topic is a table */
+    int row_count;
     struct ingest_advance *advances;
     struct ingest_part **touched; /* of each advance */
     const rd_kafka_message_t **latest; /* of each advance: its last record, NULL when it has none */
@@ -285,7 +294,8 @@ FR_CHECKED bool ingest_lane__start(struct ingest_lane *lane, struct fr_err *err)
 void ingest_lane__join(struct ingest_lane *lane);
 void ingest_lane__close(struct ingest_lane *lane); /* joined, or never started */
 
-FR_CHECKED bool ingest_draft__init(struct ingest_draft *draft, int capacity);
+/* `has_tables`: rows may come, too. */
+FR_CHECKED bool ingest_draft__init(struct ingest_draft *draft, int capacity, bool has_tables);
 void ingest_draft__fini(struct ingest_draft *draft);
 void ingest_draft__clear(struct ingest_draft *draft);
 

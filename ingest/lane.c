@@ -47,6 +47,8 @@ static bool deliver(struct ingest_lane *lane)
                                  .event_count = draft->event_count,
                                  .served = draft->served,
                                  .served_count = draft->served_count,
+                                 .rows = draft->rows,
+                                 .row_count = draft->row_count,
                                  .advances = draft->advances,
                                  .advance_count = draft->advance_count};
     int pause_ms = PAUSE_MS_LEAST;
@@ -268,6 +270,14 @@ static void *run(void *arg)
     return NULL;
 }
 
+static bool has_tables(const struct ingest *ingest)
+{
+    for (int i = 0; i < ingest->source_count; i++)
+        if (ingest->sources[i].table)
+            return true;
+    return false;
+}
+
 bool ingest_lane__open(struct ingest_lane *lane, struct ingest *ingest, int number, struct fr_err *err)
 {
     int batch_max = ingest->options.batch_max;
@@ -282,8 +292,8 @@ bool ingest_lane__open(struct ingest_lane *lane, struct ingest *ingest, int numb
     lane->parts = calloc(topics, sizeof(struct ingest_part **));
     lane->part_counts = calloc(topics, sizeof *lane->part_counts);
     lane->scratch = fr_arena_new(INGEST_SCRATCH_BYTES);
-    if (!ingest_draft__init(&lane->draft, batch_max) || !lane->queue || !lane->orders || !lane->messages || !lane->parts ||
-        !lane->part_counts || !lane->scratch)
+    if (!ingest_draft__init(&lane->draft, batch_max, has_tables(ingest)) || !lane->queue || !lane->orders || !lane->messages ||
+        !lane->parts || !lane->part_counts || !lane->scratch)
         return fr_fail(err, FR_EXHAUSTED, "ingest: out of memory");
     return true;
 }

@@ -285,7 +285,9 @@ bool ingest_producer_topic(struct ingest_producer *producer, const char *topic, 
         return false;
     if (!ingest_topic__find(producer->client, &state, 1, true))
         return fr_fail(err, FR_UNAVAILABLE, "producer: %s does not say which topics it has", producer->brokers);
-    return state.found == INGEST_TOPIC_FOUND || ingest_topic__create(producer->client, topic, partitions, is_mock, NULL, err);
+    return state.found == INGEST_TOPIC_FOUND ||
+           ingest_topic__create(producer->client, &(struct ingest_topic_wanted){.name = topic, .partitions = partitions},
+                                is_mock, NULL, err);
 }
 
 static void drop_all(rd_kafka_t *client)

@@ -126,14 +126,16 @@ static rd_kafka_resp_err_t result_of(rd_kafka_event_t *event, char why[INGEST_ER
     return error;
 }
 
-static rd_kafka_resp_err_t create_once(rd_kafka_t *client, const char *name, int partitions, int replication,
+static rd_kafka_resp_err_t create_once(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, int replication,
                                        struct fr_queue *stop, char why[INGEST_ERROR_BYTES])
 {
-    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, replication, why, INGEST_ERROR_BYTES);
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(wanted->name, wanted->partitions, replication, why, INGEST_ERROR_BYTES);
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
     rd_kafka_queue_t *answers = rd_kafka_queue_new(client);
     rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__INVALID_ARG;
 
+    if (topic && wanted->is_compacted)
+        error = rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
     if (topic && options) {
         rd_kafka_event_t *event;
 
@@ -152,20 +154,20 @@ static rd_kafka_resp_err_t create_once(rd_kafka_t *client, const char *name, int
     return error;
 }
 
-bool ingest_topic__create(rd_kafka_t *client, const char *name, int partitions, bool is_mock, struct fr_queue *stop,
+bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, bool is_mock, struct fr_queue *stop,
                           struct fr_err *err)
 {
     char why[INGEST_ERROR_BYTES] = "";
     rd_kafka_resp_err_t error;
 
     if (is_mock)
-        return create_by_name(client, name, err);
-    error = create_once(client, name, partitions, -1, stop, why); /* −1: the broker's own default, since Kafka 2.4 */
+        return create_by_name(client, wanted->name, err);
+    error = create_once(client, wanted, -1, stop, why); /* −1: the broker's own default, since Kafka 2.4 */
     if (error == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE || error == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR ||
         error == RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION)
-        error = create_once(client, name, partitions, 1, stop, why);
+        error = create_once(client, wanted, 1, stop, why);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR || error == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
         return true;
-    return fr_fail(err, FR_UNAVAILABLE, "kafka: cannot make topic '%s' with %d partitions: %s", name, partitions,
-                   why[0] ? why : rd_kafka_err2str(error));
+    return fr_fail(err, FR_UNAVAILABLE, "kafka: cannot make topic '%s' with %d partitions: %s", wanted->name,
+                   wanted->partitions, why[0] ? why : rd_kafka_err2str(error));
 }

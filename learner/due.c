@@ -1,6 +1,6 @@
 /*
- * Who is to be looked at when: a heap of (time, user). A user may be in it more than once: his book says which of them counts, and the
- * others are passed over. The lock is here because lanes put and the passing of time takes.
+ * Who is to be looked at when: a heap of (time, user), in that order, whoever was put first. A user may be in it more than once: his
+ * book says which of them counts, and the others are passed over. The lock is here because lanes put and the passing of time takes.
  */
 #include "join.h"
 
@@ -33,11 +33,16 @@ static bool grow(struct learner_dues *dues)
     return true;
 }
 
+static bool precedes(const struct learner_due *a, const struct learner_due *b)
+{
+    return a->due_ms < b->due_ms || (a->due_ms == b->due_ms && a->user_id < b->user_id);
+}
+
 static void rise(struct learner_due *heap, size_t at)
 {
     struct learner_due due = heap[at];
 
-    for (; at > 0 && heap[(at - 1) / 2].due_ms > due.due_ms; at = (at - 1) / 2)
+    for (; at > 0 && precedes(&due, &heap[(at - 1) / 2]); at = (at - 1) / 2)
         heap[at] = heap[(at - 1) / 2];
     heap[at] = due;
 }
@@ -48,8 +53,8 @@ static void sink(struct learner_due *heap, size_t count)
     size_t at = 0;
 
     for (size_t child = 1; child < count; child = 2 * at + 1) {
-        child += child + 1 < count && heap[child + 1].due_ms < heap[child].due_ms;
-        if (heap[child].due_ms >= due.due_ms)
+        child += child + 1 < count && precedes(&heap[child + 1], &heap[child]);
+        if (!precedes(&heap[child], &due))
             break;
         heap[at] = heap[child];
         at = child;
@@ -71,17 +76,35 @@ bool learner_dues__put(struct learner_dues *dues, int64_t due_ms, uint64_t user_
     return has_room;
 }
 
+static struct learner_due take_first(struct learner_dues *dues)
+{
+    struct learner_due first = dues->heap[0];
+
+    dues->heap[0] = dues->heap[--dues->count];
+    if (dues->count > 0)
+        sink(dues->heap, dues->count);
+    return first;
+}
+
 int learner_dues__take(struct learner_dues *dues, int64_t time_ms, struct learner_due *taken, int most)
 {
     int count = 0;
 
     pthread_mutex_lock(&dues->lock);
-    while (count < most && dues->count > 0 && dues->heap[0].due_ms <= time_ms) {
-        taken[count++] = dues->heap[0];
-        dues->heap[0] = dues->heap[--dues->count];
-        if (dues->count > 0)
-            sink(dues->heap, dues->count);
-    }
+    while (count < most && dues->count > 0 && dues->heap[0].due_ms <= time_ms)
+        taken[count++] = take_first(dues);
     pthread_mutex_unlock(&dues->lock);
     return count;
+}
+
+bool learner_dues__take_before(struct learner_dues *dues, const struct learner_due *next, struct learner_due *taken)
+{
+    bool is_taken;
+
+    pthread_mutex_lock(&dues->lock);
+    is_taken = dues->count > 0 && precedes(&dues->heap[0], next);
+    if (is_taken)
+        *taken = take_first(dues);
+    pthread_mutex_unlock(&dues->lock);
+    return is_taken;
 }

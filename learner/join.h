@@ -218,6 +218,8 @@ void learner_dues__fini(struct learner_dues *dues);
 bool learner_dues__put(struct learner_dues *dues, int64_t due_ms, uint64_t user_id); /* false: out of memory */
 /* Takes up to `most` that are due by time_ms, the earliest first. */
 int learner_dues__take(struct learner_dues *dues, int64_t time_ms, struct learner_due *taken, int most);
+/* Takes the first if it is before `next`. */
+bool learner_dues__take_before(struct learner_dues *dues, const struct learner_due *next, struct learner_due *taken);
 
 /* ---- join.c ---- */
 

@@ -21,6 +21,8 @@ const char *pipeline_admin__not_ready(struct pipeline_services *services)
         return "shutting down";
     if (store_is_failed(services->store))
         return "the store has failed; see the log, mend the disk and restart";
+    if (services->tables && lag.is_connected && !pipeline_tables__is_caught_up(services->tables))
+        return "reading tables";
     if (atomic_load_explicit(&services->stream->was_fresh, memory_order_relaxed))
         return NULL;
     if (!lag.is_connected)

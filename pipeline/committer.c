@@ -26,6 +26,7 @@ static void put_boundary(void *user, struct store *store)
     struct pipeline_committer *committer = user;
 
     pipeline_offsets__save(committer->offsets, store);
+    pipeline_tables__save(committer->tables, store);
     pipeline_stream__save(committer->stream, store);
     if (committer->learning)
         committer->boundary_position = learner_join_boundary(committer->learning->join);
@@ -44,11 +45,10 @@ static bool before_durable(void *user, struct fr_err *err)
 {
     struct pipeline_committer *committer = user;
     struct ingest *ingest = atomic_load_explicit(&committer->ingest, memory_order_acquire);
+    int timeout_ms = committer->is_last ? DEAD_LETTERS_STOP_MS : DEAD_LETTERS_MS;
 
-    if (!ingest)
-        return true;
-    return ingest_dead_letters_flush(ingest, committer->is_last ? DEAD_LETTERS_STOP_MS : DEAD_LETTERS_MS, committer->is_last,
-                                     err);
+    return pipeline_tables__flush(committer->tables, timeout_ms, committer->is_last, err) &&
+           (!ingest || ingest_dead_letters_flush(ingest, timeout_ms, committer->is_last, err));
 }
 
 static bool turn_epoch(struct pipeline_committer *committer, struct fr_err *err)

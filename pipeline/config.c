@@ -10,7 +10,7 @@
 enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20, DEFAULT_PARTITIONS = 8 };
 
 static const char *const root_keys[] = {"node",     "kafka", "store",        "server", "learner", "entities",
-                                        "features", "lists", "feature_sets", "models", "texts"};
+                                        "features", "lists", "feature_sets", "models", "texts",   "tables"};
 
 static bool read_file(const char *path, struct fr_buffer *text, struct fr_diagnostics *diagnostics)
 {
@@ -207,6 +207,25 @@ static void set_defaults(struct pipeline_config *config)
     server_limits_default(&config->limits);
 }
 
+/* A topic is of rows or of events, not both. */
+static void check_tables(struct fr_yaml *root, const struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    int count = config->catalogue ? agg_catalogue_table_count(config->catalogue) : 0;
+
+    for (int i = 0; i < count; i++) {
+        struct agg_table_info info = agg_catalogue_table_at(config->catalogue, i);
+        bool is_taken = pipeline_config_has_topic(config, info.topic) || strcmp(info.topic, config->dead_letters) == 0;
+
+        for (int t = 0; t < config->text_count; t++)
+            is_taken = is_taken || strcmp(info.topic, config->texts[t].from) == 0 ||
+                       strcmp(info.topic, config->texts[t].to) == 0 || strcmp(info.topic, config->texts[t].labelled) == 0;
+        if (is_taken)
+            fr_diagnostics_add(diagnostics, fr_yaml_get(fr_yaml_get(fr_yaml_get(root, "tables"), info.name), "topic"),
+                               "tables.%s.topic: '%s' is read as events, or has dead letters; a table has a topic of its own",
+                               info.name, info.topic);
+    }
+}
+
 void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
 {
     set_defaults(config);
@@ -217,6 +236,7 @@ void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *con
     pipeline_config__texts(root, config, diagnostics);
     config->learner = learner_config_parse(root, config->arena, diagnostics);
     config->catalogue = agg_catalogue_parse(root, &config->dedupe, diagnostics);
+    check_tables(root, config, diagnostics);
     fr_yaml_finish(root, "the configuration", root_keys, (int)(sizeof root_keys / sizeof *root_keys), diagnostics);
 }
 

@@ -63,6 +63,24 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     return pipeline_lanes__init(&engine->lanes, engine->agg, config->lanes, engine->metrics, err);
 }
 
+bool pipeline_engine__open_tables(struct pipeline_engine *engine, const struct pipeline_config *config,
+                                  void (*fatal)(void *user, const struct fr_err *err), void *user, struct fr_err *err)
+{
+    struct pipeline_tables_options options = {.config = config,
+                                              .agg = engine->agg,
+                                              .store = engine->store,
+                                              .metrics = engine->metrics,
+                                              .dirty_bytes_most = engine->lanes.dirty_bytes_most,
+                                              .fatal = fatal,
+                                              .user = user};
+
+    if (!pipeline_tables__open(&options, &engine->tables, err))
+        return false;
+    engine->lanes.tables = engine->tables;
+    engine->committer.tables = engine->tables;
+    return true;
+}
+
 void pipeline_engine__mark_unfinished(struct pipeline_engine *engine)
 {
     store_meta_put(engine->store, pipeline_replay_meta, fr_slice_of("unfinished"));

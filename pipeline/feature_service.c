@@ -183,7 +183,7 @@ bool pipeline_features__read(struct pipeline_services *services, struct server_c
 
 /* The rows as they are answered. */
 static bool log_rows(struct pipeline_services *services, const Freshet__V1__GetFeaturesRequest *request,
-                     const struct agg_plan *plan, int64_t time_ms, struct fr_arena *arena,
+                     const struct agg_plan *plan, int64_t time_ms, const struct pipeline_exact *exact, struct fr_arena *arena,
                      const Freshet__V1__GetFeaturesResponse *response, struct fr_err *err)
 {
     struct pipeline_rows rows = {.request_id = response->request_id,
@@ -199,7 +199,9 @@ static bool log_rows(struct pipeline_services *services, const Freshet__V1__GetF
                                  .item_values = response->item_values,
                                  .item_columns = response->n_item_columns,
                                  .log_items = request->log_items,
-                                 .log_items_count = request->n_log_items};
+                                 .log_items_count = request->n_log_items,
+                                 .exact = exact,
+                                 .room_id = request->room_id};
 
     return pipeline_rows__log(services->served_log, &rows, arena, err);
 }
@@ -233,12 +235,18 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
                                .room_id = request->room_id};
     const struct agg_plan *plan;
     struct agg_reply reply = {0};
+    struct pipeline_exact exact = {0};
     struct pipeline_now now;
 
     if (!may_read(services, call, request, err) || !check(request, err) ||
-        !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err) ||
-        !pipeline_features__read(services, call, plan, request->as_of_ms, &read, &reply, &now, err))
+        !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err))
         return false;
+    if (request->log)
+        pipeline_exact__begin(services, call->arena, &exact);
+    if (!pipeline_features__read(services, call, plan, request->as_of_ms, &read, &reply, &now, err))
+        return false;
+    if (request->log)
+        pipeline_exact__end(services, &exact);
     response = fr_arena_take(call->arena, sizeof *response);
     if (response)
         freshet__v1__get_features_response__init(response);
@@ -248,7 +256,7 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
     pipeline_callers__note(&services->callers, call->caller, now.applied_lag_ms);
-    if (request->log && !log_rows(services, request, plan, request->as_of_ms ? request->as_of_ms : now.read_time_ms,
+    if (request->log && !log_rows(services, request, plan, request->as_of_ms ? request->as_of_ms : now.read_time_ms, &exact,
                                   call->arena, response, err))
         return false;
     *answer = &response->base;

@@ -5,6 +5,7 @@
 #define PIPELINE_INTERNAL_H
 
 #include "learning.h"
+#include "tables.h"
 #include "texts.h"
 
 #include <freshet/aggregators.h>
@@ -23,6 +24,7 @@
 #include <stdatomic.h>
 
 enum {
+    PIPELINE_TABLES_MAX = 8,
     PIPELINE_LANES_MAX = 64,
     PIPELINE_BATCH_EVENTS = 512,
     PIPELINE_PARTITIONS_MAX = 1 << 16,
@@ -239,6 +241,7 @@ struct pipeline_lane {
     bool *is_skipped; /* likewise: what changes nothing in the join, either */
     struct proto_event *wanted; /* likewise: a batch's events without those of forgotten users */
     int unchecked_events; /* since it was asked whether there is room for more */
+    _Atomic uint64_t turns; /* odd while a batch changes state: who reads the same even number twice saw no change between */
 };
 
 struct pipeline_lanes {
@@ -246,6 +249,7 @@ struct pipeline_lanes {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_tables *tables; /* NULL without tables */
     const struct pipeline_tombstones *tombstones;
     uint64_t dirty_bytes_most; /* batches wait above it */
     int count;
@@ -281,6 +285,7 @@ struct pipeline_committer {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_learning *learning; /* NULL without models */
+    struct pipeline_tables *tables; /* NULL without tables */
     struct pipeline_tombstones *tombstones;
     struct ingest *_Atomic ingest;
     struct pipeline_commit *asked; /* the request that the running epoch is for; NULL: none */
@@ -381,6 +386,7 @@ struct pipeline_engine {
     struct pipeline_lanes lanes;
     struct pipeline_committer committer;
     struct pipeline_keeper keeper;
+    struct pipeline_tables *tables; /* NULL without tables */
 };
 
 /*
@@ -388,7 +394,14 @@ struct pipeline_engine {
  * rest of it. The engine is zeroed memory; after a failure it still is to be closed.
  */
 FR_CHECKED bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_config *config, struct fr_err *err);
-void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is stopped */
+/*
+ * Opens the tables of the configuration and has lanes and committer know them; pipeline_tables__start() has them read. Before either
+ * starts. `fatal`: they are read no more.
+ */
+FR_CHECKED bool pipeline_engine__open_tables(struct pipeline_engine *engine, const struct pipeline_config *config,
+                                             void (*fatal)(void *user, const struct fr_err *err), void *user,
+                                             struct fr_err *err);
+void pipeline_engine__close(struct pipeline_engine *engine); /* the committer is stopped, the tables are closed */
 
 extern const char pipeline_replay_meta[]; /* the record that says so */
 
@@ -399,6 +412,27 @@ void pipeline_watches__stop(struct pipeline_watches *watches);
 
 /* While a replay has not ended its store says so, and no node takes it for whole. Before the committer starts. */
 void pipeline_engine__mark_unfinished(struct pipeline_engine *engine);
+
+/* ---- replay.c, in steps: where it holds on ---- */
+
+struct pipeline_step { /* offsets[0..count): next to apply, of each partition that there was */
+    Freshet__V1__Offset **offsets;
+    size_t count;
+};
+/* Of one partition; 0: it was not there. */
+int64_t pipeline_step__offset(const struct pipeline_step *step, struct ingest_partition partition);
+
+struct pipeline_replay;
+/*
+ * Lets it go on to there, where the lanes hold on; the step outlives that. A lane that holds on in one partition holds up its others, so
+ * there are as many lanes as partitions. *is_there: nothing is applied any more until the next one.
+ */
+FR_CHECKED bool pipeline_replay__step(struct pipeline_replay *replay, struct pipeline_step *step, bool *is_there,
+                                      struct fr_err *err);
+/* Whether it has not gone past any of the step's offsets. */
+bool pipeline_replay__is_behind(struct pipeline_replay *replay, const struct pipeline_step *step);
+int pipeline_replay__partitions(struct pipeline_replay *replay);
+struct pipeline_engine *pipeline_replay__engine(struct pipeline_replay *replay);
 
 /* ---- feed.c: records that do not come from Kafka ---- */
 
@@ -468,12 +502,15 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct agg *agg;
     struct store *store;
     struct pipeline_stream *stream;
+    struct pipeline_tables *tables; /* NULL without tables */
     struct pipeline_offsets *offsets;
     struct pipeline_committer *committer;
     struct pipeline_tombstones *tombstones; /* at the boundary only */
     int64_t tombstones_ms;
     struct fr_metrics *metrics;
     struct pipeline_served_log *served_log;
+    const struct pipeline_lanes *lanes;
+    _Atomic int64_t next_exact_ms; /* monotonic: no read is looked at as an exact one before */
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_models *models;
     const char *brokers;
@@ -483,6 +520,21 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };
+
+/* ---- exact.c: reads of which one can say exactly what was in them ---- */
+
+struct pipeline_exact { /* offsets[0..count): next to apply, of each partition; NULL: it is not known */
+    Freshet__V1__Offset **offsets;
+    size_t count;
+    uint64_t turns[PIPELINE_LANES_MAX];
+};
+
+/*
+ * Around a read that is logged: afterwards the offsets are there if this read's turn had come (one in half a second at most, since they
+ * make a record larger) and no lane changed anything meanwhile. In the arena; without room they are not there. Any thread.
+ */
+void pipeline_exact__begin(struct pipeline_services *services, struct fr_arena *arena, struct pipeline_exact *exact);
+void pipeline_exact__end(struct pipeline_services *services, struct pipeline_exact *exact);
 
 bool pipeline_features__get(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);

@@ -78,6 +78,8 @@ static bool has_room(struct pipeline_lanes *lanes, struct pipeline_lane *lane, c
 
     if (store_is_failed(lanes->store))
         return fr_fail(err, FR_EXHAUSTED, "pipeline: the store has failed; batches wait");
+    if (lanes->tables && !pipeline_tables__is_caught_up(lanes->tables))
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: the tables are not read yet; events wait");
     if (lane->unchecked_events < UNCHECKED_EVENTS_MOST) {
         lane->unchecked_events += batch->event_count;
         return true;
@@ -192,6 +194,7 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
     if (lanes->learning && !pipeline_learning__load(lanes->learning, batch, err))
         return false;
     store_gate_enter(lanes->store);
+    atomic_fetch_add(&lane->turns, 1);
     *events = take_wanted(lanes, batch);
     if (events->count > 0)
         is_applied = agg_batch_apply(lane->scratch, events->at, events->count, pipeline_stream__horizon(lanes->stream),
@@ -205,6 +208,7 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
         *kafka_ts_ms = advance_offsets(lanes, batch, &records);
         pipeline_stream__advance(lanes->stream, batch->lane, records, *kafka_ts_ms);
     }
+    atomic_fetch_add(&lane->turns, 1);
     store_gate_leave(lanes->store);
     fr_fault_meet(FR_FAULT_AFTER_GATE);
     return is_applied;

@@ -54,12 +54,14 @@ bool pipeline_learning__open(const struct pipeline_config *config, struct pipeli
            fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the join");
 }
 
-/* In wall mode a clock that is ahead must not close windows early: as for reads, time is never later than the wall's. */
+/* Whole steps. In wall mode a clock that is ahead must not close windows early: as for reads, time is never later than the wall's. */
 static int64_t time_of(struct pipeline_learning *learning)
 {
     int64_t time_ms = pipeline_watermark__time(&learning->watermark), wall_ms = fr_clock_wall_ms();
 
-    return learning->is_event_clock || time_ms < wall_ms ? time_ms : wall_ms;
+    if (!learning->is_event_clock && time_ms > wall_ms)
+        time_ms = wall_ms;
+    return time_ms - time_ms % LEARNER_STEP_MS;
 }
 
 static void *run(void *user)

@@ -131,6 +131,7 @@ bool pipeline_learning__has_room(const struct pipeline_learning *learning);
 
 /* ---- served_rows.c: which rows of a reply are logged ---- */
 
+struct pipeline_exact;
 struct pipeline_rows { /* of one reply */
     uint64_t request_id, user_id;
     int64_t time_ms; /* T of the read */
@@ -148,6 +149,8 @@ struct pipeline_rows { /* of one reply */
     const float *scores; /* NULL: none, and the first rows are taken for the best */
     const uint64_t *log_items; /* which rows; none: the best 32 */
     size_t log_items_count;
+    const struct pipeline_exact *exact;
+    uint64_t room_id; /* of the request */
 };
 struct pipeline_served_log;
 

@@ -98,7 +98,8 @@ static void put_scores(const struct learner_ask *ask, const struct learner_score
 /* What was scored, as it was scored, for the join: rows of log_items, or the best. Without a user nothing can be joined. */
 static bool log_scored(struct pipeline_services *services, const Freshet__V1__ScoreRequest *request,
                        const struct learner_ask *ask, const struct agg_request *read, const struct agg_reply *reply,
-                       struct fr_arena *arena, const Freshet__V1__ScoreResponse *response, struct fr_err *err)
+                       const struct pipeline_exact *exact, struct fr_arena *arena, const Freshet__V1__ScoreResponse *response,
+                       struct fr_err *err)
 {
     const struct learner_schema *schema = &services->models->schemas[ask->model];
     struct pipeline_rows rows = {.request_id = response->request_id,
@@ -118,7 +119,9 @@ static bool log_scored(struct pipeline_services *services, const Freshet__V1__Sc
                                  .sparse_columns = (size_t)schema->sparse_count,
                                  .scores = response->scores,
                                  .log_items = request->log_items,
-                                 .log_items_count = request->n_log_items};
+                                 .log_items_count = request->n_log_items,
+                                 .exact = exact,
+                                 .room_id = request->room_id};
 
     if (request->user_id == 0 || request->n_item_ids == 0)
         return request->n_log_items == 0 ||
@@ -139,6 +142,7 @@ bool pipeline_model__score(void *user, struct server_call *call, const ProtobufC
     struct learner_ask ask = {0};
     struct learner_scores scores;
     struct agg_reply reply = {0};
+    struct pipeline_exact exact;
     struct pipeline_now now;
     float *dense;
     uint64_t *sparse;
@@ -149,9 +153,12 @@ bool pipeline_model__score(void *user, struct server_call *call, const ProtobufC
     if (!response)
         return fail_exhausted(err);
     freshet__v1__score_response__init(response);
-    if (!find_tasks(request, &services->models->config->models[ask.model], call->arena, &ask, response, err) ||
-        !pipeline_features__read(services, call, services->models->plans[ask.model], 0, &read, &reply, &now, err))
+    if (!find_tasks(request, &services->models->config->models[ask.model], call->arena, &ask, response, err))
         return false;
+    pipeline_exact__begin(services, call->arena, &exact);
+    if (!pipeline_features__read(services, call, services->models->plans[ask.model], 0, &read, &reply, &now, err))
+        return false;
+    pipeline_exact__end(services, &exact);
     if (!pipeline_models__rows(services->models, ask.model, &read, (uint64_t)ask.scene, &reply, call->arena, &dense, &sparse))
         return fail_exhausted(err);
     ask.dense = dense;
@@ -161,7 +168,7 @@ bool pipeline_model__score(void *user, struct server_call *call, const ProtobufC
     put_scores(&ask, &scores, &now, response);
     response->request_id = pipeline_features__request_id(services);
     pipeline_callers__note(&services->callers, call->caller, now.applied_lag_ms);
-    if (!log_scored(services, request, &ask, &read, &reply, call->arena, response, err))
+    if (!log_scored(services, request, &ask, &read, &reply, &exact, call->arena, response, err))
         return false;
     *answer = &response->base;
     return true;

@@ -51,6 +51,7 @@ struct pipeline_node {
     char brokers[512];
     int wake; /* eventfd: asked to stop, or failed */
     struct fr_err failure; /* written once, before is_failed */
+    atomic_bool is_failing; /* the first one writes it */
     atomic_bool is_failed;
     atomic_bool is_asked;
 };
@@ -91,6 +92,8 @@ static void on_fatal(void *user, const struct fr_err *err)
 {
     struct pipeline_node *node = user;
 
+    if (atomic_exchange(&node->is_failing, true))
+        return;
     node->failure = *err;
     atomic_store_explicit(&node->is_failed, true, memory_order_release);
     wake(node);
@@ -198,7 +201,9 @@ static void fill_services(struct pipeline_node *node)
     node->services.models = &node->models;
     node->services.brokers = node->brokers;
     node->services.served_log = &node->served_log;
+    node->services.lanes = &node->engine.lanes;
     node->services.learning = node->learning;
+    node->services.tables = node->engine.tables;
     node->services.watches = &node->watches;
     pipeline_callers__init(&node->services.callers, node->engine.metrics);
     node->services.after = fr_metrics_histogram(node->engine.metrics, "freshet_after_wait_seconds", NULL,
@@ -216,7 +221,7 @@ static uint64_t draw(void)
 
 static bool start_broker(struct pipeline_node *node, struct fr_err *err)
 {
-    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 3 + 3 * PIPELINE_TEXTS_MAX];
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 3 + 3 * PIPELINE_TEXTS_MAX + PIPELINE_TABLES_MAX];
     int count = node->config->topic_count, partitions = pipeline_config__partitions(node->config);
 
     if (!node->config->is_embedded) {
@@ -234,6 +239,11 @@ static bool start_broker(struct pipeline_node *node, struct fr_err *err)
         topics[count++] = (struct ingest_topic){.name = node->config->texts[i].from, .partitions = partitions};
         topics[count++] = (struct ingest_topic){.name = node->config->texts[i].labelled, .partitions = 1};
         topics[count++] = (struct ingest_topic){.name = node->config->texts[i].to, .partitions = partitions};
+    }
+    for (int i = 0; i < agg_table_count(node->engine.agg); i++) {
+        struct agg_table_info info = agg_table_at(node->engine.agg, i);
+
+        topics[count++] = (struct ingest_topic){.name = info.topic, .partitions = info.partitions > 0 ? info.partitions : 1};
     }
     if (!ingest_broker_start(topics, count, &node->broker, err))
         return false;
@@ -334,7 +344,7 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of file descriptors");
     if (!pipeline_engine__open(&node->engine, node->config, err) ||
         !pipeline_models__open(&node->models, node->config, node->engine.store, node->engine.agg, node->engine.metrics, err) ||
-        !open_learning(node, err))
+        !open_learning(node, err) || !pipeline_engine__open_tables(&node->engine, node->config, on_fatal, node, err))
         return false;
     fill_services(node);
     fill_tables(node);
@@ -343,7 +353,9 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
     return start_broker(node, err) && pipeline_committer__start(&node->engine.committer, err) &&
            pipeline_keeper__start(&node->engine.keeper, node->engine.metrics, err) &&
            pipeline_watches__start(&node->watches, &node->config->watch_limits, &node->engine, err) &&
-           start_server(node, err) && start_ingest(node, err) &&
+           start_server(node, err) &&
+           pipeline_tables__start(node->engine.tables, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
+           start_ingest(node, err) &&
            pipeline_texts__start(node->texts, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
            (!node->learning ||
             pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err)) &&
@@ -497,8 +509,10 @@ static bool commit_last(struct pipeline_node *node)
 /* What librdkafka still holds after its deadline is left to the end of the process. */
 static void close_ingest(struct pipeline_node *node)
 {
+    bool are_tables_closed = pipeline_tables__close(node->engine.tables, INGEST_CLOSE_MS);
+
     atomic_store_explicit(&node->engine.stream.ingest, NULL, memory_order_release);
-    if (!ingest_close(node->ingest, INGEST_CLOSE_MS))
+    if (!ingest_close(node->ingest, INGEST_CLOSE_MS) || !are_tables_closed)
         fr_log(FR_LOG_WARN, "pipeline", "the Kafka client did not close in %d s and is abandoned", INGEST_CLOSE_MS / 1000);
     else if (node->broker)
         ingest_broker_stop(node->broker);
@@ -516,6 +530,7 @@ void pipeline_node_close(struct pipeline_node *node)
     pipeline_canary__stop(&node->canary);
     if (node->ingest)
         ingest_stop(node->ingest);
+    pipeline_tables__stop(node->engine.tables);
     if (node->server)
         server_drain(node->server, DRAIN_MS);
     pipeline_keeper__stop(&node->engine.keeper);

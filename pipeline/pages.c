@@ -90,6 +90,9 @@ static void set_gauges(struct pipeline_services *services)
     set_gauge(metrics, "freshet_epoch_age_seconds", "Since an epoch became durable, or since the start.",
               (double)(fr_clock_monotonic_ms() - atomic_load(&services->committer->durable_at_ms)) / 1e3);
     set_gauge(metrics, "freshet_resident_memory_bytes", "Resident memory of the process.", resident_bytes());
+    if (services->tables)
+        set_gauge(metrics, "freshet_table_lag_records", "Records of tables in Kafka that are not applied yet; -1: not known.",
+                  (double)pipeline_tables__lag(services->tables));
     set_partition_gauges(services);
 }
 

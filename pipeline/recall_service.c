@@ -77,7 +77,8 @@ bool pipeline_recall__trending(void *user, struct server_call *call, const Proto
                              .scope = request->scope,
                              .id = request->scope_id,
                              .limit = request->limit,
-                             .user_id = request->exclude_seen_by};
+                             .user_id = request->exclude_seen_by,
+                             .seen_within_ms = (int64_t)request->seen_within_s * 1000};
 
     return answer_with(user, call, agg_recall_trending, ask, answer, err);
 }
@@ -86,8 +87,11 @@ bool pipeline_recall__related(void *user, struct server_call *call, const Protob
                               struct fr_err *err)
 {
     const Freshet__V1__RelatedRequest *request = (const Freshet__V1__RelatedRequest *)message;
-    struct agg_recall ask = {
-        .name = request->feature, .id = request->item_id, .limit = request->limit, .user_id = request->exclude_seen_by};
+    struct agg_recall ask = {.name = request->feature,
+                             .id = request->item_id,
+                             .limit = request->limit,
+                             .user_id = request->exclude_seen_by,
+                             .seen_within_ms = (int64_t)request->seen_within_s * 1000};
 
     return answer_with(user, call, agg_recall_related, ask, answer, err);
 }
@@ -96,7 +100,10 @@ bool pipeline_recall__recent(void *user, struct server_call *call, const Protobu
                              struct fr_err *err)
 {
     const Freshet__V1__RecentRequest *request = (const Freshet__V1__RecentRequest *)message;
-    struct agg_recall ask = {.name = request->kind, .limit = request->limit, .user_id = request->user_id};
+    struct agg_recall ask = {.name = request->kind,
+                             .limit = request->limit,
+                             .user_id = request->user_id,
+                             .seen_within_ms = (int64_t)request->seen_within_s * 1000};
 
     return answer_with(user, call, agg_recall_recent, ask, answer, err);
 }

@@ -34,7 +34,9 @@ struct pipeline_replay {
     char topic[NAME_BYTES];
     struct ingest *ingest; /* one of the two */
     struct pipeline_feed *feed;
-    struct proto_event *kept[PIPELINE_LANES_MAX]; /* of each lane, when there is an `until_ms` */
+    struct proto_event *kept[PIPELINE_LANES_MAX]; /* of each lane, when there is an `until_ms` or it goes in steps */
+    struct ingest_advance *advances[PIPELINE_LANES_MAX]; /* likewise, when it goes in steps */
+    struct pipeline_step *_Atomic step; /* the lanes hold on there; NULL: it has not begun, nor may `ingest` be set */
     _Atomic uint64_t passed_over;
     struct fr_err failure; /* written once, before is_failed */
     atomic_bool is_failed;
@@ -60,6 +62,51 @@ static struct ingest_position on_start(void *user, int partition, const char *to
     return from;
 }
 
+/* The part of a batch that is before the step and not applied yet; false when something lies behind it, for which the lane waits. */
+static bool cut(struct pipeline_replay *replay, const struct pipeline_step *step, const struct ingest_batch *batch,
+                struct ingest_batch *part)
+{
+    struct ingest_advance *advances = replay->advances[batch->lane];
+    struct proto_event *events = replay->kept[batch->lane];
+    bool is_whole = true;
+
+    part->events = events;
+    part->advances = advances;
+    part->event_count = part->advance_count = 0;
+    for (int i = 0; i < batch->advance_count; i++) {
+        struct ingest_advance advance = batch->advances[i];
+        int64_t next = pipeline_offsets__next(&replay->engine.offsets, advance.partition);
+        int64_t until = pipeline_step__offset(step, ingest_partition_at(replay->ingest, advance.partition));
+
+        for (int k = 0; k < batch->event_count; k++) {
+            if (batch->partitions[k] == advance.partition && batch->offsets[k] >= next && batch->offsets[k] < until)
+                events[part->event_count++] = batch->events[k];
+        }
+        if (advance.next_offset > until) {
+            is_whole = false;
+            advance.next_offset = until;
+            advance.last.offset = -1;
+        }
+        if (advance.next_offset > next)
+            advances[part->advance_count++] = advance;
+    }
+    return is_whole;
+}
+
+static bool on_part(struct pipeline_replay *replay, const struct ingest_batch *batch, struct fr_err *err)
+{
+    const struct pipeline_step *step = atomic_load_explicit(&replay->step, memory_order_acquire);
+    struct ingest_batch part = *batch;
+    bool is_whole;
+
+    if (!step)
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: the replay has not begun");
+    is_whole = cut(replay, step, batch, &part);
+    if (part.advance_count > 0 && !pipeline_lanes__batch(&replay->engine.lanes, &part, err))
+        return false;
+    return is_whole || fr_fail(err, FR_EXHAUSTED, "pipeline: the replay holds on");
+}
+
 static bool on_batch(void *user, const struct ingest_batch *batch, struct fr_err *err)
 {
     struct pipeline_replay *replay = user;
@@ -67,6 +114,8 @@ static bool on_batch(void *user, const struct ingest_batch *batch, struct fr_err
 
     if (store_is_failed(replay->engine.store))
         return fr_fail(err, FR_UNAVAILABLE, "pipeline: the store has failed; mend the disk and replay again");
+    if (replay->options.is_in_steps)
+        return on_part(replay, batch, err);
     if (replay->kept[batch->lane]) {
         rest.events = replay->kept[batch->lane];
         rest.event_count = 0;
@@ -170,16 +219,31 @@ static bool open_topic(struct pipeline_replay *replay, const struct ingest_sink 
     return true;
 }
 
+/* Tables are read from their topics, whatever the events come from. A file's replay with no brokers to ask has none. */
+static bool open_tables(struct pipeline_replay *replay, struct fr_err *err)
+{
+    const struct pipeline_config *config = replay->config;
+
+    if (config->is_embedded && agg_table_count(replay->engine.agg) > 0)
+        fr_log(FR_LOG_WARN, "pipeline",
+               "kafka.brokers is 'embedded': there are no topics of tables to read, and this replay "
+               "joins its events with empty ones");
+    return config->is_embedded || pipeline_engine__open_tables(&replay->engine, config, on_fatal, replay, err);
+}
+
 static bool open_source(struct pipeline_replay *replay, struct fr_err *err)
 {
     const struct pipeline_config *config = replay->config;
     struct ingest_sink sink = {.user = replay, .cluster = on_cluster, .start = on_start, .batch = on_batch, .fatal = on_fatal};
 
-    for (int i = 0; i < config->lanes && replay->options.until_ms != INT64_MAX; i++) {
+    for (int i = 0; i < config->lanes && (replay->options.until_ms != INT64_MAX || replay->options.is_in_steps); i++) {
         replay->kept[i] = calloc(PIPELINE_BATCH_EVENTS, sizeof *replay->kept[i]);
-        if (!replay->kept[i])
+        replay->advances[i] = calloc(PIPELINE_PARTITIONS_MAX, sizeof *replay->advances[i]);
+        if (!replay->kept[i] || !replay->advances[i])
             return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for a replay");
     }
+    if (!pipeline_tables__start(replay->engine.tables, config->brokers, NULL, err))
+        return false;
     if (!replay->options.is_file)
         return open_topic(replay, &sink, err);
     return pipeline_feed__open(&sink, config->lanes, config->is_event_clock ? -1 : config->max_future_ms,
@@ -202,7 +266,7 @@ bool pipeline_replay_open(struct pipeline_config **config, const struct pipeline
     replay->options = *options;
     if (pipeline_engine__open(&replay->engine, replay->config, err)) {
         pipeline_engine__mark_unfinished(&replay->engine);
-        if (pipeline_committer__start(&replay->engine.committer, err) &&
+        if (open_tables(replay, err) && pipeline_committer__start(&replay->engine.committer, err) &&
             pipeline_committer__commit(&replay->engine.committer, COMMIT_MS, err) && open_source(replay, err)) {
             *ret = replay;
             return true;
@@ -251,6 +315,51 @@ bool pipeline_replay_look(struct pipeline_replay *replay, struct pipeline_replay
     return check_failure(replay, err);
 }
 
+/* ---- in steps ---- */
+
+int64_t pipeline_step__offset(const struct pipeline_step *step, struct ingest_partition partition)
+{
+    for (size_t i = 0; step && i < step->count; i++) {
+        if (step->offsets[i]->partition == partition.number && strcmp(step->offsets[i]->topic, partition.topic) == 0)
+            return step->offsets[i]->offset;
+    }
+    return 0; /* it was not there then */
+}
+
+bool pipeline_replay__step(struct pipeline_replay *replay, struct pipeline_step *step, bool *is_there, struct fr_err *err)
+{
+    int count = ingest_partition_count(replay->ingest);
+
+    atomic_store_explicit(&replay->step, step, memory_order_release);
+    *is_there = ingest_is_assigned(replay->ingest);
+    for (int i = 0; i < count && *is_there; i++)
+        *is_there = pipeline_offsets__next(&replay->engine.offsets, i) >=
+                    pipeline_step__offset(step, ingest_partition_at(replay->ingest, i));
+    return check_failure(replay, err);
+}
+
+bool pipeline_replay__is_behind(struct pipeline_replay *replay, const struct pipeline_step *step)
+{
+    int count = ingest_partition_count(replay->ingest);
+
+    for (int i = 0; i < count; i++) {
+        if (pipeline_offsets__next(&replay->engine.offsets, i) >
+            pipeline_step__offset(step, ingest_partition_at(replay->ingest, i)))
+            return false;
+    }
+    return true;
+}
+
+int pipeline_replay__partitions(struct pipeline_replay *replay)
+{
+    return ingest_partition_count(replay->ingest);
+}
+
+struct pipeline_engine *pipeline_replay__engine(struct pipeline_replay *replay)
+{
+    return &replay->engine;
+}
+
 /* ---- the end ---- */
 
 static bool commit_last(struct pipeline_replay *replay, struct fr_err *err)
@@ -272,6 +381,7 @@ bool pipeline_replay_finish(struct pipeline_replay *replay, struct fr_err *err)
         pipeline_feed__finish(replay->feed);
     if (replay->ingest)
         ingest_stop(replay->ingest);
+    pipeline_tables__stop(replay->engine.tables);
     return check_failure(replay, err) && commit_last(replay, err);
 }
 
@@ -365,14 +475,17 @@ void pipeline_replay_close(struct pipeline_replay *replay)
     pipeline_feed__close(replay->feed);
     if (replay->ingest)
         ingest_stop(replay->ingest);
+    pipeline_tables__stop(replay->engine.tables);
     if (!pipeline_committer__stop(&replay->engine.committer, &ignored))
         ignored.code = 0; /* it was not finished, or its last epoch is durable already */
     atomic_store_explicit(&replay->engine.stream.ingest, NULL, memory_order_release);
-    if (!ingest_close(replay->ingest, CLOSE_MS))
+    if (!pipeline_tables__close(replay->engine.tables, CLOSE_MS) || !ingest_close(replay->ingest, CLOSE_MS))
         fr_log(FR_LOG_WARN, "pipeline", "the Kafka client did not close in %d s and is abandoned", CLOSE_MS / 1000);
     pipeline_engine__close(&replay->engine);
-    for (int i = 0; i < PIPELINE_LANES_MAX; i++)
+    for (int i = 0; i < PIPELINE_LANES_MAX; i++) {
         free(replay->kept[i]);
+        free(replay->advances[i]);
+    }
     pipeline_config_free(replay->config);
     free(replay);
 }

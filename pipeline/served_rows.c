@@ -107,6 +107,11 @@ bool pipeline_rows__log(struct pipeline_served_log *log, const struct pipeline_r
     served.schema = rows->schema;
     served.user_values = rows->user_values;
     served.n_user_values = rows->user_columns;
+    if (rows->exact->offsets) {
+        served.applied = rows->exact->offsets;
+        served.n_applied = rows->exact->count;
+        served.room_id = rows->room_id;
+    }
     if (!make_lists(rows, (size_t)count, arena, &served))
         return fr_fail(err, FR_EXHAUSTED, "log: the rows are larger than a call may be; log fewer items");
     for (int i = 0; i < count; i++)

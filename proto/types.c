@@ -44,6 +44,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__model_change_request__descriptor,
     &freshet__v1__model_state__descriptor,
     &freshet__v1__task_state__descriptor,
+    &freshet__v1__column_drift__descriptor,
     &freshet__v1__status_request__descriptor,
     &freshet__v1__status_response__descriptor,
     &freshet__v1__partition_status__descriptor,

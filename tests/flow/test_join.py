@@ -35,18 +35,16 @@ def configuration(brokers, topic, tasks=TASKS, lanes=2, format="protobuf"):
             "feature_set": "small",
             "bits": 18,
             "sparse": ["user_id", "item.category_id", ["user_id", "item_id"]],
-            "tasks": {
-                task.name: {
-                    "actions": list(task.actions),
-                    "policy": task.policy,
-                    "window": f"{task.window_ms}ms",
-                    "negatives": task.negatives,
-                }
-                for task in tasks
-            },
+            "tasks": {task.name: settings_of(task) for task in tasks},
         }
     }
     return made
+
+
+def settings_of(task):
+    return {
+        "actions": list(task.actions), "policy": task.policy, "window": f"{task.window_ms}ms", "negatives": task.negatives,
+    }  # fmt: skip
 
 
 def schema_of(node):
@@ -224,8 +222,10 @@ def test_every_policy_makes_the_examples_of_the_oracle(make_node, real_kafka):
     node = make_node(configuration(real_kafka, topic)).start()
     story = Story(schema_of(node).schema)
     wanted = oracle_of(story)
+    node.stop()  # who sees the end of one partition before the beginning of another takes that for late
     count = produce_served(real_kafka, topic, story.served)
     count += produce_events(real_kafka, topic, [*story.events, end_of_time(story.events)])
+    node.start()
     node.wait_applied(count)
     found = wait_examples(real_kafka, node, topic, wanted)
     check_story(found, wanted)

@@ -12,16 +12,27 @@ from freshet.v1 import model_pb2
 from node import wait_for
 
 USERS, REQUESTS, SHOWN, STEP_MS = 40, 300, 6, 2000
-KILLS, MANY_KILLS = 4, 100
-# At once, and again with the outcome: no example of these waits for time to pass, so their order is that of the events.
-TASKS = (joined.Task("click", ("click",), "fnw", 60_000), joined.Task("buy", ("purchase",), "fnw", 300_000))
+KILLS, MANY_KILLS = 3, 100
+
+
+def tasks_of(policy):
+    return joined.Task("click", ("click",), policy, 60_000), joined.Task("buy", ("purchase",), policy, 300_000)
+
+
+# With `fnw` each example is made by an event, and with `sliver` where users leave in time: their order is that of the events. With `wait`
+# all are made by time, whose order is their own. What is made by both, in one model, has no order that a kill leaves alone.
+MODELS = {policy: tasks_of(policy) for policy in ("fnw", "wait", "sliver")}
 
 
 def configuration(brokers, topic, name):
-    made = test_join.configuration(brokers, topic, TASKS, lanes=1)
+    made = test_join.configuration(brokers, topic, lanes=1)
     made["learner"].update(serve_ttl="1h", examples=f"{topic}.examples.{name}")  # all rows are there before the first event
-    made["models"]["shop"]["optimiser"] = {"admit_factors": 3}
-    made["models"]["shop"]["publish"] = "50ms"
+    shop = made["models"].pop("shop")
+    for policy, tasks in MODELS.items():
+        made["models"][policy] = {
+            **shop, "tasks": {task.name: test_join.settings_of(task) for task in tasks},
+            "optimiser": {"admit_factors": 3}, "publish": "50ms",
+        }  # fmt: skip
     return made
 
 
@@ -44,27 +55,33 @@ def tell(schema, seed):
                 if dice.random() < chance:
                     ts_ms = shown_ms + 1 + int(dice.expovariate(1 / 8000))
                     events.append(test_join.event_of(action, ts_ms, user, item, request, dice.getrandbits(60)))
+        events.append(test_join.event_of("leave_room", at_ms + dice.randint(600, 40_000), user, event_id=dice.getrandbits(60)))
+    events.append(test_join.event_of("watch", test_join.START_MS + 3_000_000, 1, 1, event_id=1))  # ends all windows
     return served, sorted(events, key=lambda event: (event["ts_ms"], event["event_id"]))
 
 
-def wanted_examples(served, events):
-    return joined.Join("shop", TASKS, 3_600_000, served, events).examples()
+def wanted_examples(model, served, events):
+    return joined.Join(model, MODELS[model], 3_600_000, served, events).examples()
 
 
-def state(node):
-    return node.call("ModelService/Status", model_pb2.ModelStatusRequest(), model_pb2.ModelStatusResponse).models[0]
+def state(node, model=""):
+    request = model_pb2.ModelStatusRequest(model=model)
+    return node.call("ModelService/Status", request, model_pb2.ModelStatusResponse).models[0]
 
 
-def digest(node):
+def digest(node, model):
     """Of all weights, means and scales, as Pull tells it."""
     with grpc.insecure_channel(node.api) as channel:
-        stream = channel.unary_stream("/freshet.v1.ModelService/Pull")(model_pb2.PullRequest().SerializeToString())
+        stream = channel.unary_stream("/freshet.v1.ModelService/Pull")(model_pb2.PullRequest(model=model).SerializeToString())
         return next(delta.digest for delta in map(model_pb2.ModelDelta.FromString, stream) if delta.digest)
 
 
-def learn(node, count):
-    wait_for(lambda: state(node).examples >= count, lambda: f"{count} examples: {state(node)} {test_join.story_of(node)}")
-    told = state(node)
+def learn(node, count, model=""):
+    wait_for(
+        lambda: state(node, model).examples >= count,
+        lambda: f"{count} examples: {state(node, model)} {test_join.story_of(node)}",
+    )
+    told = state(node, model)
     assert (told.examples, told.rejected, told.rollbacks) == (count, 0, 0)
     return told
 
@@ -85,11 +102,12 @@ def check_weights(make_node, brokers, kills):
         wait_for(lambda goal=goal: killed.applied() >= goal, killed.log)
         killed.kill()
         killed.start(is_ready=False)
-    wanted = len(wanted_examples(served, events))
-    mine, theirs = (learn(node, wanted) for node in (killed, calm))
-    assert digest(killed) == digest(calm)
-    assert [task.log_loss for task in mine.tasks] == [task.log_loss for task in theirs.tasks]
-    assert mine.coordinates == theirs.coordinates > 10 * USERS and min(task.positives for task in mine.tasks) > 100
+    for model in MODELS:
+        wanted = len(wanted_examples(model, served, events))
+        mine, theirs = (learn(node, wanted, model) for node in (killed, calm))
+        assert digest(killed, model) == digest(calm, model), model
+        assert [task.log_loss for task in mine.tasks] == [task.log_loss for task in theirs.tasks]
+        assert mine.coordinates == theirs.coordinates > 10 * USERS and min(task.positives for task in mine.tasks) > 100
 
 
 def test_kills_leave_the_same_weights_bit_by_bit(make_node, real_kafka):

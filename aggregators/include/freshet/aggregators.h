@@ -16,6 +16,7 @@
 #include <freshet/metrics.h>
 #include <freshet/setting.h>
 #include <freshet/store.h>
+#include <freshet/table.h>
 #include <freshet/yaml.h>
 
 enum { AGG_ENTITIES_MAX = 32, AGG_FEATURES_MAX = 1024, AGG_WINDOWS_MAX = 16, AGG_ITEMS_MAX = 2000 };
@@ -110,6 +111,40 @@ struct store_codec agg_codec(struct agg_catalogue *catalogue);
 FR_CHECKED bool agg_open(struct agg_catalogue **catalogue, struct store *store, int64_t stream_time_ms,
                          struct fr_metrics *metrics, struct agg **agg, struct fr_err *err);
 void agg_close(struct agg *agg); /* before store_close(); NULL is fine */
+
+/* ---- Tables: rows that topics tell of ids (proto/include/freshet/table.h) ---- */
+
+struct agg_table_info {
+    const char *name, *topic;
+    int partitions; /* to make the topic with; 0: it must exist */
+    const struct proto_table *layout;
+    uint64_t generation; /* another one: the table is another, and its topic is read from the beginning; 0 before agg_open() */
+};
+int agg_catalogue_table_count(const struct agg_catalogue *catalogue);
+struct agg_table_info agg_catalogue_table_at(const struct agg_catalogue *catalogue, int index);
+int agg_table_count(const struct agg *agg);
+struct agg_table_info agg_table_at(const struct agg *agg, int index);
+
+struct agg_table_row {
+    struct proto_table_row row;
+    int table; /* index */
+};
+struct agg_table_tally { /* rows, added to */
+    uint64_t changed; /* new ones, too */
+    uint64_t same; /* told again */
+    uint64_t deleted;
+    uint64_t unknown; /* tombstones of what there was not */
+};
+
+/* Loads what of rows[0..count) only the disk has; on a visit that lasts until they are applied. Blocks on the disk. */
+FR_CHECKED bool agg_table_rows_load(struct agg *agg, const struct agg_table_row *rows, int count, struct fr_err *err);
+
+/*
+ * Each row is, from then on, what its record says; later ones of a key take the place of earlier ones. Inside the gate. FR_UNAVAILABLE: out
+ * of memory in the middle, as agg_batch_apply().
+ */
+FR_CHECKED bool agg_table_rows_apply(struct agg *agg, const struct agg_table_row *rows, int count,
+                                     struct agg_table_tally *tally, struct fr_err *err);
 
 /* ---- Applying ---- */
 
@@ -254,6 +289,7 @@ struct agg_recall {
     uint64_t id; /* the scope's value, or the item whose partners are asked for */
     uint32_t limit; /* 0, or more than the most: the most, which is the declared one, of recent ones 1,000 (0: 100) */
     uint64_t user_id; /* what he has seen is left out; 0: nobody */
+    int64_t seen_within_ms; /* and only what he saw after T less that; 0: all that is kept */
     int64_t time_ms; /* T */
 };
 

@@ -14,6 +14,7 @@
 #include <freshet/event.h>
 #include <freshet/metrics.h>
 #include <freshet/served.h>
+#include <freshet/table.h>
 
 enum { INGEST_LIKE_FIRST = -1 }; /* as many partitions as the first topic has */
 
@@ -22,6 +23,8 @@ struct ingest_topic {
     enum proto_format format;
     int partitions; /* made with so many when it does not exist; 0: must exist */
     bool is_served; /* of served rows instead of events; always protobuf */
+    const struct proto_table *table; /* of a table's rows instead of events; outlives ingest. NULL: of events */
+    int table_number; /* told with each row */
 };
 
 struct ingest_property { /* passed through to librdkafka */
@@ -53,6 +56,10 @@ struct ingest_served {
     const Freshet__V1__Served *rows;
     int partition; /* dense index */
 };
+struct ingest_row { /* of a table */
+    struct proto_table_row row;
+    int table; /* the topic's table_number */
+};
 struct ingest_batch {
     int lane; /* 0 … lanes − 1 */
     const struct proto_event *events; /* PROTO_EVENT verdicts only, in the order of each partition */
@@ -61,6 +68,8 @@ struct ingest_batch {
     int event_count; /* may be 0: only offsets move (dead letters, control records) */
     const struct ingest_served *served; /* valid rows of topics that have them, in the order of each partition */
     int served_count;
+    const struct ingest_row *rows; /* of topics that are tables, in the order of each partition */
+    int row_count;
     const struct ingest_advance *advances; /* one per partition touched */
     int advance_count;
 };

@@ -20,6 +20,9 @@
 /* Kinds of entities: what waits of a user, the rows of a request, a chunk of the outbox. Those from the first on are the join's. */
 enum { LEARNER_KIND_FIRST = 248, LEARNER_KIND_USER = 248, LEARNER_KIND_ROWS, LEARNER_KIND_OUTBOX };
 
+/* Time passes by steps of this: examples that it makes are in an order by step, whatever passes at once. */
+enum { LEARNER_STEP_MS = 100 };
+
 struct learner_join;
 struct learner_join_lane;
 
@@ -62,7 +65,8 @@ FR_CHECKED bool learner_join_apply(struct learner_join_lane *lane, const struct 
 
 /*
  * Lets time pass up to `time_ms`, which never goes back: labels become final, what waited too long leaves, and so does what is due
- * first while more than `join_bytes` wait. Enters visits and gates by itself, some users at a time; at most `most` users. Sets *is_more
+ * first while more than `join_bytes` wait. Where each time is a multiple of LEARNER_STEP_MS, the examples that this makes are in an order
+ * which does not depend on how often it is called, nor on restarts. Enters visits and gates by itself, some users at a time; at most `most` users. Sets *is_more
  * when some are left.
  */
 FR_CHECKED bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, int most, bool *is_more, struct fr_err *err);

@@ -152,6 +152,7 @@ struct pipeline_replay_options {
     int64_t from; /* the offset at which each partition begins; −1: the earliest */
     int64_t to; /* where each ends, at most where it ended when it was found; −1: just there */
     int64_t until_ms; /* later events are passed over; INT64_MAX: none */
+    bool is_in_steps; /* goes only as far as it is told: for pipeline_skew_*() */
 };
 
 /*
@@ -193,6 +194,36 @@ void pipeline_replay_print(struct pipeline_replay *replay, struct fr_buffer *out
 FR_CHECKED bool pipeline_replay_digest(struct pipeline_replay *replay, char out[33], struct fr_err *err);
 
 void pipeline_replay_close(struct pipeline_replay *replay); /* NULL is fine */
+
+/* ---- Skew: what was served beside what a replay gives. One thread. ---- */
+
+struct pipeline_skew;
+
+struct pipeline_skew_options {
+    int samples; /* of the served records that can be done again, so many of the last ones */
+};
+
+/*
+ * Reads the served topic of the configuration's brokers and opens a replay of its topics into its store.path, which is empty; the state is of
+ * no use afterwards. Takes *config over, unless the directory is refused. Blocks for as long as that takes. FR_PRECONDITION: no record of
+ * the served topic says what was in it.
+ */
+FR_CHECKED bool pipeline_skew_open(struct pipeline_config **config, const struct pipeline_skew_options *options,
+                                   struct pipeline_skew **skew, struct fr_err *err);
+
+struct pipeline_skew_report {
+    int samples, compared; /* to compare; compared so far */
+    int passed_over; /* of another run, of another configuration's columns, or of events that are there no more */
+    uint64_t values, different; /* floats, by their bits */
+    uint64_t at, of; /* offsets replayed, and to replay */
+    bool is_done;
+};
+/* Goes on a little; waits some milliseconds at most. */
+FR_CHECKED bool pipeline_skew_step(struct pipeline_skew *skew, struct pipeline_skew_report *report, struct fr_err *err);
+
+/* The first values that differ, of 20 at most, as an array of JSON objects: request, item ("0": of the user), column, served, replayed. */
+void pipeline_skew_print(const struct pipeline_skew *skew, struct fr_buffer *out);
+void pipeline_skew_close(struct pipeline_skew *skew); /* NULL is fine */
 
 /* ---- Files of models ---- */
 

@@ -27,6 +27,7 @@ struct proto_event {
     float propensity;
     struct fr_slice text;
     struct fr_slice wire; /* the encoded message, for attributes; empty when the event has none */
+    const void *joined; /* of whoever applies it: what else is known of it then (aggregators' tables); NULL from decoding */
 };
 
 /* What became of a record; the names are those of metrics and of the dead letters' `reason`. */
@@ -40,6 +41,7 @@ enum proto_verdict {
     PROTO_BAD_TIME,
     PROTO_BAD_VALUE,
     PROTO_FUTURE,
+    PROTO_BAD_KEY, /* of a table */
     PROTO_VERDICTS
 };
 const char *proto_verdict_name(enum proto_verdict verdict); /* "applied", "unknown_action", "bad_time" … static */

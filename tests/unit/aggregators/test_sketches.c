@@ -349,9 +349,9 @@ static void made_init(struct made *made, const struct agg_entity *entity, const 
     }
     if (!blob.memory)
         return;
-    agg_cells__digest(blob.memory, entity, STORE_PART_SKETCHES, &last, &made->facts_unpruned);
+    agg_cells__digest(blob.memory, entity, STORE_PART_SKETCHES, &last, &made->facts_unpruned, &made->facts_unpruned);
     agg_cells__prune(&blob, entity, STORE_PART_SKETCHES, &last);
-    agg_cells__digest(blob.memory, entity, STORE_PART_SKETCHES, &last, &made->facts);
+    agg_cells__digest(blob.memory, entity, STORE_PART_SKETCHES, &last, &made->facts, &made->facts);
     agg_cells__encode(entity, STORE_PART_SKETCHES, blob.memory, &made->disk);
     assert_false(made->disk.is_failed);
 }

@@ -41,7 +41,7 @@ static int set_up(void **state)
     bench->lane =
         (struct ingest_lane){.ingest = &bench->ingest, .parts = bench->parts_of_topic, .part_counts = bench->part_counts};
     bench->lane.scratch = fr_arena_new(INGEST_SCRATCH_BYTES);
-    assert_true(ingest_draft__init(&bench->lane.draft, 8));
+    assert_true(ingest_draft__init(&bench->lane.draft, 8, false));
     *state = bench;
     return 0;
 }

@@ -37,10 +37,13 @@ static const char every_map[] =
     "  online: { entity: item, aggregate: gauge, up: [watch], timeout: 10m }\n"
     "  pulse: { entity: item, aggregate: series, bin: 10s, bins: 6 }\n"
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
+    "  spread: { entity: user, aggregate: entropy, of: recent.item_id }\n"
+    "  most: { entity: user, aggregate: top_values, of: recent.item_id }\n"
     "lists: { best: { of: item, rank: heat, scopes: [global], limit: 5 } }\n"
     "feature_sets: { all: { item: [n] } }\n"
-    "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {} } }\n"
-    "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n";
+    "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {}, drift: {} } }\n"
+    "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n"
+    "tables: { info: { topic: i, fields: [price] } }\n";
 
 struct reading {
     struct fr_arena *arena;
@@ -183,13 +186,13 @@ static void each_key_that_is_read_is_in_a_table_with_its_limits_and_default(void
 /* An instance of a path in every_map, for --set. */
 static void instance_of(const struct fr_settings *section, const char *key, char *out, size_t capacity)
 {
-    static const char *const features[][2] = {{"count", "likes"},  {"sum", "total"},        {"quantile", "middle"},
-                                              {"ratio", "rate"},   {"distinct", "viewers"}, {"decayed", "heat"},
-                                              {"last,", "recent"}, {"last with", "alike"},  {"gauge", "online"},
-                                              {"series", "pulse"}, {"covisit", "related"},  {"last", "recent"}};
+    static const char *const features[][2] = {
+        {"count", "likes"},     {"sum", "total"},    {"quantile", "middle"}, {"ratio", "rate"},     {"distinct", "viewers"},
+        {"decayed", "heat"},    {"last,", "recent"}, {"last with", "alike"}, {"gauge", "online"},   {"series", "pulse"},
+        {"covisit", "related"}, {"last", "recent"},  {"entropy", "spread"},  {"top_values", "most"}};
     static const char *const names[][2] = {{"entities", "user"},    {"features", "n"},       {"lists", "best"},
                                            {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"},
-                                           {"texts", "intent"}};
+                                           {"texts", "intent"},     {"tables", "info"}};
     char path[PATH_BYTES], rest[64], *at;
 
     snprintf(path, sizeof path, "%s", section->path);

@@ -235,6 +235,12 @@ class Ranker:
             logits += 0.5 * _pairs(found[:, :, tasks:])[:, None]
         return logits
 
+    def pairs(self, sparse: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+        """What the factors add to the logit of each row, whatever the task."""
+        tasks, factors = len(self.tasks), self.schema.factors
+        found = self.weights(sparse.ravel()).astype(np.float64).reshape(*sparse.shape, tasks + factors)
+        return 0.5 * _pairs(found[:, :, tasks:])
+
     def probabilities(self, dense: npt.NDArray[np.float32], sparse: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
         """Items × tasks, as Score has them."""
         logits = np.clip(self.logits(dense, sparse), -_LOGIT_MOST, _LOGIT_MOST)

@@ -1,4 +1,4 @@
-"""A logistic head in PyTorch, as an example of one and for use as it is."""
+"""A logistic head in PyTorch, and the gradient of one: examples of both, and for use as they are."""
 
 from __future__ import annotations
 
@@ -8,9 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from .trainer import Batch
+    from .trainer import Batch, Here
 
 _SPARSE = 1 << 32
+
+
+def _tensor(torch: Any, array: npt.NDArray[Any]) -> Any:
+    """Through the buffer, so that any release of numpy goes with any of PyTorch."""
+    kind = getattr(torch, array.dtype.name)
+    if array.size == 0:
+        return torch.zeros(array.shape, dtype=kind)
+    return torch.frombuffer(bytearray(array.tobytes()), dtype=kind).reshape(array.shape)
+
+
+def _weights(batch: Batch, p: Any, tensor: Any) -> Any:
+    """What each example counts: with fnw by its label and the prediction, which is held still."""
+    labels, is_fnw = tensor(batch.labels), tensor(batch.is_fnw.astype(np.float64))
+    fnw = labels * (1 + p) + (1 - labels) * (1 - p * p)
+    return tensor(batch.weights) * (is_fnw * fnw + (1 - is_fnw))
 
 
 class TorchHead:
@@ -34,26 +49,19 @@ class TorchHead:
         self._touched: set[int] = set()
 
     def _tensor(self, array: npt.NDArray[Any]) -> Any:
-        """Through the buffer, so that any release of numpy goes with any of PyTorch."""
-        kind = {"f": self._torch.float32, "i": self._torch.int64}[array.dtype.kind]
-        if array.size == 0:
-            return self._torch.zeros(array.shape, dtype=kind)
-        return self._torch.frombuffer(bytearray(array.tobytes()), dtype=kind).reshape(array.shape)
+        return _tensor(self._torch, array.astype(np.float32) if array.dtype.kind == "f" else array)
 
     def _logits(self, batch: Batch) -> Any:
-        dense = self._tensor(np.ascontiguousarray(batch.dense, np.float32))
+        dense = self._tensor(batch.dense)
         places = self._tensor((batch.sparse - np.uint64(_SPARSE)).astype(np.int64))
         return self._fixed[0] + dense @ self._fixed[1:] + self._table(places).sum(dim=(1, 2))
 
     def learn(self, batch: Batch) -> None:
         torch = self._torch
-        labels, weights = (self._tensor(one.astype(np.float32)) for one in (batch.labels, batch.weights))
-        is_fnw = self._tensor(batch.is_fnw.astype(np.float32))
+        labels = self._tensor(batch.labels)
         for _ in range(self._epochs):
             logits = self._logits(batch)
-            p = torch.sigmoid(logits.detach())
-            fnw = labels * (1 + p) + (1 - labels) * (1 - p * p)
-            weight = weights * (is_fnw * fnw + (1 - is_fnw))
+            weight = _weights(batch, torch.sigmoid(logits.detach()), self._tensor)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(
                 logits - self._log_rate, labels, weight, reduction="mean"
             )
@@ -73,3 +81,35 @@ class TorchHead:
         with self._torch.no_grad():
             weights = [*self._fixed.tolist(), *self._table(places).reshape(-1).tolist()]
         return np.array([*range(len(self._fixed)), *coordinates], np.uint64), np.array(weights, np.float32)
+
+
+class TorchGradients:
+    """The gradient of the logistic loss at the node's own weights, by autograd; the node's optimiser takes the step.
+
+    negatives      as of TorchHead
+    """
+
+    def __init__(self, *, negatives: float = 1.0) -> None:
+        import torch
+
+        self._torch: Any = torch
+        self._log_rate = float(np.log(negatives))
+
+    def gradients(self, batch: Batch, here: Here) -> npt.NDArray[np.float64]:
+        torch = self._torch
+
+        def tensor(array: npt.NDArray[Any]) -> Any:
+            return _tensor(torch, array)
+
+        weights = tensor(here.weights).requires_grad_()
+        dense = tensor(batch.dense)
+        logits = tensor(here.offset) + weights[0] + dense @ weights[1 : 1 + dense.shape[1]]
+        logits = logits + weights[tensor(here.places)].sum(1)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits - self._log_rate,
+            tensor(batch.labels),
+            _weights(batch, torch.sigmoid(logits.detach()), tensor),
+            reduction="sum",
+        )
+        loss.backward()
+        return np.array(weights.grad.tolist(), np.float64)

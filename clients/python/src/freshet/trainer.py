@@ -6,18 +6,19 @@
         while True:
             training.step()
 
-Needs confluent-kafka (`pip install freshet-client[trainer]`), `TorchHead` PyTorch. A head is one task's column of the
-model's weights: what the others have, and the factors, stays as it is. What it pushed is what Score uses, until the
-node's own learner goes on from there.
+Needs confluent-kafka (`pip install freshet-client[trainer]`), `TorchHead` and `TorchGradients` PyTorch. A head is one task's
+column of the model's weights: what the others have, and the factors, stays as it is. There are two kinds. One learns by itself
+and has weights: what it pushed is what Score uses, until the node's own learner goes on from there. The other has gradients
+at the weights that the node has, and the model's own optimiser takes a step by their sum.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
 
 import grpc
 import numpy as np
@@ -26,13 +27,13 @@ import numpy.typing as npt
 from . import _requests
 from ._errors import Error
 from ._ranker import Ranker
-from ._torch import TorchHead
+from ._torch import TorchGradients, TorchHead
 from .v1 import model_pb2
 
 if TYPE_CHECKING:
     from ._client import Client
 
-__all__ = ["Batch", "Examples", "Head", "TorchHead", "Trainer"]
+__all__ = ["Batch", "Examples", "GradientHead", "Head", "Here", "TorchGradients", "TorchHead", "Trainer"]
 
 _ROWS_A_PUSH = 16384
 _KNOWN_IDS = 1 << 20
@@ -58,6 +59,24 @@ class Head(Protocol):
 
     def column(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float32]]:
         """Ids (0 the intercept, 1 + k dense column k, else the coordinate) and weights: all that changed since the last time."""
+        ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where the node's task is, of what a batch names. An example's logit is its offset, the intercept's weight, Σ dense × weight,
+    and Σ weights[places of it]."""
+
+    ids: npt.NDArray[np.uint64]  # 0 the intercept, 1 + k dense column k, then the batch's coordinates, each once
+    weights: npt.NDArray[np.float64]  # of these
+    places: npt.NDArray[np.int64]  # examples × sparse: where in ids
+    offset: npt.NDArray[np.float64]  # what the factors add
+
+
+@runtime_checkable
+class GradientHead(Protocol):
+    def gradients(self, batch: Batch, here: Here) -> npt.NDArray[np.float64]:
+        """Of the batch's summed loss, by each of here.ids at here.weights; asked again when the node has moved on."""
         ...
 
 
@@ -129,7 +148,7 @@ class Trainer:
     """
 
     def __init__(
-        self, client: Client, examples: Source, head: Head, *, model: str = "", task: str = "", attempts: int = 5
+        self, client: Client, examples: Source, head: Union[Head, GradientHead], *, model: str = "", task: str = "", attempts: int = 5
     ) -> None:
         self.head = head
         self.learned = 0  # examples
@@ -154,9 +173,13 @@ class Trainer:
         self.skipped += len(taken) - len(mine)
         if mine:
             self._ranker.update()  # what becomes standard drifts, and so do other tasks' weights
-            self.head.learn(self.batch(mine))
+            batch = self.batch(mine)
+            if isinstance(self.head, GradientHead):
+                self.push_gradients(self.head, batch)
+            else:
+                self.head.learn(batch)
+                self.push()
             self.learned += len(mine)
-            self.push()
         self._examples.done()
         return len(mine)
 
@@ -175,27 +198,73 @@ class Trainer:
             is_fnw=np.array([one.policy == "fnw" for one in rows], np.bool_),
         )
 
+    def here(self, batch: Batch) -> Here:
+        """The task's weights as they were pulled, of what the batch names."""
+        coordinates, places = np.unique(batch.sparse, return_inverse=True)
+        fixed = np.arange(1 + batch.dense.shape[1], dtype=np.uint64)
+        ids = np.concatenate([fixed, coordinates])
+        return Here(
+            ids=ids,
+            weights=self._ranker.weights(ids)[:, self.task].astype(np.float64),
+            places=len(fixed) + places.reshape(batch.sparse.shape).astype(np.int64),
+            offset=self._ranker.pairs(batch.sparse),
+        )
+
     def push(self) -> int:
-        """Pushes what the head changed; the first version with all of it."""
+        """Pushes what a head with weights changed; the first version with all of it."""
+        assert not isinstance(self.head, GradientHead)
         ids, weights = self.head.column()
+
+        def rows(some: slice) -> npt.NDArray[np.float32]:
+            rows = self._ranker.weights(ids[some])
+            rows[:, self.task] = weights[some]
+            return rows
+
+        return self._push_all(model_pb2.PushRequest.WEIGHTS, ids, rows)
+
+    def push_gradients(self, head: GradientHead, batch: Batch) -> int:
+        """Pushes the gradient over a batch; the first version with all of it."""
+        here, taken_at = self.here(batch), self.version
+        slopes = head.gradients(batch, here)
+
+        def rows(some: slice) -> npt.NDArray[np.float32]:
+            nonlocal slopes, taken_at
+            if taken_at != self.version:  # it was refused as stale, and the weights are others now
+                slopes, taken_at = head.gradients(batch, self.here(batch)), self.version
+            rows = np.zeros((len(slopes[some]), len(self._ranker.tasks) + self.schema.factors), np.float32)
+            rows[:, self.task] = slopes[some]
+            return rows
+
+        return self._push_all(model_pb2.PushRequest.GRADIENTS, here.ids, rows)
+
+    def _push_all(
+        self,
+        kind: model_pb2.PushRequest.Kind,
+        ids: npt.NDArray[np.uint64],
+        rows: Callable[[slice], npt.NDArray[np.float32]],
+    ) -> int:
         version = self.version
         for at in range(0, len(ids), _ROWS_A_PUSH):
-            some = slice(at, at + _ROWS_A_PUSH)
-            version = self._push(ids[some], weights[some])
+            version = self._push(kind, ids, rows, slice(at, at + _ROWS_A_PUSH))
         return version
 
-    def _push(self, ids: npt.NDArray[np.uint64], weights: npt.NDArray[np.float32]) -> int:
+    def _push(
+        self,
+        kind: model_pb2.PushRequest.Kind,
+        ids: npt.NDArray[np.uint64],
+        rows: Callable[[slice], npt.NDArray[np.float32]],
+        some: slice,
+    ) -> int:
         for attempt in range(self._attempts):
-            rows = self._ranker.weights(ids)
-            rows[:, self.task] = weights
+            values = rows(some)
             request = model_pb2.PushRequest(
                 model=self.schema.model,
                 base_version=self.version,
                 schema=self.schema.schema,
-                kind=model_pb2.PushRequest.WEIGHTS,
-                width=rows.shape[1],
-                ids=ids.tolist(),
-                values=rows.ravel().tolist(),
+                kind=kind,
+                width=values.shape[1],
+                ids=ids[some].tolist(),
+                values=values.ravel().tolist(),
             )
             try:
                 reply = self._client._run(_requests.push(request), None)
