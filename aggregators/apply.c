@@ -5,6 +5,7 @@
  */
 #include "covisit.h"
 #include "feeds.h"
+#include "ips.h"
 #include "type.h"
 
 #include <math.h>
@@ -39,10 +40,14 @@ static bool fail_spoiled(struct store *store, struct fr_err *err)
 /* Proto refuses numbers that would not fit; of others than its events, nothing is added. */
 static int64_t amount_of(const struct agg_feature *feature, const struct proto_event *event)
 {
-    double number = feature->of == PROTO_FIELD_DURATION_S ? event->duration_s : event->value;
+    double number = event->value;
 
     if (feature->measure == AGG_MEASURE_COUNT)
         return 1;
+    if (feature->aggregate == AGG_IPS)
+        return agg_ips__micro(feature, event);
+    if (feature->of == PROTO_FIELD_DURATION_S)
+        number = event->duration_s;
     if (!(fabs(number) <= 1e12))
         return 0;
     return (int64_t)agg_measure__of_micro(feature, llround(number * 1e6));

@@ -96,7 +96,7 @@ bool agg_catalogue__slots_reset(struct agg_catalogue *catalogue, uint32_t count)
 static bool is_counter(const struct agg_feature *feature)
 {
     return feature->aggregate == AGG_COUNT || feature->aggregate == AGG_SUM || feature->aggregate == AGG_MEAN ||
-           feature->aggregate == AGG_MIN || feature->aggregate == AGG_MAX;
+           feature->aggregate == AGG_MIN || feature->aggregate == AGG_MAX || feature->aggregate == AGG_IPS;
 }
 
 static enum agg_measure measure_of(const struct agg_feature *feature)

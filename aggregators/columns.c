@@ -2,6 +2,7 @@
  * Columns of one kind of entity, each entity read by its own key. What a ratio needs of others (its parent, all events) is read after
  * the entity itself, which remembers whose parent it is.
  */
+#include "curves.h"
 #include "keyring.h"
 #include "ratio.h"
 #include "values.h"
@@ -21,6 +22,8 @@ struct agg_columns {
     struct agg_column *operands[AGG_PRIORS]; /* of the entity, its parent, all; `column` is a place in `numbers` */
     int operand_count[AGG_PRIORS];
     double *numbers;
+    struct agg_curves curves;
+    double **drawn; /* room for them */
 };
 
 struct reading {
@@ -28,6 +31,7 @@ struct reading {
     int64_t time_ms;
     float *values;
     struct agg_remembered remembered;
+    const double *const *curves;
     struct fr_err *err;
 };
 
@@ -86,6 +90,7 @@ static void add_column(struct agg_columns *columns, const struct agg_feature *fe
     } else {
         struct agg_column column = agg_plan__column(feature, &feature->outputs[i], columns->count);
 
+        column.curve = agg_curves__want(&columns->curves, &column);
         if (column.feature->type->cells || column.feature->type->of_records)
             columns->cells[columns->cell_count++] = column;
         else
@@ -141,7 +146,9 @@ static bool make_room(struct agg_columns *columns, size_t most, struct fr_err *e
             return fail_exhausted(err);
     }
     columns->names = fr_arena_take_zeroed(arena, most + 1, sizeof *columns->names);
-    return (columns->rows && columns->cells && columns->ratios && columns->numbers && columns->names) || fail_exhausted(err);
+    return (agg_curves__init(&columns->curves, columns->agg->catalogue, arena) && columns->rows && columns->cells &&
+            columns->ratios && columns->numbers && columns->names) ||
+           fail_exhausted(err);
 }
 
 static bool compile(struct agg_columns *columns, const char *entity, char *const *names, int count, struct fr_err *err)
@@ -149,8 +156,11 @@ static bool compile(struct agg_columns *columns, const char *entity, char *const
     size_t most;
 
     columns->entity = agg_catalogue__kind(columns->agg->catalogue, entity, err);
-    return columns->entity && choose_all(columns, names, count, &most, err) && make_room(columns, most, err) &&
-           choose_all(columns, names, count, &most, err);
+    if (!columns->entity || !choose_all(columns, names, count, &most, err) || !make_room(columns, most, err) ||
+        !choose_all(columns, names, count, &most, err))
+        return false;
+    columns->drawn = agg_curves__room(&columns->curves, columns->arena);
+    return columns->drawn || fail_exhausted(err);
 }
 
 bool agg_columns_new(struct agg *agg, const char *entity, char *const *names, int count, struct agg_columns **ret,
@@ -203,7 +213,8 @@ static void read_own(struct reading *reading, const struct agg_parts *parts, con
     for (int i = 0; i < columns->cell_count; i++) {
         const struct agg_column *column = &columns->cells[i];
 
-        reading->values[column->column] = is_present ? agg_values__cell(parts, column, reading->time_ms) : column->absent;
+        reading->values[column->column] =
+            is_present ? agg_values__cell(parts, column, reading->time_ms, reading->curves) : column->absent;
     }
     for (int i = 0; i < AGG_ATTRIBUTES; i++)
         reading->remembered.bits[i] =
@@ -227,7 +238,7 @@ static void read_parts(struct reading *reading, const struct agg_entity *entity,
 
         columns->numbers[column->column] = !is_present      ? (double)column->absent
                                            : column->window ? agg_values__operand(&view, column)
-                                                            : (double)agg_values__cell(parts, column, reading->time_ms);
+                                                            : (double)agg_values__cell(parts, column, reading->time_ms, NULL);
     }
 }
 
@@ -285,13 +296,23 @@ static bool read_priors(struct reading *reading, const struct store_key *own)
     return true;
 }
 
+static bool draw_curves(struct reading *reading)
+{
+    struct agg_columns *columns = reading->columns;
+    bool is_whole;
+
+    reading->curves = (const double *const *)columns->drawn;
+    return agg_curves__load(columns->agg, &columns->curves, reading->err) &&
+           agg_curves__draw(columns->agg, &columns->curves, reading->time_ms, columns->drawn, &is_whole, reading->err);
+}
+
 bool agg_columns_read(struct agg_columns *columns, const uint64_t *ids, int64_t time_ms, float *values, struct fr_err *err)
 {
     struct reading reading = {.columns = columns, .time_ms = time_ms, .values = values, .err = err};
     struct store_key key;
     const struct store_key *own = agg_key__of_ids(columns->entity, ids, &key) ? &key : NULL;
 
-    if (!read_entity(&reading, columns->entity, AGG_OWN, own) || !read_priors(&reading, own))
+    if (!draw_curves(&reading) || !read_entity(&reading, columns->entity, AGG_OWN, own) || !read_priors(&reading, own))
         return false;
     for (int i = 0; i < columns->ratio_count; i++)
         values[columns->ratios[i].column] = agg_ratio__value(&columns->ratios[i], columns->numbers);

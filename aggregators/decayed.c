@@ -250,41 +250,17 @@ static int64_t bytes_most(const struct agg_feature *feature)
 
 /* ---- settings ---- */
 
-static bool parse_weight(struct agg_parse *parse, struct fr_yaml *key, struct fr_yaml *weights)
-{
-    int action = proto_action_number(key->text);
-    double weight = 1;
-
-    if (action <= 0 || (parse->feature->actions >> action & 1) == 0)
-        return fr_diagnostics_add(parse->diagnostics, key, "features.%s.weights: '%s' is none of its actions",
-                                  parse->feature->name, (const char *)key->text.bytes);
-    if (!fr_yaml_double(weights, (const char *)key->text.bytes, 0.1, 10000, &weight, parse->diagnostics))
-        return false;
-    parse->feature->weights[action] = weight;
-    return true;
-}
-
 static bool parse_decayed(struct agg_parse *parse)
 {
-    struct fr_yaml *weights = fr_yaml_get(parse->map, "weights");
     bool ok = agg_parse__seconds(parse, "half_life", &parse->feature->half_life_ms);
 
-    for (int i = 0; i < PROTO_ACTIONS; i++)
-        parse->feature->weights[i] = 1;
-    if (weights && weights->kind != FR_YAML_MAP)
-        return agg_parse__tell(parse, weights, "weights", "should be a map from action to a number, { like: 3 }");
-    for (int i = 0; weights && i < weights->count; i++)
-        ok = parse_weight(parse, weights->keys[i], weights) && ok;
-    return ok;
+    return agg_parse__weights(parse) && ok;
 }
 
 static void define_decayed(const struct agg_feature *feature, struct fr_buffer *text)
 {
     fr_buffer_append_format(text, "; half_life %lld", (long long)feature->half_life_ms);
-    for (int i = 1; i < PROTO_ACTIONS; i++) {
-        if ((feature->actions >> i & 1) != 0 && (feature->weights[i] < 1 || feature->weights[i] > 1))
-            fr_buffer_append_format(text, "; %s %.17g", proto_action_name((uint32_t)i), feature->weights[i]);
-    }
+    agg_feature__define_weights(feature, text);
 }
 
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,

@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-static const char *const key_fields[] = {"user_id", "item_id", "creator_id", "room_id", "category_id", "region"};
+static const char *const key_fields[] = {"user_id",     "item_id", "creator_id", "room_id",
+                                         "category_id", "region",  "scene",      "position"};
 enum { KEY_FIELDS = sizeof key_fields / sizeof key_fields[0] };
 static const char *const known_keys[] = {"key", "parent", "retention"};
 static const int64_t retention_default_ms = INT64_C(30) * 86400000;
@@ -53,7 +54,8 @@ static bool parse_key_field(struct agg_catalogue *catalogue, struct agg_entity *
 
         return fr_diagnostics_add(diagnostics, at, "entities.%s.key: '%s' names nothing; use %s", entity->name,
                                   at->kind == FR_YAML_SCALAR ? (const char *)at->text.bytes : "a list or map",
-                                  nearest ? nearest : "user_id, item_id, creator_id, room_id, category_id or region");
+                                  nearest ? nearest
+                                          : "user_id, item_id, creator_id, room_id, category_id, region, scene or position");
     }
     for (int i = 0; i < entity->key_count; i++) {
         if (entity->key[i] == field)

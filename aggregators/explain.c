@@ -2,6 +2,7 @@
  * What a value is made of, for who asks why it is what it is: the columns as a read gives them, and the panes, blocks, bins or records
  * that count, copied out under the same lock, so that the one always is the sum of the other. A ratio is told by its operands.
  */
+#include "curves.h"
 #include "ratio.h"
 #include "values.h"
 
@@ -28,6 +29,8 @@ struct explaining {
     int64_t span_ms; /* of the one window that is asked for; 0: all */
     struct agg_moment moment; /* T */
     struct agg_remembered remembered; /* by the entity: they name a parent */
+    struct agg_curves curves;
+    double **drawn; /* of those */
     double ages[SIDES]; /* of a ratio's operands; −1: never */
     struct fr_err *err;
 };
@@ -165,8 +168,9 @@ static void read_columns(struct explaining *explaining, const struct agg_parts *
         struct agg_column column = agg_plan__column(explaining->feature, &explaining->chosen[i], 0);
         float value = column.absent;
 
+        column.curve = agg_curves__want(&explaining->curves, &column);
         if (is_present && (column.feature->type->cells || column.feature->type->of_records))
-            value = agg_values__cell(parts, &column, explaining->question->time_ms);
+            value = agg_values__cell(parts, &column, explaining->question->time_ms, (const double *const *)explaining->drawn);
         else if (is_present)
             agg_values__columns(explaining->agg, view, &column, 1, &value);
         explanation->values[i] = (double)value;
@@ -189,7 +193,7 @@ static void read_ages(struct explaining *explaining, const struct agg_parts *par
         struct agg_column column = {.feature = explaining->feature->operand_ages[side]};
 
         explaining->ages[side] =
-            is_present && column.feature ? (double)agg_values__cell(parts, &column, explaining->question->time_ms) : -1;
+            is_present && column.feature ? (double)agg_values__cell(parts, &column, explaining->question->time_ms, NULL) : -1;
     }
 }
 
@@ -390,7 +394,7 @@ static void reckon(struct explaining *explaining)
             }
         }
         explanation->values[i] = (double)agg_ratio__value(&column, operands);
-        if (output->output == AGG_OUTPUT_VALUE || output->output == AGG_OUTPUT_SD)
+        if (output->output != AGG_OUTPUT_N && output->output != AGG_OUTPUT_AGE)
             explanation->priors[i] = agg_ratio__prior(&column, operands);
     }
 }
@@ -455,6 +459,25 @@ static bool find_feature(struct explaining *explaining)
     return true;
 }
 
+/* Before the entity is looked at: what its columns are held against. */
+static bool draw_curves(struct explaining *explaining)
+{
+    bool is_whole;
+
+    if (!agg_curves__init(&explaining->curves, explaining->agg->catalogue, explaining->arena))
+        return fail_exhausted(explaining);
+    for (int i = 0; i < explaining->explanation->column_count; i++) {
+        struct agg_column column = agg_plan__column(explaining->feature, &explaining->chosen[i], 0);
+
+        agg_curves__want(&explaining->curves, &column);
+    }
+    explaining->drawn = agg_curves__room(&explaining->curves, explaining->arena);
+    return (explaining->drawn || fail_exhausted(explaining)) &&
+           agg_curves__load(explaining->agg, &explaining->curves, explaining->err) &&
+           agg_curves__draw(explaining->agg, &explaining->curves, explaining->question->time_ms, explaining->drawn, &is_whole,
+                            explaining->err);
+}
+
 bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr_arena *arena,
                  struct agg_explanation *explanation, struct fr_err *err)
 {
@@ -469,5 +492,5 @@ bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr
     explanation->self.values = NULL;
     if (explaining.feature->aggregate == AGG_RATIO && !explain_ratio(&explaining, &key))
         return false;
-    return look(&explaining, explaining.entity, &key, &explanation->self, &explaining.feature, 1);
+    return draw_curves(&explaining) && look(&explaining, explaining.entity, &key, &explanation->self, &explaining.feature, 1);
 }

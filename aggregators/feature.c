@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 static const char *const common_keys[] = {"entity", "aggregate", "emit"};
-static const char *const output_names[AGG_OUTPUTS] = {"value", "n", "sd", "age"};
+static const char *const output_names[AGG_OUTPUTS] = {"value", "n", "sd", "age", "lower", "upper"};
 enum { COMMON_KEYS = sizeof common_keys / sizeof common_keys[0], KEYS_MAX = 64 };
 
 static bool parse_entity(struct agg_parse *parse)
@@ -270,6 +270,8 @@ struct agg_feature *agg_feature__hidden(struct agg_catalogue *catalogue, const s
     feature->where_text = of->where_text;
     feature->of = of->of;
     feature->needs = of->needs;
+    feature->floor = of->floor;
+    memcpy(feature->weights, of->weights, sizeof feature->weights);
     return feature;
 }
 
@@ -299,7 +301,8 @@ bool agg_feature__add_window(struct agg_feature *feature, const struct agg_windo
 /* What counts the feature's events, for companions; a ratio's n is its own business. */
 static bool add_companions(struct agg_catalogue *catalogue, struct agg_feature *feature)
 {
-    bool is_n = (feature->emits >> AGG_OUTPUT_N & 1) != 0 && feature->window_count > 0 && feature->aggregate != AGG_RATIO;
+    bool is_n = (feature->emits >> AGG_OUTPUT_N & 1) != 0 && feature->window_count > 0 && feature->aggregate != AGG_RATIO &&
+                !feature->type->curve;
 
     if (is_n && feature->aggregate == AGG_COUNT)
         feature->n = feature;

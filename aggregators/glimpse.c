@@ -152,7 +152,7 @@ static bool ended(struct agg_glimpses *glimpses, const uint64_t *room_ids, int c
         if (room_ids[i] == 0 || is_out[i])
             continue;
         agg_glimpses__look(glimpses, catalogue->room, room_ids[i], 0, catalogue->room_life, NULL, &room);
-        is_out[i] = room.life == AGG_LIFE_OFF;
+        is_out[i] = room.life == AGG_LIFE_OFF || agg_blocked__is_by_others(glimpses->agg, &room);
     }
     return true;
 }
@@ -208,11 +208,11 @@ static bool off(struct agg_glimpses *glimpses, const uint64_t *ids, int count, b
     for (int i = 0; i < count; i++) {
         struct agg_glimpse item;
 
-        is_out[i] = is_seen(glimpses, ids[i]);
+        is_out[i] = is_out[i] || is_seen(glimpses, ids[i]);
         if (is_out[i])
             continue;
         agg_glimpses__look(glimpses, catalogue->item, ids[i], 0, catalogue->item_life, NULL, &item);
-        is_out[i] = item.life == AGG_LIFE_OFF;
+        is_out[i] = item.life == AGG_LIFE_OFF || agg_blocked__is_by_others(glimpses->agg, &item);
         room_ids[i] = item.bits[agg_attribute__index(PROTO_FIELD_ROOM_ID)];
     }
     return ended(glimpses, room_ids, count, is_out) && off_by_tables(glimpses, ids, count, is_out);
@@ -222,6 +222,7 @@ bool agg_glimpses__out(struct agg_glimpses *glimpses, const struct agg_entity *e
                        bool *is_out)
 {
     memset(is_out, 0, (size_t)count * sizeof *is_out);
+    agg_blocked__out(glimpses->agg, entity, ids, count, is_out);
     if (entity == glimpses->agg->catalogue->item)
         return off(glimpses, ids, count, is_out);
     return entity != glimpses->agg->catalogue->room || ended(glimpses, ids, count, is_out);

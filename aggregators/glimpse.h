@@ -36,8 +36,16 @@ FR_CHECKED bool agg_glimpses__load(struct agg_glimpses *glimpses, const struct a
 void agg_glimpses__look(struct agg_glimpses *glimpses, const struct agg_entity *entity, uint64_t id, uint64_t scope,
                         const struct agg_feature *life, const struct agg_feature *sums, struct agg_glimpse *glimpse);
 
-/* Loads the candidates and tells which are seen, off or ended. */
+/* Loads the candidates and tells which are seen, off, ended or blocked. */
 FR_CHECKED bool agg_glimpses__out(struct agg_glimpses *glimpses, const struct agg_entity *entity, const uint64_t *ids,
                                   int count, bool *is_out);
+
+/* ---- blocked.c ---- */
+
+bool agg_blocked__is(const struct agg *agg, enum agg_blocked kind, uint64_t id);
+/* By the creator or the room that it remembers. */
+bool agg_blocked__is_by_others(const struct agg *agg, const struct agg_glimpse *glimpse);
+/* Adds those whose own ids are blocked. */
+void agg_blocked__out(const struct agg *agg, const struct agg_entity *entity, const uint64_t *ids, int count, bool *is_out);
 
 #endif

@@ -116,6 +116,12 @@ enum agg_aggregate { /* agg__types says what each is */
                      AGG_GAUGE,
                      AGG_SERIES,
                      AGG_COVISIT,
+                     AGG_COEC,
+                     AGG_WATCH_RANK,
+                     AGG_IPS,
+                     AGG_BURST,
+                     AGG_CAPPED,
+                     AGG_ACTOR,
                      AGG_ENTROPY,
                      AGG_TOP_VALUES,
                      AGG_AGE, /* hidden: the latest event of a feature that emits its age */
@@ -127,7 +133,15 @@ enum agg_aggregate { /* agg__types says what each is */
 enum agg_prior { AGG_OWN, AGG_PARENT, AGG_GLOBAL, AGG_PRIORS };
 
 /* A column shows the value itself or a companion of it. */
-enum agg_output { AGG_OUTPUT_VALUE, AGG_OUTPUT_N, AGG_OUTPUT_SD, AGG_OUTPUT_AGE, AGG_OUTPUTS };
+enum agg_output { /* stores keep these numbers */
+                  AGG_OUTPUT_VALUE,
+                  AGG_OUTPUT_N,
+                  AGG_OUTPUT_SD,
+                  AGG_OUTPUT_AGE,
+                  AGG_OUTPUT_LOWER,
+                  AGG_OUTPUT_UPPER,
+                  AGG_OUTPUTS
+};
 
 struct agg_output_column {
     enum agg_output output;
@@ -182,6 +196,19 @@ struct agg_feature {
     struct agg_feature *operand_ages[2]; /* hidden, when the age is emitted */
     enum agg_prior prior; /* AGG_OWN: none */
     double strength; /* of the prior, in events */
+    double z; /* how many standard deviations its bounds are apart from it */
+
+    /* coec, watch_rank */
+    struct agg_feature *all; /* hidden: the same of all events, which it is held against */
+    uint32_t places; /* coec: positions, with that of none; actor: events */
+    bool is_by_scene;
+
+    /* ips */
+    double floor; /* of a propensity */
+
+    double slack; /* burst */
+    uint32_t cap; /* capped */
+    int show; /* actor */
 
     /* match */
     struct agg_feature *source; /* the sequence that is searched; of a covisit the one it pairs; of a list what ranks it */
@@ -191,11 +218,11 @@ struct agg_feature {
     /* cells */
     int cell; /* its place among the entity's cells of the part */
     int64_t half_life_ms; /* decayed */
-    double weights[PROTO_ACTIONS]; /* decayed; of each action */
+    double weights[PROTO_ACTIONS]; /* decayed, ips; of each action */
     int64_t bin_ms, bins; /* series */
     uint8_t series[PROTO_ACTIONS]; /* its actions as listed */
     int series_count;
-    uint32_t ups; /* gauge; a bit for each action that turns a user on */
+    uint32_t ups; /* gauge: a bit for each action that turns a user on; coec: that shows */
     struct agg_window timeout;
     int64_t within_ms; /* covisit */
     struct agg_feature *covisit; /* of a sequence: the first covisit that pairs its records */
@@ -567,6 +594,7 @@ struct agg_column {
     const struct agg_window *window; /* NULL: none */
     int column; /* where the value goes */
     float absent; /* the value when the entity isn't there */
+    int curve; /* among the curves of whoever reads, from 1; 0: none */
     int span; /* of the window, and where its total lies, at hand for whoever reads 64 columns of 200 items */
     uint32_t total_at;
     enum agg_measure measure;
@@ -647,6 +675,7 @@ struct agg_plan {
     int table_sequence_count;
     const struct agg_feature **matches;
     int match_count;
+    struct agg_curves *curves; /* NULL: none are needed */
     bool needs_room; /* some step goes by what rooms remember */
     int sequence_count;
 };
@@ -672,6 +701,7 @@ struct agg {
     struct store *store;
     struct agg_plans *plans;
     struct fr_counter *clamped; /* NULL without metrics */
+    const struct fr_idset *blocked[AGG_BLOCKED_KINDS]; /* NULL: none */
 };
 
 /* ---- keys ---- */

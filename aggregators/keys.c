@@ -20,7 +20,9 @@ static uint64_t id_of(int field, const struct proto_event *event)
 {
     if (field == AGG_KEY_ALL)
         return 1;
-    return field == PROTO_FIELD_SCENE ? event->scene : proto_event_id_field(event, field); /* scenes in keys of lists only */
+    if (field == PROTO_FIELD_SCENE)
+        return event->scene;
+    return field == PROTO_FIELD_POSITION ? event->position : proto_event_id_field(event, field);
 }
 
 bool agg_key__of_event(const struct agg_entity *entity, const struct proto_event *event, struct store_key *key)

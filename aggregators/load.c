@@ -1,4 +1,5 @@
 /* Before a read plan is followed: what of it the table lacks comes from the disk. */
+#include "curves.h"
 #include "internal.h"
 #include "joined.h"
 #include "keyring.h"
@@ -108,6 +109,8 @@ static bool load(struct loading *loading, const struct agg_plan *plan)
     loading->rooms = plan->needs_room ? fr_arena_take_zeroed(loading->arena, rows, sizeof *loading->rooms) : NULL;
     if (!loading->remembered || (plan->needs_room && !loading->rooms))
         return fail_exhausted(loading->err);
+    if (plan->curves && !agg_curves__load(loading->agg, plan->curves, loading->err))
+        return false;
     if (!load_users(loading, plan))
         return false;
     if (has_item &&

@@ -317,6 +317,44 @@ void agg_panes__each(struct fr_slice memory, const struct agg_window *window, in
     }
 }
 
+/* The window's pane that the pane is in, or is; −1: it doesn't count. */
+static int64_t number_in(const struct agg_pane *pane, const struct agg_window *window, int64_t newest)
+{
+    int64_t number =
+        pane->level > window->level ? -1 : pane->number / (agg__level_ms[window->level] / agg__level_ms[pane->level]);
+
+    return number > newest - window->panes && number <= newest ? number : -1;
+}
+
+void agg_panes__each_whole(const struct agg_feature *feature, struct fr_slice memory, const struct agg_window *window,
+                           int64_t time_ms, bool (*each)(void *user, const struct agg_body *body), void *user)
+{
+    const struct agg_pane *panes = directory(memory.bytes);
+    uint32_t count = memory.length > 0 ? pane_count(memory.bytes) : 0;
+    int64_t newest = agg_window__pane(time_ms, window->level);
+
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t number = number_in(&panes[i], window, newest);
+        bool is_first = number >= 0;
+        struct agg_body body = body_at(memory.bytes, i);
+        struct agg_sketch sketch;
+
+        for (uint32_t k = 0; k < i && is_first; k++)
+            is_first = number_in(&panes[k], window, newest) != number;
+        if (!is_first)
+            continue;
+        agg_sketch__load(&sketch, &body);
+        for (uint32_t k = i + 1; k < count; k++) {
+            body = body_at(memory.bytes, k);
+            if (number_in(&panes[k], window, newest) == number)
+                feature->type->panes->merge(&sketch, &body);
+        }
+        body = agg_sketch__body(&sketch);
+        if (!each(user, &body))
+            break;
+    }
+}
+
 void agg_panes__explain(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct agg_pieces *pieces,
                         void (*describe)(const struct agg_feature *feature, const struct agg_body *body,
                                          struct agg_piece *piece))

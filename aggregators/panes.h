@@ -70,6 +70,10 @@ FR_CHECKED bool agg_panes__store(struct agg_cell *cell, uint32_t index, const st
 void agg_panes__each(struct fr_slice memory, const struct agg_window *window, int64_t time_ms,
                      bool (*each)(void *user, const struct agg_body *body), void *user);
 
+/* The same with all bodies of one of the window's own panes merged into one. */
+void agg_panes__each_whole(const struct agg_feature *feature, struct fr_slice memory, const struct agg_window *window,
+                           int64_t time_ms, bool (*each)(void *user, const struct agg_body *body), void *user);
+
 /* Every pane that counts as a piece; `describe` fills in value, count and form. */
 void agg_panes__explain(const struct agg_feature *feature, struct fr_slice memory, int64_t time_ms, struct agg_pieces *pieces,
                         void (*describe)(const struct agg_feature *feature, const struct agg_body *body,

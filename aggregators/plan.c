@@ -1,4 +1,5 @@
 /* Read plans: what a request names, compiled to columns by entity, in the order of the reply. */
+#include "curves.h"
 #include "finished.h"
 #include "tables.h"
 #include "type.h"
@@ -30,6 +31,7 @@ struct compile {
     struct fr_buffer user_columns, item_columns; /* names */
     struct fr_buffer matches; /* const struct agg_feature * */
     struct fr_buffer fields; /* attributes as bytes */
+    struct agg_curves curves;
     struct fr_buffer table_columns, table_sequences; /* struct agg_table_column; int */
     struct fr_err *err;
 };
@@ -142,6 +144,7 @@ static void add_column(struct compile *compile, const struct agg_feature *featur
         return;
     }
     choice.column = agg_plan__column(feature, &feature->outputs[chosen], (*count)++);
+    choice.column.curve = agg_curves__want(&compile->curves, &choice.column);
     choose(compile, &choice);
 }
 
@@ -504,6 +507,12 @@ static bool compile_choices(struct compile *compile)
         !add_steps(compile) || !add_item_fields(compile))
         return fail_memory(compile->err);
     fill_steps(compile);
+    if (compile->curves.count > 0) {
+        plan->curves = fr_arena_take_zeroed(plan->arena, 1, sizeof *plan->curves);
+        if (!plan->curves)
+            return fail_memory(compile->err);
+        *plan->curves = compile->curves;
+    }
     return agg_finished__compile(compile->catalogue, plan) || fail_memory(compile->err);
 }
 
@@ -517,7 +526,8 @@ static bool compile_plan(struct compile *compile, const char *feature_set, char 
 
     for (int i = 0; i < BUFFERS; i++)
         fr_buffer_init(buffers[i]);
-    ok = add_all(compile, feature_set, names, count) && compile_choices(compile);
+    ok = agg_curves__init(&compile->curves, compile->catalogue, compile->plan->arena) || fail_memory(compile->err);
+    ok = ok && add_all(compile, feature_set, names, count) && compile_choices(compile);
     for (int i = 0; i < BUFFERS; i++)
         fr_buffer_fini(buffers[i]);
     return ok;

@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+#define Z_DEFAULT 1.96 /* 95 % */
+
 enum { NUMERATOR, DENOMINATOR };
 
 /* ---- value ---- */
@@ -51,6 +53,25 @@ static double deviation(double numerator, double denominator, double strength, d
     return fabs(sum) > 0 ? sqrt(a * b / (sum * sum * (sum + 1))) : 0;
 }
 
+/*
+ * Wilson's bounds of the share that the same two make: where the true one lies if what is seen is `z` standard deviations off. Of
+ * nothing, all from 0 to 1.
+ */
+static double bound(double numerator, double denominator, double strength, double prior, double z)
+{
+    double q = fmin(fmax(prior, 0), 1);
+    double a = fmax(fmin(numerator, denominator), 0) + strength * q;
+    double whole = a + fmax(denominator - numerator, 0) + strength * (1 - q);
+    double share, middle;
+
+    if (!(whole > 0))
+        return z < 0 ? 0 : 1;
+    share = a / whole;
+    middle = share + z * z / (2 * whole);
+    return fmin(fmax((middle + z * sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))) / (1 + z * z / whole), 0),
+                1);
+}
+
 /* The later of two ages, where −1 is never. */
 static double later(double a, double b)
 {
@@ -68,6 +89,10 @@ float agg_ratio__value(const struct agg_ratio_column *column, const double *oper
         return (float)denominator;
     case AGG_OUTPUT_SD:
         return (float)deviation(numerator, denominator, strength, agg_ratio__prior(column, operands));
+    case AGG_OUTPUT_LOWER:
+        return (float)bound(numerator, denominator, strength, agg_ratio__prior(column, operands), -column->feature->z);
+    case AGG_OUTPUT_UPPER:
+        return (float)bound(numerator, denominator, strength, agg_ratio__prior(column, operands), column->feature->z);
     case AGG_OUTPUT_AGE:
         return (float)later(numerator, denominator);
     default:
@@ -90,6 +115,8 @@ static bool parse_ratio(struct agg_parse *parse)
         ok = agg_parse__tell(parse, of, "of", "should name two counters, [item_likes, item_watches]");
     ok = fr_yaml_choice(parse->map, "prior", priors, 2, &prior, parse->diagnostics) && ok;
     ok = fr_yaml_double(parse->map, "strength", 0, 1e12, &parse->feature->strength, parse->diagnostics) && ok;
+    parse->feature->z = Z_DEFAULT;
+    ok = fr_yaml_double(parse->map, "z", 0.1, 10, &parse->feature->z, parse->diagnostics) && ok;
     parse->feature->prior = prior == 0 ? AGG_PARENT : prior == 1 ? AGG_GLOBAL : AGG_OWN;
     if (prior < 0 && strength)
         ok = agg_parse__tell(parse, strength, "strength",
@@ -108,8 +135,8 @@ static bool link_own(struct agg_parse *parse, int side)
     feature->operands[AGG_OWN][side] = counter;
     if (!counter)
         return false;
-    if (counter->aggregate != AGG_COUNT && counter->aggregate != AGG_SUM)
-        return agg_parse__tell(parse, at, "of", "is neither a count nor a sum");
+    if (counter->aggregate != AGG_COUNT && counter->aggregate != AGG_SUM && counter->aggregate != AGG_IPS)
+        return agg_parse__tell(parse, at, "of", "is neither a count nor a sum nor an ips");
     for (int i = 0; i < feature->window_count; i++) {
         if (!agg_feature__window(counter, feature->windows_ms[i]))
             return fr_diagnostics_add(parse->diagnostics, at,
@@ -211,14 +238,16 @@ static void define_ratio(const struct agg_feature *feature, struct fr_buffer *te
 
     fr_buffer_append_format(text, "; %s over %s; prior %s %.17g", feature->operands[AGG_OWN][NUMERATOR]->name,
                             feature->operands[AGG_OWN][DENOMINATOR]->name, priors[feature->prior], feature->strength);
+    if (feature->z < Z_DEFAULT || feature->z > Z_DEFAULT) /* the others' text is that of versions that knew no bounds */
+        fr_buffer_append_format(text, "; z %.17g", feature->z);
 }
 
-static const char *const keys[] = {"of", "windows", "prior", "strength", NULL};
+static const char *const keys[] = {"of", "windows", "prior", "strength", "z", NULL};
 
 const struct agg_type agg_type__ratio = {.name = "ratio",
                                          .keys = keys,
                                          .emits = 1 << AGG_OUTPUT_VALUE | 1 << AGG_OUTPUT_N | 1 << AGG_OUTPUT_SD |
-                                                  1 << AGG_OUTPUT_AGE,
+                                                  1 << AGG_OUTPUT_AGE | 1 << AGG_OUTPUT_LOWER | 1 << AGG_OUTPUT_UPPER,
                                          .parse = parse_ratio,
                                          .link = link_ratio,
                                          .define = define_ratio};

@@ -2,6 +2,7 @@
  * Following a read plan: the user's columns, then each row's item, which says whose creator, room and category columns the row shows,
  * then those and the entities that cross them with the user. Every entity is looked at once, under its own lock.
  */
+#include "curves.h"
 #include "finished.h"
 #include "joined.h"
 #include "match.h"
@@ -20,6 +21,7 @@ struct reading {
     struct agg_remembered *remembered; /* of each row's item */
     struct agg_remembered *rooms; /* of each row's room, when the plan needs it */
     double *user_operands, *item_operands; /* rows × operands */
+    const double *const *curves; /* NULL: none are needed */
     struct agg_joined joined; /* what tables say, when the plan has any */
     struct fr_err *err;
 };
@@ -102,10 +104,11 @@ static void read_cells(const struct reading *reading, const struct agg_step *ste
     int64_t time_ms = reading->request->time_ms;
 
     for (int i = 0; i < step->cell_column_count; i++)
-        target->values[step->cell_columns[i].column] = agg_values__cell(parts, &step->cell_columns[i], time_ms);
+        target->values[step->cell_columns[i].column] =
+            agg_values__cell(parts, &step->cell_columns[i], time_ms, reading->curves);
     for (int i = 0; i < step->operand_count; i++) {
         if (!step->operands[i].window)
-            target->operands[step->operands[i].column] = (double)agg_values__cell(parts, &step->operands[i], time_ms);
+            target->operands[step->operands[i].column] = (double)agg_values__cell(parts, &step->operands[i], time_ms, NULL);
     }
 }
 
@@ -499,6 +502,23 @@ static void reckon_ratios(struct reading *reading)
     }
 }
 
+static bool draw_curves(struct reading *reading)
+{
+    const struct agg_curves *curves = reading->plan->curves;
+    double **room = curves ? agg_curves__room(curves, reading->arena) : NULL;
+    bool is_whole = true;
+
+    if (!curves)
+        return true;
+    if (!room)
+        return fail_exhausted(reading->err);
+    if (!agg_curves__draw(reading->agg, curves, reading->request->time_ms, room, &is_whole, reading->err))
+        return false;
+    reading->curves = (const double *const *)room;
+    reading->reply->is_incomplete |= !is_whole;
+    return true;
+}
+
 static bool read_joined_field(struct reading *reading, int field, struct agg_values *values)
 {
     values->count = reading->request->item_count;
@@ -573,8 +593,8 @@ bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_req
     struct reading reading = {.agg = agg, .plan = plan, .request = request, .arena = arena, .reply = reply, .err = err};
 
     reading.moment = agg_window__moment(request->time_ms);
-    if (!reply_init(&reading) || !read_user(&reading) || !read_rows(&reading) || !read_matches(&reading) ||
-        !read_item_fields(&reading))
+    if (!reply_init(&reading) || !draw_curves(&reading) || !read_user(&reading) || !read_rows(&reading) ||
+        !read_matches(&reading) || !read_item_fields(&reading))
         return false;
     reckon_ratios(&reading);
     return true;

@@ -17,7 +17,7 @@ static const struct fr_setting table[] = {
 };
 
 static const struct fr_setting entity[] = {
-    {"key", NULL, "list of user_id, item_id, creator_id, room_id, category_id, region, TABLE.FIELD",
+    {"key", NULL, "list of user_id, item_id, creator_id, room_id, category_id, region, scene, position, TABLE.FIELD",
      "the event fields that name one, or what a table has for the event, of type id or ids, as in item_info.tags; a key of "
      "several with the user in it begins with the user"},
     {"parent", "", "an entity",
@@ -28,16 +28,19 @@ static const struct fr_setting entity[] = {
 static const struct fr_setting common[] = {
     {"entity", NULL, "an entity", "whose state it is"},
     {"aggregate", NULL,
-     "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, covisit, entropy, top_values",
+     "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, coec, watch_rank, ips, capped, "
+     "burst, "
+     "actor, covisit, entropy, top_values",
      "what is made of the events; each has keys of its own, below"},
-    {"actions", "all", "list of actions", "the events that count, by action; not of ratio, gauge, match and covisit"},
-    {"scenes", "all", "list of scenes", "and by scene; not of ratio, match and covisit"},
+    {"actions", "all", "list of actions",
+     "the events that count, by action; not of ratio, gauge, coec, match, actor and covisit"},
+    {"scenes", "all", "list of scenes", "and by scene; not of ratio, match, actor and covisit"},
     {"where", "all", "a condition",
-     "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, match "
-     "and covisit"},
-    {"emit", "[value]", "list of value, n, sd, age",
-     "columns: the value; n, the events in it; sd of a ratio; age, the seconds since the last one. Which an aggregate has: "
-     "above"},
+     "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, match, "
+     "actor and covisit"},
+    {"emit", "[value]", "list of value, n, sd, age, lower, upper",
+     "columns: the value; n, the events in it; sd of a ratio; age, the seconds since the last one; lower and upper bounds of a "
+     "ratio. Which an aggregate has: above"},
 };
 
 static const struct fr_setting count[] = {
@@ -62,10 +65,46 @@ static const struct fr_setting decayed[] = {
     {"weights", "1 each", "map from action to 0.1 to 10000", "what an event weighs at first"},
 };
 static const struct fr_setting ratio[] = {
-    {"of", NULL, "[numerator, denominator]", "two counters of the same entity, with these windows"},
+    {"of", NULL, "[numerator, denominator]", "two counts, sums or ips of the same entity, with these windows"},
     {"windows", NULL, WINDOWS, "one column each"},
     {"prior", "", "parent, global", "what it is drawn to while there are few events: the same of the parent, or of all events"},
     {"strength", "0", "0 to 1000000000000", "how many events the prior weighs; goes with prior"},
+    {"z", "1.96", "0.1 to 10", "how many standard deviations lower and upper are away; 1.96: 95 of 100 true rates lie between"},
+};
+static const struct fr_setting coec[] = {
+    {"shown", "[impression]", "list of actions", "what shows an entity at a position"},
+    {"clicked", "[click]", "list of actions", "and what is wanted of it there"},
+    {"windows", NULL, SKETCH_WINDOWS, "one column each; the curve has the same"},
+    {"positions", "50", "1 to 100", "beyond this one, a position counts as this one"},
+    {"curve", "global", "global, scene", "whether each scene has a curve of its own"},
+    {"strength", "0", "0 to 1000000000000", "how many expected clicks draw the value to 1"},
+};
+static const struct fr_setting watch_rank[] = {
+    {"windows", NULL, SKETCH_WINDOWS, "one column each; what it is held against has the same"},
+    {"strength", "0", "0 to 1000000000000", "how many watches draw the value to 0.5"},
+};
+static const struct fr_setting ips[] = {
+    {"windows", NULL, WINDOWS, "one column each"},
+    {"of", "each is 1", "value, duration_s", "the event field"},
+    {"floor", "0.01", "0.0001 to 1", "a lower propensity counts as this one"},
+    {"weights", "1 each", "map from action to 0.1 to 10000", "by what an event is multiplied"},
+};
+static const struct fr_setting capped[] = {
+    {"windows", NULL, SKETCH_WINDOWS, "one column each"},
+    {"cap", NULL, "1 to 255", "how many events of one user count in a pane"},
+};
+static const struct fr_setting burst[] = {
+    {"bin", NULL, SPAN, "length of a bin"},
+    {"bins", "60", "10 to 1000", "how many say what is usual"},
+    {"slack", "1", "0 to 1000", "how far above the usual, in spreads, is not yet more"},
+};
+static const struct fr_setting actor[] = {
+    {"of", NULL, "a last feature of the same entity", "the sequence that is judged"},
+    {"show", "score", "rate, repetition, regularity, score",
+     "events a minute; the share of one id; how even the intervals are; all three"},
+    {"field", "item_id", "item_id, user_id, creator_id, room_id, category_id, region", "what is repeated"},
+    {"events", "50", "2 to 256", "so many of the latest records"},
+    {"fast", "10", "1e-06 to 1000000", "the rate that makes half a score"},
 };
 static const struct fr_setting last[] = {
     {"limit", NULL, "1 to 10000", "events kept, the latest"},
@@ -134,6 +173,14 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("features.NAME", "last with match", "", match),
     FR_SETTINGS("features.NAME", "gauge", "", gauge),
     FR_SETTINGS("features.NAME", "series", "", series),
+    FR_SETTINGS("features.NAME", "coec", "Clicks over position-expected clicks.", coec),
+    FR_SETTINGS("features.NAME", "watch_rank",
+                "How long it is watched beside what is as long: value of duration_s. Without actions, of watch alone.",
+                watch_rank),
+    FR_SETTINGS("features.NAME", "ips", "A sum by inverse propensity.", ips),
+    FR_SETTINGS("features.NAME", "capped", "A count in which nobody counts much.", capped),
+    FR_SETTINGS("features.NAME", "burst", "More of late than usual.", burst),
+    FR_SETTINGS("features.NAME", "actor", "How much like a machine.", actor),
     FR_SETTINGS("features.NAME", "entropy", "In bits; 0 of one value, or none.", entropy),
     FR_SETTINGS("features.NAME", "top_values", "A sequence: the field's values, and how often each is there, as count.",
                 top_values),

@@ -122,6 +122,26 @@ bool agg_parse__of(struct agg_parse *parse, const uint8_t *fields)
     return agg_parse__tell_nearest(parse, at, "of", names, count);
 }
 
+bool agg_parse__narrow(struct agg_parse *parse, const char *condition)
+{
+    struct fr_yaml *at = fr_yaml_get(parse->map, "where");
+    struct fr_buffer text;
+    struct fr_err err;
+    bool ok;
+
+    if (at && !parse->feature->where)
+        return true; /* its mistake is told */
+    fr_buffer_init(&text);
+    if (at)
+        fr_buffer_append_format(&text, "(%.*s) and ", (int)at->text.length, (const char *)at->text.bytes);
+    fr_buffer_append_text(&text, condition);
+    fr_buffer_clear(&parse->where);
+    ok = !text.is_failed &&
+         agg_where__compile(fr_buffer_slice(&text), parse->catalogue->arena, &parse->feature->where, &parse->where, &err);
+    fr_buffer_fini(&text);
+    return ok || agg_parse__tell(parse, at ? at : parse->at, "where", "is too long; make it simpler");
+}
+
 bool agg_parse__seconds(struct agg_parse *parse, const char *key, int64_t *ms)
 {
     struct fr_yaml *at = fr_yaml_get(parse->map, key);
@@ -133,6 +153,42 @@ bool agg_parse__seconds(struct agg_parse *parse, const char *key, int64_t *ms)
         return true;
     *ms = 1000;
     return agg_parse__tell(parse, at, key, "should be a span of whole seconds, at least 1s, as in 10m");
+}
+
+static bool parse_weight(struct agg_parse *parse, struct fr_yaml *key, struct fr_yaml *weights)
+{
+    int action = proto_action_number(key->text);
+    double weight = 1;
+
+    if (action <= 0 || (parse->feature->actions >> action & 1) == 0)
+        return fr_diagnostics_add(parse->diagnostics, key, "features.%s.weights: '%s' is none of its actions",
+                                  parse->feature->name, (const char *)key->text.bytes);
+    if (!fr_yaml_double(weights, (const char *)key->text.bytes, 0.1, 10000, &weight, parse->diagnostics))
+        return false;
+    parse->feature->weights[action] = weight;
+    return true;
+}
+
+bool agg_parse__weights(struct agg_parse *parse)
+{
+    struct fr_yaml *weights = fr_yaml_get(parse->map, "weights");
+    bool ok = true;
+
+    for (int i = 0; i < PROTO_ACTIONS; i++)
+        parse->feature->weights[i] = 1;
+    if (weights && weights->kind != FR_YAML_MAP)
+        return agg_parse__tell(parse, weights, "weights", "should be a map from action to a number, { like: 3 }");
+    for (int i = 0; weights && i < weights->count; i++)
+        ok = parse_weight(parse, weights->keys[i], weights) && ok;
+    return ok;
+}
+
+void agg_feature__define_weights(const struct agg_feature *feature, struct fr_buffer *text)
+{
+    for (int i = 1; i < PROTO_ACTIONS; i++) {
+        if ((feature->actions >> i & 1) != 0 && (feature->weights[i] < 1 || feature->weights[i] > 1))
+            fr_buffer_append_format(text, "; %s %.17g", proto_action_name((uint32_t)i), feature->weights[i]);
+    }
 }
 
 struct agg_feature *agg_parse__feature(struct agg_parse *parse, const struct fr_yaml *at, const char *key, bool is_any_entity)

@@ -37,6 +37,11 @@ static bool has_end(const struct agg_feature *feature)
     case AGG_RATIO:
     case AGG_DISTINCT:
     case AGG_QUANTILE:
+    case AGG_COEC:
+    case AGG_WATCH_RANK:
+    case AGG_IPS:
+    case AGG_CAPPED:
+    case AGG_ACTOR:
     case AGG_AGE: /* of these and the next the event's own time counts, and is past its retention */
     case AGG_LIFE:
     case AGG_TOP: /* scores what another feature holds */

@@ -32,15 +32,17 @@ struct agg_type {
     void (*define)(const struct agg_feature *feature, struct fr_buffer *text);
     const struct agg_cell_type *cells; /* NULL: its state is in the rows, a sequence, or of other features */
     const struct agg_pane_type *panes; /* of cells that keep panes */
+    const struct agg_curve_type *curve; /* of cells that are held against those of all events */
     /* Of what keeps nothing and is made of its source's records: a column, or a sequence. NULL: it is no such. */
     float (*of_records)(const struct agg_feature *feature, const struct agg_ring *rings, int64_t time_ms);
     bool (*list_records)(const struct agg_feature *feature, const struct agg_ring *rings, int64_t time_ms,
                          struct fr_arena *arena, struct agg_sequence *sequence);
 };
 
-extern const struct agg_type agg_type__age, agg_type__count, agg_type__covisit, agg_type__decayed, agg_type__distinct,
-    agg_type__entropy, agg_type__top_values, agg_type__gauge, agg_type__last, agg_type__life, agg_type__match, agg_type__max,
-    agg_type__min, agg_type__mean, agg_type__quantile, agg_type__ratio, agg_type__series, agg_type__sum, agg_type__top;
+extern const struct agg_type agg_type__actor, agg_type__age, agg_type__burst, agg_type__capped, agg_type__coec, agg_type__count,
+    agg_type__covisit, agg_type__decayed, agg_type__distinct, agg_type__gauge, agg_type__ips, agg_type__last, agg_type__life,
+    agg_type__match, agg_type__max, agg_type__min, agg_type__mean, agg_type__quantile, agg_type__ratio, agg_type__series,
+    agg_type__sum, agg_type__top, agg_type__watch_rank, agg_type__entropy, agg_type__top_values;
 extern const struct agg_type *const agg__types[AGG_AGGREGATES]; /* NULL: not in this version */
 
 /* ---- For parse and link; all return false, with the mistake told, when something is wrong ---- */
@@ -55,6 +57,12 @@ bool agg_parse__scenes(struct agg_parse *parse, uint32_t *bits);
 bool agg_parse__windows(struct agg_parse *parse, int panes_least);
 /* `of` as one of the fields, 0-terminated; absent: the first. */
 bool agg_parse__of(struct agg_parse *parse, const uint8_t *fields);
+/* What it takes must satisfy this condition, too. */
+bool agg_parse__narrow(struct agg_parse *parse, const char *condition);
+/* `weights` by action, each 0.1 to 10,000; 1 of those that are not named. */
+bool agg_parse__weights(struct agg_parse *parse);
+/* As parts of a definition. */
+void agg_feature__define_weights(const struct agg_feature *feature, struct fr_buffer *text);
 /* A span of whole seconds, one at least, that must be there. */
 bool agg_parse__seconds(struct agg_parse *parse, const char *key, int64_t *ms);
 /* The feature that `key` names; it must be of the same entity unless `is_any_entity`. NULL with the mistake told. */

@@ -1,6 +1,8 @@
 /* State to numbers. */
 #include "values.h"
 
+#include "curves.h"
+
 /*
  * One rounding, not two: a long double of at least 64 bits holds any int64, and the quotient of 10^6 that it rounds to lies halfway
  * between two floats only if the exact one does (2^39 floats' halves are further apart than its error).
@@ -105,15 +107,19 @@ void agg_values__runs(const uint8_t *totals, const struct agg_run *runs, int cou
     }
 }
 
-float agg_values__cell(const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms)
+float agg_values__cell(const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms,
+                       const double *const *curves)
 {
     const struct agg_feature *feature = column->feature;
     const struct agg_cell_type *cells = feature->type->cells;
+    struct fr_slice memory;
 
     if (feature->type->of_records)
         return feature->type->of_records(feature, parts->memory[STORE_PART_SEQUENCES], time_ms);
-    return cells->value(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), column->window,
-                        column->output, time_ms);
+    memory = agg_cells__read(parts->memory[cells->part], feature->entity, feature);
+    if (column->curve > 0)
+        return agg_curves__value(column, memory, time_ms, curves[column->curve - 1]);
+    return cells->value(feature, memory, column->window, column->output, time_ms);
 }
 
 double agg_values__operand(const struct agg_view *view, const struct agg_column *column)

@@ -15,8 +15,9 @@ void agg_values__columns(const struct agg *agg, const struct agg_view *view, con
                          float *values);
 /* Columns whose running totals are what the windows hold. */
 void agg_values__runs(const uint8_t *totals, const struct agg_run *runs, int count, float *values);
-/* Of one entity that is present, a column of its cells, or of its sequences' records. */
-float agg_values__cell(const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms);
+/* Of one entity that is present, a column of its cells, or of its sequences' records; `curves` as drawn, NULL when no column has one. */
+float agg_values__cell(const struct agg_parts *parts, const struct agg_column *column, int64_t time_ms,
+                       const double *const *curves);
 /* A counter in units, for a ratio. */
 double agg_values__operand(const struct agg_view *view, const struct agg_column *column);
 /* The float nearest to micro / 10^6. */

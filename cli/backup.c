@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BACKUP_TIMEOUT_MS = 24 * 3600 * 1000, BACKUP_ARENA_BYTES = 1 << 20 };
+enum { BACKUP_TIMEOUT_MS = 24 * 3600 * 1000, STATUS_TIMEOUT_MS = 10000, BACKUP_ARENA_BYTES = 16 << 20 };
 
 static int print_backup(const char *directory, const struct pipeline_backup *backup, const char *done, bool is_json)
 {
@@ -124,18 +124,43 @@ static bool ask_node(const struct cli_node *node, const char *directory, uint32_
     return response != NULL;
 }
 
+/* Where the node has its state; empty when it does not say. */
+static void ask_store(const struct cli_node *node, char path[PATH_MAX])
+{
+    struct fr_arena *arena = fr_arena_new(BACKUP_ARENA_BYTES);
+    const Freshet__V1__StatusResponse *status = NULL;
+    struct fr_buffer reply;
+    struct fr_err ignored; /* the backup itself will say it */
+
+    path[0] = '\0';
+    if (!arena)
+        return;
+    fr_buffer_init(&reply);
+    if (cli_client__call(node, "freshet.v1.AdminService/Status", fr_slice_of("{}"), STATUS_TIMEOUT_MS, &reply, &ignored))
+        status = (const Freshet__V1__StatusResponse *)proto_json_parse(&freshet__v1__status_response__descriptor,
+                                                                       fr_buffer_slice(&reply), arena, &ignored);
+    if (status)
+        snprintf(path, PATH_MAX, "%s", status->store_path);
+    fr_buffer_fini(&reply);
+    fr_arena_free(arena);
+}
+
 static int make(const struct cli_command *command, struct pipeline_config *config, const struct cli_node *node,
                 const char *directory, uint32_t keep, bool is_json)
 {
     struct pipeline_backup backup;
     struct cli_growth *growth;
-    char path[PATH_MAX];
+    char path[PATH_MAX], store[PATH_MAX] = "";
     struct fr_err err;
     bool is_made;
 
     if (!make_absolute(directory, path, &err))
         return cli_command__fail(command, &err);
-    growth = cli_growth__show(path, -1);
+    if (config)
+        snprintf(store, sizeof store, "%s", pipeline_config_store_path(config));
+    else if (isatty(STDERR_FILENO) == 1)
+        ask_store(node, store);
+    growth = cli_growth__show(path, cli_growth__missing(store, path));
     is_made = config ? pipeline_backup_make(config, path, keep, &backup, &err) : ask_node(node, path, keep, &backup, &err);
     cli_growth__stop(growth);
     return is_made ? print_backup(path, &backup, "made", is_json) : cli_command__say(command, CLI_FAILURE, "%s", err.message);

@@ -248,6 +248,11 @@ struct bench_workload;
 FR_CHECKED bool cli_bench_topic__append(const char *brokers, const char *topic, struct bench_workload *workload,
                                         uint64_t events, struct fr_err *err);
 
+/* One event, as protobuf; `buffer` holds it meanwhile. */
+struct ingest_producer;
+FR_CHECKED bool cli_bench_topic__send(struct ingest_producer *producer, const char *topic, const struct proto_event *event,
+                                      struct fr_buffer *buffer, struct fr_err *err);
+
 /* ---- What entities take: bench_memory.c ---- */
 
 struct cli_bench_kind {

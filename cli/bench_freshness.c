@@ -47,18 +47,6 @@ struct freshness {
 
 /* ---- Children ---- */
 
-static bool send_event(struct ingest_producer *producer, const char *topic, const struct proto_event *event,
-                       struct fr_buffer *buffer, struct fr_err *err)
-{
-    struct ingest_record out = {.topic = topic, .partition = -1};
-    struct cli_record record;
-
-    cli_record__encode(event, false, buffer, &record);
-    out.key = record.key;
-    out.value = record.value;
-    return ingest_producer_send(producer, &out, err);
-}
-
 int cli_bench_freshness__pour_main(const struct cli_command *command, const char *brokers, const char *topic, uint64_t rate)
 {
     const struct bench_workload_options options = bench_w1_options(INT32_MAX);
@@ -78,7 +66,7 @@ int cli_bench_freshness__pour_main(const struct cli_command *command, const char
         uint64_t due = rate > 0 ? (uint64_t)(fr_clock_monotonic_ms() - begin_ms) * rate / 1000 : sent + POUR_PAUSE_EVENTS;
 
         for (; is_good && sent < due && bench_workload_next(workload, &event); sent++)
-            is_good = send_event(producer, topic, &event, &buffer, &err);
+            is_good = cli_bench_topic__send(producer, topic, &event, &buffer, &err);
         if (rate > 0)
             fr_clock_sleep_ms(POUR_SLICE_MS);
     }
@@ -144,7 +132,7 @@ static bool send_probe(struct freshness *freshness, int64_t *sent_us, struct fr_
 
     fr_buffer_init(&buffer);
     *sent_us = fr_clock_monotonic_us();
-    is_good = send_event(freshness->producer, topic_name, &event, &buffer, err);
+    is_good = cli_bench_topic__send(freshness->producer, topic_name, &event, &buffer, err);
     fr_buffer_fini(&buffer);
     return is_good;
 }
@@ -331,6 +319,8 @@ static bool run_pair(struct freshness *freshness, struct cli_bench_report *repor
 {
     int at = report->pairs;
 
+    fprintf(stderr, "  pair %d of %" PRIu64 ": a node, then a bare consumer, %" PRIu64 " s each\n", at + 1,
+            freshness->bench->pairs, freshness->bench->seconds);
     if (!run_ours(freshness, &freshness->ours[at], err) || !run_bare(freshness, &freshness->bare[at], err))
         return false;
     tell_run("freshet", &freshness->ours[at]);

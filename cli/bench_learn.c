@@ -94,6 +94,7 @@ static bool run_pairs(struct cli_bench *bench, const char *path, struct cli_benc
     for (uint64_t i = 0; i < bench->pairs; i++) {
         if (cli_signals__is_stopped())
             return fr_fail(err, FR_CANCELLED, "stopped by a signal");
+        fprintf(stderr, "  pair %" PRIu64 " of %" PRIu64 ": ours, a plain loop, vowpal_wabbit\n", i + 1, bench->pairs);
         if (!bench_learn_ours(path, 0, &ours, err) || !bench_learn_plain(path, &plain, err))
             return false;
         has_vw = has_vw && run_vw(python, path, &vw);

@@ -202,6 +202,8 @@ static bool run_pair(struct recover *recover, struct cli_bench_report *report, s
 {
     double gb = recover->state_bytes / 1e9;
 
+    fprintf(stderr, "  pair %d of %" PRIu64 ": a node's way back from a kill, then the same by hand\n", report->pairs + 1,
+            recover->bench->pairs);
     if (!run_ours(recover, err) || !run_bare(recover, err))
         return false;
     fprintf(stderr, "  pair %d of %" PRIu64 "  freshet %.3f s (%.3f CPU s)  RocksDB and librdkafka %.3f s\n", report->pairs + 1,

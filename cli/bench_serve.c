@@ -60,18 +60,6 @@ static const struct {
 
 /* ---- Events to the topic ---- */
 
-static bool send_event(struct ingest_producer *producer, const struct proto_event *event, struct fr_buffer *buffer,
-                       struct fr_err *err)
-{
-    struct ingest_record out = {.topic = topic_name, .partition = -1};
-    struct cli_record record;
-
-    cli_record__encode(event, false, buffer, &record);
-    out.key = record.key;
-    out.value = record.value;
-    return ingest_producer_send(producer, &out, err);
-}
-
 /* Never faster than the node takes it: the embedded broker keeps 5 MiB a partition. */
 static bool open_producer(const char *brokers, struct ingest_producer **producer, struct fr_err *err)
 {
@@ -92,7 +80,7 @@ static bool fill(struct serve *serve, struct fr_err *err)
     fr_buffer_init(&buffer);
     cli_progress__init(&progress, "events");
     while (is_good && bench_s1_next(&serve->s1, &event)) {
-        is_good = send_event(producer, &event, &buffer, err);
+        is_good = cli_bench_topic__send(producer, topic_name, &event, &buffer, err);
         if (is_good && ++sent % 256 == 0) {
             cli_progress__show(&progress, sent, (int64_t)serve->s1.events, sent);
             if (cli_signals__is_stopped())
@@ -131,7 +119,7 @@ int cli_bench_serve__pour_main(const struct cli_command *command, const char *br
 
         while (is_good && sent < (uint64_t)elapsed_ms * rate / 1000 && bench_s1_next(&s1, &event)) {
             event.ts_ms = s1.start_ms + elapsed_ms;
-            is_good = send_event(producer, &event, &buffer, &err);
+            is_good = cli_bench_topic__send(producer, topic_name, &event, &buffer, &err);
             sent++;
         }
         fr_clock_sleep_ms(POUR_SLICE_MS);

@@ -34,22 +34,29 @@ static bool flush(struct ingest_producer *producer, uint64_t events, struct cli_
     return true;
 }
 
+bool cli_bench_topic__send(struct ingest_producer *producer, const char *topic, const struct proto_event *event,
+                           struct fr_buffer *buffer, struct fr_err *err)
+{
+    struct ingest_record out = {.topic = topic, .partition = -1};
+    struct cli_record record;
+
+    cli_record__encode(event, false, buffer, &record);
+    out.key = record.key;
+    out.value = record.value;
+    return ingest_producer_send(producer, &out, err);
+}
+
 static bool send_all(struct ingest_producer *producer, const char *topic, struct bench_workload *workload, uint64_t events,
                      struct cli_progress *progress, struct fr_err *err)
 {
-    struct ingest_record out = {.topic = topic, .partition = -1};
     struct proto_event event;
-    struct cli_record record;
     struct fr_buffer buffer;
     uint64_t sent = 0;
     bool is_good = true;
 
     fr_buffer_init(&buffer);
     while (is_good && sent < events && bench_workload_next(workload, &event)) {
-        cli_record__encode(&event, false, &buffer, &record);
-        out.key = record.key;
-        out.value = record.value;
-        is_good = ingest_producer_send(producer, &out, err);
+        is_good = cli_bench_topic__send(producer, topic, &event, &buffer, err);
         if (is_good && ++sent % SHOW_EVENTS == 0) {
             cli_progress__show(progress, sent, (int64_t)events, sent);
             if (cli_signals__is_stopped())

@@ -42,15 +42,20 @@ int cli_digest__main(const struct cli_command *command, int argc, char **argv)
         {0},
     };
     int result = cli_options__read(command, options, NULL, argc, argv);
+    struct cli_waiting *waiting;
     struct fr_buffer reply;
     struct fr_err err;
+    bool is_answered;
 
     if (result >= 0)
         return result;
     fr_buffer_init(&reply);
     cli_node__default(&node);
-    if (cli_client__call(&node, "freshet.v1.AdminService/Digest", fr_slice_of(is_all ? "{\"all\":true}" : "{}"),
-                         DIGEST_TIMEOUT_MS, &reply, &err))
+    waiting = cli_waiting__show("the node counts its state up");
+    is_answered = cli_client__call(&node, "freshet.v1.AdminService/Digest", fr_slice_of(is_all ? "{\"all\":true}" : "{}"),
+                                   DIGEST_TIMEOUT_MS, &reply, &err);
+    cli_waiting__stop(waiting);
+    if (is_answered)
         result = print_digest(command, &reply, is_json);
     else
         result = cli_command__fail(command, &err);

@@ -50,7 +50,9 @@ int cli_forget__main(const struct cli_command *command, int argc, char **argv)
     };
     int result = cli_options__read(command, options, &user, argc, argv);
     struct fr_buffer request, reply;
+    struct cli_waiting *waiting;
     struct fr_err err;
+    bool is_answered;
 
     if (result >= 0)
         return result;
@@ -58,7 +60,11 @@ int cli_forget__main(const struct cli_command *command, int argc, char **argv)
     fr_buffer_init(&request);
     fr_buffer_init(&reply);
     fr_buffer_append_format(&request, "{\"userId\":%" PRIu64 "}", fr_text_id(fr_slice_of(user.value)));
-    if (!cli_client__call(&node, "freshet.v1.AdminService/Forget", fr_buffer_slice(&request), FORGET_TIMEOUT_MS, &reply, &err))
+    waiting = cli_waiting__show("the node takes the user out of its state");
+    is_answered =
+        cli_client__call(&node, "freshet.v1.AdminService/Forget", fr_buffer_slice(&request), FORGET_TIMEOUT_MS, &reply, &err);
+    cli_waiting__stop(waiting);
+    if (!is_answered)
         result = cli_command__fail(command, &err);
     else if (!is_json)
         result = print_reply(command, fr_text_id(fr_slice_of(user.value)), &reply);

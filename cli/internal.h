@@ -354,6 +354,14 @@ void cli_progress__fini(struct cli_progress *progress); /* wipes the line */
 /* Sends no more than `rate` a second: how long to wait before the next, after `count` in `elapsed_us`. 0: now. */
 int64_t cli_progress__pause_ms(uint64_t rate, uint64_t count, int64_t elapsed_us);
 
+/* Says on a terminal, after a second, that a node works on `what` (static), and for how long; NULL where there is nothing to show. */
+struct cli_waiting;
+struct cli_waiting *cli_waiting__show(const char *what);
+void cli_waiting__stop(struct cli_waiting *waiting); /* takes NULL; wipes the line */
+
+/* What a backup of the store has to copy into `directory`: its files less those that are there. −1 when it cannot be seen from here. */
+int64_t cli_growth__missing(const char *store, const char *directory);
+
 /*
  * Shows on a terminal how the directory grows (expected_bytes −1: no bar), on a thread of its own, until it is stopped; NULL where there
  * is nothing to show.

@@ -7,6 +7,7 @@
 #include <freshet/ingest.h>
 
 #include <errno.h>
+#include <unistd.h>
 
 enum { SIMULATE_UNPACED_RATE = 1000, SIMULATE_FLUSH_MS = 60000, SIMULATE_RATE_MAX = 10000000 };
 
@@ -57,21 +58,31 @@ static bool run(struct simulate *simulate, struct cli_world *world, uint64_t *co
 {
     int64_t begun_ms = fr_clock_monotonic_ms();
     int64_t end_ms = simulate->seconds > 0 ? simulate->start_ms + (int64_t)simulate->seconds * 1000 : INT64_MAX;
+    int64_t size_ms = simulate->seconds > 0 ? (int64_t)simulate->seconds * 1000 : -1;
+    struct cli_progress progress;
+    bool is_good = true;
 
-    for (*count = 0;; ++*count) {
+    cli_progress__init(&progress, "events");
+    progress.is_shown &= isatty(STDOUT_FILENO) != 1 || simulate->producer != NULL; /* lines of events and a bar do not mix */
+    for (*count = 0; is_good; ++*count) {
         struct proto_event event;
         int64_t sent_ms;
 
-        if (!cli_world__next(world, &event, &sent_ms))
-            return fr_fail(err, FR_EXHAUSTED, "out of memory");
+        if (!cli_world__next(world, &event, &sent_ms)) {
+            is_good = fr_fail(err, FR_EXHAUSTED, "out of memory");
+            break;
+        }
         if (sent_ms >= end_ms)
             break;
         keep_pace(simulate, begun_ms, sent_ms);
         if (cli_signals__is_stopped())
             break;
-        if (!put(simulate, &event, err))
-            return false;
+        is_good = put(simulate, &event, err);
+        cli_progress__show(&progress, (uint64_t)(sent_ms - simulate->start_ms), size_ms, *count + 1);
     }
+    cli_progress__fini(&progress);
+    if (!is_good)
+        return false;
     if (simulate->producer)
         return ingest_producer_flush(simulate->producer, SIMULATE_FLUSH_MS, err);
     return fflush(stdout) == 0 ? true : fr_fail(err, FR_UNAVAILABLE, "cannot write: %s", strerror(errno));

@@ -29,8 +29,13 @@ static void print_head(const Freshet__V1__StatusResponse *status, const char *ap
         cli_time__print(status->stream_time_ms, stream);
         printf("  stream time  %s (clock: %s)\n", stream, status->clock);
     }
+    if (*status->clock_trouble)
+        printf("  clock        %s\n", status->clock_trouble);
     printf("  entities     %s in %.1f MiB of memory, epoch %" PRIu64 "\n", cli_progress__grouped(status->entities, entities),
            (double)status->memory_bytes / 1048576.0, status->epoch);
+    if (status->memory_budget_bytes > 0) /* an older node says nothing */
+        printf("  budget       %" PRIu64 " MiB (store.memory) of %" PRIu64 " MiB that the process may have\n",
+               status->memory_budget_bytes >> 20, status->machine_memory_bytes >> 20);
 }
 
 static void print_lists(const Freshet__V1__StatusResponse *status)

@@ -64,22 +64,28 @@ void ingest_draft__clear(struct ingest_draft *draft)
 void ingest_draft__advance(struct ingest_draft *draft, struct ingest_part *part, int64_t next_offset,
                            const rd_kafka_message_t *record)
 {
-    rd_kafka_timestamp_type_t kind;
-
     if (!part->advance) {
         assert(draft->advance_count < draft->capacity);
         draft->touched[draft->advance_count] = part;
         draft->latest[draft->advance_count] = NULL;
         part->advance = &draft->advances[draft->advance_count++];
-        *part->advance = (struct ingest_advance){.partition = part->index, .kafka_ts_ms = -1};
+        *part->advance = (struct ingest_advance){.partition = part->index, .kafka_ts_ms = -1, .kafka_ts_most_ms = -1};
     }
     part->next_offset = next_offset;
     part->advance->next_offset = next_offset;
-    if (record) {
-        part->advance->records++;
-        part->advance->kafka_ts_ms = rd_kafka_message_timestamp(record, &kind);
+    if (record)
         draft->latest[part->advance - draft->advances] = record;
-    }
+}
+
+void ingest_draft__count(struct ingest_part *part, const rd_kafka_message_t *record)
+{
+    struct ingest_advance *advance = part->advance;
+    rd_kafka_timestamp_type_t kind;
+
+    advance->records++;
+    advance->kafka_ts_ms = rd_kafka_message_timestamp(record, &kind);
+    if (advance->kafka_ts_ms > advance->kafka_ts_most_ms)
+        advance->kafka_ts_most_ms = advance->kafka_ts_ms;
 }
 
 struct ingest_mark ingest_mark__of(const rd_kafka_message_t *record)
@@ -271,6 +277,8 @@ static bool take_record(struct ingest_lane *lane, struct ingest_part *part, cons
         return false;
     draft->outcomes[verdict]++;
     ingest_draft__advance(draft, part, message->offset + 1, message);
+    if (verdict != PROTO_CANARY)
+        ingest_draft__count(part, message);
     return true;
 }
 

@@ -303,6 +303,9 @@ void ingest_draft__clear(struct ingest_draft *draft);
 void ingest_draft__advance(struct ingest_draft *draft, struct ingest_part *part, int64_t next_offset,
                            const rd_kafka_message_t *record);
 
+/* Counts a record, and its timestamp, that its part's advance has finished. */
+void ingest_draft__count(struct ingest_part *part, const rd_kafka_message_t *record);
+
 /* Marks the last record of each advance. Once, before the batch is handed out. */
 void ingest_draft__mark(struct ingest_draft *draft);
 

@@ -108,7 +108,7 @@ static uint64_t sum_events(struct fr_metrics *metrics, const char *outcome)
 /* Since this process started; `applied_events` is what a store's life counts. */
 static bool put_outcomes(struct fr_metrics *metrics, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
 {
-    enum { OUTCOMES = 3 + PROTO_VERDICTS };
+    enum { OUTCOMES = 4 + PROTO_VERDICTS };
     Freshet__V1__OutcomeCount *outcomes = fr_arena_take(arena, OUTCOMES * sizeof *outcomes);
     size_t count = 0;
 
@@ -125,6 +125,8 @@ static bool put_outcomes(struct fr_metrics *metrics, struct fr_arena *arena, Fre
     outcomes[count++].events = sum_events(metrics, "duplicate");
     outcomes[count].outcome = "forgotten";
     outcomes[count++].events = sum_events(metrics, "forgotten");
+    outcomes[count].outcome = "blocked";
+    outcomes[count++].events = sum_events(metrics, "blocked");
     for (int verdict = PROTO_UNKNOWN_ACTION; verdict < PROTO_VERDICTS; verdict++) {
         char labels[64];
 
@@ -145,6 +147,17 @@ static void put_readiness(struct pipeline_services *services, struct fr_arena *a
     response->not_ready_reason = copy ? copy : "";
 }
 
+static void put_clock(struct pipeline_services *services, struct fr_arena *arena, Freshet__V1__StatusResponse *response)
+{
+    char trouble[PIPELINE_CLOCK_TEXT_BYTES], *copy;
+
+    response->clock = services->stream->is_event_clock ? "event" : "wall";
+    response->clock_skew_ms = pipeline_stream__skew(services->stream);
+    pipeline_clock__describe(response->clock_skew_ms, services->stream->max_future_ms, trouble);
+    copy = fr_arena_copy(arena, fr_slice_of(trouble));
+    response->clock_trouble = copy ? copy : "";
+}
+
 static void put_numbers(struct pipeline_services *services, Freshet__V1__StatusResponse *response)
 {
     struct pipeline_lag lag = pipeline_stream__lag(services->stream);
@@ -162,9 +175,11 @@ static void put_numbers(struct pipeline_services *services, Freshet__V1__StatusR
     response->applied_events = pipeline_stream__records(services->stream);
     response->entities = stats.entities;
     response->memory_bytes = stats.total_bytes;
+    response->memory_budget_bytes = services->budget_bytes;
+    response->store_path = services->store_path ? services->store_path : "";
+    response->machine_memory_bytes = services->machine.memory_bytes;
     response->epoch = stats.epoch;
     response->version = PIPELINE_VERSION;
-    response->clock = services->stream->is_event_clock ? "event" : "wall";
 }
 
 ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *services, struct fr_arena *arena)
@@ -176,8 +191,10 @@ ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *servi
     freshet__v1__status_response__init(response);
     put_readiness(services, arena, response);
     put_numbers(services, response);
+    put_clock(services, arena, response);
     if (!put_partitions(services, arena, response) || !put_features(services->agg, arena, response) ||
-        !put_outcomes(services->metrics, arena, response))
+        !put_outcomes(services->metrics, arena, response) ||
+        !pipeline_blocks__counts(services->blocks, arena, &response->blocked, &response->n_blocked))
         return NULL;
     response->models = pipeline_models__states(services->models, -1, arena, &response->n_models);
     if (!response->models)

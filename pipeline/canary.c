@@ -1,7 +1,8 @@
 /*
  * The canary: once a period it does what a producer and a ranker do, by the real topic and by a real read, and takes the time. Its record
- * is an event without an action and without ids: every node ignores it (it counts as unknown_action, and as a record finished), so
- * it changes no state, no digest and no value, whoever else reads the topic or has a canary of its own.
+ * is an event without an action and without ids, with a text that is reserved: every node ignores it (its outcome is canary, and it
+ * is not among the records that a store's life counts), so it changes no state, no digest, no value and no count of events, whoever
+ * else reads the topic or has a canary of its own.
  */
 #include "internal.h"
 
@@ -34,10 +35,10 @@ static void encode(const struct pipeline_canary *canary, int64_t now_ms, struct 
     uint64_t id = pipeline_features__request_id(canary->services);
 
     if (canary->config->topics[0].format == PROTO_FORMAT_JSON) {
-        fr_buffer_append_format(record, "{\"eventId\":\"%" PRIu64 "\",\"tsMs\":\"%" PRId64 "\",\"text\":\"canary\"}", id,
-                                now_ms);
+        fr_buffer_append_format(record, "{\"eventId\":\"%" PRIu64 "\",\"tsMs\":\"%" PRId64 "\",\"text\":\"%s\"}", id, now_ms,
+                                PROTO_CANARY_TEXT);
     } else {
-        struct proto_event event = {.event_id = id, .ts_ms = now_ms, .text = fr_slice_of("canary")};
+        struct proto_event event = {.event_id = id, .ts_ms = now_ms, .text = fr_slice_of(PROTO_CANARY_TEXT)};
 
         proto_event_encode(&event, record);
     }

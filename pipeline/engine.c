@@ -26,12 +26,14 @@ static bool open_state(struct pipeline_engine *engine, struct pipeline_config *c
         return false;
     engine->stream.is_event_clock = config->is_event_clock;
     engine->stream.max_future_ms = config->max_future_ms;
+    pipeline_clock__init(&engine->stream.clock);
     engine->stream.ready_lag_ms = config->ready_lag_ms;
     engine->stream.lanes = config->lanes;
     engine->stream.offsets = &engine->offsets;
     pipeline_stream__restore(&engine->stream, engine->store);
     return pipeline_offsets__init(&engine->offsets, engine->store, err) &&
            pipeline_tombstones__load(&engine->tombstones, engine->store, err) &&
+           pipeline_blocks__load(&engine->blocks, engine->store, err) &&
            agg_open(&config->catalogue, engine->store, engine->stream.restored_time_ms, engine->metrics, &engine->agg, err);
 }
 
@@ -40,13 +42,14 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->metrics = fr_metrics_new();
     if (!engine->metrics)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory");
-    pipeline_machine__check(config->memory_bytes);
     if (!open_state(engine, config, err))
         return false;
     engine->lanes.store = engine->store;
     engine->lanes.stream = &engine->stream;
     engine->lanes.offsets = &engine->offsets;
     engine->lanes.tombstones = &engine->tombstones;
+    engine->lanes.blocked_users = engine->blocks.sets[AGG_BLOCKED_USER];
+    agg_block(engine->agg, (const struct fr_idset *const *)engine->blocks.sets);
     engine->lanes.dirty_bytes_most = config->memory_bytes / 8 * 5;
     engine->keeper.store = engine->store;
     engine->keeper.agg = engine->agg;
@@ -94,5 +97,6 @@ void pipeline_engine__close(struct pipeline_engine *engine)
     store_close(engine->store);
     pipeline_offsets__fini(&engine->offsets);
     pipeline_tombstones__fini(&engine->tombstones);
+    pipeline_blocks__fini(&engine->blocks);
     fr_metrics_free(engine->metrics);
 }

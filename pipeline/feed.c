@@ -77,7 +77,7 @@ static bool deliver(struct pipeline_feed *feed, const struct ingest_batch *batch
 static bool apply(struct pipeline_feed_lane *lane, const struct block *block)
 {
     struct pipeline_feed *feed = lane->feed;
-    struct ingest_advance advance = {.partition = -1, .records = (uint64_t)block->count, .kafka_ts_ms = -1};
+    struct ingest_advance advance = {.partition = -1, .kafka_ts_ms = -1, .kafka_ts_most_ms = -1};
     struct ingest_batch batch = {.lane = lane->number,
                                  .events = lane->events,
                                  .offsets = lane->offsets,
@@ -96,6 +96,7 @@ static bool apply(struct pipeline_feed_lane *lane, const struct block *block)
         outcomes[verdict]++;
         batch.event_count += verdict == PROTO_EVENT;
     }
+    advance.records = (uint64_t)block->count - outcomes[PROTO_CANARY];
     if (!deliver(feed, &batch))
         return false;
     for (int verdict = 0; verdict < PROTO_VERDICTS; verdict++)

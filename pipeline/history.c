@@ -15,7 +15,7 @@ static double count_dead(struct pipeline_history *history)
 {
     uint64_t dead = 0;
 
-    for (int verdict = PROTO_UNKNOWN_ACTION + 1; verdict < PROTO_VERDICTS; verdict++)
+    for (int verdict = PROTO_EMPTY; verdict < PROTO_VERDICTS; verdict++)
         dead += fr_counter_read(history->dead[verdict]);
     return (double)dead;
 }
@@ -45,7 +45,7 @@ static void sample_models(struct pipeline_services *services, struct pipeline_sa
 void pipeline_history__init(struct pipeline_history *history, struct pipeline_services *services)
 {
     history->services = services;
-    for (int verdict = PROTO_UNKNOWN_ACTION + 1; verdict < PROTO_VERDICTS; verdict++)
+    for (int verdict = PROTO_EMPTY; verdict < PROTO_VERDICTS; verdict++)
         history->dead[verdict] = pipeline_outcome__counter(services->metrics, (enum proto_verdict)verdict);
 }
 

@@ -10,6 +10,7 @@
 
 #include <freshet/aggregators.h>
 #include <freshet/arena.h>
+#include <freshet/idset.h>
 #include <freshet/ingest.h>
 #include <freshet/learner.h>
 #include <freshet/metrics.h>
@@ -17,6 +18,7 @@
 #include <freshet/queue.h>
 #include <freshet/server.h>
 #include <freshet/store.h>
+#include <freshet/v1/admin.pb-c.h>
 #include <freshet/v1/feature.pb-c.h>
 #include <freshet/v1/model.pb-c.h>
 
@@ -95,8 +97,25 @@ int pipeline_config__partitions(const struct pipeline_config *config);
 
 /* ---- machine.c: the memory there is ---- */
 
-/* Warns in the log when the budget is more than three quarters of what this process may have. */
-void pipeline_machine__check(uint64_t budget_bytes);
+enum { PIPELINE_MACHINE_TEXT_BYTES = 320 };
+
+struct pipeline_machine {
+    uint64_t memory_bytes; /* what this process may have: the least limit of its control groups, or all of the machine's */
+    bool has_limit;
+    bool is_container;
+};
+
+/* `root` is "" but in a test, `physical_bytes` what the machine has. */
+struct pipeline_machine pipeline_machine__look(const char *root, uint64_t physical_bytes);
+
+/* What is wrong with a budget there, and how to mend it: more than three quarters of all, or a container without a limit; else empty. */
+void pipeline_machine__describe(const struct pipeline_machine *machine, uint64_t budget_bytes,
+                                char text[PIPELINE_MACHINE_TEXT_BYTES]);
+
+struct pipeline_machine pipeline_machine__here(void);
+
+/* Says it in the log; once all is well, so that a start that fails tells only why. */
+void pipeline_machine__warn(const struct pipeline_machine *machine, uint64_t budget_bytes);
 
 /* ---- offsets.c: where each partition stands, and under which cluster ---- */
 
@@ -142,6 +161,36 @@ void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *stor
 /* Copies the offsets as of now into next[0..count). */
 int pipeline_offsets__copy(struct pipeline_offsets *offsets, int64_t *next, int count);
 
+/* ---- clock.c: this machine's clock beside those of who stamps records ---- */
+
+enum { PIPELINE_CLOCK_TEXT_BYTES = 320 };
+
+struct pipeline_ages { /* of one lane, which alone writes it; apart by cache line */
+    _Alignas(64) _Atomic int64_t since_ms; /* monotonic; when the present half of a minute began */
+    _Atomic int64_t least_ms, before_ms; /* in it, and in the half before */
+};
+
+struct pipeline_clock {
+    struct pipeline_ages lanes[PIPELINE_LANES_MAX];
+};
+
+void pipeline_clock__init(struct pipeline_clock *clock);
+
+/*
+ * By the lane: the youngest record of a batch was so old (below 0: of the future) when it was applied, at `now_ms` (monotonic). Age
+ * says nothing where it may have waited for this node.
+ */
+void pipeline_clock__note(struct pipeline_clock *clock, int lane, int64_t age_ms, bool may_have_waited, int64_t now_ms);
+
+/*
+ * The least age of the last minute: below 0 this clock is behind by so much at least, far above 0 it is ahead by so much at most. 0
+ * when nothing came. Any thread.
+ */
+int64_t pipeline_clock__skew_ms(struct pipeline_clock *clock, int64_t now_ms);
+
+/* What to know and do about it; empty when it is small. */
+void pipeline_clock__describe(int64_t skew_ms, int64_t max_future_ms, char text[PIPELINE_CLOCK_TEXT_BYTES]);
+
 /* ---- stream.c: how far the stream has come (S, T, lag, staleness) ---- */
 
 struct pipeline_progress { /* of one lane, which alone writes it; apart by cache line */
@@ -164,6 +213,7 @@ struct pipeline_stream {
     int64_t next_horizon_ms; /* of the committer, who raises the horizon */
     _Atomic int64_t caught_up_ms; /* wall clock of the last moment that stale_ms was 0; 0: never */
     atomic_bool was_fresh; /* stale_ms was below ready_lag once */
+    struct pipeline_clock clock;
     struct pipeline_offsets *offsets;
     struct ingest *_Atomic ingest; /* NULL until it is open */
 };
@@ -196,6 +246,12 @@ void pipeline_stream__raise_horizon(struct pipeline_stream *stream); /* by the c
 
 /* Any thread. Notes the moments at which the node is caught up, so ask every now and then. */
 struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream);
+
+/* pipeline_clock__skew_ms(); always 0 where the clock is the events'. Any thread. */
+int64_t pipeline_stream__skew(struct pipeline_stream *stream);
+
+/* By a lane, after a batch: the greatest timestamp of its records, and the wall clock. */
+void pipeline_stream__stamp(struct pipeline_stream *stream, int lane, int64_t kafka_ts_ms, int64_t wall_ms);
 
 /* T, and what a reply says beside it. Any thread. */
 struct pipeline_now {
@@ -233,6 +289,20 @@ void pipeline_tombstones__expire(struct pipeline_tombstones *tombstones, struct 
 /* By a lane, inside the gate. */
 bool pipeline_tombstones__drops(const struct pipeline_tombstones *tombstones, const struct proto_event *event);
 
+/* ---- blocks.c: what people took out ---- */
+
+struct pipeline_blocks {
+    struct fr_idset *sets[AGG_BLOCKED_KINDS]; /* asked by any thread, changed at the boundary only */
+    bool is_failed;
+};
+
+/* Before lanes run. */
+FR_CHECKED bool pipeline_blocks__load(struct pipeline_blocks *blocks, struct store *store, struct fr_err *err);
+void pipeline_blocks__fini(struct pipeline_blocks *blocks);
+/* How many of each kind. False: the arena is exhausted. */
+bool pipeline_blocks__counts(const struct pipeline_blocks *blocks, struct fr_arena *arena, Freshet__V1__BlockedCount ***list,
+                             size_t *count);
+
 /* ---- lane.c: what a batch does ---- */
 
 struct pipeline_lane {
@@ -251,10 +321,11 @@ struct pipeline_lanes {
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_tables *tables; /* NULL without tables */
     const struct pipeline_tombstones *tombstones;
+    const struct fr_idset *blocked_users;
     uint64_t dirty_bytes_most; /* batches wait above it */
     int count;
     struct pipeline_lane lanes[PIPELINE_LANES_MAX];
-    struct fr_counter *applied[PROTO_ACTIONS], *duplicate[PROTO_ACTIONS], *forgotten[PROTO_ACTIONS];
+    struct fr_counter *applied[PROTO_ACTIONS], *duplicate[PROTO_ACTIONS], *forgotten[PROTO_ACTIONS], *blocked[PROTO_ACTIONS];
     struct fr_counter *dedupe_unchecked, *too_late, *corrupt;
     struct fr_histogram *apply, *freshness;
 };
@@ -383,6 +454,7 @@ struct pipeline_engine {
     struct pipeline_offsets offsets;
     struct pipeline_stream stream;
     struct pipeline_tombstones tombstones;
+    struct pipeline_blocks blocks;
     struct pipeline_lanes lanes;
     struct pipeline_committer committer;
     struct pipeline_keeper keeper;
@@ -506,6 +578,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct pipeline_offsets *offsets;
     struct pipeline_committer *committer;
     struct pipeline_tombstones *tombstones; /* at the boundary only */
+    struct pipeline_blocks *blocks;
     int64_t tombstones_ms;
     struct fr_metrics *metrics;
     struct pipeline_served_log *served_log;
@@ -517,6 +590,9 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct fr_histogram *after; /* how long calls waited for what they wrote */
     struct pipeline_watches *watches;
     struct pipeline_callers callers;
+    uint64_t budget_bytes; /* store.memory */
+    char *store_path; /* from the root on; owned */
+    struct pipeline_machine machine;
     atomic_bool is_closing;
     atomic_ulong next_request_id;
 };
@@ -564,6 +640,8 @@ bool pipeline_admin__digest(void *services, struct server_call *call, const Prot
 
 bool pipeline_admin__forget(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_admin__block(void *services, struct server_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__explain(void *services, struct server_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **response, struct fr_err *err);
 

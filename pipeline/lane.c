@@ -27,6 +27,7 @@ static void register_metrics(struct pipeline_lanes *lanes, struct fr_metrics *me
         lanes->applied[action] = event_counter(metrics, action, "applied");
         lanes->duplicate[action] = event_counter(metrics, action, "duplicate");
         lanes->forgotten[action] = event_counter(metrics, action, "forgotten");
+        lanes->blocked[action] = event_counter(metrics, action, "blocked");
     }
     lanes->dedupe_unchecked = fr_metrics_counter(metrics, "freshet_dedupe_unchecked_total", NULL,
                                                  "Events applied although a duplicate of them could no longer be told.");
@@ -126,18 +127,28 @@ static int64_t greatest_time(struct events events)
     return greatest_ms;
 }
 
-/* What of a batch is to be applied: all of it, but for what users made before they were forgotten. Inside the gate. */
+/* The counter of events that are not applied, by why this one is not; NULL: it is. Inside the gate, where the answer stays the same. */
+static struct fr_counter *dropped(const struct pipeline_lanes *lanes, const struct proto_event *event)
+{
+    if (lanes->tombstones->count > 0 && pipeline_tombstones__drops(lanes->tombstones, event))
+        return lanes->forgotten[event->action];
+    return fr_idset_has(lanes->blocked_users, event->user_id) ? lanes->blocked[event->action] : NULL;
+}
+
+/* What of a batch is to be applied: all of it, but for what users made before they were forgotten, or while they are blocked. */
 static struct events take_wanted(struct pipeline_lanes *lanes, const struct ingest_batch *batch)
 {
     struct events all = {batch->events, batch->event_count};
     struct proto_event *wanted = lanes->lanes[batch->lane].wanted;
     int count = 0;
 
-    if (lanes->tombstones->count == 0)
+    if (lanes->tombstones->count == 0 && fr_idset_count(lanes->blocked_users) == 0)
         return all;
     for (int i = 0; i < all.count; i++) {
-        if (pipeline_tombstones__drops(lanes->tombstones, &all.at[i]))
-            fr_counter_add(lanes->forgotten[all.at[i].action], 1);
+        struct fr_counter *counter = dropped(lanes, &all.at[i]);
+
+        if (counter)
+            fr_counter_add(counter, 1);
         else
             wanted[count++] = all.at[i];
     }
@@ -167,7 +178,7 @@ static bool join(struct pipeline_lanes *lanes, const struct ingest_batch *batch,
     struct pipeline_lane *lane = &lanes->lanes[batch->lane];
 
     for (int i = 0, k = 0; i < batch->event_count; i++) {
-        bool is_dropped = events.count < batch->event_count && pipeline_tombstones__drops(lanes->tombstones, &batch->events[i]);
+        bool is_dropped = events.count < batch->event_count && dropped(lanes, &batch->events[i]) != NULL;
 
         lane->is_skipped[i] = is_dropped || lane->outcomes[k] == AGG_DUPLICATE;
         k += !is_dropped;
@@ -214,6 +225,19 @@ static bool apply(struct pipeline_lanes *lanes, const struct ingest_batch *batch
     return is_applied;
 }
 
+/* How old its records are, by Kafka's timestamps and this machine's clock. */
+static void note_age(struct pipeline_lanes *lanes, const struct ingest_batch *batch, int64_t kafka_ts_ms)
+{
+    int64_t now_ms = fr_clock_wall_ms(), most_ms = -1;
+
+    for (int i = 0; i < batch->advance_count; i++)
+        most_ms = batch->advances[i].kafka_ts_most_ms > most_ms ? batch->advances[i].kafka_ts_most_ms : most_ms;
+    if (most_ms >= 0)
+        pipeline_stream__stamp(lanes->stream, batch->lane, most_ms, now_ms);
+    if (kafka_ts_ms >= 0)
+        fr_histogram_add_us(lanes->freshness, (now_ms - kafka_ts_ms) * 1000);
+}
+
 bool pipeline_lanes__batch(void *user, const struct ingest_batch *batch, struct fr_err *err)
 {
     struct pipeline_lanes *lanes = user;
@@ -235,7 +259,6 @@ bool pipeline_lanes__batch(void *user, const struct ingest_batch *batch, struct 
 
     count_events(lanes, events, lane->outcomes, &tally);
     fr_histogram_add_us(lanes->apply, fr_clock_monotonic_us() - start_us);
-    if (kafka_ts_ms >= 0)
-        fr_histogram_add_us(lanes->freshness, (fr_clock_wall_ms() - kafka_ts_ms) * 1000);
+    note_age(lanes, batch, kafka_ts_ms);
     return true;
 }

@@ -6,6 +6,7 @@
 
 #include <freshet/text.h>
 
+#include <float.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -129,6 +130,26 @@ static bool log_scored(struct pipeline_services *services, const Freshet__V1__Sc
     return pipeline_rows__log(services->served_log, &rows, arena, err);
 }
 
+/* Whoever sorts by score finds what is blocked last: the least there is, and no chance of anything. */
+static bool lower_blocked(struct pipeline_services *services, const struct learner_ask *ask, const struct agg_request *read,
+                          struct fr_arena *arena, struct learner_scores *scores, struct fr_err *err)
+{
+    struct store_visit visit = store_visit_enter(services->store);
+    bool *is_blocked = NULL;
+    bool ok = agg_blocked_items(services->agg, read, arena, &is_blocked, err);
+
+    store_visit_leave(services->store, visit);
+    for (int i = 0; i < ask->item_count && is_blocked; i++) {
+        if (!is_blocked[i])
+            continue;
+        scores->scores[i] = -FLT_MAX;
+        scores->score_sd[i] = 0;
+        memset(scores->probabilities + (size_t)i * (size_t)ask->task_count, 0,
+               (size_t)ask->task_count * sizeof *scores->probabilities);
+    }
+    return ok;
+}
+
 bool pipeline_model__score(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
                            struct fr_err *err)
 {
@@ -163,7 +184,8 @@ bool pipeline_model__score(void *user, struct server_call *call, const ProtobufC
         return fail_exhausted(err);
     ask.dense = dense;
     ask.sparse = sparse;
-    if (!learner_score(services->models->learner, &ask, call->arena, &scores, err))
+    if (!learner_score(services->models->learner, &ask, call->arena, &scores, err) ||
+        !lower_blocked(services, &ask, &read, call->arena, &scores, err))
         return false;
     put_scores(&ask, &scores, &now, response);
     response->request_id = pipeline_features__request_id(services);

@@ -24,7 +24,7 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 16,
+    METHODS = 17,
     PAGES = PIPELINE_FILES + 10,
 };
 
@@ -139,6 +139,7 @@ static const struct server_method methods[METHODS] = {
     METHOD("AdminService", "Checkpoint", checkpoint_request, checkpoint_response, SERVER_ADMIN, true,
            pipeline_admin__checkpoint),
     METHOD("AdminService", "Forget", forget_request, forget_reply, SERVER_ADMIN, true, pipeline_admin__forget),
+    METHOD("AdminService", "Block", block_request, block_reply, SERVER_ADMIN, true, pipeline_admin__block),
     METHOD("AdminService", "Digest", digest_request, digest_response, SERVER_ADMIN, true, pipeline_admin__digest),
     METHOD("AdminService", "Explain", explain_request, explain_response, SERVER_ADMIN, true, pipeline_admin__explain),
 };
@@ -192,10 +193,14 @@ static void fill_services(struct pipeline_node *node)
 {
     node->services.agg = node->engine.agg;
     node->services.store = node->engine.store;
+    node->services.budget_bytes = node->config->memory_bytes;
+    node->services.machine = pipeline_machine__here();
+    node->services.store_path = realpath(node->config->store_path, NULL);
     node->services.stream = &node->engine.stream;
     node->services.offsets = &node->engine.offsets;
     node->services.committer = &node->engine.committer;
     node->services.tombstones = &node->engine.tombstones;
+    node->services.blocks = &node->engine.blocks;
     node->services.tombstones_ms = node->config->tombstones_ms;
     node->services.metrics = node->engine.metrics;
     node->services.models = &node->models;
@@ -379,6 +384,7 @@ bool pipeline_node_start(struct pipeline_config **config, struct pipeline_node *
         *err = first;
         return false;
     }
+    pipeline_machine__warn(&node->services.machine, node->services.budget_bytes);
     *ret = node;
     return true;
 }
@@ -548,6 +554,7 @@ void pipeline_node_close(struct pipeline_node *node)
     pipeline_callers__fini(&node->services.callers);
     pipeline_engine__close(&node->engine);
     pipeline_config_free(node->config);
+    free(node->services.store_path);
     if (node->wake >= 0)
         close(node->wake);
     free(node);

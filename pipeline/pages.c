@@ -81,14 +81,20 @@ static void set_gauges(struct pipeline_services *services)
     set_gauge(metrics, "freshet_stale_seconds", "How long the node has been behind; 0 when it is not.",
               (double)lag.stale_ms / 1e3);
     set_gauge(metrics, "freshet_broker_connected", "1 when the brokers answer.", lag.is_connected);
+    set_gauge(metrics, "freshet_clock_skew_seconds",
+              "Least age of a record by its timestamp, of a minute: below 0 this machine's clock is behind, far above 0 ahead.",
+              (double)pipeline_stream__skew(services->stream) / 1e3);
     set_gauge(metrics, "freshet_stream_time_seconds", "Greatest event time applied, Unix seconds.",
               (double)stream_time_ms / 1e3);
     set_gauge(metrics, "freshet_event_time_lag_seconds", "Wall clock less the greatest event time applied.",
               stream_time_ms ? (double)(fr_clock_wall_ms() - stream_time_ms) / 1e3 : 0);
-    set_gauge(metrics, "freshet_applied_events", "Records finished over the life of the store.",
+    set_gauge(metrics, "freshet_applied_events", "Records finished over the life of the store, canaries aside.",
               (double)pipeline_stream__records(services->stream));
     set_gauge(metrics, "freshet_epoch_age_seconds", "Since an epoch became durable, or since the start.",
               (double)(fr_clock_monotonic_ms() - atomic_load(&services->committer->durable_at_ms)) / 1e3);
+    set_gauge(metrics, "freshet_machine_memory_bytes",
+              "What this process may have: its control group's limit, or the machine's.",
+              (double)services->machine.memory_bytes);
     set_gauge(metrics, "freshet_resident_memory_bytes", "Resident memory of the process.", resident_bytes());
     if (services->tables)
         set_gauge(metrics, "freshet_table_lag_records", "Records of tables in Kafka that are not applied yet; -1: not known.",

@@ -268,6 +268,9 @@ bool pipeline_replay_open(struct pipeline_config **config, const struct pipeline
         pipeline_engine__mark_unfinished(&replay->engine);
         if (open_tables(replay, err) && pipeline_committer__start(&replay->engine.committer, err) &&
             pipeline_committer__commit(&replay->engine.committer, COMMIT_MS, err) && open_source(replay, err)) {
+            struct pipeline_machine machine = pipeline_machine__here();
+
+            pipeline_machine__warn(&machine, replay->config->memory_bytes);
             *ret = replay;
             return true;
         }

@@ -8,6 +8,8 @@
 
 static const char stream_meta[] = "stream";
 
+enum { CAUGHT_UP_MS = 2500 }; /* somebody looks at the lag every second */
+
 void pipeline_stream__restore(struct pipeline_stream *stream, struct store *store)
 {
     struct fr_slice value = store_meta_get(store, stream_meta);
@@ -145,6 +147,18 @@ struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream)
     if (lag.is_known && lag.stale_ms < stream->ready_lag_ms)
         atomic_store_explicit(&stream->was_fresh, true, memory_order_relaxed);
     return lag;
+}
+
+int64_t pipeline_stream__skew(struct pipeline_stream *stream)
+{
+    return stream->is_event_clock ? 0 : pipeline_clock__skew_ms(&stream->clock, fr_clock_monotonic_ms());
+}
+
+void pipeline_stream__stamp(struct pipeline_stream *stream, int lane, int64_t kafka_ts_ms, int64_t wall_ms)
+{
+    int64_t since_ms = wall_ms - atomic_load_explicit(&stream->caught_up_ms, memory_order_relaxed);
+
+    pipeline_clock__note(&stream->clock, lane, wall_ms - kafka_ts_ms, since_ms > CAUGHT_UP_MS, fr_clock_monotonic_ms());
 }
 
 /* T never goes back: the greatest one given out so far, or `time_ms`. */

@@ -66,10 +66,17 @@ static bool is_bad_number(double value)
     return !(fabs(value) <= VALUE_MAX); /* NaN too */
 }
 
+/* An event without an action says nothing of anybody; with this text and no id it is no producer's mistake either. */
+static bool is_canary(const struct proto_event *event)
+{
+    return fr_slice_is(event->text, PROTO_CANARY_TEXT) &&
+           (event->user_id | event->item_id | event->creator_id | event->room_id) == 0;
+}
+
 static enum proto_verdict judge(const struct proto_event *event, int64_t future_ms, struct fr_err *why)
 {
     if (event->action == 0)
-        return PROTO_UNKNOWN_ACTION; /* no dead letter, so no text */
+        return is_canary(event) ? PROTO_CANARY : PROTO_UNKNOWN_ACTION; /* no dead letter, so no text */
     if (event->ts_ms < 1 || event->ts_ms >= PROTO_TS_MS_END) {
         fr_fail(why, FR_BAD_INPUT, "event: ts_ms %" PRId64 "; use Unix milliseconds from 1 to %" PRId64, event->ts_ms,
                 PROTO_TS_MS_END - 1);
@@ -87,7 +94,7 @@ static enum proto_verdict judge(const struct proto_event *event, int64_t future_
     if (event->ts_ms > future_ms) {
         fr_fail(why, FR_BAD_INPUT,
                 "event: ts_ms %" PRId64 " is later than %" PRId64 ", this machine's clock and node.max_future, by %" PRId64
-                " ms; set the clock that is wrong",
+                " ms; set the clock that is wrong, then produce it again",
                 event->ts_ms, future_ms, event->ts_ms - future_ms);
         return PROTO_FUTURE;
     }

@@ -45,7 +45,9 @@ static enum proto_verdict judge(const Freshet__V1__Served *rows, int64_t future_
     if (!check_lists(rows, why))
         return PROTO_BAD_VALUE;
     if (rows->served_ms > future_ms) {
-        fr_fail(why, FR_BAD_INPUT, "served: served_ms %" PRId64 " is later than %" PRId64 ", the clock and node.max_future",
+        fr_fail(why, FR_BAD_INPUT,
+                "served: served_ms %" PRId64 " is later than %" PRId64 ", this machine's clock and node.max_future; "
+                "set the clock that is wrong",
                 rows->served_ms, future_ms);
         return PROTO_FUTURE;
     }

@@ -53,6 +53,8 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__checkpoint_request__descriptor,
     &freshet__v1__checkpoint_response__descriptor,
     &freshet__v1__forget_request__descriptor,
+    &freshet__v1__block_request__descriptor,
+    &freshet__v1__block_reply__descriptor,
     &freshet__v1__forget_reply__descriptor,
     &freshet__v1__digest_request__descriptor,
     &freshet__v1__digest_response__descriptor,

@@ -30,6 +30,7 @@ function sayStatus(status) {
       "stale",
       `${spanned(stale)} behind Kafka; reads are answered with what was applied by then. ${Number(status.lagEvents) ? "Events wait to be applied." : "Does the broker answer?"}`,
     );
+  else if (status.clockTrouble) say("stale", "clock", `${status.clockTrouble[0].toUpperCase()}${status.clockTrouble.slice(1)}.`);
   else say("ready", "ready");
   put($("node"), `${status.brokers} · cluster ${status.clusterId || "unknown"} · clock ${status.clock}`);
   put($("version"), `Freshet ${status.version}`);

@@ -1,6 +1,6 @@
 """docker-compose.yml from `up` to `down -v`: events in from outside, features out, faults between, every count exact.
 
-usage: check.py COMPOSE TOP; run by tests/compose/run.
+usage: check.py COMPOSE TOP CLIENT; run by tests/compose/run. CLIENT: a Python environment with the client.
 """
 
 import json
@@ -8,17 +8,21 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
+import newcomer
 import stack
 import traffic
 from stack import wait_for
 
 BATCH, RATE = 4000, 1000
-NOT_HERE = ("freshet_model_", "freshet_outbox_", "freshet_canary_", "freshet_tls_certificate_")  # what this node is not asked to have
+NOT_HERE = ("freshet_model_", "freshet_outbox_", "freshet_tls_certificate_")  # what this node is not asked to have
 BEGUN_S = time.monotonic()
+LATE_CLOCK = pathlib.Path(__file__).resolve().parents[2] / "build/release/tests/faults/libother_clock.so"
 
 
 def say(what):
@@ -87,6 +91,46 @@ def check_hardened(under_test):
         assert hosts == {"127.0.0.1"}, f"{service} is published at {hosts}"
 
 
+def check_memory(under_test):
+    """What the process may have is its container's limit; without one the machine's, and the log says which to set."""
+    status = under_test.status()
+    assert int(status["machineMemoryBytes"]) == 1 << 30 and int(status["memoryBudgetBytes"]) == 1 << 29, status
+    assert "memory" not in stack.command("docker", "logs", under_test.container("freshet")), "it has twice its budget, and warns"
+    run = ("freshet", "demo", "--json", "--rate", "1", "--set", "server.listen=127.0.0.1:7070", "--set", "server.operations=127.0.0.1:7071")
+    for name, limit, told in (
+        ("unlimited", (), "this container has no memory limit, so it may take all of the machine's"),
+        ("small", ("--memory", "256m"), "this process may have 256 MiB in all"),
+    ):
+        container = stack.command(*under_test.alone(name, "-d", "--tmpfs", "/tmp", *limit), *run)
+        wait_for(lambda: told in under_test.log_of(container), lambda: f"{told}: {under_test.log_of(container)}")
+        assert re.search(r"set (the limit to twice that, \d+m|store\.memory to 192MiB or less)", under_test.log_of(container))
+        stack.command("docker", "kill", container)
+
+
+def check_refused(under_test):
+    """A volume that is another user's ends the node with a line that says whose it should be."""
+    with tempfile.TemporaryDirectory() as volume:
+        os.chmod(volume, 0o755)  # of whoever runs this, who is not the image's user
+        run = ("freshet", "run", "--config", "/etc/freshet/freshet.yaml", "--set", "kafka.brokers=embedded")
+        configuration = pathlib.Path(under_test.top, "ops/compose/freshet.yaml")
+        mounts = ("-v", f"{volume}:/var/lib/freshet", "-v", f"{configuration}:/etc/freshet/freshet.yaml:ro")
+        done = subprocess.run([*under_test.alone("refused", *mounts), *run], capture_output=True, text=True, timeout=120)
+    told = [line for line in done.stderr.splitlines() if "Permission denied for user 10001; give it to that user (chown)" in line]
+    assert done.returncode == 1 and len(told) == 1, (done.returncode, done.stdout, done.stderr)
+
+
+def check_canary(under_test):
+    """It sings once a second, and none of its events is among those that are counted."""
+    sung = 'freshet_canary_total{result="ok"}'
+    wait_for(lambda: sum(under_test.query(sung).values()) >= 3, lambda: f"canaries in Prometheus: {under_test.query(sung)}")
+    p50, p99 = (
+        under_test.query(f"histogram_quantile({q}, sum by (le) (rate(freshet_canary_seconds_bucket[1m])))") for q in (0.5, 0.99)
+    )
+    outcomes = {one["outcome"]: int(one["events"]) for one in under_test.status()["outcomes"]}
+    assert outcomes["canary"] >= 3 and outcomes["unknown_action"] == 0, outcomes
+    return [f"{1000 * value:.0f} ms" for found in (p50, p99) for value in found.values()]
+
+
 def produce(under_test, sent, count):
     under_test.produced(under_test.producer(sent.lines(count)))
     wait_applied(under_test, sent.records)
@@ -118,6 +162,8 @@ def produce_through(under_test, sent, service):
         wait_for(lambda: int(under_test.status()["staleMs"]) > 1000, lambda: f"stale: {under_test.status()}")
         assert under_test.call("operations", "GET", "/readyz")[0] == 200, "reads go on without a broker, so it stays ready"
         under_test.json("api", "/freshet.v1.FeatureService/GetFeatures", next(sent.requests())[1])
+        lost = rb'freshet_canary_total\{result="unproduced"\} [1-9]'
+        wait_for(lambda: re.search(lost, under_test.call("operations", "GET", "/metrics")[1]), "the canary says that Kafka is away")
     under_test.start(service)
     started_s = time.monotonic()
     under_test.wait_healthy(service)
@@ -143,10 +189,15 @@ def simulate(under_test, sent):
     check_served(under_test, sent)
 
 
-def compare_digests(under_test):
-    """A second node, the image alone, reads all of it once more in other batches and without a fault."""
+def compare_digests(under_test, sent):
+    """A second node, the image alone, reads all of it once more in other batches and without a fault, by a clock an hour ahead."""
     configuration = pathlib.Path(under_test.top, "ops/compose/freshet.yaml")
     options = ("-d", "--network", f"{under_test.project}_default", "-v", f"{configuration}:/etc/freshet/freshet.yaml:ro")
+    if LATE_CLOCK.exists():
+        options += ("-v", f"{LATE_CLOCK}:/late.so:ro", "-e", "LD_PRELOAD=/late.so", "-e", "FRESHET_CLOCK_AHEAD=3600")
+    else:
+        assert os.environ.get("CI") != "true", f"no {LATE_CLOCK}; build the tests"
+        say(f"skipped: a node whose clock is ahead: no {LATE_CLOCK}; build the tests")
     settings = ("--set", "kafka.group=second", "--set", "kafka.dead_letters=", "--set", "node.lanes=1")
     run = ("run", "--config", "/etc/freshet/freshet.yaml", *settings)
     nodes = (under_test.container("freshet"), stack.command(*under_test.alone("second", *options), "freshet", *run))
@@ -159,6 +210,11 @@ def compare_digests(under_test):
     wait_for(has_all, f"the second node has all {applied} events")
     digests = [stack.inside(node, "freshet", "digest") for node in nodes]
     assert digests[0] and digests[0] == digests[1], digests
+    if LATE_CLOCK.exists():
+        under_test.produced(under_test.producer(sent.lines(100)))  # events of now, which are old by that clock
+        wait_applied(under_test, sent.records)
+        wait_for(lambda: "set this clock (NTP)" in (stack.inside(nodes[1], "freshet", "status") or ""), "a clock ahead is told")
+        assert under_test.status()["clockTrouble"] == "", "this one's is right"
     stack.command("docker", "stop", nodes[1])
     return digests[0]
 
@@ -197,6 +253,12 @@ def check_all(under_test, sent):
     say("up and healthy")
     check_hardened(under_test)
     say("not root, no capabilities, a read-only root, published on the loopback only")
+    check_memory(under_test)
+    say("what the process may have: its container's limit; without one, or with a small one, it says which to set")
+    check_refused(under_test)
+    say("a volume of another user: refused, with whose it should be")
+    p50, p99 = check_canary(under_test)
+    say(f"the canary: an event a second, through the topic to a read, p50 {p50}, p99 {p99}")
     produce(under_test, sent, 1000)
     say(f"{sent.records} events from outside, features read from outside by {', '.join(name for name, _ in READERS)}: exact")
     produce_garbage(under_test, sent)
@@ -207,8 +269,11 @@ def check_all(under_test, sent):
     say(f"node killed amid events and started: {sent.records} applied, exact")
     simulate(under_test, sent)
     say(f"profile simulate: {sent.records} applied, exact")
-    digest = compare_digests(under_test)
-    say(f"a second node that read it all at once has the same digest: {digest}")
+    newcomer.follow(under_test, sys.argv[3], say)
+    sent.records += newcomer.ROWS
+    wait_applied(under_test, sent.records)
+    digest = compare_digests(under_test, sent)
+    say(f"a second node, whose clock is an hour ahead, read it all at once, has the same digest and names its clock: {digest}")
     rules, panels = check_prometheus(under_test, sent)
     say(f"prometheus: target up, freshet_applied_events {sent.records}, {rules} rules and {panels} panels ask for what there is")
     stop_node(under_test)

@@ -138,6 +138,11 @@ class Stack:
         said, _ = started.communicate(timeout=180)
         assert started.returncode == 0, f"freshet produce: exit {started.returncode}: {said}"
 
+    @staticmethod
+    def log_of(container):
+        done = subprocess.run(["docker", "logs", container], capture_output=True, text=True)
+        return done.stdout + done.stderr
+
     # ---- What answers on the published ports ----
 
     def call(self, name, method, path, body=None):

@@ -5,7 +5,7 @@
  * FRESHET_DISK_DIR: the directory. Without it nothing is done.
  * FRESHET_DISK_FAULT: "ACTION:K", at the K-th call (from 1); a "+" behind K: at each one from there on.
  *   kill: SIGKILL before the call · lose: the power goes: what was never synced is gone, then SIGKILL · eio, enospc: the call fails ·
- *   short: a write takes half of it
+ *   short: a write takes half of it · slow: the call takes a quarter of a second
  * FRESHET_DISK_CALLS: which are counted: "write" (write, pwrite), "sync" (fsync, fdatasync), "space" (fallocate, ftruncate), "name" (open with O_CREAT,
  *   rename, link, unlink, mkdir), "read" (pread, read), separated by commas; unset: all but read.
  * FRESHET_DISK_COUNT: at exit the number of calls counted is written to this file.
@@ -31,7 +31,8 @@
 enum { FDS = 4096, FILES = 8192 };
 
 enum calls { WRITE = 1, SYNC = 2, SPACE = 4, NAME = 8, READ = 16 };
-enum action { NOTHING, KILL, LOSE, FAIL_IO, FAIL_SPACE, SHORT };
+enum action { NOTHING, KILL, LOSE, FAIL_IO, FAIL_SPACE, SHORT, SLOW };
+enum { SLOW_US = 250000 };
 
 struct file {
     char path[PATH_MAX];
@@ -72,14 +73,14 @@ static unsigned read_calls(const char *text)
 
 __attribute__((constructor)) static void begin(void)
 {
-    static const char *const names[] = {"", "kill:", "lose:", "eio:", "enospc:", "short:"};
+    static const char *const names[] = {"", "kill:", "lose:", "eio:", "enospc:", "short:", "slow:"};
     const char *directory = getenv("FRESHET_DISK_DIR"), *fault = getenv("FRESHET_DISK_FAULT");
 
     if (!directory)
         return;
     snprintf(disk.directory, sizeof disk.directory, "%s", directory);
     disk.calls = read_calls(getenv("FRESHET_DISK_CALLS"));
-    for (int i = 1; fault && i <= SHORT; i++) {
+    for (int i = 1; fault && i <= SLOW; i++) {
         if (strncmp(fault, names[i], strlen(names[i])) != 0)
             continue;
         disk.action = (enum action)i;
@@ -194,6 +195,9 @@ static bool strikes(enum calls call, bool *is_short)
         return call != READ && call != SYNC;
     case SHORT:
         *is_short = call == WRITE;
+        return false;
+    case SLOW:
+        usleep(SLOW_US);
         return false;
     default:
         return false;

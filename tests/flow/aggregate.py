@@ -21,6 +21,7 @@ import bisect
 import itertools
 import math
 
+import causal
 import where
 from event import ACTIONS, DAY_MS, SCENES, order, span_ms
 from number import Within, float32_of, llround, micro, within
@@ -34,7 +35,9 @@ QUANTILE_ERROR = 0.01 * (1 + 1e-6)
 QUANTILE_MIN, QUANTILE_MAX = 1e-3, 1e9
 BLOCK_HALF_LIVES, BLOCKS, DECAYED_UNIT = 8, 4, 1 << 24
 SEQUENCES = ("last", "series")
-WINDOWED = ("count", "sum", "mean", "min", "max", "distinct", "quantile", "ratio")
+SKETCHES = ("distinct", "quantile", "coec", "watch_rank", "capped")
+WINDOWED = ("count", "sum", "mean", "min", "max", "ratio", "ips", *SKETCHES)
+AGAINST_ALL = {"coec": (causal.click_rates, causal.coec), "watch_rank": (causal.ranks_of, causal.watch_rank)}
 
 
 def resolution_ms(window_ms, panes=WINDOW_PANES):
@@ -150,7 +153,7 @@ class Feature:
         self.is_of_user = entity.key == ("user_id",)
         self.aggregate = settings["aggregate"]
         self.match = settings.get("match")
-        self.source = settings.get("of", "user_id" if self.aggregate == "distinct" else "value")
+        self.source = settings.get("of", {"distinct": "user_id", "ips": None}.get(self.aggregate, "value"))
         self.limit = settings.get("limit")
         self.fields = settings.get("fields", [])
         self.is_seen = settings.get("seen", False)
@@ -160,16 +163,27 @@ class Feature:
         self.from_name, self.within_ms = settings.get("from"), span_ms(settings.get("within", 0))
         self.bin_ms, self.bins = span_ms(settings.get("bin", 0)), settings.get("bins")
         self.decay = Decay(settings["half_life"]) if "half_life" in settings else None
-        panes = SKETCH_PANES if self.aggregate in ("distinct", "quantile") else WINDOW_PANES
+        panes = SKETCH_PANES if self.aggregate in SKETCHES else WINDOW_PANES
         self.windows = {text: Window(text, panes) for text in settings.get("windows", [])}
         self.timeout = Window(settings["timeout"]) if "timeout" in settings else None
         self.up = self.numbers(settings.get("up", []))
+        self.z = settings.get("z", 1.96)
+        self.shown = self.numbers(settings.get("shown", ["impression"])) if self.aggregate == "coec" else []
+        self.positions, self.curve = settings.get("positions", 50), settings.get("curve", "global")
+        self.floor, self.cap, self.slack = settings.get("floor", 0.01), settings.get("cap"), settings.get("slack", 1)
+        self.show, self.field = settings.get("show", "score"), settings.get("field", "item_id")
+        self.events, self.fast = settings.get("events", 50), settings.get("fast", 10)
+        self.bins = settings.get("bins", 60)
         self.listed_actions = self.numbers([*settings.get("actions", []), *settings.get("up", []), *settings.get("down", [])])
+        if self.aggregate == "coec":
+            self.listed_actions = self.shown + self.numbers(settings.get("clicked", ["click"]))
+        if self.aggregate == "watch_rank" and not self.listed_actions:
+            self.listed_actions = self.numbers(["watch"])
         self.actions = set(self.listed_actions)
         self.weights = {ACTIONS.index(action.lower()): weight for action, weight in settings.get("weights", {}).items()}
         self.scenes = {SCENES.index(scene.lower()) for scene in settings.get("scenes", [])}
         self.condition = where.parse(settings["where"], ACTIONS, SCENES) if "where" in settings else None
-        self.is_kept = not self.match and self.aggregate not in ("ratio", "covisit")
+        self.is_kept = not self.match and self.aggregate not in ("ratio", "covisit", "actor")
         self.is_read = self.aggregate != "covisit"  # by GetFeatures
 
     @staticmethod
@@ -180,6 +194,10 @@ class Feature:
         if self.actions and event["action"] not in self.actions or self.scenes and event["scene"] not in self.scenes:
             return False
         if self.aggregate == "distinct" and not event[self.source] or self.aggregate == "gauge" and not event["user_id"]:
+            return False
+        if self.aggregate == "capped" and not event["user_id"] or self.aggregate == "watch_rank" and not event["duration_s"] > 0:
+            return False
+        if self.aggregate == "ips" and not 0 < event["propensity"] <= 1:
             return False
         return not self.condition or self.condition(event)
 
@@ -192,6 +210,16 @@ class Feature:
                 return micro(event[self.source])
             case "distinct" | "quantile":
                 return event[self.source]
+            case "coec":
+                return causal.place(self, event)
+            case "watch_rank":
+                return causal.watch(event)
+            case "ips":
+                return causal.ips(self, event)
+            case "capped":
+                return event["ts_ms"], event["user_id"]
+            case "burst":
+                return 1
             case "decayed":
                 return self.decay.weight(event["ts_ms"], self.weights.get(event["action"], 1))
         return order(event), event  # last, gauge
@@ -200,11 +228,13 @@ class Feature:
         if self.aggregate in SEQUENCES or not self.is_read:
             return ()
         if self.aggregate not in WINDOWED:
-            found = [Column(self, None, kind) for kind in ("value", "n") if kind in self.emit]
+            windows, found = [], [Column(self, None, kind) for kind in ("value", "n") if kind in self.emit]
         else:
             windows = [window] if window else self.windows
             found = [Column(self, w, kind) for kind in ("value", "n", "sd") if kind in self.emit for w in windows]
-        return tuple(found + ([Column(self, None, "age")] if "age" in self.emit else []))
+        found += [Column(self, None, "age")] if "age" in self.emit else []
+        bounds = [kind for kind in ("lower", "upper") if kind in self.emit]
+        return tuple(found + [Column(self, w, kind) for kind in bounds for w in windows])
 
     # ---- What has no window ----
 
@@ -256,6 +286,9 @@ class Column:
             return within(feature.decay.value(taken, time_ms))
         if feature.aggregate == "gauge":
             return float32_of(feature.online(taken, time_ms))
+        if feature.aggregate == "burst":
+            taken.arrange()
+            return causal.burst(feature, taken.times, time_ms)
         span = self.window.span(time_ms)
         count = taken.count(span)
         if self.kind == "n" or feature.aggregate == "count":
@@ -263,7 +296,9 @@ class Column:
         if count == 0:
             return 0.0
         match feature.aggregate:
-            case "sum":
+            case "capped":
+                return causal.capped(feature, self.window, taken.list(span))
+            case "sum" | "ips":
                 return float32_of(max(min(taken.sum(span), INT64_MAX), INT64_MIN), 1_000_000)
             case "mean":
                 return float32_of(taken.sum(span), count * 1_000_000)

@@ -7,7 +7,8 @@ and so does covisitation. What an aggregate makes of events is in aggregate.py a
 
 from fractions import Fraction
 
-from aggregate import NOTHING, SEQUENCES, Feature, Taken, age
+import causal
+from aggregate import AGAINST_ALL, NOTHING, SEQUENCES, Feature, Taken, age
 from event import ACTIONS, DAY_MS, FIELD_NUMBERS, SCENES, TS_MS_END, normal, order, span_ms, verdict  # noqa: F401
 from ratio import Ratio
 from recall import Recall
@@ -109,6 +110,8 @@ class Oracle:
             for entity in self.of_prior(feature):
                 kept = self.of_entity[entity]
                 kept += [self.features[name] for name in feature.source if self.features[name] not in kept]
+            if feature.aggregate in AGAINST_ALL:
+                self.of_entity[ALL].append(feature)
 
     def of_prior(self, feature):
         if feature.aggregate != "ratio" or not feature.prior:
@@ -181,10 +184,24 @@ class Oracle:
             for column in columns:
                 if column.feature.aggregate == "ratio":
                     values.append(self.ratio_value(column, key, parent_key, time_ms))
+                elif column.feature.aggregate in AGAINST_ALL and column.kind != "age":
+                    values.append(self.against_all(column, entity_name, key, time_ms))
+                elif column.feature.aggregate == "actor":
+                    source = self.features[column.feature.source]
+                    records = self.records_of(source, key, time_ms) if state else []
+                    values.append(causal.actor(column.feature, records))
                 else:
                     values.append(column.value(taken.get(column.feature.name, NOTHING), time_ms))
             self.cache[cached] = values
         return values
+
+    def against_all(self, column, entity_name, key, time_ms):
+        feature, span = column.feature, column.window.span(time_ms)
+        draw, value = AGAINST_ALL[feature.aggregate]
+        drawn = (feature, column.window, time_ms)
+        if drawn not in self.cache:
+            self.cache[drawn] = draw(self.taken(feature, ALL, (), time_ms).list(span))
+        return value(feature, self.taken(feature, entity_name, key, time_ms).list(span), self.cache[drawn], column.kind)
 
     def ratio_value(self, column, key, parent_key, time_ms):
         feature = column.feature

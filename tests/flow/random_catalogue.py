@@ -8,9 +8,11 @@
 import oracle
 
 COMPANIONS = "emit"  # the key itself: n, sd, age
+BOUNDS = "bounds"  # of ratios
 ALL = (
     "count", "sum", "last", "match", "mean", "min", "max", "decayed", "distinct", "quantile", "ratio", "gauge", "series", "covisit",
-    "lists", COMPANIONS,
+    "coec", "watch_rank", "ips", "capped", "burst", "actor",
+    "lists", COMPANIONS, BOUNDS,
 )  # fmt: skip
 ENTITIES = {
     "user": ["user_id"], "item": ["item_id"], "creator": ["creator_id"], "room": ["room_id"], "category": ["category_id"],
@@ -86,14 +88,15 @@ class Maker:
         dice = self.dice
         settings = {"entity": entity, "aggregate": aggregate, **settings}
         if is_filtered:
-            if "actions" not in settings and dice.random() < 0.6 and aggregate != "gauge":
+            if "actions" not in settings and dice.random() < 0.6 and aggregate not in ("gauge", "coec"):
                 settings["actions"] = some(dice, ACTIONS, 1, 6)
             if dice.random() < 0.3:
                 settings["where"] = condition(dice)
             if dice.random() < 0.2:
                 settings["scenes"] = some(dice, SCENES, 1, 3)
-        if COMPANIONS in self.aggregates and aggregate not in ("last", "series", "covisit") and dice.random() < 0.5:
-            kinds = ["age"] + ["n"] * (aggregate != "gauge") + ["sd"] * (aggregate == "ratio")
+        if COMPANIONS in self.aggregates and aggregate not in ("last", "series", "covisit", "actor") and dice.random() < 0.5:
+            kinds = ["age"] + ["n"] * (aggregate not in ("gauge", "burst")) + ["sd"] * (aggregate in ("ratio", "coec", "watch_rank"))
+            kinds += ["lower", "upper"] * (aggregate == "ratio" and BOUNDS in self.aggregates)
             settings["emit"] = ["value", *some(dice, kinds, 1, 3)]
             dice.shuffle(settings["emit"])
         name = self.name("match" if "match" in settings else aggregate)
@@ -151,7 +154,7 @@ class Maker:
         dice, entity, windows = self.dice, self.entity(), self.windows()
         operands, actions = [], some(dice, ACTIONS, 2, 8)
         for part in (actions[:1], actions):
-            aggregate = dice.choice([one for one in ("count", "count", "sum") if one in self.aggregates])
+            aggregate = dice.choice([one for one in ("count", "count", "sum", "ips") if one in self.aggregates])
             of = {"of": "duration_s"} if aggregate == "sum" else {}
             of.update({"actions": part} if dice.random() < 0.7 else {})
             more = [window for window in some(dice, WINDOWS, 1, 2) if window not in windows]
@@ -161,6 +164,41 @@ class Maker:
             settings["prior"] = dice.choice(("parent", "global")) if self.entities[entity].get("parent") else "global"
             settings["strength"] = dice.choice((0.5, 1, 20, 50))
         self.put("ratio", entity, settings, is_filtered=False)
+
+    def make_coec(self):
+        dice, ways = self.dice, some(self.dice, ACTIONS, 2, 6)
+        settings = {"shown": ways[:1], "clicked": ways[1:]} if dice.random() < 0.5 else {}
+        settings.update({"positions": dice.choice((1, 2, 30))} if dice.random() < 0.6 else {})
+        settings.update({"curve": dice.choice(("global", "scene")), "strength": dice.choice((0, 0.5, 10))})
+        self.put("coec", self.entity(), {"windows": self.windows(), **settings})
+
+    def make_watch_rank(self):
+        settings = {"strength": self.dice.choice((1, 20))} if self.dice.random() < 0.5 else {}
+        self.put("watch_rank", self.entity(), {"windows": self.windows(), **settings})
+
+    def make_ips(self):
+        dice, settings = self.dice, {"windows": self.windows()}
+        settings.update({"of": dice.choice(("value", "duration_s"))} if dice.random() < 0.5 else {})
+        settings.update({"floor": dice.choice((0.0001, 0.1, 1))} if dice.random() < 0.5 else {})
+        if dice.random() < 0.5:
+            settings["actions"] = some(dice, ACTIONS, 1, 5)
+            settings["weights"] = {action: dice.choice((0.1, 2.5, 10_000)) for action in settings["actions"][:2]}
+        self.put("ips", self.entity(), settings)
+
+    def make_capped(self):
+        self.put("capped", self.entity(), {"windows": self.windows(), "cap": self.dice.choice((1, 2, 3, 10, 255))})
+
+    def make_burst(self):
+        dice = self.dice
+        settings = {"bin": dice.choice(("1s", "10s", "1m", "1h")), "bins": dice.choice((10, 20, 60)), "slack": dice.choice((0, 1, 3))}
+        self.put("burst", self.entity(), settings)
+
+    def make_actor(self):
+        dice, source = self.dice, self.make_last("user")
+        settings = {"of": source, "events": dice.choice((2, 20, 256))} if dice.random() < 0.7 else {"of": source}
+        settings.update({"field": dice.choice(("item_id", "creator_id"))} if dice.random() < 0.5 else {})
+        settings["show"] = dice.choice(("rate", "repetition", "regularity", "score"))
+        self.put("actor", "user", settings, is_filtered=False)
 
     def make_gauge(self):
         ways = some(self.dice, ACTIONS, 2, 8)
@@ -197,7 +235,7 @@ def catalogue(dice, aggregates=ALL, features=12):
         if parents and dice.random() < 0.8:
             settings["parent"] = dice.choice(parents)
         maker.entities[name] = settings
-    kinds = [one for one in ALL if one in maker.aggregates and one != COMPANIONS]
+    kinds = [one for one in ALL if one in maker.aggregates and one not in (COMPANIONS, BOUNDS)]
     dice.shuffle(kinds)
     while len(maker.features) < features:
         for aggregate in kinds[:features]:
@@ -270,6 +308,7 @@ def stream(dice, count, is_valid=False):
             event[field] = value if dice.random() < 0.8 else 0
         event["region"], event["scene"], event["position"] = dice.randint(0, 3), dice.randint(0, 5), dice.randint(0, 3)
         event["duration_s"] = dice.choice((0.0, 10.0, 59.9))
+        event["propensity"] = dice.choice((0.0, 0.0, 0.5, 0.03125, 1.0, 1.5))
         event["request_id"] = dice.choice((0, dice.getrandbits(64), dice.randint(1, 300)))
         if dice.random() < 0.3:
             event["attributes"] = {"brand": dice.choice(("acme", "zenith")), "price": str(dice.randint(1, 20))}
@@ -294,7 +333,7 @@ def needed(made, names):
         if name not in wanted:
             wanted.add(name)
             settings = made["features"][name]
-            of = settings.get("of") if settings["aggregate"] == "ratio" or "match" in settings else []
+            of = settings.get("of") if settings["aggregate"] in ("ratio", "actor") or "match" in settings else []
             more += [of] if isinstance(of, str) else of
             more += [settings["from"]] if "from" in settings else []
     return wanted

@@ -311,6 +311,9 @@ def test_a_budget_that_the_machine_does_not_have_is_told_at_the_start(make_node)
     node = make_node(settings.configuration("embedded", catalogue=settings.TINY)).start("store.memory=16TiB")
     assert re.search(r"store\.memory is 16777216 MiB, and this process may have \d+ MiB in all", node.log())
     assert re.search(r"set store\.memory to \d+MiB or less, or give it more memory", node.log())
+    status = node.status()
+    assert int(status["memoryBudgetBytes"]) == 16 << 40 and 0 < int(status["machineMemoryBytes"]) < 16 << 40
     node.stop()
     node.start("store.memory=64MiB")
     assert "this process may have" not in node.log()
+    assert int(node.status()["memoryBudgetBytes"]) == 64 << 20

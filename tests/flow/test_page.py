@@ -244,6 +244,12 @@ def test_it_says_what_is_wrong(chromium, make_node):
     page.wait("document.body.dataset.state === 'stale'")
     assert text(page, "#notice").startswith("65 s behind Kafka") and text(page, "#v-stale") == "65s"
     assert page.eval(PALE) == []
+    page.eval(
+        "fetch = async (path, ...more) => path === '/status' ? new Response(JSON.stringify({"
+        "...(await (await fetched(path, ...more)).json()), ready: true, staleMs: '0', clockTrouble: 'this clock is wrong' })) : fetched(path, ...more)"
+    )
+    page.wait("document.getElementById('notice').textContent === 'This clock is wrong.'")
+    assert text(page, "#state") == "clock"
     node.kill()
     page.wait("document.body.dataset.state === 'gone'")
     assert "does not answer; last seen at" in text(page, "#notice") and text(page, "#n-rate") == "0 finished"

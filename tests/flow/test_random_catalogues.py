@@ -167,5 +167,6 @@ def test_catalogues_use_what_they_may_and_nothing_else():
         oracle.Oracle(made)
         assert yaml.safe_load(yaml.safe_dump(made)) == made
         used |= {"match" if "match" in one else one["aggregate"] for one in made["features"].values()} | {"lists"} & set(made)
+        used |= {"bounds" for one in made["features"].values() if {"lower", "upper"} & set(one.get("emit", ()))}
         used |= {"emit" for one in made["features"].values() if "emit" in one}
     assert used == set(random_catalogue.ALL)

@@ -1,5 +1,6 @@
 """`freshet status --watch`, on a terminal and into a pipe."""
 
+import random
 import re
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 
 import kafka
 import settings
+from conftest import missing
 from freshet.v1 import event_pb2
 from node import wait_for
 from terminal import Terminal
@@ -124,10 +126,52 @@ def test_producing_shows_a_bar_and_leaves_none(binary, node, tmp_path):
         terminal.close()
 
 
+def test_simulating_into_a_topic_shows_a_bar_and_leaves_none(binary, node):
+    command = [binary, "simulate", "--rate", 50, "--seconds", 2, "--brokers", node.brokers, "--topic", "freshet.events", "--users", 10, "--items", 10]
+    terminal = Terminal(command, 24, 100, {})
+    try:
+        terminal.wait(lambda text: re.search(r"\[#*-*\] +\d+ %  \d+ events  \d+/s  0:0\d left", text), "a bar")
+        wait_for(lambda: terminal.look() and terminal.process.poll() is not None, "it ends")
+        text = "\n".join(terminal.look())
+        assert terminal.process.returncode == 0 and "produced" in text and "left" not in text
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("has_node", [True, False], ids=["of a node", "of a directory"])
+def test_a_backup_shows_how_much_is_left_to_copy(binary, make_node, tmp_path, has_node):
+    """The disk is slow (tests/faults/disk.c), so that there is a bar to see."""
+    library = binary.parent / "tests/faults/libdisk_faults.so"
+    if not library.exists():
+        missing(f"no {library}; build the tests")
+    target = tmp_path / "backups"
+    slow = {"LD_PRELOAD": str(library), "FRESHET_DISK_DIR": str(target), "FRESHET_DISK_FAULT": "slow:1+", "FRESHET_DISK_CALLS": "sync"}
+    node = make_node(settings.configuration("embedded", catalogue=settings.TINY))
+    node.environment = slow if has_node else {}
+    node.start()
+    dice = random.Random(3)
+    kafka.produce(node.brokers, "freshet.events", [
+        (b"1", event_pb2.Event(ts_ms=T0 + i, action=3, user_id=i + 1, item_id=dice.randrange(1 << 40)).SerializeToString()) for i in range(20000)
+    ])  # fmt: skip
+    node.wait_applied(20000)
+    command = [binary, "backup", target, *(["--api", node.api] if has_node else ["--config", node.file])]
+    if not has_node:
+        assert node.stop() == 0
+    terminal = Terminal(command, 24, 100, {} if has_node else slow)
+    try:
+        terminal.wait(lambda text: re.search(r"\[#*-*\] +\d+ %  [\d,]+ bytes  [\d,]+/s  \d+:\d\d left", text), "a bar")
+        wait_for(lambda: terminal.look() and terminal.process.poll() is not None, "it ends")
+        text = "\n".join(terminal.look())
+        assert terminal.process.returncode == 0 and "made" in text and "left" not in text, text
+    finally:
+        terminal.close()
+
+
 def test_a_node_that_goes_away_is_told_and_waited_for(node, watch):
     terminal = watch()
-    terminal.wait(lambda text: "serving" in text, "serving")
+    applied = f"{node.applied():,}"
+    terminal.wait(lambda text: "serving" in text and applied in text, "serving")
     node.kill()
     lines = terminal.wait(lambda text: "does not answer" in text, "its end is seen")
-    assert "trying again" in lines[-1] and any("1,634" in line for line in lines)
+    assert "trying again" in lines[-1] and any(applied in line for line in lines)
     assert terminal.press_interrupt() == 0

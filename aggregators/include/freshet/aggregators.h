@@ -311,6 +311,20 @@ FR_CHECKED bool agg_recall_related(struct agg *agg, const struct agg_recall *ask
 FR_CHECKED bool agg_recall_recent(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                                   struct agg_candidates *candidates, struct fr_err *err);
 
+/* ---- What is blocked ---- */
+
+enum agg_blocked { AGG_BLOCKED_ITEM, AGG_BLOCKED_ROOM, AGG_BLOCKED_CREATOR, AGG_BLOCKED_USER, AGG_BLOCKED_KINDS };
+
+/* From now on recall leaves out what these sets hold, and what belongs to it. They are the caller's and outlive `agg`. Before it is asked. */
+struct fr_idset;
+void agg_block(struct agg *agg, const struct fr_idset *const sets[AGG_BLOCKED_KINDS]);
+/*
+ * Which of a request's items are blocked: by their ids, or by the creator or room that they remember (or the request's room). As far
+ * as the table has them: on the visit in which they were read. FR_EXHAUSTED: the arena is. NULL in *is_blocked: none.
+ */
+FR_CHECKED bool agg_blocked_items(struct agg *agg, const struct agg_request *request, struct fr_arena *arena, bool **is_blocked,
+                                  struct fr_err *err);
+
 /* ---- Forgetting ---- */
 
 /* Goes round the durable entities for ever, a piece at a time. All zero: at the first. One thread. */

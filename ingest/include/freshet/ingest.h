@@ -49,8 +49,9 @@ struct ingest_advance {
     int partition; /* dense index, as in ingest_partition_at() */
     int64_t next_offset; /* the partition is finished up to here once the batch is applied */
     struct ingest_mark last; /* the last record before next_offset; offset −1 when none was seen */
-    uint64_t records; /* finished by it: events, unknown actions and dead letters */
-    int64_t kafka_ts_ms; /* of the last record; −1 when there was none */
+    uint64_t records; /* finished by it: events, unknown actions and dead letters; canaries are not counted */
+    int64_t kafka_ts_ms; /* of the last of them; −1 when there was none */
+    int64_t kafka_ts_most_ms; /* the greatest of theirs; −1 */
 };
 struct ingest_served {
     const Freshet__V1__Served *rows;

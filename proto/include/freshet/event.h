@@ -12,6 +12,7 @@
 
 enum { PROTO_ACTIONS = 24, PROTO_SCENES = 6 }; /* with the zero value */
 enum { PROTO_EVENT_BYTES_MAX = 1 << 20 }; /* a larger record is `oversized` */
+#define PROTO_CANARY_TEXT "freshet.canary" /* with this text, no action and no id an event is a canary's */
 #define PROTO_TS_MS_END INT64_C(4102444800000) /* ts_ms lies in [1, this) */
 
 struct proto_event {
@@ -34,6 +35,7 @@ struct proto_event {
 enum proto_verdict {
     PROTO_EVENT, /* decoded and valid: apply it */
     PROTO_UNKNOWN_ACTION, /* ignored and counted */
+    PROTO_CANARY, /* a node's own, to take the time: ignored, and counted apart from events */
     PROTO_EMPTY, /* dead letters from here on: no bytes at all */
     PROTO_OVERSIZED,
     PROTO_BAD_PROTOBUF,
@@ -52,7 +54,7 @@ enum proto_format { PROTO_FORMAT_PROTOBUF, PROTO_FORMAT_JSON };
  * Decodes and validates one record of a topic: the 5-byte schema-registry prefix is skipped when there (and a protobuf
  * message index behind it), JSON becomes wire bytes in `scratch`, then one pass over the wire. `future_ms`: an event later than
  * this is PROTO_FUTURE; INT64_MAX for no limit. Judged in the order of enum proto_verdict, but an unknown action of a record that
- * can be decoded comes before bad_time, bad_value and future. `why` (may be NULL) gets a sentence for the log of a dead letter.
+ * can be decoded, a canary, too, comes before bad_time, bad_value and future. `why` (may be NULL) gets a sentence for the log of a dead letter.
  * `scratch` needs room for twice a JSON record's bytes: without it the record is PROTO_BAD_JSON, and why->code FR_EXHAUSTED.
  */
 enum proto_verdict proto_event_read(enum proto_format format, struct fr_slice record, int64_t future_ms,

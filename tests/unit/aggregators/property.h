@@ -691,6 +691,7 @@ static inline void property_run(const struct property *property)
     int streams = streams_text ? atoi(streams_text) : PROPERTY_STREAMS;
     int each = property->streams_a_node > 0 ? property->streams_a_node : PROPERTY_STREAMS_A_NODE;
 
+    streams = each > 1 ? streams : (streams + 9) / 10; /* a node for each takes its time */
     stream_told(property->name, streams);
     for (int done = 0; done < streams; done += each, seed++)
         property_catalogue(property, seed, streams - done < each ? streams - done : each);

@@ -18,6 +18,8 @@ enum { WATCH = 3, LIKE = 4 };
            "features: { watches: { entity: item, actions: [watch], aggregate: count, windows: [1h] },\n"                       \
            "            dear: { entity: item, where: \"info.price > 10 and info.language == 'en'\", aggregate: count,\n"       \
            "                    windows: [1h] },\n"                                                                            \
+           "            foreign: { entity: user, where: \"info.language not in ['en', 'fr'] and info.tags != 'cats'\",\n"      \
+           "                       aggregate: count, windows: [1h] },\n"                                                       \
            "            catty: { entity: user, where: 'info.tags == cats', aggregate: count, windows: [1h] },\n"               \
            "            tag_watches: { entity: tag, actions: [watch], aggregate: count, windows: [1h] },\n"                    \
            "            tag_likes: { entity: tag, actions: [like], aggregate: count, windows: [1h] },\n"                       \
@@ -137,6 +139,7 @@ static void conditions_see_the_row_as_it_is_when_the_event_comes(void **state)
     assert_true(value(&node, "watches.1h", 1) == 4);
     assert_true(value(&node, "dear.1h", 1) == 1);
     assert_true(value(&node, "catty.1h", 1) == 1);
+    assert_true(value(&node, "foreign.1h", 1) == 1); /* of what is absent nothing holds, denied or not */
     node_free(&node);
 }
 

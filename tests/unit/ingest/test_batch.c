@@ -93,6 +93,25 @@ static void the_end_of_a_partition_moves_past_control_records(void **state)
     assert_int_equal(bench->lane.draft.advances[0].kafka_ts_ms, -1);
 }
 
+static void a_canary_moves_the_offset_and_is_no_record(void **state)
+{
+    struct bench *bench = *state;
+    struct proto_event canary = {.event_id = 7, .ts_ms = 5, .text = fr_slice_of(PROTO_CANARY_TEXT)};
+    struct fr_buffer buffer;
+
+    fr_buffer_init(&buffer);
+    proto_event_encode(&canary, &buffer);
+    assert_int_equal(fill_one(bench, message(bench, 10, fr_buffer_slice(&buffer))), 1);
+    assert_int_equal(bench->lane.draft.event_count, 0);
+    assert_int_equal(bench->lane.draft.advances[0].next_offset, 11);
+    assert_int_equal(bench->lane.draft.advances[0].records, 0);
+    assert_int_equal(bench->lane.draft.advances[0].kafka_ts_most_ms, -1);
+    ingest_draft__mark(&bench->lane.draft);
+    assert_int_equal(bench->lane.draft.advances[0].last.offset, 10); /* a topic that was made anew is told by it too */
+    assert_int_equal(fr_counter_read(bench->ingest.outcomes[PROTO_CANARY]), 1);
+    fr_buffer_fini(&buffer);
+}
+
 static void the_end_where_we_are_says_nothing_new(void **state)
 {
     struct bench *bench = *state;
@@ -181,6 +200,7 @@ static void clearing_lets_a_part_advance_again(void **state)
     rd_kafka_message_t record = message(bench, 10, fr_slice("x", 1));
 
     ingest_draft__advance(&bench->lane.draft, &bench->part, 11, &record);
+    ingest_draft__count(&bench->part, &record);
     ingest_draft__advance(&bench->lane.draft, &bench->part, 12, NULL);
     assert_int_equal(bench->lane.draft.advance_count, 1);
     assert_int_equal(bench->lane.draft.advances[0].records, 1);
@@ -195,6 +215,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_end_of_a_partition_moves_past_control_records, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_canary_moves_the_offset_and_is_no_record, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_end_where_we_are_says_nothing_new, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_record_from_before_is_never_handed_out_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_offset_that_the_broker_does_not_have_sends_the_part_back_once, set_up, tear_down),

@@ -36,6 +36,12 @@ static const char every_map[] =
     "  alike: { entity: user, aggregate: last, of: recent, match: category_id, limit: 3 }\n"
     "  online: { entity: item, aggregate: gauge, up: [watch], timeout: 10m }\n"
     "  pulse: { entity: item, aggregate: series, bin: 10s, bins: 6 }\n"
+    "  placed: { entity: item, aggregate: coec, windows: [1h] }\n"
+    "  long_watch: { entity: item, aggregate: watch_rank, windows: [1h] }\n"
+    "  weighed: { entity: item, actions: [click], aggregate: ips, weights: { click: 2 }, windows: [1h] }\n"
+    "  capped: { entity: item, aggregate: capped, cap: 3, windows: [1h] }\n"
+    "  burst: { entity: item, aggregate: burst, bin: 10s }\n"
+    "  judged: { entity: user, aggregate: actor, of: recent }\n"
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
     "  spread: { entity: user, aggregate: entropy, of: recent.item_id }\n"
     "  most: { entity: user, aggregate: top_values, of: recent.item_id }\n"
@@ -186,10 +192,16 @@ static void each_key_that_is_read_is_in_a_table_with_its_limits_and_default(void
 /* An instance of a path in every_map, for --set. */
 static void instance_of(const struct fr_settings *section, const char *key, char *out, size_t capacity)
 {
-    static const char *const features[][2] = {
-        {"count", "likes"},     {"sum", "total"},    {"quantile", "middle"}, {"ratio", "rate"},     {"distinct", "viewers"},
-        {"decayed", "heat"},    {"last,", "recent"}, {"last with", "alike"}, {"gauge", "online"},   {"series", "pulse"},
-        {"covisit", "related"}, {"last", "recent"},  {"entropy", "spread"},  {"top_values", "most"}};
+    static const char *const features[][2] = {{"count", "likes"},      {"sum", "total"},
+                                              {"quantile", "middle"},  {"ratio", "rate"},
+                                              {"distinct", "viewers"}, {"decayed", "heat"},
+                                              {"last,", "recent"},     {"last with", "alike"},
+                                              {"gauge", "online"},     {"series", "pulse"},
+                                              {"covisit", "related"},  {"last", "recent"},
+                                              {"coec", "placed"},      {"watch_rank", "long_watch"},
+                                              {"ips", "weighed"},      {"capped", "capped"},
+                                              {"burst", "burst"},      {"actor", "judged"},
+                                              {"entropy", "spread"},   {"top_values", "most"}};
     static const char *const names[][2] = {{"entities", "user"},    {"features", "n"},       {"lists", "best"},
                                            {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"},
                                            {"texts", "intent"},     {"tables", "info"}};

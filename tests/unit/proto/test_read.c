@@ -156,6 +156,18 @@ static void part_of_a_prefix_is_garbage(void **state)
                      PROTO_BAD_JSON);
 }
 
+static void a_canary_is_told_from_an_event_that_lacks_an_action(void **state)
+{
+    struct proto_event event = {.event_id = 7, .ts_ms = 5, .text = fr_slice_of(PROTO_CANARY_TEXT)};
+
+    (void)state;
+    assert_int_equal(read_event(&event, NEVER_MS), PROTO_CANARY);
+    assert_int_equal(read_json("{\"text\":\"freshet.canary\"}"), PROTO_CANARY);
+    assert_int_equal(read_json("{\"text\":\"freshet.canary\",\"userId\":\"1\"}"), PROTO_UNKNOWN_ACTION);
+    assert_int_equal(read_json("{\"text\":\"canary\"}"), PROTO_UNKNOWN_ACTION);
+    assert_int_equal(read_json("{\"text\":\"freshet.canary\",\"action\":\"watch\",\"tsMs\":5}"), PROTO_EVENT);
+}
+
 static void an_unknown_action_comes_before_bad_values(void **state)
 {
     struct proto_event event = {.ts_ms = -1, .value = NAN, .action = 0};
@@ -246,6 +258,7 @@ int main(void)
         cmocka_unit_test(a_registry_prefix_is_skipped),
         cmocka_unit_test(json_may_have_the_prefix_too),
         cmocka_unit_test(part_of_a_prefix_is_garbage),
+        cmocka_unit_test(a_canary_is_told_from_an_event_that_lacks_an_action),
         cmocka_unit_test(an_unknown_action_comes_before_bad_values),
         cmocka_unit_test(times_lie_between_1970_and_2100),
         cmocka_unit_test(values_are_finite_and_at_most_a_million_millions),
