@@ -373,26 +373,28 @@ static bool wants_to_read(const struct server__connection *connection)
            !(connection->protocol->is_busy(connection) && connection->input.length >= SERVER_AHEAD_BYTES);
 }
 
-static void set_event(struct event *event, bool *is_added, bool is_wanted)
+static bool set_event(struct event *event, bool *is_added, bool is_wanted)
 {
     if (*is_added == is_wanted)
-        return;
-    if (is_wanted)
-        event_add(event, NULL);
-    else
-        event_del(event);
+        return true;
+    if ((is_wanted ? event_add(event, NULL) : event_del(event)) != 0)
+        return false;
     *is_added = is_wanted;
+    return true;
 }
 
-static void set_events(struct server__connection *connection)
+/* False when libevent has no memory for it, or the kernel none: nothing would ever happen on this connection again. */
+static bool set_events(struct server__connection *connection)
 {
     static const struct timeval at_once = {0};
 
-    set_event(connection->read_event, &connection->is_reading, wants_to_read(connection));
-    set_event(connection->write_event, &connection->is_writing,
-              server__connection_unsent(connection) > 0 || server__transport_wants_write(connection));
-    if (connection->is_reading && server__transport_has_more(connection))
-        event_add(connection->read_event, &at_once); /* the socket will not say so; other connections come first */
+    if (!set_event(connection->read_event, &connection->is_reading, wants_to_read(connection)) ||
+        !set_event(connection->write_event, &connection->is_writing,
+                   server__connection_unsent(connection) > 0 || server__transport_wants_write(connection)))
+        return false;
+    /* The socket will not say so; other connections come first. */
+    return !connection->is_reading || !server__transport_has_more(connection) ||
+           event_add(connection->read_event, &at_once) == 0;
 }
 
 static int64_t next_expiry_ms(const struct server__connection *connection)
@@ -408,7 +410,7 @@ static bool is_age_due(const struct server__connection *connection)
 }
 
 /* The timer is only ever moved to an earlier time; when it fires too early it is set again. Most requests never touch it. */
-static void set_timer(struct server__connection *connection)
+static bool set_timer(struct server__connection *connection)
 {
     int64_t expiry_ms = next_expiry_ms(connection);
     int64_t at_ms = expiry_ms < connection->age_ms || connection->is_lingering ? expiry_ms : connection->age_ms;
@@ -416,13 +418,15 @@ static void set_timer(struct server__connection *connection)
     struct timeval span;
 
     if (at_ms >= connection->timer_ms)
-        return;
+        return true;
     span_ms = at_ms - fr_clock_monotonic_ms();
     if (span_ms < 1)
         span_ms = 1;
     span = (struct timeval){.tv_sec = span_ms / 1000, .tv_usec = span_ms % 1000 * 1000};
-    event_add(connection->timer, &span);
+    if (event_add(connection->timer, &span) != 0)
+        return false;
     connection->timer_ms = at_ms;
+    return true;
 }
 
 /* What it holds counts for its loop; true when the loop holds too much, and this one a part of it worth naming. */
@@ -456,8 +460,8 @@ static void settle(struct server__connection *connection)
         if (connection->is_dead)
             return;
     }
-    set_events(connection);
-    set_timer(connection);
+    if (!set_events(connection) || !set_timer(connection))
+        server__connection_close(connection);
 }
 
 static void on_timer(int fd, short what, void *user)

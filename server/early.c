@@ -14,8 +14,8 @@ static void set_timer(struct server__early *early)
 {
     const struct timeval tick = {.tv_usec = TICK_US};
 
-    if (early->first && !event_pending(early->timer, EV_TIMEOUT, NULL))
-        event_add(early->timer, &tick);
+    if (early->first && !event_pending(early->timer, EV_TIMEOUT, NULL) && event_add(early->timer, &tick) != 0)
+        event_active(early->timer, EV_TIMEOUT, 0); /* no memory for a timer: in the loop's next turn, then */
 }
 
 static void count(struct server__early *early, int more)

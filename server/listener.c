@@ -105,14 +105,6 @@ static void hand_over(struct server__listener *listener, int fd, const struct so
     refuse(listener, fd, server->refused_busy);
 }
 
-static void listen_again(struct server__acceptor *acceptor)
-{
-    if (acceptor->api.event)
-        event_add(acceptor->api.event, NULL);
-    if (acceptor->operations.event)
-        event_add(acceptor->operations.event, NULL);
-}
-
 static void pause_accepting(struct server__acceptor *acceptor, int error)
 {
     static struct fr_log_place place;
@@ -126,10 +118,19 @@ static void pause_accepting(struct server__acceptor *acceptor, int error)
         event_del(acceptor->api.event);
     if (acceptor->operations.event)
         event_del(acceptor->operations.event);
-    event_add(acceptor->pause_timer, &span);
+    if (event_add(acceptor->pause_timer, &span) != 0)
+        event_active(acceptor->pause_timer, EV_TIMEOUT, 0); /* no memory for a timer: at once, then */
     fr_counter_add(acceptor->server->accept_pauses, 1);
     fr_log_limited(&place, 6, FR_LOG_WARN, "server", "cannot accept connections: %s; raise the limit of open files (ulimit -n)",
                    strerrordesc_np(error));
+}
+
+/* What finds no memory is tried again after a pause. */
+static void listen_again(struct server__acceptor *acceptor)
+{
+    if ((acceptor->api.event && event_add(acceptor->api.event, NULL) != 0) ||
+        (acceptor->operations.event && event_add(acceptor->operations.event, NULL) != 0))
+        pause_accepting(acceptor, ENOMEM);
 }
 
 static void on_pause_over(int fd, short what, void *user)

@@ -192,9 +192,16 @@ class Ends:
         return self.end_node(node, dice)
 
     def broker_lost(self, dice):
-        with mortal_broker("events") as (brokers, kill):
+        with mortal_broker("events") as (brokers, broker):
             node = self.new_node(brokers, "events").start()
-            kill()
+            broker.kill()
+            return self.end_node(node, dice)
+
+    def broker_frozen(self, dice):
+        """Its connections stay open, and nothing comes."""
+        with mortal_broker("events") as (brokers, broker):
+            node = self.new_node(brokers, "events").start()
+            broker.send_signal(signal.SIGSTOP)
             return self.end_node(node, dice)
 
     def in_the_middle_of_a_replay(self, dice):
@@ -216,6 +223,23 @@ class Ends:
         if restore.returncode == 0 or (store / "CURRENT").exists():
             checked = run_cli(node.binary, "fsck", "--config", node.file)
             assert checked.returncode == 0 or restore.returncode != 0, checked.stderr
+        return took
+
+    def in_the_middle_of_a_backup(self, dice):
+        return self.end_at_work(dice, lambda node: ("backup", self.directory / f"{node.name}.backup"))
+
+    def while_all_state_is_read(self, dice):
+        return self.end_at_work(dice, lambda node: ("digest",))
+
+    def end_at_work(self, dice, command):
+        """With a long call under way, which may be answered or not; the store is whole."""
+        node = self.new_node(self.brokers, self.topic).start()
+        asked = threading.Thread(target=node.cli, args=command(node))
+        asked.start()
+        took = self.end_node(node, Soon(dice))
+        asked.join()
+        checked = run_cli(node.binary, "fsck", "--config", node.file)
+        assert checked.returncode == 0, checked.stderr
         return took
 
     def backed_up(self):
@@ -243,8 +267,8 @@ class Soon:
         return self.dice.uniform(least, most / 20)
 
 
-STATES = ("nobody_there", "nobody_answers", "before_assignment", "in_the_middle_of_epochs", "broker_lost",
-          "in_the_middle_of_a_replay", "in_the_middle_of_a_restore")  # fmt: skip
+STATES = ("nobody_there", "nobody_answers", "before_assignment", "in_the_middle_of_epochs", "broker_lost", "broker_frozen",
+          "in_the_middle_of_a_replay", "in_the_middle_of_a_restore", "in_the_middle_of_a_backup", "while_all_state_is_read")  # fmt: skip
 
 
 def end_often(make_node, brokers, directory, rounds):
@@ -265,9 +289,9 @@ def end_often(make_node, brokers, directory, rounds):
 
 
 def test_every_state_ends_soon(make_node, real_kafka, tmp_path):
-    end_often(make_node, real_kafka, tmp_path, 21)
+    end_often(make_node, real_kafka, tmp_path, 2 * len(STATES))
 
 
 @pytest.mark.long
 def test_five_hundred_ends_and_none_hangs(make_node, real_kafka, tmp_path):
-    end_often(make_node, real_kafka, tmp_path, int(os.environ.get("FRESHET_ENDS", "504")))
+    end_often(make_node, real_kafka, tmp_path, int(os.environ.get("FRESHET_ENDS", "510")))

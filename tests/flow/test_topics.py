@@ -202,10 +202,10 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def mortal_broker(topic):
-    """A broker in a process of its own: (address, a function that kills it)."""
+    """A broker in a process of its own: (address, process)."""
     process = subprocess.Popen([sys.executable, "-c", BROKER, topic], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        yield process.stdout.readline().strip(), process.kill
+        yield process.stdout.readline().strip(), process
     finally:
         process.kill()
         process.wait()
@@ -214,12 +214,12 @@ def mortal_broker(topic):
 
 
 def test_a_lost_broker_shows_as_staleness_and_the_node_keeps_serving(make_node):
-    with mortal_broker("events") as (brokers, kill):
+    with mortal_broker("events") as (brokers, broker):
         node = make_node(settings.configuration(brokers, "events", catalogue=settings.TINY)).start()
         kafka.produce(brokers, "events", [(b"1", event(0))])
         wait_for(lambda: watches(node) == 1, lambda: node.status())
         assert node.status()["staleMs"] == "0"
-        kill()
+        broker.kill()
         wait_for(lambda: int(node.status()["staleMs"]) > 1_000, lambda: node.status())
         before, at = int(node.status()["staleMs"]), time.monotonic()
         wait_for(lambda: int(node.status()["staleMs"]) >= before + 1_000, lambda: node.status())
