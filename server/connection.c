@@ -383,14 +383,17 @@ static bool set_event(struct event *event, bool *is_added, bool is_wanted)
     return true;
 }
 
-/* False when libevent has no memory for it, or the kernel none: nothing would ever happen on this connection again. */
-static bool set_events(struct server__connection *connection)
+/*
+ * `goes_on`: there may be more to do once there is room to write. False when libevent has no memory for it, or the kernel none:
+ * nothing would ever happen on this connection again.
+ */
+static bool set_events(struct server__connection *connection, bool goes_on)
 {
     static const struct timeval at_once = {0};
 
     if (!set_event(connection->read_event, &connection->is_reading, wants_to_read(connection)) ||
         !set_event(connection->write_event, &connection->is_writing,
-                   server__connection_unsent(connection) > 0 || server__transport_wants_write(connection)))
+                   goes_on || server__connection_unsent(connection) > 0 || server__transport_wants_write(connection)))
         return false;
     /* The socket will not say so; other connections come first. */
     return !connection->is_reading || !server__transport_has_more(connection) ||
@@ -443,14 +446,17 @@ static bool is_over_held(struct server__connection *connection)
 /* After anything happened: closes what is over, and waits for what comes next. */
 static void settle(struct server__connection *connection)
 {
+    bool was_blocked;
+
     if (!connection->is_dead && !connection->is_finishing && is_over_held(connection))
         connection->protocol->cut(connection, SERVER_FAULT_OVERLOAD);
     if (connection->is_dead)
         return;
+    was_blocked = server__connection_unsent(connection) > SERVER_UNSENT_BYTES;
     flush(connection);
     if (connection->is_dead)
         return;
-    if (server__connection_unsent(connection) == 0) {
+    if (server__connection_unsent(connection) == 0 && !was_blocked) {
         if (connection->is_finishing && !connection->is_lingering)
             linger(connection);
         else if (connection->is_read_closed && !connection->protocol->is_busy(connection))
@@ -460,7 +466,8 @@ static void settle(struct server__connection *connection)
         if (connection->is_dead)
             return;
     }
-    if (!set_events(connection) || !set_timer(connection))
+    /* What advance() could not begin a moment ago, for want of room, is begun when the socket says that there is some. */
+    if (!set_events(connection, was_blocked) || !set_timer(connection))
         server__connection_close(connection);
 }
 

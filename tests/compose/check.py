@@ -123,12 +123,11 @@ def check_canary(under_test):
     """It sings once a second, and none of its events is among those that are counted."""
     sung = 'freshet_canary_total{result="ok"}'
     wait_for(lambda: sum(under_test.query(sung).values()) >= 3, lambda: f"canaries in Prometheus: {under_test.query(sung)}")
-    p50, p99 = (
-        under_test.query(f"histogram_quantile({q}, sum by (le) (rate(freshet_canary_seconds_bucket[1m])))") for q in (0.5, 0.99)
-    )
+    p50, p99 = (f"histogram_quantile({q}, sum by (le) (rate(freshet_canary_seconds_bucket[1m])))" for q in (0.5, 0.99))
+    wait_for(lambda: under_test.query(p50) and under_test.query(p99), "a rate, which is of two scrapes")
     outcomes = {one["outcome"]: int(one["events"]) for one in under_test.status()["outcomes"]}
     assert outcomes["canary"] >= 3 and outcomes["unknown_action"] == 0, outcomes
-    return [f"{1000 * value:.0f} ms" for found in (p50, p99) for value in found.values()]
+    return [f"{1000 * value:.0f} ms" for quantile in (p50, p99) for value in under_test.query(quantile).values()]
 
 
 def produce(under_test, sent, count):

@@ -20,7 +20,10 @@ from node import wait_for
 from test_replay import replay, write_jsonl
 
 CATALOGUE = yaml.safe_load(pathlib.Path(__file__).with_name("every.yaml").read_text())
-EVERY = set("count sum mean min max decayed ratio distinct quantile last match gauge series covisit lists".split())
+EVERY = set(
+    "count sum mean min max decayed ratio distinct quantile last match gauge series covisit lists "
+    "coec watch_rank ips burst capped actor".split()
+)
 EVENTS = 12_000
 T0 = 1_700_000_040_000
 DIMENSIONS = {
