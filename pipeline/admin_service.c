@@ -1,7 +1,7 @@
 /*
  * AdminService: what operators ask. The status is computed when it is asked for; a digest waits for an epoch of its own.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 #include <freshet/v1/admin.pb-c.h>

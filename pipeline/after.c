@@ -2,7 +2,7 @@
  * A read that follows a write: `after` names offsets that must be applied before the read. Each is looked up once; from then on
  * the call remembers the first that it still waits for, so that asking again costs one load of that partition's position.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 #include <freshet/text.h>

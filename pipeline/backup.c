@@ -2,7 +2,7 @@
  * Backups of a running node, and which of them there are: the store keeps a note of each directory that it was backed up to, so that
  * whoever forgets a user can be told where he still is.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/fault.h>
 #include <freshet/log.h>

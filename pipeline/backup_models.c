@@ -2,7 +2,7 @@
  * Model files beside a backup of the store: DIR/models/ID has those of backup ID. While a node is copied its files stay as they are, so
  * each has learned only what the copied store has made, and the outbox in it has all that they have not learned.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <dirent.h>
 #include <errno.h>

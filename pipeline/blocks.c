@@ -3,7 +3,7 @@
  * change happens at a boundary, with the gate held alone: at once for whoever asks, and for lanes between two batches, so that
  * events before it are in the epoch that has it, and those after it are not.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 #include <freshet/log.h>

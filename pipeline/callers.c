@@ -2,7 +2,7 @@
  * How stale replies were, by who asked. Names come from outside, so only the first few get a histogram of their own; there is no
  * lock, because a name, once there, stays.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * is not among the records that a store's life counts), so it changes no state, no digest, no value and no count of events, whoever
  * else reads the topic or has a canary of its own.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 #include <freshet/event.h>

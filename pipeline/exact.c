@@ -3,7 +3,7 @@
  * replay to these offsets, and must give the same bits (skew.c). No read waits for that: one during which a batch changed something
  * is none.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 

@@ -1,7 +1,7 @@
 /*
  * AdminService.Explain: the panes, blocks or records behind one value, and the offsets that it covers.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/v1/admin.pb-c.h>
 

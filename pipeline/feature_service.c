@@ -2,7 +2,7 @@
  * FeatureService: a request is checked, its read plan found, what only the disk has is loaded, and the reply's arrays are handed to
  * the message as they are.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/text.h>
 #include <freshet/v1/feature.pb-c.h>

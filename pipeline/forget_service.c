@@ -3,7 +3,7 @@
  * taken away where that epoch has them, and a second epoch makes it so. A crash between the two leaves the tombstone: whoever got no
  * answer asks again.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 #include <freshet/log.h>

@@ -1,7 +1,7 @@
 /*
  * Is a store sound: opened to look at it, as a node would, and every record of the last epoch read with its checksums and decoded.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

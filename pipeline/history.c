@@ -2,7 +2,7 @@
  * The last ten minutes, a sample a second, so that a page which was just opened shows where the node comes from. All of it is
  * on the operations loop, which takes the samples and prints them.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 

@@ -1,7 +1,7 @@
 /*
  * The operations port's first page, and what belongs to it: the files of page/, put into the program when it is built.
  */
-#include "internal.h"
+#include "services.h"
 
 #define EMBED(symbol, file)                                                                                                    \
     __asm__(".pushsection .rodata\n" #symbol ":\n.incbin \"" FRESHET_PAGE_FOLDER "/" file "\"\n" #symbol                       \

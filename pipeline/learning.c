@@ -1,5 +1,5 @@
 /* The learning loop's place in a node: what lanes call, and the thread that lets time pass for the join. */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 #include <freshet/log.h>

@@ -2,7 +2,7 @@
  * The doors of the operations port: what a page or a person with curl asks in a query, as the request of the method that answers it.
  * Only what is mapped here can be asked, so nothing that a link makes a browser ask for can write (GetFeatures' `log`) or wait.
  */
-#include "internal.h"
+#include "services.h"
 
 struct parameter {
     const char *name; /* in the query */

@@ -2,7 +2,7 @@
  * ModelService: scores by what features are now, the model's parameters as a stream of versions, what outside trainers push, and
  * what operators order.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/text.h>
 

@@ -1,5 +1,5 @@
 /* The models of a node: what is read for each, the rows that an item's features become, and the learner. */
-#include "internal.h"
+#include "services.h"
 
 #include <stdio.h>
 

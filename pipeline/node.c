@@ -2,7 +2,7 @@
  * A node: opens its pieces in the order in which they need each other, and closes them in the order that loses nothing: no new
  * batches, no new calls, one last epoch, then the rest.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 #include <freshet/log.h>

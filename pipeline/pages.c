@@ -1,7 +1,7 @@
 /*
  * The pages of the operations port.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
 

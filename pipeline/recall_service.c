@@ -2,7 +2,7 @@
  * RecallService: candidates. A request becomes a question to aggregators, asked at T; its answer's arrays are handed to the message as
  * they are.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/v1/recall.pb-c.h>
 

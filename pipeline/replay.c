@@ -29,6 +29,7 @@ struct pipeline_replay {
     struct pipeline_config *config;
     struct pipeline_engine engine;
     struct pipeline_replay_options options;
+    bool is_in_steps; /* goes only as far as it is told */
     struct ingest_topic topics[PIPELINE_TOPICS_MAX + PIPELINE_TEXTS_MAX]; /* in place of the configuration's */
     int topic_count;
     char topic[NAME_BYTES];
@@ -114,7 +115,7 @@ static bool on_batch(void *user, const struct ingest_batch *batch, struct fr_err
 
     if (store_is_failed(replay->engine.store))
         return fr_fail(err, FR_UNAVAILABLE, "pipeline: the store has failed; mend the disk and replay again");
-    if (replay->options.is_in_steps)
+    if (replay->is_in_steps)
         return on_part(replay, batch, err);
     if (replay->kept[batch->lane]) {
         rest.events = replay->kept[batch->lane];
@@ -236,7 +237,7 @@ static bool open_source(struct pipeline_replay *replay, struct fr_err *err)
     const struct pipeline_config *config = replay->config;
     struct ingest_sink sink = {.user = replay, .cluster = on_cluster, .start = on_start, .batch = on_batch, .fatal = on_fatal};
 
-    for (int i = 0; i < config->lanes && (replay->options.until_ms != INT64_MAX || replay->options.is_in_steps); i++) {
+    for (int i = 0; i < config->lanes && (replay->options.until_ms != INT64_MAX || replay->is_in_steps); i++) {
         replay->kept[i] = calloc(PIPELINE_BATCH_EVENTS, sizeof *replay->kept[i]);
         replay->advances[i] = calloc(PIPELINE_PARTITIONS_MAX, sizeof *replay->advances[i]);
         if (!replay->kept[i] || !replay->advances[i])
@@ -250,8 +251,8 @@ static bool open_source(struct pipeline_replay *replay, struct fr_err *err)
                                replay->engine.metrics, &replay->feed, err);
 }
 
-bool pipeline_replay_open(struct pipeline_config **config, const struct pipeline_replay_options *options,
-                          struct pipeline_replay **ret, struct fr_err *err)
+static bool open_replay(struct pipeline_config **config, const struct pipeline_replay_options *options, bool is_in_steps,
+                        struct pipeline_replay **ret, struct fr_err *err)
 {
     struct pipeline_replay *replay;
 
@@ -264,6 +265,7 @@ bool pipeline_replay_open(struct pipeline_config **config, const struct pipeline
     replay->config = *config;
     *config = NULL;
     replay->options = *options;
+    replay->is_in_steps = is_in_steps;
     if (pipeline_engine__open(&replay->engine, replay->config, err)) {
         pipeline_engine__mark_unfinished(&replay->engine);
         if (open_tables(replay, err) && pipeline_committer__start(&replay->engine.committer, err) &&
@@ -279,6 +281,19 @@ bool pipeline_replay_open(struct pipeline_config **config, const struct pipeline
     pipeline_replay_close(replay);
     *err = first;
     return false;
+}
+
+bool pipeline_replay_open(struct pipeline_config **config, const struct pipeline_replay_options *options,
+                          struct pipeline_replay **ret, struct fr_err *err)
+{
+    return open_replay(config, options, false, ret, err);
+}
+
+bool pipeline_replay__open_in_steps(struct pipeline_config **config, struct pipeline_replay **ret, struct fr_err *err)
+{
+    const struct pipeline_replay_options options = {.from = -1, .to = -1, .until_ms = INT64_MAX};
+
+    return open_replay(config, &options, true, ret, err);
 }
 
 /* ---- on the way ---- */

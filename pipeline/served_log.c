@@ -2,7 +2,7 @@
  * The log of served rows. A call packs its rows and leaves them in a bounded queue; a thread, started by the first of them, gives them
  * to Kafka. No call waits for that, so when Kafka is slower than the calls rows are dropped, and counted.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/log.h>
 #include <freshet/message.h>

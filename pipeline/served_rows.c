@@ -1,5 +1,5 @@
 /* Which rows of a reply are logged, and how they lie in a record of the served topic. */
-#include "internal.h"
+#include "services.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

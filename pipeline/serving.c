@@ -3,7 +3,7 @@
  * ranker is better off with features of a minute ago than with none. What never was ready and has no state has nothing to serve,
  * and zeros would look like values.
  */
-#include "internal.h"
+#include "services.h"
 
 static bool has_state(struct pipeline_stream *stream)
 {

@@ -3,9 +3,10 @@
  * offsets were applied (exact.c) can be done again: the replay holds on at just these offsets, reads at the record's T, and must find
  * the same bits. Done in the order of the offsets, so one replay does for all.
  */
-#include "internal.h"
+#include "services.h"
 
 #include <freshet/clock.h>
+#include <freshet/log.h>
 #include <freshet/message.h>
 
 #include <inttypes.h>
@@ -14,6 +15,7 @@
 enum {
     TOLD = 20,
     SERVED_MS = 60000,
+    CLOSE_MS = 5000,
     LOOK_MS = 20,
     QUEUE_BYTES = 16 << 20,
     SAMPLE_BYTES = 4 << 20,
@@ -175,7 +177,8 @@ static bool read_served(struct pipeline_skew *skew, const struct pipeline_config
     ok = ok && ingest_open(&options, &ingest, err) && wait_read(skew, ingest, err);
     if (ingest)
         ingest_stop(ingest);
-    (void)ingest_close(ingest, SERVED_MS);
+    if (!ingest_close(ingest, CLOSE_MS))
+        fr_log(FR_LOG_WARN, "skew", "the Kafka client did not close in %d s and is abandoned", CLOSE_MS / 1000);
     fr_metrics_free(metrics);
     return ok;
 }
@@ -280,8 +283,6 @@ static bool compare_sample(struct pipeline_skew *skew, const struct sample *samp
 
 static bool open_all(struct pipeline_skew *skew, struct pipeline_config **config, struct fr_err *err)
 {
-    const struct pipeline_replay_options replay = {.from = -1, .to = -1, .until_ms = INT64_MAX, .is_in_steps = true};
-
     if (!skew->arena)
         return fr_fail(err, FR_EXHAUSTED, "skew: out of memory");
     if (!read_served(skew, *config, err))
@@ -297,7 +298,7 @@ static bool open_all(struct pipeline_skew *skew, struct pipeline_config **config
     (*config)->lanes = PIPELINE_LANES_MAX; /* a partition each: one that holds on is in no other's way */
     skew->report.samples = skew->count;
     skew->report.of = (uint64_t)sum_of(&skew->samples[skew->count - 1]);
-    return pipeline_replay_open(config, &replay, &skew->replay, err);
+    return pipeline_replay__open_in_steps(config, &skew->replay, err);
 }
 
 bool pipeline_skew_open(struct pipeline_config **config, const struct pipeline_skew_options *options,

@@ -2,6 +2,7 @@
  * FeatureService.WatchFeatures: a request is checked and compiled, the watcher reads, and the stream sends what it finds in the places
  * of its entities, one message at a time, each in its turn.
  */
+#include "services.h"
 #include "watch.h"
 
 #include <freshet/clock.h>

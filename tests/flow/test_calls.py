@@ -5,22 +5,18 @@ or full, and lost power: test_faults.py and tests/unit/store/test_disk.c.)
 """
 
 import os
-import pathlib
 
 import pytest
 
 import failing
-from conftest import missing
+import shims
 
 LIVES = 6  # spread over all calls
 
 
 @pytest.fixture(scope="session")
 def call_faults(binary):
-    library = pathlib.Path(os.environ.get("FRESHET_CALL_FAULTS", binary.parent / "tests/faults/libcall_faults.so"))
-    if not library.exists():
-        missing(f"no {library}; build the tests or set FRESHET_CALL_FAULTS")
-    return library.resolve()
+    return shims.shim(binary, "call_faults")
 
 
 @pytest.fixture

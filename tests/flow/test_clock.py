@@ -1,7 +1,6 @@
 """Clocks that differ: a node or a producer by another time than all others (tests/faults/clock.c). It is told, with what to mend, and nothing is lost."""
 
 import os
-import pathlib
 import re
 import subprocess
 import time
@@ -10,7 +9,7 @@ import pytest
 
 import kafka
 import settings
-from conftest import missing
+import shims
 from node import wait_for
 from test_bad_input import dead_letters, event, outcomes
 
@@ -18,10 +17,8 @@ from test_bad_input import dead_letters, event, outcomes
 @pytest.fixture
 def other_clock(binary):
     """seconds → the environment of a process whose wall clock is so many seconds ahead."""
-    library = pathlib.Path(os.environ.get("FRESHET_OTHER_CLOCK", binary.parent / "tests/faults/libother_clock.so"))
-    if not library.exists():
-        missing(f"no {library}; build the tests or set FRESHET_OTHER_CLOCK")
-    return lambda seconds: {"LD_PRELOAD": str(library.resolve()), "FRESHET_CLOCK_AHEAD": str(seconds)}
+    library = shims.shim(binary, "other_clock")
+    return lambda seconds: {"LD_PRELOAD": str(library), "FRESHET_CLOCK_AHEAD": str(seconds)}
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A disk that fails, a machine that loses power, at any call of a whole node (tests/faults/disk.c): exact after the next start."""
 
 import os
-import pathlib
 import random
 import time
 
@@ -9,7 +8,7 @@ import pytest
 
 import kafka
 import settings
-from conftest import missing
+import shims
 from freshet.v1 import event_pb2
 from node import wait_for
 
@@ -22,10 +21,7 @@ CALLS_MOST = 130  # about as many as a node makes that opens, takes what is new 
 
 @pytest.fixture(scope="session")
 def disk_faults(binary):
-    library = pathlib.Path(os.environ.get("FRESHET_DISK_FAULTS", binary.parent / "tests/faults/libdisk_faults.so"))
-    if not library.exists():
-        missing(f"no {library}; build the tests or set FRESHET_DISK_FAULTS")
-    return library.resolve()
+    return shims.shim(binary, "disk_faults")
 
 
 def some_events(dice):

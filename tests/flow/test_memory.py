@@ -4,13 +4,12 @@ failure is told or ends the process cleanly; of a library's the process may abor
 """
 
 import os
-import pathlib
 import re
 
 import pytest
 
 import failing
-from conftest import missing
+import shims
 
 LIVES = 12  # spread over all allocations
 FOREIGN_LIVES = 4
@@ -19,10 +18,7 @@ TIMES_MOST = 12  # of one place
 
 @pytest.fixture(scope="session")
 def memory_faults(binary):
-    library = pathlib.Path(os.environ.get("FRESHET_MEMORY_FAULTS", binary.parent / "tests/faults/libmemory_faults.so"))
-    if not library.exists():
-        missing(f"no {library}; build the tests or set FRESHET_MEMORY_FAULTS")
-    return library.resolve()
+    return shims.shim(binary, "memory_faults")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 import kafka
 import settings
-from conftest import missing
+import shims
 from freshet.v1 import event_pb2
 from node import wait_for
 from terminal import Terminal
@@ -141,9 +141,7 @@ def test_simulating_into_a_topic_shows_a_bar_and_leaves_none(binary, node):
 @pytest.mark.parametrize("has_node", [True, False], ids=["of a node", "of a directory"])
 def test_a_backup_shows_how_much_is_left_to_copy(binary, make_node, tmp_path, has_node):
     """The disk is slow (tests/faults/disk.c), so that there is a bar to see."""
-    library = binary.parent / "tests/faults/libdisk_faults.so"
-    if not library.exists():
-        missing(f"no {library}; build the tests")
+    library = shims.shim(binary, "disk_faults")
     target = tmp_path / "backups"
     slow = {"LD_PRELOAD": str(library), "FRESHET_DISK_DIR": str(target), "FRESHET_DISK_FAULT": "slow:1+", "FRESHET_DISK_CALLS": "sync"}
     node = make_node(settings.configuration("embedded", catalogue=settings.TINY))

@@ -152,7 +152,6 @@ struct pipeline_replay_options {
     int64_t from; /* the offset at which each partition begins; −1: the earliest */
     int64_t to; /* where each ends, at most where it ended when it was found; −1: just there */
     int64_t until_ms; /* later events are passed over; INT64_MAX: none */
-    bool is_in_steps; /* goes only as far as it is told: for pipeline_skew_*() */
 };
 
 /*
