@@ -1,4 +1,5 @@
 /* The open aggregators: catalogue and store together. */
+#include "plan.h"
 #include "tables.h"
 
 #include <stdlib.h>

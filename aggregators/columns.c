@@ -4,6 +4,7 @@
  */
 #include "curves.h"
 #include "keyring.h"
+#include "plan.h"
 #include "ratio.h"
 #include "values.h"
 

@@ -1,5 +1,6 @@
 /* From the buckets of all events to curves, and from an entity's buckets to what they are worth against them. */
 #include "curves.h"
+#include "plan.h"
 
 /* ---- linking ---- */
 

@@ -7,6 +7,7 @@
 #define FRESHET_AGGREGATORS_CURVES_H
 
 #include "buckets.h"
+#include "plan.h"
 
 /* What an aggregate makes of buckets, of all events and then of one entity. Counts and curves have AGG_BUCKETS_MOST places. */
 struct agg_curve_type {

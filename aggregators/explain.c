@@ -3,6 +3,7 @@
  * that count, copied out under the same lock, so that the one always is the sum of the other. A ratio is told by its operands.
  */
 #include "curves.h"
+#include "plan.h"
 #include "ratio.h"
 #include "values.h"
 

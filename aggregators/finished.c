@@ -1,6 +1,7 @@
 /* Finished rows: which steps have them, until when they are good, how they come and go. */
 #include "finished.h"
 #include "keyring.h"
+#include "plan.h"
 #include "tables.h"
 
 /* ---- compiling ---- */

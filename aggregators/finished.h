@@ -11,7 +11,7 @@
 #ifndef FRESHET_AGGREGATORS_FINISHED_H
 #define FRESHET_AGGREGATORS_FINISHED_H
 
-#include "internal.h"
+#include "plan.h"
 
 struct agg_remembered;
 

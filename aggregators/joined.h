@@ -3,6 +3,7 @@
 #define FRESHET_AGGREGATORS_JOINED_H
 
 #include "keyring.h"
+#include "plan.h"
 #include "tables.h"
 
 struct agg_joined {

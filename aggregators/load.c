@@ -1,8 +1,8 @@
 /* Before a read plan is followed: what of it the table lacks comes from the disk. */
 #include "curves.h"
-#include "internal.h"
 #include "joined.h"
 #include "keyring.h"
+#include "plan.h"
 
 struct loading {
     struct agg *agg;

@@ -1,4 +1,5 @@
 /* Read plans: what a request names, compiled to columns by entity, in the order of the reply. */
+#include "plan.h"
 #include "curves.h"
 #include "finished.h"
 #include "tables.h"

@@ -2,7 +2,7 @@
  * The cache of read plans. Plans never change and live as long as the aggregators, so that server loops share them; there is a bound
  * to them, since clients choose what they ask.
  */
-#include "internal.h"
+#include "plan.h"
 
 #include <freshet/text.h>
 

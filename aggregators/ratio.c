@@ -3,6 +3,7 @@
  * events (ALGORITHMS.md 13; docs/values.md). It keeps nothing itself: the measures of parent and all are hidden features.
  */
 #include "ratio.h"
+#include "plan.h"
 #include "type.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
 #ifndef FRESHET_AGGREGATORS_RATIO_H
 #define FRESHET_AGGREGATORS_RATIO_H
 
-#include "internal.h"
+#include "plan.h"
 
 /* The value, companion or age from the row's operands (doubles, in units or seconds). */
 float agg_ratio__value(const struct agg_ratio_column *column, const double *operands);

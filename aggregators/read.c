@@ -6,6 +6,7 @@
 #include "finished.h"
 #include "joined.h"
 #include "match.h"
+#include "plan.h"
 #include "ratio.h"
 #include "values.h"
 

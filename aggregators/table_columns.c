@@ -1,5 +1,6 @@
 /* Tables at read: each row of the request looks up its own rows, which are copied out under their locks and used from the copy. */
 #include "joined.h"
+#include "plan.h"
 
 #include <inttypes.h>
 

@@ -1,5 +1,6 @@
 /* State to numbers. */
 #include "values.h"
+#include "plan.h"
 
 #include "curves.h"
 

@@ -3,6 +3,7 @@
 #define FRESHET_AGGREGATORS_VALUES_H
 
 #include "keyring.h"
+#include "plan.h"
 #include "type.h"
 
 /* An entity's parts while it is locked; NULL where there is none. */

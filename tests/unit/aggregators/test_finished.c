@@ -3,6 +3,7 @@
  * entities themselves do. Those are read by their own keys, where nothing is ever kept finished.
  */
 #include "node.h"
+#include "plan.h"
 
 #define T0 INT64_C(1700006400000)
 enum { WATCH = 3, LIKE = 4, ITEMS = 3, COLUMNS = 9, SECONDS = 1000, AT_REST_FROM = 400 };
