@@ -12,13 +12,29 @@ enum {
     UNPACK_BITS = 15,
     PACK_BITS = 14,
     PACK_MEMORY = 7,
-    PIECE_BYTES = 16 << 10
+    PIECE_BYTES = 16 << 10,
+    LOOK_BYTES = 256 << 10, /* 0.3 ms: of what says that it is too large, to tell it from what is no gzip */
+    MEMBER_BYTES_LEAST = 18
 };
 
-static enum server__unpacked unpack(z_stream *stream, uint64_t bytes_max, struct fr_buffer *out)
+/* How long the member says that it is: its last word, mod 2^32 (RFC 1952). */
+static uint64_t claimed_bytes(struct fr_slice packed)
+{
+    const uint8_t *end = (const uint8_t *)packed.bytes + packed.length;
+
+    if (packed.length < MEMBER_BYTES_LEAST)
+        return 0;
+    return (uint64_t)end[-4] | (uint64_t)end[-3] << 8 | (uint64_t)end[-2] << 16 | (uint64_t)end[-1] << 24;
+}
+
+/* Up to so many bytes; LARGE when there are more. */
+static enum server__unpacked unpack(z_stream *stream, uint64_t most, struct fr_buffer *out)
 {
     size_t from = out->length;
     int result = Z_OK;
+
+    if (!fr_buffer_reserve(out, (size_t)most + PIECE_BYTES)) /* at once: it is not moved as it grows */
+        return SERVER_UNPACKED_NO_MEMORY;
 
     while (result == Z_OK) {
         uint8_t *room = fr_buffer_reserve(out, PIECE_BYTES);
@@ -29,7 +45,7 @@ static enum server__unpacked unpack(z_stream *stream, uint64_t bytes_max, struct
         stream->avail_out = PIECE_BYTES;
         result = inflate(stream, Z_NO_FLUSH);
         out->length += PIECE_BYTES - stream->avail_out;
-        if (out->length - from > bytes_max)
+        if (out->length - from > most)
             return SERVER_UNPACKED_LARGE;
     }
     if (result == Z_MEM_ERROR)
@@ -40,13 +56,16 @@ static enum server__unpacked unpack(z_stream *stream, uint64_t bytes_max, struct
 enum server__unpacked server__gzip_unpack(struct fr_slice packed, uint64_t bytes_max, struct fr_buffer *out)
 {
     z_stream stream = {.next_in = (Bytef *)packed.bytes, .avail_in = (uInt)packed.length};
+    uint64_t claimed = claimed_bytes(packed), look = bytes_max < LOOK_BYTES ? bytes_max : LOOK_BYTES;
     enum server__unpacked unpacked;
 
     if (inflateInit2(&stream, UNPACK_BITS + GZIP) != Z_OK)
         return SERVER_UNPACKED_NO_MEMORY;
-    unpacked = unpack(&stream, bytes_max, out);
+    unpacked = unpack(&stream, claimed > bytes_max ? look : claimed, out);
     inflateEnd(&stream);
-    return unpacked;
+    if (unpacked == SERVER_UNPACKED_LARGE && claimed <= bytes_max)
+        return SERVER_UNPACKED_BAD; /* more than it says */
+    return unpacked == SERVER_UNPACKED && claimed > bytes_max ? SERVER_UNPACKED_BAD : unpacked;
 }
 
 bool server__gzip_pack(struct fr_slice plain, struct fr_buffer *out)

@@ -1,8 +1,9 @@
 /*
  * Calls that come or go compressed. One coding is spoken, gzip; which header field says so is the conventions' business.
  *
- * What a request becomes is bounded like a request itself, by server.limits.message, and unpacking stops there: a bomb costs no
- * more than an honest message. A reply is packed for who asked for it, when that is worth it and, on a loop, short.
+ * What a request becomes is bounded like a request itself, by server.limits.message. A member says at its end how long it is; one that
+ * says too much is refused after a look at its beginning, and unpacking stops where it holds more than it says: so a bomb costs
+ * less than an honest message, whether it lies or not. A reply is packed for who asked for it, when that is worth it and, on a loop, short.
  */
 #ifndef FRESHET_SERVER_GZIP_H
 #define FRESHET_SERVER_GZIP_H
@@ -25,7 +26,10 @@ struct server__coding {
 
 enum server__unpacked { SERVER_UNPACKED, SERVER_UNPACKED_LARGE, SERVER_UNPACKED_BAD, SERVER_UNPACKED_NO_MEMORY };
 
-/* Appends what one gzip member, and nothing behind it, holds; LARGE once that is more than `bytes_max`. Any thread. */
+/*
+ * Appends what one gzip member, and nothing behind it, holds. LARGE when that is, by its own word, more than `bytes_max`; BAD when it is
+ * more than its own word. Any thread.
+ */
 enum server__unpacked server__gzip_unpack(struct fr_slice packed, uint64_t bytes_max, struct fr_buffer *out);
 
 /* Appends `plain` as a gzip member; false when that would be no shorter, or memory is out. Any thread. */

@@ -1,5 +1,6 @@
 """Attacks on a node's API port, each by its name: what is sent, over and over until the time is up, and how the node ends it."""
 
+import gzip
 import json
 import resource
 import socket
@@ -151,6 +152,21 @@ def oversized(node, until_s):
         for one in OVERSIZED:
             with wire.Http1(node.api) as connection:
                 send(connection, one)
+                statuses.append(connection.answer().status)
+    return set(statuses)
+
+
+GZIP_BOMB = gzip.compress(bytes(64 << 20), 9)  # 64 KB
+GZIP_BOMBS = (GZIP_BOMB, GZIP_BOMB[:-4] + (1000).to_bytes(4, "little"))  # one says what it is, one lies about it
+
+
+def gzip_bombs(node, until_s):
+    """Bodies that would be 64 MB; the statuses that answered."""
+    statuses = []
+    while time.monotonic() < until_s:
+        for bomb in GZIP_BOMBS:
+            with wire.Http1(node.api) as connection:
+                send(connection, malformed_wire.fields(b"Content-Encoding: gzip", b"Content-Length: %d" % len(bomb)) + bomb)
                 statuses.append(connection.answer().status)
     return set(statuses)
 

@@ -175,6 +175,13 @@ def test_what_is_too_large_is_refused(node, others, rounds):
     judge(node, others, rounds, "oversized", attack)
 
 
+def test_what_would_become_too_large_is_refused_at_the_cap(node, others, rounds):
+    def attack(until_s):
+        assert attacks.gzip_bombs(node, until_s) == {429, 400}
+
+    judge(node, others, rounds, "gzip_bomb", attack)
+
+
 def test_ten_thousand_idle_connections_cost_nobody(node, others, rounds):
     if not attacks.raise_file_limit(IDLE + 500):
         missing(f"{IDLE + 500} open files are not allowed here (ulimit -Hn)")

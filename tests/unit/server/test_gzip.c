@@ -198,6 +198,10 @@ static void a_bomb_is_refused_at_the_cap(void **state)
     fr_buffer_clear(&plain);
     pack(zeros, (64 << 10) + 1);
     assert_int_equal(server__gzip_unpack(fr_buffer_slice(&packed), 64 << 10, &plain), SERVER_UNPACKED_LARGE);
+    memset(packed.bytes + packed.length - 4, 0, 4); /* which says that there is nothing in it */
+    fr_buffer_fini(&plain);
+    assert_int_equal(server__gzip_unpack(fr_buffer_slice(&packed), 64 << 10, &plain), SERVER_UNPACKED_BAD);
+    assert_true(plain.capacity <= 64 << 10); /* and is not unpacked to its end */
     free(zeros);
 }
 
