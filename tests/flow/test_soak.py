@@ -28,7 +28,7 @@ RATE = int(os.environ.get("FRESHET_SOAK_RATE", "1000"))
 CORES = float(os.environ.get("FRESHET_SOAK_CORES", "0.3"))
 LOAD = 0.7
 SPEED = 1500  # of events' time: the longest window, 7 days, takes 7 minutes
-WARM_UP = 0.25  # of all
+WARM_UP_S = MINUTES * 60 / 3
 START_MS = 1_700_000_040_000
 CATCH_UP_S = 1800
 SLOPE_BYTES_AN_HOUR = 1 << 20
@@ -51,13 +51,14 @@ def configuration(brokers, topic):
 
 
 class Soak:
-    def __init__(self, make_node, broker):
+    def __init__(self, make_node, broker, directory):
+        directory.mkdir(parents=True, exist_ok=True)
         self.broker, self.topic = broker, kafka.new_topic(broker.address)
         made = configuration(broker.address, self.topic)
         self.nodes = {name: make_node(made, name) for name in ("steady", "killed")}
         self.shares = {name: soak.Share(name, CORES) for name in self.nodes}
-        self.samples = {name: soak.Samples() for name in self.nodes}
-        self.marks, self.ready_s, self.seconds = [], [], MINUTES * 60
+        self.samples = {name: soak.Samples(directory / f"{name}.jsonl") for name in self.nodes}
+        self.marks, self.ready_s, self.seconds = [], [], WARM_UP_S + MINUTES * 60
 
     def begin(self, name):
         node = self.nodes[name]
@@ -69,7 +70,7 @@ class Soak:
 
     def sample(self):
         for name, node in self.nodes.items():
-            self.samples[name].take(self.now(), node, int(node.status().get("lagEvents", 0)))
+            self.samples[name].take(self.now(), node)
 
     def kill(self):
         """And until it is ready again, at its share of a core."""
@@ -125,11 +126,11 @@ class Soak:
         return count
 
     def memory(self, choose=statistics.median):
-        return soak.of_minutes(self.samples["steady"].column(soak.Samples.RESIDENT, self.seconds * WARM_UP), choose)
+        return soak.of_minutes(self.samples["steady"].column("resident", WARM_UP_S), choose)
 
     def descriptors(self):
         """In the first half after the warm-up and in the second: usually, and at most (each file of the store that is open is one)."""
-        column = [y for _, y in self.samples["steady"].column(soak.Samples.DESCRIPTORS, self.seconds * WARM_UP)]
+        column = [y for _, y in self.samples["steady"].column("descriptors", WARM_UP_S)]
         halves = column[: len(column) // 2], column[len(column) // 2 :]
         return [(statistics.median(half), max(half)) for half in halves]
 
@@ -139,19 +140,16 @@ class Soak:
         fds = self.descriptors()
         return (
             f"{MINUTES:g} min, {RATE} events/s, {reads / self.seconds:.0f} reads/s; a node has {CORES:g} core ({self.shares['steady'].told()}) "
-            f"and used {self.samples['steady'].cores(self.seconds * WARM_UP):.3f}; {len(ready)} kills, ready again p50 {ready[len(ready) // 2]:.2f} s, "
-            f"worst {ready[-1]:.2f} s; after {MINUTES * WARM_UP:.0f} min: memory {memory[0][1] / 1048576:.1f} to {memory[-1][1] / 1048576:.1f} MiB, "
+            f"and used {self.samples['steady'].cores(WARM_UP_S):.3f}; {len(ready)} kills, ready again p50 {ready[len(ready) // 2]:.2f} s, "
+            f"worst {ready[-1]:.2f} s; after {WARM_UP_S / 60:.0f} min: memory {memory[0][1] / 1048576:.1f} to {memory[-1][1] / 1048576:.1f} MiB, "
             f"{kib_an_hour[0]:+.0f} KiB/h (by minutes' least {kib_an_hour[1]:+.0f}), descriptors {fds[0][0]:.0f}, at most {fds[0][1]}; "
             f"in the second half {fds[1][0]:.0f}, at most {fds[1][1]}"
         )
 
 
 def keep(run, told, directory):
-    directory.mkdir(parents=True, exist_ok=True)
     picture = soak.picture(run.samples["steady"], run.samples["killed"], run.marks, run.seconds, told)
     directory.joinpath("soak.svg").write_text(picture)
-    for name, samples in run.samples.items():
-        directory.joinpath(f"{name}.json").write_text(json.dumps(samples.rows))
 
 
 def check_digests(run, binary, tmp_path):
@@ -165,10 +163,11 @@ def check_digests(run, binary, tmp_path):
 
 @pytest.mark.long
 def test_an_hour_changes_nothing_and_takes_no_memory(make_node, binary, broker, tmp_path):
-    run = Soak(make_node, broker)
+    directory = pathlib.Path(os.environ.get("FRESHET_SOAK_DIR", tmp_path))
+    run = Soak(make_node, broker, directory)
     told = run.told(run.run())
     print(told, flush=True)
-    keep(run, told, pathlib.Path(os.environ.get("FRESHET_SOAK_DIR", tmp_path)))
+    keep(run, told, directory)
     print(f"{run.catch_up()} events applied by both", flush=True)
     check_digests(run, binary, tmp_path)
     print("the digests of both and of a replay are equal", flush=True)
