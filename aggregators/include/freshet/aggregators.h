@@ -308,6 +308,9 @@ FR_CHECKED bool agg_recall_trending(struct agg *agg, const struct agg_recall *as
                                     struct agg_candidates *candidates, struct fr_err *err);
 FR_CHECKED bool agg_recall_related(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                                    struct agg_candidates *candidates, struct fr_err *err);
+/* Labels by their lift: ids of the field that the `lift` feature of that name is of. */
+FR_CHECKED bool agg_recall_labels(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
+                                  struct agg_candidates *candidates, struct fr_err *err);
 FR_CHECKED bool agg_recall_recent(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                                   struct agg_candidates *candidates, struct fr_err *err);
 
