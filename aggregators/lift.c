@@ -48,8 +48,7 @@ static bool gather(struct agg_glimpses *glimpses, const struct agg_feature *feat
 {
     struct store *store = glimpses->agg->store;
     const struct agg_table_field *field = &glimpses->agg->catalogue->table_fields[feature->label_field];
-    struct support *found =
-        fr_arena_take(glimpses->arena, ((size_t)partner_count * PROTO_TABLE_IDS_MAX + 1) * sizeof *found);
+    struct support *found = fr_arena_take(glimpses->arena, ((size_t)partner_count * PROTO_TABLE_IDS_MAX + 1) * sizeof *found);
     uint64_t words[PROTO_TABLE_WORDS_MAX];
 
     if (!found)
@@ -135,9 +134,9 @@ static bool rank(struct agg_glimpses *glimpses, const struct agg_feature *featur
         if (!(events > 0) || !(all > 0))
             continue; /* how common it is, nobody knows */
         base = events / all;
-        ranked[(*ranked_count)++] = (struct agg_ranked){
-            .id = supports[i].label,
-            .score = (supports[i].sum + feature->strength * base) / ((total + feature->strength) * base)};
+        ranked[(*ranked_count)++] =
+            (struct agg_ranked){.id = supports[i].label,
+                                .score = (supports[i].sum + feature->strength * base) / ((total + feature->strength) * base)};
     }
     agg_top__sort(ranked, *ranked_count);
     return true;
@@ -162,11 +161,32 @@ bool agg_lift__read(struct agg_glimpses *glimpses, const struct agg_feature *fea
 
 /* ---- settings ---- */
 
+/* What it goes by must be named; link finds it. */
+static bool parse_names(struct agg_parse *parse)
+{
+    static const char *const needed[][2] = {
+        {"of", "missing; name the field of a table that has labels, item_info.tags"},
+        {"from", "missing; name a covisit of the same entity, whose partners have labels"},
+        {"against", "missing; name a count of the entity that the labels are, tag_watches"},
+    };
+    bool ok = true;
+
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        const struct fr_yaml *at = fr_yaml_get(parse->map, needed[i][0]);
+
+        if (!at || at->kind != FR_YAML_SCALAR)
+            ok = agg_parse__tell(parse, at ? at : parse->at, needed[i][0], at ? "should be one name" : needed[i][1]);
+    }
+    return ok;
+}
+
 static bool parse_lift(struct agg_parse *parse)
 {
     struct agg_feature *feature = parse->feature;
     int64_t limit = 10;
     bool ok = agg_parse__windows(parse, AGG_PANES_LEAST);
+
+    ok = parse_names(parse) && ok;
 
     if (ok && feature->window_count != 1)
         ok = agg_parse__tell(parse, fr_yaml_get(parse->map, "windows"), "windows",
@@ -186,7 +206,7 @@ static bool link_field(struct agg_parse *parse)
     struct fr_err err;
 
     if (!of || of->kind != FR_YAML_SCALAR)
-        return agg_parse__tell(parse, of ? of : parse->at, "of", "names the field of a table that has labels, item_info.tags");
+        return false;
     parse->feature->label_field = agg_tables__resolve(parse->catalogue, of->text, &err);
     if (parse->feature->label_field < 0)
         return agg_parse__tell(parse, of, "of", err.message);
@@ -200,10 +220,8 @@ static bool link_field(struct agg_parse *parse)
 static bool link_pairs(struct agg_parse *parse)
 {
     const struct fr_yaml *from = fr_yaml_get(parse->map, "from");
-    struct agg_feature *pairs = from ? agg_parse__feature(parse, from, "from", false) : NULL;
+    struct agg_feature *pairs = from && from->kind == FR_YAML_SCALAR ? agg_parse__feature(parse, from, "from", false) : NULL;
 
-    if (!from)
-        return agg_parse__tell(parse, parse->at, "from", "missing; name a covisit of the same entity, whose partners have labels");
     if (!pairs)
         return false;
     parse->feature->source = pairs;
@@ -216,9 +234,7 @@ static bool link_counts(struct agg_parse *parse)
     struct agg_feature *feature = parse->feature, *counter, *all;
     const struct fr_yaml *against = fr_yaml_get(parse->map, "against");
 
-    counter = against ? agg_parse__feature(parse, against, "against", true) : NULL;
-    if (!against)
-        return agg_parse__tell(parse, parse->at, "against", "missing; name a count of the entity that the labels are, tag_watches");
+    counter = against && against->kind == FR_YAML_SCALAR ? agg_parse__feature(parse, against, "against", true) : NULL;
     if (!counter)
         return false;
     if (counter->aggregate != AGG_COUNT || counter->entity->key_count != 1 ||
@@ -226,9 +242,9 @@ static bool link_counts(struct agg_parse *parse)
         return agg_parse__tell(parse, against, "against", "is no count of an entity with the key that `of` names");
     if (!agg_feature__window(counter, feature->windows_ms[0]))
         return agg_parse__tell(parse, against, "against", "has no such window; add it there");
-    all = agg_catalogue__global(parse->catalogue)
-              ? agg_feature__hidden(parse->catalogue, counter, parse->catalogue->global, parse->catalogue->global->name, AGG_COUNT)
-              : NULL;
+    all = agg_catalogue__global(parse->catalogue) ? agg_feature__hidden(parse->catalogue, counter, parse->catalogue->global,
+                                                                        parse->catalogue->global->name, AGG_COUNT)
+                                                  : NULL;
     if (!all || !agg_feature__add_window(all, &feature->windows[0]))
         return agg_parse__tell(parse, against, "against", "out of memory, or too many features or windows");
     feature->operands[AGG_OWN][0] = counter;

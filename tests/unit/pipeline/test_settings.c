@@ -45,7 +45,7 @@ static const char every_map[] =
     "  judged: { entity: user, aggregate: actor, of: recent }\n"
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
     "  spread: { entity: user, aggregate: entropy, of: recent.item_id }\n"
-    "  left: { entity: item, aggregate: budget, of: [likes, n], share: 0.1, windows: [1h] }\n"
+    "  left: { entity: item, aggregate: budget, of: [likes, n], share: 0.1, plus: 1, windows: [1h] }\n"
     "  tagged: { entity: tag, aggregate: count, windows: [1h] }\n"
     "  guessed: { entity: item, aggregate: lift, of: info.tags, from: related, against: tagged, windows: [1h] }\n"
     "  most: { entity: user, aggregate: top_values, of: recent.item_id }\n"
