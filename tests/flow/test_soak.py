@@ -179,6 +179,17 @@ def check_digests(run, binary, tmp_path):
     assert json.loads(done.stdout)["digest"] == digest
 
 
+def test_a_leak_is_told_from_epochs_and_compactions():
+    """An hour of samples: epochs, compactions now and then, a level that wanders; and the same with 2 MiB more at its end."""
+    dice, level, samples = random.Random(3), 0.0, []
+    for at_s in range(3600):
+        level = 0.995 * level + dice.gauss(0, 0.01)
+        samples.append((at_s, 32 + level + (dice.random() < 0.3) * dice.uniform(0, 4) + (at_s % 400 < 8) * 20))
+    for leak, is_shown in ((0, False), (2, True)):
+        _, least, most = soak.slope_between(soak.floors([(at_s, mib + leak * at_s / 3600) for at_s, mib in samples]), rounds=100)
+        assert (3600 * most < 1) != is_shown and (3600 * least > 0) == is_shown, (3600 * least, 3600 * most)
+
+
 @pytest.mark.long
 def test_an_hour_changes_nothing_and_takes_no_memory(make_node, binary, broker, tmp_path):
     directory = pathlib.Path(os.environ.get("FRESHET_SOAK_DIR", tmp_path))
