@@ -16,6 +16,8 @@ const struct cli_command cli_commands[] = {
     {"restore", "makes a node's state anew from a backup", "DIR --config F [--backup N]", cli_restore__main, NULL},
     {"fsck", "tells whether a node's state is sound", "--config F [--set key=value …] [--json]", cli_fsck__main, NULL},
     {"forget", "takes all state of a user away", "USER [--api HOST:PORT] [--json]", cli_forget__main, NULL},
+    {"block", "takes items, rooms, creators or users out of recall and scores, lets them in again, or lists who is out",
+     "item|room|creator|user [ID …] [--reason TEXT] [--unblock] [--json]", cli_block__main, NULL},
     {"get", "reads features, as a ranker would", "--user U [--items 1,2,3] [--features a,b]", cli_get__main, NULL},
     {"top", "reads the best of a list", "LIST [--scope category_id --id 7] [--limit N]", cli_top__main, NULL},
     {"related", "reads what went with an item", "ITEM [--feature F] [--limit N]", cli_related__main, NULL},
