@@ -20,7 +20,8 @@ bool agg_is_blocked_by_table(const struct agg *agg, enum agg_blocked kind, uint6
     const struct agg_catalogue *catalogue = agg->catalogue;
 
     for (int t = 0; t < catalogue->table_count; t++)
-        if (catalogue->tables[t].blocked && catalogue->tables[t].blocks == kind && fr_idset_has(catalogue->tables[t].blocked, id))
+        if (catalogue->tables[t].blocked && catalogue->tables[t].blocks == kind &&
+            fr_idset_has(catalogue->tables[t].blocked, id))
             return true;
     return false;
 }
@@ -88,8 +89,7 @@ bool agg_blocked_items(struct agg *agg, const struct agg_request *request, struc
             agg_glimpses__look(&glimpses, agg->catalogue->item, request->item_ids[i], 0, NULL, NULL, &item);
         if (request->room_id != 0)
             item.bits[room] = request->room_id;
-        (*is_blocked)[i] =
-            agg_is_blocked(agg, AGG_BLOCKED_ITEM, request->item_ids[i]) || agg_blocked__is_by_others(agg, &item);
+        (*is_blocked)[i] = agg_is_blocked(agg, AGG_BLOCKED_ITEM, request->item_ids[i]) || agg_blocked__is_by_others(agg, &item);
     }
     return true;
 }

@@ -188,8 +188,8 @@ static void estimate_tables(const struct agg_catalogue *catalogue, struct fr_buf
                                 table->name, ENTRY_BYTES + least, ENTRY_BYTES + most, KEY_DISK_BYTES + least,
                                 KEY_DISK_BYTES + most);
         if (table->is_blocking)
-            fr_buffer_append_format(out, "table %s: at most %d ids blocked in a run, %zu B of memory for so many\n", table->name,
-                                    AGG_TABLE_BLOCKED_MOST, fr_idset_bytes(AGG_TABLE_BLOCKED_MOST));
+            fr_buffer_append_format(out, "table %s: at most %d ids blocked in a run, %zu B of memory for so many\n",
+                                    table->name, AGG_TABLE_BLOCKED_MOST, fr_idset_bytes(AGG_TABLE_BLOCKED_MOST));
     }
 }
 

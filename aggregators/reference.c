@@ -10,7 +10,8 @@ static const struct fr_setting table[] = {
     {"key", "item_id", "item_id, creator_id, room_id, category_id, user_id",
      "what the keys of its records are; user_id and not category_id with blocks: true"},
     {"fields", NULL, "list of 1 to 16 names, or a map from name to type",
-     "required but with blocks: true; what a row has: number, integer, id (a text or number) or ids (a list of at most 16); of those only named, tags are ids, "
+     "required but with blocks: true; what a row has: number, integer, id (a text or number) or ids (a list of at most 16); of "
+     "those only named, tags are ids, "
      "language is an id, and all others are numbers"},
     {"partitions", "", "1 to 1024", "given: the topic is made with so many when missing"},
     {"off_when", "", "a condition",

@@ -168,11 +168,12 @@ static bool read_key(struct agg_table *table, const char *where, struct fr_yaml 
     ok = fr_yaml_choice(map, "key", key_names, KEY_NAMES, &key, diagnostics) && ok;
     table->key = proto_field_number(fr_slice_of(key_names[key]));
     if (!table->is_blocking)
-        return table->key != PROTO_FIELD_USER_ID ? ok
-                                                 : fr_diagnostics_add(diagnostics, at,
-                                                                      "%s.key: user_id is for tables with blocks: true; users have "
-                                                                      "no rows that are joined",
-                                                                      where);
+        return table->key != PROTO_FIELD_USER_ID
+                   ? ok
+                   : fr_diagnostics_add(diagnostics, at,
+                                        "%s.key: user_id is for tables with blocks: true; users have "
+                                        "no rows that are joined",
+                                        where);
     return agg_blocked__kind(table->key, &table->blocks)
                ? ok
                : fr_diagnostics_add(diagnostics, at, "%s.key: what is blocked is an item, a room, a creator or a user", where);

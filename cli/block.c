@@ -45,7 +45,7 @@ static void print_list(const Freshet__V1__BlockReply *reply)
     for (size_t i = 0; i < reply->n_ids; i++)
         printf("%" PRIu64 "\n", reply->ids[i]);
     if (by_tables(reply) > 0)
-        fprintf(stderr, "tables block %" PRIu64 " %ss, which are not listed\n", by_tables(reply), reply->kind);
+        fprintf(stderr, "blocked by tables, and not listed: %" PRIu64 "\n", by_tables(reply));
 }
 
 static void print_change(const struct block *block, const Freshet__V1__BlockReply *reply)

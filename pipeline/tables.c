@@ -192,10 +192,10 @@ static void find_metrics(struct pipeline_tables *tables)
 
             snprintf(labels, sizeof labels, "table=\"%s\",outcome=\"%s\"", agg_table_at(tables->options.agg, t).name,
                      outcome_names[i]);
-            tables->outcomes[t][i] =
-                fr_metrics_counter(tables->options.metrics, "freshet_table_rows_total", labels,
-                                   "Records of tables: rows changed or new, told again, deleted, tombstones of none; left_out of those that block: they "
-                                   "block nothing, for want of room.");
+            tables->outcomes[t][i] = fr_metrics_counter(tables->options.metrics, "freshet_table_rows_total", labels,
+                                                        "Records of tables: rows changed or new, told again, deleted, "
+                                                        "tombstones of none; left_out of those that block: they "
+                                                        "block nothing, for want of room.");
         }
     }
 }

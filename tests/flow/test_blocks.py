@@ -172,7 +172,7 @@ def test_the_command_blocks_lists_and_lets_in(node):
     assert made.returncode == 0 and made.stdout == "2 items blocked\na table blocks item 3, too: until its row is deleted\n"
     assert scores(node) == [1, 3] and "blocked 2 items, the first 1: not what it says" in node.log()
     listed = node.cli("block", "item")
-    assert listed.stdout == "1\n3\n" and "tables block 1 items" in listed.stderr
+    assert listed.stdout == "1\n3\n" and "blocked by tables, and not listed: 1\n" in listed.stderr
     assert node.cli("block", "item", "3", "--unblock").stdout.startswith("1 item let in again\na table blocks item 3")
     assert json.loads(node.cli("block", "item", "--json").stdout)["ids"] == ["1"] and scores(node) == [1, 3]
     wrong = node.cli("block", "itm", 1)

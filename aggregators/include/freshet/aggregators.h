@@ -125,7 +125,8 @@ struct agg_table_info {
     bool is_blocking; /* whoever has a row is blocked */
     enum agg_blocked blocks; /* then: what */
     uint32_t blocked; /* then: how many ids are, now */
-    uint32_t left_out; /* then: how many more rows there were at agg_open() than it can keep: those of the greatest ids block nothing */
+    uint32_t
+        left_out; /* then: how many more rows there were at agg_open() than it can keep: those of the greatest ids block nothing */
 };
 int agg_catalogue_table_count(const struct agg_catalogue *catalogue);
 struct agg_table_info agg_catalogue_table_at(const struct agg_catalogue *catalogue, int index);
@@ -141,7 +142,8 @@ struct agg_table_tally { /* rows, added to */
     uint64_t same; /* told again */
     uint64_t deleted;
     uint64_t unknown; /* tombstones of what there was not */
-    uint64_t left_out; /* of those before: rows of a table that blocks which block nothing, because it has no room for more ids */
+    uint64_t
+        left_out; /* of those before: rows of a table that blocks which block nothing, because it has no room for more ids */
 };
 
 /* Loads what of rows[0..count) only the disk has; on a visit that lasts until they are applied. Blocks on the disk. */
