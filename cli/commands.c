@@ -26,7 +26,7 @@ const struct cli_command cli_commands[] = {
      cli_explain__main, NULL},
     {"digest", "prints one line of hex: two nodes that print the same hold the same", "[--api HOST:PORT]", cli_digest__main,
      NULL},
-    {"skew", "compares rows as they were served with the same rows of a replay", "--config F --state DIR [--samples N]",
+    {"skew", "compares rows as they were served with the same rows of a replay", "--config F --state DIR [--samples N] [--textfile FILE]",
      cli_skew__main, NULL},
     {"model", "shows the online model, reports on it, and orders: promote, freeze, thaw, rollback, save, export, import",
      "show|report|promote|freeze|thaw|rollback|save [--model NAME] | export|import --model NAME --store DIR FILE",
