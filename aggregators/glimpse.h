@@ -40,6 +40,14 @@ void agg_glimpses__look(struct agg_glimpses *glimpses, const struct agg_entity *
 FR_CHECKED bool agg_glimpses__out(struct agg_glimpses *glimpses, const struct agg_entity *entity, const uint64_t *ids,
                                   int count, bool *is_out);
 
+/* ---- lift.c ---- */
+
+/* The labels of the partners, by their lift, the greatest first; in the arena. Blocks on the disk. */
+struct agg_ranked;
+FR_CHECKED bool agg_lift__read(struct agg_glimpses *glimpses, const struct agg_feature *feature,
+                               const struct agg_ranked *partners, uint32_t partner_count, struct agg_ranked **ranked,
+                               uint32_t *count);
+
 /* ---- blocked.c ---- */
 
 /* What ids of that event field are when they are blocked; false: they cannot be. */

@@ -7,13 +7,13 @@ import random
 
 import pytest
 import yaml
-from confluent_kafka import KafkaException
 
 import kafka
 import settings
 import tables
+from shop import is_known, simulated
 from freshet.v1 import feature_pb2, recall_pb2
-from node import Pipeline, run_cli, wait_for
+from node import Pipeline, wait_for
 from number import float32
 
 T0 = 1_700_000_000_000
@@ -150,30 +150,6 @@ class World:
 
 
 EXAMPLE = yaml.safe_load((pathlib.Path(__file__).parents[2] / "examples/catalogues/tables.yaml").read_text())
-
-
-def is_known(brokers, topic):
-    """A topic just made has no leader yet."""
-    try:
-        return bool(kafka.watermarks(brokers, topic))
-    except KafkaException:
-        return False
-
-
-def simulated(binary, brokers, directory, events_topic, rows_topic):
-    """The events of a simulated minute, each once, and the rows of the truth by item."""
-    truth = directory / "truth.jsonl"
-    made = run_cli(
-        binary, "simulate", "--rate", 200, "--seconds", 60, "--fast", "--seed", 11, "--items", 300, "--truth", truth,
-        "--brokers", brokers, "--topic", events_topic, "--as", "json", "--table", rows_topic,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    events = {}
-    records = [json.loads(message.value()) for message in kafka.consume_all(brokers, events_topic)]
-    for event in records:
-        events.setdefault((event["userId"], event["eventId"]), event)
-    items = [json.loads(line) for line in truth.read_text().splitlines() if '"truth":"item"' in line]
-    return len(records), list(events.values()), {item["itemId"]: item for item in items}
 
 
 def test_the_example_counts_a_simulated_shop_by_what_is_true_of_its_items(make_node, binary, real_kafka, tmp_path):

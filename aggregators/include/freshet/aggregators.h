@@ -240,6 +240,17 @@ struct agg_sequence {
     int field_count;
 };
 
+/* A sequence that replies to a plan may have, as it is of nothing: its name, and its fields, none of which has a value. */
+struct agg_blank {
+    struct agg_sequence sequence;
+    bool is_of_user; /* once in each reply; else one for each key that the rows name */
+    bool is_oldest_first; /* a series; all others have the newest, or the first, first */
+};
+
+/* Those of a plan, in the order in which replies have them; in the arena. False: its limit. Any thread. */
+FR_CHECKED bool agg_plan_blanks(const struct agg *agg, const struct agg_plan *plan, struct fr_arena *arena,
+                                struct agg_blank **blanks, int *count);
+
 struct agg_reply { /* all of it in the arena of the read */
     float *user_values;
     bool user_present;
@@ -318,6 +329,9 @@ FR_CHECKED bool agg_recall_trending(struct agg *agg, const struct agg_recall *as
                                     struct agg_candidates *candidates, struct fr_err *err);
 FR_CHECKED bool agg_recall_related(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                                    struct agg_candidates *candidates, struct fr_err *err);
+/* Labels by their lift: ids of the field that the `lift` feature of that name is of. */
+FR_CHECKED bool agg_recall_labels(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
+                                  struct agg_candidates *candidates, struct fr_err *err);
 FR_CHECKED bool agg_recall_recent(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                                   struct agg_candidates *candidates, struct fr_err *err);
 
