@@ -50,7 +50,8 @@ FR_CHECKED bool agg_lift__read(struct agg_glimpses *glimpses, const struct agg_f
 
 /* ---- blocked.c ---- */
 
-bool agg_blocked__is(const struct agg *agg, enum agg_blocked kind, uint64_t id);
+/* What ids of that event field are when they are blocked; false: they cannot be. */
+bool agg_blocked__kind(int field, enum agg_blocked *kind);
 /* By the creator or the room that it remembers. */
 bool agg_blocked__is_by_others(const struct agg *agg, const struct agg_glimpse *glimpse);
 /* Adds those whose own ids are blocked. */

@@ -406,7 +406,7 @@ static bool add_rooms(struct agg_glimpses *glimpses, enum recent kind, const str
         uint64_t id = ids[i];
 
         agg_glimpses__look(glimpses, catalogue->room, id, 0, catalogue->room_life, NULL, &room);
-        if (!is_live(&room, glimpses->time_ms) || agg_blocked__is(glimpses->agg, AGG_BLOCKED_ROOM, id) ||
+        if (!is_live(&room, glimpses->time_ms) || agg_is_blocked(glimpses->agg, AGG_BLOCKED_ROOM, id) ||
             agg_blocked__is_by_others(glimpses->agg, &room))
             continue;
         if (kind == CREATORS_LIVE)

@@ -7,13 +7,17 @@
 
 static const struct fr_setting table[] = {
     {"topic", NULL, "a topic", "of its rows; compacted by key, and of nothing else"},
-    {"key", "item_id", "item_id, creator_id, room_id, category_id", "what the keys of its records are"},
+    {"key", "item_id", "item_id, creator_id, room_id, category_id, user_id",
+     "what the keys of its records are; user_id and not category_id with blocks: true"},
     {"fields", NULL, "list of 1 to 16 names, or a map from name to type",
-     "what a row has: number, integer, id (a text or number) or ids (a list of at most 16); of those only named, tags are ids, "
+     "required but with blocks: true; what a row has: number, integer, id (a text or number) or ids (a list of at most 16); of "
+     "those only named, tags are ids, "
      "language is an id, and all others are numbers"},
     {"partitions", "", "1 to 1024", "given: the topic is made with so many when missing"},
     {"off_when", "", "a condition",
      "on the row's own fields, as in \"stock == 0\": such items are left out of recall; of item_id only"},
+    {"blocks", "false", "true, false",
+     "whoever has a row is blocked, as by AdminService.Block, until a tombstone; such a table has no fields"},
 };
 
 static const struct fr_setting entity[] = {
