@@ -25,7 +25,7 @@ from node import run_cli, wait_for
 
 MINUTES = float(os.environ.get("FRESHET_SOAK_MINUTES", "60"))
 RATE = int(os.environ.get("FRESHET_SOAK_RATE", "1000"))
-CORES = float(os.environ.get("FRESHET_SOAK_CORES", "0.3"))
+CORES = float(os.environ.get("FRESHET_SOAK_CORES", "0.4"))
 LOAD = 0.7
 SPEED = 1500  # of events' time: the longest window, 7 days, takes 7 minutes
 WARM_UP_S = 60 * float(os.environ.get("FRESHET_SOAK_WARM_UP", MINUTES / 6))
