@@ -237,7 +237,8 @@ class Feature:
         found += [Column(self, None, "age")] if "age" in self.emit else []
         bounds = [kind for kind in ("lower", "upper") if kind in self.emit]
         chain = [f"{name}.{side}" for name in self.chain() for side in ("num", "den")] if "chain" in self.emit else []
-        return tuple(found + [Column(self, w, kind) for kind in bounds for w in windows] + [Column(self, w, kind) for w in windows for kind in chain])
+        found += [Column(self, w, kind) for kind in bounds for w in windows]
+        return tuple(found + [Column(self, w, kind) for w in windows for kind in chain])
 
     def chain(self):
         listed = self.prior if isinstance(self.prior, list) else [self.parent] if self.prior == "parent" else []

@@ -253,7 +253,7 @@ class Oracle:
         return 0
 
     def parents_of(self, entity, columns, key, ids, time_ms):
-        """The keys of all that the ratios are drawn to: by what the key itself has, then by what an item (or its request) or room remembers."""
+        """The keys of what ratios are drawn to: by what the key itself has, then by what an item (or its request) or room remembers."""
         parents = {}
         for name in {name for column in columns if column.feature.aggregate == "ratio" for name in self.chain(column.feature)}:
             named = dict(zip(entity.key, key))

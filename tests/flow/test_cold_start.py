@@ -1,4 +1,4 @@
-"""Cold start: chains of priors, budgets, what to label first, what labels items likely have; the example on the simulator, beside the oracle."""
+"""Cold start: chains of priors, budgets, what to label first, labels that nobody gave; the example on a simulated shop, beside the oracle."""
 
 import collections
 import pathlib
@@ -36,7 +36,8 @@ class World:
         self.count, records, self.items = simulated(binary, brokers, directory, *topics)
         self.hidden = sorted(self.items)[::HIDDEN]
         kafka.produce(brokers, topics[1], [(item.encode(), None) for item in self.hidden])
-        self.tags = {int(item): [text_id(tag) for tag in truth["tags"]] for item, truth in self.items.items() if item not in self.hidden}
+        known = {int(item): truth for item, truth in self.items.items() if item not in self.hidden}
+        self.tags = {item: [text_id(tag) for tag in truth["tags"]] for item, truth in known.items()}
         catalogue = {key: value for key, value in CATALOGUE.items() if key not in ("node", "kafka")}
         catalogue["tables"] = {"item_info": {**CATALOGUE["tables"]["item_info"], "topic": topics[1]}}
         self.node = make_node(settings.configuration(brokers, topics[0], "json", catalogue=catalogue)).start()
@@ -170,9 +171,13 @@ OF_LISTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("section, change, message", [("features", *one) for one in MISTAKES] + [("lists", {"to_label": one}, m) for one, m in OF_LISTS])
+ALL_MISTAKES = [("features", *one) for one in MISTAKES] + [("lists", {"to_label": change}, message) for change, message in OF_LISTS]
+
+
+@pytest.mark.parametrize("section, change, message", ALL_MISTAKES)
 def test_a_mistake_in_it_is_told_with_its_place(binary, tmp_path, section, change, message):
-    wrong = {**CATALOGUE, section: {name: {**settings_of, **change.get(name, {})} for name, settings_of in CATALOGUE[section].items()}}
+    made = {name: {**said, **change.get(name, {})} for name, said in CATALOGUE[section].items()}
+    wrong = {**CATALOGUE, section: made}
     path = tmp_path / "wrong.yaml"
     path.write_text(yaml.safe_dump(wrong))
     told = run_cli(binary, "check", "--config", path)
