@@ -10,7 +10,7 @@
 enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20, DEFAULT_PARTITIONS = 8 };
 
 static const char *const root_keys[] = {"node",     "kafka", "store",        "server", "learner", "entities",
-                                        "features", "lists", "feature_sets", "models", "texts",   "tables"};
+                                        "features", "lists", "feature_sets", "models", "texts",   "tables", "sessions"};
 
 static bool read_file(const char *path, struct fr_buffer *text, struct fr_diagnostics *diagnostics)
 {
