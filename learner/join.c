@@ -64,7 +64,7 @@ static void register_metrics(struct learner_join *join, struct fr_metrics *metri
         }
     join->waiting = fr_metrics_gauge(metrics, "freshet_join_bytes", NULL, "Served rows and impressions that wait.");
     join->outbox_bytes = fr_metrics_gauge(metrics, "freshet_outbox_bytes", NULL,
-                                    "Examples that Kafka has not acknowledged, or the model has not kept yet.");
+                                          "Examples that Kafka has not acknowledged, or the model has not kept yet.");
 }
 
 void learner_join__tell(struct learner_join_lane *lane)

@@ -48,8 +48,8 @@ void learner_reading__actions(const struct learner_reading *reading, const char 
     const char *names[PROTO_ACTIONS];
 
     if (!yaml || yaml->kind != FR_YAML_LIST || yaml->count == 0) {
-        fr_diagnostics_add(reading->diagnostics, yaml ? yaml : name,
-                           "%s.actions: should be a list of actions, as in [click]", where);
+        fr_diagnostics_add(reading->diagnostics, yaml ? yaml : name, "%s.actions: should be a list of actions, as in [click]",
+                           where);
         return;
     }
     for (uint32_t i = 1; i < PROTO_ACTIONS; i++)

@@ -39,7 +39,8 @@ bool learner_outbox__put(struct learner_outbox *outbox, struct fr_buffer *chunk)
     if (chunk->length == 0)
         return true;
     key_of(outbox, atomic_fetch_add(&outbox->next_position, 1), &key);
-    entry = store_entry_lock(outbox->store, &key, store_key_hash(outbox->store, &key), true); /* its number was never used before */
+    entry =
+        store_entry_lock(outbox->store, &key, store_key_hash(outbox->store, &key), true); /* its number was never used before */
     if (!entry)
         return false;
     bytes = store_entry_write(outbox->store, entry, STORE_PART_ROWS, (uint32_t)chunk->length);

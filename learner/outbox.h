@@ -4,7 +4,7 @@
 
 #include <freshet/outbox.h>
 
-#include <protobuf-c/protobuf-c.h>
+#include <freshet/message.h>
 
 /* Empty, from what the epoch says of it; then what the store has is told, chunk by chunk. */
 void learner_outbox__init(struct learner_outbox *outbox, struct store *store, int kind, int64_t next, int64_t acknowledged);

@@ -70,8 +70,10 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("models.NAME.tasks.NAME", NULL, "1 to 16 of a model.", task),
     FR_SETTINGS("models.NAME.optimiser", NULL, "", optimiser),
     FR_SETTINGS("models.NAME.drift", NULL, "How examples of late differ from those of long: `freshet model report`.", drift),
-    FR_SETTINGS("sessions", NULL, "What users did in a row, as a topic; without it there is none (docs/sequences.md).", sessions),
-    FR_SETTINGS("sessions.pairs", NULL, "Items that went together, and how frequent they are; without it there are none.", pairs),
+    FR_SETTINGS("sessions", NULL, "What users did in a row, as a topic; without it there is none (docs/sequences.md).",
+                sessions),
+    FR_SETTINGS("sessions.pairs", NULL, "Items that went together, and how frequent they are; without it there are none.",
+                pairs),
 };
 
 const struct fr_settings *learner_settings(int *section_count)

@@ -8,6 +8,21 @@ static const enum learner_session_counted counted_ends[] = {
     [FRESHET__V1__SESSION_END__ROOM] = LEARNER_SESSION_ROOM,
 };
 
+void learner_sessions_estimate(const struct learner_sessions *sessions, struct fr_buffer *out)
+{
+    size_t most = (size_t)sessions->tokens * LEARNER_SESSION_SPARE, slots = sessions->has_pairs ? (size_t)sessions->slots : 0;
+
+    if (!sessions->topic)
+        return;
+    most = most > LEARNER_SESSION_WAITING_LEAST ? most : LEARNER_SESSION_WAITING_LEAST;
+    fr_buffer_append_format(out,
+                            "sessions: %zu + %zu B a token of each user whose session has not ended, at most %zu B; %zu B of "
+                            "frequencies\n",
+                            sizeof(struct learner_session_head), sizeof(struct learner_token),
+                            sizeof(struct learner_session_head) + most * sizeof(struct learner_token),
+                            slots * sizeof(struct learner_frequency_slot));
+}
+
 bool learner_session_account__read(struct learner_sessions_lane *lane, const struct store_entry *entry)
 {
     uint32_t length = 0;

@@ -89,8 +89,8 @@ bool learner_session_book__add(struct learner_session_book *book, const struct l
 }
 
 /*
- * By a gap it ends when nothing that lies within the gap can come any more; what is cut, ends when the token that it does not have can have no
- * other before it.
+ * Ended, by a gap or because the next token is not in it, when time is a gap further: whatever is late by no more than that has come and is
+ * where it belongs.
  */
 struct learner_session_part learner_session_book__part(const struct learner_session_book *book,
                                                        const struct learner_sessions *config)
@@ -108,7 +108,7 @@ struct learner_session_part learner_session_book__part(const struct learner_sess
         else if (next->ts_ms - tokens[0].ts_ms > (uint64_t)config->duration_ms)
             part.end = FRESHET__V1__SESSION_END__LONG;
         if (part.end != FRESHET__V1__SESSION_END__GAP) {
-            part.due_ms = (int64_t)next->ts_ms + 1;
+            part.due_ms = (int64_t)next->ts_ms + config->gap_ms + 1;
             return part;
         }
     }

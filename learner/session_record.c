@@ -76,7 +76,8 @@ static bool put_positives(const struct learner_sessions *config, struct learner_
     return true;
 }
 
-static bool put_pairs(const struct learner_sessions *config, size_t count, struct fr_arena *arena, Freshet__V1__Session *session)
+static bool put_pairs(const struct learner_sessions *config, size_t count, struct fr_arena *arena,
+                      Freshet__V1__Session *session)
 {
     size_t most = count * (size_t)config->within, pairs = 0;
 

@@ -43,8 +43,8 @@ static void register_metrics(struct learner_session_table *table, struct fr_metr
         table->counters[i] =
             fr_metrics_counter(metrics, counted_metrics[i].name, counted_metrics[i].labels, counted_metrics[i].help);
     table->waiting = fr_metrics_gauge(metrics, "freshet_sessions_bytes", NULL, "Tokens whose sessions have not ended.");
-    table->outbox_bytes = fr_metrics_gauge(metrics, "freshet_sessions_outbox_bytes", NULL,
-                                           "Sessions that Kafka has not acknowledged.");
+    table->outbox_bytes =
+        fr_metrics_gauge(metrics, "freshet_sessions_outbox_bytes", NULL, "Sessions that Kafka has not acknowledged.");
 }
 
 void learner_sessions__tell(struct learner_sessions_lane *lane)

@@ -11,8 +11,8 @@ static const char *const session_keys[] = {"topic", "actions", "gap", "tokens", 
 #define ACTION(name) (UINT64_C(1) << FRESHET__V1__ACTION__##name)
 
 /* All that users do, but for impressions, of which there would be too many, and what rooms and items do. */
-static const uint64_t done_by_users = ~(ACTION(ACTION_UNSPECIFIED) | ACTION(IMPRESSION) | ACTION(ROOM_START) | ACTION(ROOM_END) |
-                                        ACTION(ITEM_ON) | ACTION(ITEM_OFF));
+static const uint64_t done_by_users = ~(ACTION(ACTION_UNSPECIFIED) | ACTION(IMPRESSION) | ACTION(ROOM_START) |
+                                        ACTION(ROOM_END) | ACTION(ITEM_ON) | ACTION(ITEM_OFF));
 
 static void read_pairs(const struct learner_reading *reading, struct fr_yaml *yaml, struct learner_sessions *sessions)
 {

@@ -122,8 +122,7 @@ static bool pass_sessions(struct pipeline_learning *learning)
     bool is_more = false;
     struct fr_err err;
 
-    if (learning->sessions &&
-        !learner_sessions_pass(learning->own_sessions, time_of(learning), USERS_A_TICK, &is_more, &err))
+    if (learning->sessions && !learner_sessions_pass(learning->own_sessions, time_of(learning), USERS_A_TICK, &is_more, &err))
         fr_log_limited(&place, JOIN_LOG_PLACES, FR_LOG_ERROR, "pipeline", "sessions wait: %s", err.message);
     return is_more;
 }
@@ -270,8 +269,7 @@ bool pipeline_learning__apply(struct pipeline_learning *learning, const struct i
     joined.is_skipped = is_skipped;
     joined.is_served_skipped = is_served_skipped;
     if (!learner_join_apply(learning->lanes[batch->lane], &joined, err) ||
-        (learning->sessions &&
-         !learner_sessions_apply(learning->session_lanes[batch->lane], batch->events, is_skipped, err)))
+        (learning->sessions && !learner_sessions_apply(learning->session_lanes[batch->lane], batch->events, is_skipped, err)))
         return false;
     for (int i = 0; i < batch->event_count; i++)
         pipeline_watermark__see(&learning->watermark, batch->partitions[i], batch->events[i].ts_ms);

@@ -66,8 +66,7 @@ static bool send_chunk(struct pipeline_outbox *outbox, struct fr_err *err)
         count++;
     }
     if (reader.is_failed) /* what is left of it makes no sense, and never will */
-        fr_log(FR_LOG_ERROR, "pipeline", "a chunk of the outbox cannot be read behind %" PRIu64 " %s", count,
-               outbox->what);
+        fr_log(FR_LOG_ERROR, "pipeline", "a chunk of the outbox cannot be read behind %" PRIu64 " %s", count, outbox->what);
     fr_counter_add(outbox->sent, count);
     return true;
 }
@@ -135,8 +134,7 @@ static void *run(void *user)
             continue;
         if (is_stopping(outbox))
             break;
-        fr_log_limited(&place, 6, FR_LOG_WARN, "pipeline", "%s wait, and are sent again: %s", outbox->what,
-                       err.message);
+        fr_log_limited(&place, 6, FR_LOG_WARN, "pipeline", "%s wait, and are sent again: %s", outbox->what, err.message);
         fr_counter_add(outbox->repeated, 1);
         close_producer(outbox);
         (void)fr_queue_receive(outbox->stop, &nothing, RETRY_MS);

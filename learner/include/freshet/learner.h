@@ -152,6 +152,9 @@ struct learner_config {
  */
 struct learner_config *learner_config_parse(struct fr_yaml *root, struct fr_arena *arena, struct fr_diagnostics *diagnostics);
 
+/* What sessions cost a user, and all of them, as text; nothing without them. */
+void learner_sessions_estimate(const struct learner_sessions *sessions, struct fr_buffer *out);
+
 /* The index of the model called `name` ("": the only one). FR_BAD_INPUT with the nearest name. */
 FR_CHECKED bool learner_config_model(const struct learner_config *config, const char *name, int *index, struct fr_err *err);
 

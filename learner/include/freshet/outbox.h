@@ -30,7 +30,8 @@ int64_t learner_outbox_first(const struct learner_outbox *outbox);
 void learner_outbox_acknowledge(struct learner_outbox *outbox, int64_t position);
 
 /* A copy of a chunk; empty when there is none (any more). Blocks on the disk. */
-FR_CHECKED bool learner_outbox_read(struct learner_outbox *outbox, int64_t position, struct fr_buffer *chunk, struct fr_err *err);
+FR_CHECKED bool learner_outbox_read(struct learner_outbox *outbox, int64_t position, struct fr_buffer *chunk,
+                                    struct fr_err *err);
 
 /* Deletes a chunk, with the next epoch. */
 FR_CHECKED bool learner_outbox_drop(struct learner_outbox *outbox, int64_t position, struct fr_err *err);

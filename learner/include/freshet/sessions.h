@@ -63,7 +63,8 @@ FR_CHECKED bool learner_sessions_forget(struct learner_session_table *table, uin
 /* In the committer's boundary: puts the meta records; the position before which all is in this epoch. */
 int64_t learner_sessions_boundary(struct learner_session_table *table);
 
-int64_t learner_sessions_time(const struct learner_session_table *table); /* of the last pass, or of the epoch that was opened */
+int64_t
+learner_sessions_time(const struct learner_session_table *table); /* of the last pass, or of the epoch that was opened */
 struct learner_outbox *learner_sessions_outbox(struct learner_session_table *table);
 uint64_t learner_sessions_waiting(const struct learner_session_table *table); /* bytes of accounts */
 
