@@ -110,6 +110,8 @@ bool pipeline_recall__trending(void *services, struct server_call *call, const P
                                ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_recall__related(void *services, struct server_call *call, const ProtobufCMessage *request,
                               ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_recall__labels(void *services, struct server_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_recall__recent(void *services, struct server_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_model__score(void *services, struct server_call *call, const ProtobufCMessage *request,

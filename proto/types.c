@@ -30,7 +30,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__list_description__descriptor,
     &freshet__v1__schema_description__descriptor,
     &freshet__v1__trending_request__descriptor,
-    &freshet__v1__related_request__descriptor,
+    &freshet__v1__labels_request__descriptor,    &freshet__v1__related_request__descriptor,
     &freshet__v1__recent_request__descriptor,
     &freshet__v1__candidates__descriptor,
     &freshet__v1__score_request__descriptor,
