@@ -5,7 +5,7 @@
 #include "curves.h"
 #include "keyring.h"
 #include "plan.h"
-#include "ratio.h"
+#include "type.h"
 #include "values.h"
 
 enum { COLUMNS_BYTES_MAX = 4 << 20, SIDES = 2 };
@@ -86,7 +86,7 @@ static void add_ratio(struct agg_columns *columns, const struct agg_feature *fea
 
 static void add_column(struct agg_columns *columns, const struct agg_feature *feature, int i)
 {
-    if (feature->aggregate == AGG_RATIO) {
+    if (feature->type->reckon) {
         add_ratio(columns, feature, &feature->outputs[i]);
     } else {
         struct agg_column column = agg_plan__column(feature, &feature->outputs[i], columns->count);
@@ -315,7 +315,11 @@ bool agg_columns_read(struct agg_columns *columns, const uint64_t *ids, int64_t 
 
     if (!draw_curves(&reading) || !read_entity(&reading, columns->entity, AGG_OWN, own) || !read_priors(&reading, own))
         return false;
-    for (int i = 0; i < columns->ratio_count; i++)
-        values[columns->ratios[i].column] = agg_ratio__value(&columns->ratios[i], columns->numbers);
+    for (int i = 0; i < columns->ratio_count; i++) {
+        const struct agg_feature *feature = columns->ratios[i].feature;
+        uint64_t id = feature->targets && own ? own->ids[feature->target_place] : 0;
+
+        values[columns->ratios[i].column] = feature->type->reckon(&columns->ratios[i], columns->numbers, id);
+    }
     return true;
 }

@@ -254,7 +254,7 @@ static bool read_parts(struct explaining *explaining, const struct agg_entity *e
 {
     const struct agg_rows *rows = parts->memory[STORE_PART_ROWS];
     bool is_present = agg_rows__is_present(rows, entity, explaining->question->time_ms);
-    bool is_ratio = explaining->feature->aggregate == AGG_RATIO;
+    bool is_ratio = explaining->feature->type->reckon != NULL;
     bool is_self = operands == &explaining->explanation->self;
     struct agg_view view;
 
@@ -336,35 +336,57 @@ static bool operand_init(struct explaining *explaining, const struct agg_feature
     return true;
 }
 
-static bool explain_prior(struct explaining *explaining, enum agg_prior prior, const struct store_key *own)
+/* Numerator and denominator, as far as it has them there: a share has but one of the two, here and there. */
+static int sides_of(const struct agg_feature *feature, enum agg_prior prior, int sides[SIDES])
+{
+    int count = 0;
+
+    for (int side = 0; side < SIDES; side++) {
+        if (feature->operands[prior][side])
+            sides[count++] = side;
+    }
+    return count;
+}
+
+static bool name_operand(struct explaining *explaining, enum agg_prior prior, int side, const struct store_key *key,
+                         struct agg_operand *operand)
 {
     static const char *const names[AGG_PRIORS] = {"own", "parent", "all"};
+    const struct agg_feature *feature = explaining->feature, *own = feature->operands[AGG_OWN][side];
+
+    if (!operand_init(explaining, feature->operands[prior][side], key, operand))
+        return false;
+    operand->of = names[prior];
+    operand->side = side == 0 ? "numerator" : "denominator";
+    operand->feature.name = own ? own->name : feature->operands[AGG_OWN][0]->name;
+    if (prior == AGG_GLOBAL)
+        operand->feature.entity = "";
+    return true;
+}
+
+static bool explain_prior(struct explaining *explaining, enum agg_prior prior, const struct store_key *own)
+{
     static const uint64_t all_ids[STORE_KEY_IDS_MAX] = {1};
     struct agg_explanation *explanation = explaining->explanation;
-    const struct agg_feature *const *features = (const struct agg_feature *const *)explaining->feature->operands[prior];
     struct agg_operand *operands = &explanation->operands[explanation->operand_count];
-    const struct agg_entity *entity;
+    const struct agg_feature *features[SIDES];
     struct store_key key = *own;
     bool is_known = true;
+    int sides[SIDES], count = sides_of(explaining->feature, prior, sides);
 
-    if (!features[0])
+    if (count == 0)
         return true;
-    entity = features[0]->entity;
     if (prior == AGG_PARENT)
         is_known = agg_key__of_parent(explaining->entity, own, &explaining->remembered, &key);
     else if (prior == AGG_GLOBAL)
-        is_known = agg_key__make(entity, all_ids, &key);
-    for (int side = 0; side < SIDES; side++) {
-        if (!operand_init(explaining, features[side], is_known ? &key : NULL, &operands[side]))
+        is_known = agg_key__make(explaining->agg->catalogue->global, all_ids, &key);
+    for (int i = 0; i < count; i++) {
+        features[i] = explaining->feature->operands[prior][sides[i]];
+        if (!name_operand(explaining, prior, sides[i], is_known ? &key : NULL, &operands[i]))
             return false;
-        operands[side].of = names[prior];
-        operands[side].side = side == 0 ? "numerator" : "denominator";
-        operands[side].feature.name = explaining->feature->operands[AGG_OWN][side]->name;
-        if (prior == AGG_GLOBAL)
-            operands[side].feature.entity = "";
     }
-    explanation->operand_count += SIDES;
-    return !is_known || look(explaining, entity, &key, operands, features, SIDES);
+    explanation->operand_count += count;
+    return !is_known || look(explaining, features[0]->entity, &key, operands, features, count);
 }
 
 static double value_of(const struct agg_operand *operand, const struct agg_feature *feature, int64_t span_ms)
@@ -372,7 +394,7 @@ static double value_of(const struct agg_operand *operand, const struct agg_featu
     return operand->values[agg_feature__window(feature, span_ms) - feature->windows]; /* linking gave it the window */
 }
 
-static void reckon(struct explaining *explaining)
+static void reckon(struct explaining *explaining, uint64_t id)
 {
     struct agg_explanation *explanation = explaining->explanation;
     const struct agg_feature *feature = explaining->feature;
@@ -394,7 +416,7 @@ static void reckon(struct explaining *explaining)
                 place += feature->operands[prior][side] != NULL;
             }
         }
-        explanation->values[i] = (double)agg_ratio__value(&column, operands);
+        explanation->values[i] = (double)feature->type->reckon(&column, operands, id);
         if (output->output != AGG_OUTPUT_N && output->output != AGG_OUTPUT_AGE)
             explanation->priors[i] = agg_ratio__prior(&column, operands);
     }
@@ -412,7 +434,7 @@ static bool explain_ratio(struct explaining *explaining, const struct store_key 
         if (!explain_prior(explaining, (enum agg_prior)prior, key))
             return false;
     }
-    reckon(explaining);
+    reckon(explaining, explaining->feature->targets ? key->ids[explaining->feature->target_place] : 0);
     return true;
 }
 
@@ -491,7 +513,7 @@ bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr
         !operand_init(&explaining, explaining.feature, &key, &explanation->self))
         return false;
     explanation->self.values = NULL;
-    if (explaining.feature->aggregate == AGG_RATIO && !explain_ratio(&explaining, &key))
+    if (explaining.feature->type->reckon && !explain_ratio(&explaining, &key))
         return false;
     return draw_curves(&explaining) && look(&explaining, explaining.entity, &key, &explanation->self, &explaining.feature, 1);
 }

@@ -103,6 +103,8 @@ static float absent_of(const struct agg_column *column)
 {
     const struct agg_cell_type *cells = column->feature->type->cells;
 
+    if (column->feature->type->of_rows)
+        return column->feature->type->of_rows(column->feature, NULL);
     return cells ? cells->value(column->feature, fr_slice(NULL, 0), column->window, column->output, 0) : 0;
 }
 
@@ -140,7 +142,7 @@ static void add_column(struct compile *compile, const struct agg_feature *featur
 
     fr_buffer_append(is_user ? &compile->user_columns : &compile->item_columns, &feature->columns[chosen],
                      sizeof feature->columns[chosen]);
-    if (feature->aggregate == AGG_RATIO) {
+    if (feature->type->reckon) {
         add_ratio(compile, feature, &feature->outputs[chosen], (*count)++);
         return;
     }

@@ -79,12 +79,13 @@ static double later(double a, double b)
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-float agg_ratio__value(const struct agg_ratio_column *column, const double *operands)
+static float reckon(const struct agg_ratio_column *column, const double *operands, uint64_t id)
 {
     double numerator = operand(column, operands, AGG_OWN, NUMERATOR);
     double denominator = operand(column, operands, AGG_OWN, DENOMINATOR);
     double strength = column->feature->strength;
 
+    (void)id;
     switch (column->output) {
     case AGG_OUTPUT_N:
         return (float)denominator;
@@ -170,38 +171,6 @@ static bool link_hidden(struct agg_parse *parse, enum agg_prior prior, struct ag
     return true;
 }
 
-/* A read names the parent by the entity's own key, or by what an item or a room remembers. */
-static bool can_name(const struct agg_entity *entity, int field)
-{
-    int attribute = agg_attribute__index(field);
-
-    for (int i = 0; i < entity->key_count; i++) {
-        if (entity->key[i] == field)
-            return true;
-    }
-    return attribute >= 0 && (entity->remembered >> attribute & 1) != 0;
-}
-
-static bool check_parent(struct agg_parse *parse)
-{
-    const struct agg_entity *entity = parse->feature->entity, *parent = entity->parent;
-    const struct fr_yaml *at = fr_yaml_get(parse->map, "prior");
-
-    if (!parent)
-        return fr_diagnostics_add(parse->diagnostics, at,
-                                  "features.%s.prior: entities.%s has no parent; give it one, or use global",
-                                  parse->feature->name, entity->name);
-    for (int i = 0; i < parent->key_count; i++) {
-        if (!can_name(entity, parent->key[i]))
-            return fr_diagnostics_add(
-                parse->diagnostics, at,
-                "features.%s.prior: a read can't tell which %s is the parent of one %s: %s is neither in its "
-                "key nor remembered; use global",
-                parse->feature->name, parent->name, entity->name, parent->key_names[i]);
-    }
-    return true;
-}
-
 static bool link_ages(struct agg_parse *parse)
 {
     struct agg_feature *feature = parse->feature;
@@ -228,7 +197,7 @@ static bool link_ratio(struct agg_parse *parse)
         return false;
     if (feature->prior == AGG_OWN)
         return true;
-    if (feature->prior == AGG_PARENT && !(check_parent(parse) && link_hidden(parse, AGG_PARENT, feature->entity->parent)))
+    if (feature->prior == AGG_PARENT && !(agg_parse__parent(parse, "prior") && link_hidden(parse, AGG_PARENT, feature->entity->parent)))
         return false;
     return agg_catalogue__global(parse->catalogue) && link_hidden(parse, AGG_GLOBAL, parse->catalogue->global);
 }
@@ -251,4 +220,5 @@ const struct agg_type agg_type__ratio = {.name = "ratio",
                                                   1 << AGG_OUTPUT_AGE | 1 << AGG_OUTPUT_LOWER | 1 << AGG_OUTPUT_UPPER,
                                          .parse = parse_ratio,
                                          .link = link_ratio,
-                                         .define = define_ratio};
+                                         .define = define_ratio,
+                                         .reckon = reckon};

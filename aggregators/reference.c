@@ -30,17 +30,17 @@ static const struct fr_setting common[] = {
     {"aggregate", NULL,
      "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, coec, watch_rank, ips, capped, "
      "burst, "
-     "actor, covisit, entropy, top_values",
+     "actor, share, gini, quota, covisit, entropy, top_values",
      "what is made of the events; each has keys of its own, below"},
     {"actions", "all", "list of actions",
-     "the events that count, by action; not of ratio, gauge, coec, match, actor and covisit"},
-    {"scenes", "all", "list of scenes", "and by scene; not of ratio, match, actor and covisit"},
+     "the events that count, by action; not of ratio, share, gauge, coec, match, actor and covisit"},
+    {"scenes", "all", "list of scenes", "and by scene; not of ratio, share, match, actor and covisit"},
     {"where", "all", "a condition",
-     "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, match, "
-     "actor and covisit"},
-    {"emit", "[value]", "list of value, n, sd, age, lower, upper",
+     "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, share, "
+     "match, actor and covisit"},
+    {"emit", "[value]", "list of value, n, sd, age, lower, upper, deficit",
      "columns: the value; n, the events in it; sd of a ratio; age, the seconds since the last one; lower and upper bounds of a "
-     "ratio. Which an aggregate has: above"},
+     "ratio; deficit of a share, what it has not of its target. Which an aggregate has: above"},
 };
 
 static const struct fr_setting count[] = {
@@ -106,6 +106,22 @@ static const struct fr_setting actor[] = {
     {"events", "50", "2 to 256", "so many of the latest records"},
     {"fast", "10", "1e-06 to 1000000", "the rate that makes half a score"},
 };
+static const struct fr_setting share[] = {
+    {"of", NULL, "a count, sum or ips of the same entity, with these windows", "what it has a share of"},
+    {"windows", NULL, WINDOWS, "one column each"},
+    {"scope", "global", "global, parent", "of what all of its kind have, or those of its parent"},
+    {"targets", "", "map from id to 0 to 1, at most 64",
+     "how much each is to have, by the field of the key that the scope has not; together 1"},
+};
+static const struct fr_setting gini[] = {
+    {"windows", NULL, SKETCH_WINDOWS, "one column each"},
+    {"of", "creator_id", "creator_id, item_id, room_id, category_id, region, user_id", "its members"},
+};
+static const struct fr_setting quota[] = {
+    {"quota", NULL, "1 to 1000000000", "how many of the events a new one is to have"},
+    {"newer_than", NULL, "whole seconds, 24s or more", "for how long it is new"},
+    {"forgotten_after", "30d", "whole seconds, more than newer_than", "and new again when nothing came of it for so long"},
+};
 static const struct fr_setting last[] = {
     {"limit", NULL, "1 to 10000", "events kept, the latest"},
     {"fields", NULL, "list of event fields", "what is shown of each"},
@@ -145,7 +161,7 @@ static const struct fr_setting covisit[] = {
 
 static const struct fr_setting list[] = {
     {"of", NULL, "an entity", "what is ranked"},
-    {"rank", NULL, "a decayed feature of it", "by what"},
+    {"rank", NULL, "a decayed feature of it, or a quota", "by what; by a quota it is a pool: what is new, by what is left of it"},
     {"scopes", NULL, "list of global, category_id, region, scene, creator_id, room_id",
      "of all, and of each value of an event's field; each but global costs about as much memory as the entity, per value that "
      "it has"},
@@ -181,6 +197,9 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("features.NAME", "capped", "A count in which nobody counts much.", capped),
     FR_SETTINGS("features.NAME", "burst", "More of late than usual.", burst),
     FR_SETTINGS("features.NAME", "actor", "How much like a machine.", actor),
+    FR_SETTINGS("features.NAME", "share", "How much of its scope it has: [ledger](ledger.md).", share),
+    FR_SETTINGS("features.NAME", "gini", "How unevenly members have its events: [ledger](ledger.md).", gini),
+    FR_SETTINGS("features.NAME", "quota", "What a new one has not been shown yet: [ledger](ledger.md).", quota),
     FR_SETTINGS("features.NAME", "entropy", "In bits; 0 of one value, or none.", entropy),
     FR_SETTINGS("features.NAME", "top_values", "A sequence: the field's values, and how often each is there, as count.",
                 top_values),

@@ -21,7 +21,10 @@ import bisect
 import itertools
 import math
 
+import xxhash
+
 import causal
+import ledger
 import where
 from event import ACTIONS, DAY_MS, SCENES, order, span_ms
 from number import Within, float32_of, llround, micro, within
@@ -35,9 +38,17 @@ QUANTILE_ERROR = 0.01 * (1 + 1e-6)
 QUANTILE_MIN, QUANTILE_MAX = 1e-3, 1e9
 BLOCK_HALF_LIVES, BLOCKS, DECAYED_UNIT = 8, 4, 1 << 24
 SEQUENCES = ("last", "series")
-SKETCHES = ("distinct", "quantile", "coec", "watch_rank", "capped")
-WINDOWED = ("count", "sum", "mean", "min", "max", "ratio", "ips", *SKETCHES)
+SKETCHES = ("distinct", "quantile", "coec", "watch_rank", "capped", "gini")
+WINDOWED = ("count", "sum", "mean", "min", "max", "ratio", "ips", "share", *SKETCHES)
 AGAINST_ALL = {"coec": (causal.click_rates, causal.coec), "watch_rank": (causal.ranks_of, causal.watch_rank)}
+
+
+def id_of(name):
+    """Of an id that a text or a number names."""
+    text = str(name)
+    if text.isdecimal() and str(int(text)) == text and int(text) < 1 << 64:
+        return int(text)
+    return xxhash.xxh64_intdigest(text.encode()) or 1
 
 
 def resolution_ms(window_ms, panes=WINDOW_PANES):
@@ -153,13 +164,20 @@ class Feature:
         self.is_of_user = entity.key == ("user_id",)
         self.aggregate = settings["aggregate"]
         self.match = settings.get("match")
-        self.source = settings.get("of", {"distinct": "user_id", "ips": None}.get(self.aggregate, "value"))
+        self.source = settings.get("of", {"distinct": "user_id", "gini": "creator_id", "ips": None}.get(self.aggregate, "value"))
         self.limit = settings.get("limit")
         self.fields = settings.get("fields", [])
         self.is_seen = settings.get("seen", False)
         self.emit = settings.get("emit", ["value"])
         self.q = settings.get("q")
         self.prior, self.strength = settings.get("prior"), settings.get("strength", 0)
+        if self.aggregate == "share":
+            self.prior = settings.get("scope", "global")
+        self.targets = {id_of(name): share for name, share in settings.get("targets", {}).items()}
+        self.named = ()  # fields without which it takes no event
+        self.quota = settings.get("quota")
+        if self.aggregate == "quota":
+            self.newer, self.known = Window(settings["newer_than"]), Window(settings.get("forgotten_after", "30d"))
         self.from_name, self.within_ms = settings.get("from"), span_ms(settings.get("within", 0))
         self.bin_ms, self.bins = span_ms(settings.get("bin", 0)), settings.get("bins")
         self.decay = Decay(settings["half_life"]) if "half_life" in settings else None
@@ -183,7 +201,7 @@ class Feature:
         self.weights = {ACTIONS.index(action.lower()): weight for action, weight in settings.get("weights", {}).items()}
         self.scenes = {SCENES.index(scene.lower()) for scene in settings.get("scenes", [])}
         self.condition = where.parse(settings["where"], ACTIONS, SCENES) if "where" in settings else None
-        self.is_kept = not self.match and self.aggregate not in ("ratio", "covisit", "actor")
+        self.is_kept = not self.match and self.aggregate not in ("ratio", "share", "covisit", "actor")
         self.is_read = self.aggregate != "covisit"  # by GetFeatures
 
     @staticmethod
@@ -193,7 +211,9 @@ class Feature:
     def takes(self, event):
         if self.actions and event["action"] not in self.actions or self.scenes and event["scene"] not in self.scenes:
             return False
-        if self.aggregate == "distinct" and not event[self.source] or self.aggregate == "gauge" and not event["user_id"]:
+        if not all(event[field] for field in self.named):
+            return False
+        if self.aggregate in ("distinct", "gini") and not event[self.source] or self.aggregate == "gauge" and not event["user_id"]:
             return False
         if self.aggregate == "capped" and not event["user_id"] or self.aggregate == "watch_rank" and not event["duration_s"] > 0:
             return False
@@ -204,11 +224,11 @@ class Feature:
     def weight(self, event):
         """What is kept of an event taken."""
         match self.aggregate:
-            case "count" | "series":
+            case "count" | "series" | "quota":
                 return event["action"]
             case "sum" | "mean" | "min" | "max":
                 return micro(event[self.source])
-            case "distinct" | "quantile":
+            case "distinct" | "quantile" | "gini":
                 return event[self.source]
             case "coec":
                 return causal.place(self, event)
@@ -233,7 +253,7 @@ class Feature:
             windows = [window] if window else self.windows
             found = [Column(self, w, kind) for kind in ("value", "n", "sd") if kind in self.emit for w in windows]
         found += [Column(self, None, "age")] if "age" in self.emit else []
-        bounds = [kind for kind in ("lower", "upper") if kind in self.emit]
+        bounds = [kind for kind in ("lower", "upper", "deficit") if kind in self.emit]
         return tuple(found + [Column(self, w, kind) for kind in bounds for w in windows])
 
     # ---- What has no window ----
@@ -308,6 +328,8 @@ class Column:
                 return float32_of(max(taken.list(span)), 1_000_000)
             case "distinct":
                 return distinct(taken.list(span))
+            case "gini":
+                return ledger.gini(taken.list(span))
             case "quantile":
                 exact = quantile(taken.list(span), feature.q)
                 return within(exact, exact * QUANTILE_ERROR)

@@ -42,6 +42,9 @@ static const char every_map[] =
     "  capped: { entity: item, aggregate: capped, cap: 3, windows: [1h] }\n"
     "  burst: { entity: item, aggregate: burst, bin: 10s }\n"
     "  judged: { entity: user, aggregate: actor, of: recent }\n"
+    "  part: { entity: item, aggregate: share, of: n, windows: [1h], targets: { a: 1 } }\n"
+    "  uneven: { entity: item, aggregate: gini, windows: [1h] }\n"
+    "  fresh: { entity: item, aggregate: quota, quota: 9, newer_than: 1h }\n"
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
     "  spread: { entity: user, aggregate: entropy, of: recent.item_id }\n"
     "  most: { entity: user, aggregate: top_values, of: recent.item_id }\n"
@@ -201,7 +204,9 @@ static void instance_of(const struct fr_settings *section, const char *key, char
                                               {"coec", "placed"},      {"watch_rank", "long_watch"},
                                               {"ips", "weighed"},      {"capped", "capped"},
                                               {"burst", "burst"},      {"actor", "judged"},
-                                              {"entropy", "spread"},   {"top_values", "most"}};
+                                              {"entropy", "spread"},   {"top_values", "most"},
+                                              {"share", "part"},       {"gini", "uneven"},
+                                              {"quota", "fresh"}};
     static const char *const names[][2] = {{"entities", "user"},    {"features", "n"},       {"lists", "best"},
                                            {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"},
                                            {"texts", "intent"},     {"tables", "info"}};
