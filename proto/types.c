@@ -51,6 +51,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__feature_status__descriptor,
     &freshet__v1__outcome_count__descriptor,
     &freshet__v1__blocked_count__descriptor,
+    &freshet__v1__ledger_row__descriptor,
     &freshet__v1__checkpoint_request__descriptor,
     &freshet__v1__checkpoint_response__descriptor,
     &freshet__v1__forget_request__descriptor,
