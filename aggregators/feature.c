@@ -273,6 +273,7 @@ struct agg_feature *agg_feature__hidden(struct agg_catalogue *catalogue, const s
     feature->of = of->of;
     feature->needs = of->needs;
     feature->floor = of->floor;
+    feature->ups = of->ups;
     memcpy(feature->weights, of->weights, sizeof feature->weights);
     return feature;
 }

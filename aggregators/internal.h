@@ -128,6 +128,7 @@ enum agg_aggregate { /* agg__types says what each is */
                      AGG_SHARE,
                      AGG_GINI,
                      AGG_QUOTA,
+                     AGG_RETURNING,
                      AGG_AGE, /* hidden: the latest event of a feature that emits its age */
                      AGG_TOP, /* hidden: candidates by their score (top.c) */
                      AGG_LIFE, /* hidden: whether an item is on, a room started (life.c) */
@@ -231,7 +232,7 @@ struct agg_feature {
     double floor; /* of a propensity */
 
     double slack; /* burst */
-    uint32_t cap; /* capped */
+    uint32_t cap; /* capped; returning: visits */
     int show; /* actor */
 
     /* match */
@@ -246,7 +247,7 @@ struct agg_feature {
     int64_t bin_ms, bins; /* series */
     uint8_t series[PROTO_ACTIONS]; /* its actions as listed */
     int series_count;
-    uint32_t ups; /* gauge: a bit for each action that turns a user on; coec: that shows */
+    uint32_t ups; /* gauge: a bit for each action that turns a user on; coec: that shows; sum: that is taken off */
     struct agg_window timeout;
     int64_t within_ms; /* covisit */
     struct agg_feature *covisit; /* of a sequence: the first covisit that pairs its records */

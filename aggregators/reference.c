@@ -29,7 +29,7 @@ static const struct fr_setting common[] = {
     {"entity", NULL, "an entity", "whose state it is"},
     {"aggregate", NULL,
      "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, coec, watch_rank, ips, capped, "
-     "burst, "
+     "returning, burst, "
      "actor, share, gini, quota, covisit, entropy, top_values",
      "what is made of the events; each has keys of its own, below"},
     {"actions", "all", "list of actions",
@@ -49,6 +49,13 @@ static const struct fr_setting count[] = {
 static const struct fr_setting measures[] = {
     {"windows", NULL, WINDOWS, "one column each"},
     {"of", "value", "value, duration_s", "the event field"},
+};
+static const struct fr_setting sum[] = {
+    {"minus", "", "list of some of its actions", "which are taken off, whatever their sign: refunds from purchases"},
+};
+static const struct fr_setting returning[] = {
+    {"windows", NULL, SKETCH_WINDOWS, "one column each; 7d has panes of a day"},
+    {"visits", "2", "2 to 255", "in how many panes of the window a user came who counts"},
 };
 static const struct fr_setting quantile[] = {
     {"windows", NULL, SKETCH_WINDOWS, "one column each"},
@@ -181,6 +188,7 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("features.NAME", NULL, "What is kept of an entity.", common),
     FR_SETTINGS("features.NAME", "count", "", count),
     FR_SETTINGS("features.NAME", "sum, mean, min, max", "", measures),
+    FR_SETTINGS("features.NAME", "sum", "", sum),
     FR_SETTINGS("features.NAME", "quantile", "", quantile),
     FR_SETTINGS("features.NAME", "distinct", "", distinct),
     FR_SETTINGS("features.NAME", "decayed", "", decayed),
@@ -195,6 +203,7 @@ static const struct fr_settings sections[] = {
                 watch_rank),
     FR_SETTINGS("features.NAME", "ips", "A sum by inverse propensity.", ips),
     FR_SETTINGS("features.NAME", "capped", "A count in which nobody counts much.", capped),
+    FR_SETTINGS("features.NAME", "returning", "Users who came again.", returning),
     FR_SETTINGS("features.NAME", "burst", "More of late than usual.", burst),
     FR_SETTINGS("features.NAME", "actor", "How much like a machine.", actor),
     FR_SETTINGS("features.NAME", "share", "How much of its scope it has: [ledger](ledger.md).", share),

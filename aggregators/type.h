@@ -50,7 +50,7 @@ extern const struct agg_type agg_type__actor, agg_type__age, agg_type__burst, ag
     agg_type__covisit, agg_type__decayed, agg_type__distinct, agg_type__gauge, agg_type__ips, agg_type__last, agg_type__life,
     agg_type__match, agg_type__max, agg_type__min, agg_type__mean, agg_type__quantile, agg_type__ratio, agg_type__series,
     agg_type__sum, agg_type__top, agg_type__watch_rank, agg_type__entropy, agg_type__top_values, agg_type__share,
-    agg_type__gini, agg_type__quota;
+    agg_type__gini, agg_type__quota, agg_type__returning;
 extern const struct agg_type *const agg__types[AGG_AGGREGATES]; /* NULL: not in this version */
 
 /* ---- For parse and link; all return false, with the mistake told, when something is wrong ---- */

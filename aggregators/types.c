@@ -28,6 +28,7 @@ const struct agg_type *const agg__types[AGG_AGGREGATES] = {
     [AGG_SHARE] = &agg_type__share,
     [AGG_GINI] = &agg_type__gini,
     [AGG_QUOTA] = &agg_type__quota,
+    [AGG_RETURNING] = &agg_type__returning,
     [AGG_TOP] = &agg_type__top,
     [AGG_LIFE] = &agg_type__life,
 };

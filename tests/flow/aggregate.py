@@ -38,7 +38,7 @@ QUANTILE_ERROR = 0.01 * (1 + 1e-6)
 QUANTILE_MIN, QUANTILE_MAX = 1e-3, 1e9
 BLOCK_HALF_LIVES, BLOCKS, DECAYED_UNIT = 8, 4, 1 << 24
 SEQUENCES = ("last", "series")
-SKETCHES = ("distinct", "quantile", "coec", "watch_rank", "capped", "gini")
+SKETCHES = ("distinct", "quantile", "coec", "watch_rank", "capped", "gini", "returning")
 WINDOWED = ("count", "sum", "mean", "min", "max", "ratio", "ips", "share", *SKETCHES)
 AGAINST_ALL = {"coec": (causal.click_rates, causal.coec), "watch_rank": (causal.ranks_of, causal.watch_rank)}
 
@@ -175,7 +175,8 @@ class Feature:
             self.prior = settings.get("scope", "global")
         self.targets = {id_of(name): share for name, share in settings.get("targets", {}).items()}
         self.named = ()  # fields without which it takes no event
-        self.quota = settings.get("quota")
+        self.quota, self.visits = settings.get("quota"), settings.get("visits", 2)
+        self.minus = self.numbers(settings.get("minus", []))
         if self.aggregate == "quota":
             self.newer, self.known = Window(settings["newer_than"]), Window(settings.get("forgotten_after", "30d"))
         self.from_name, self.within_ms = settings.get("from"), span_ms(settings.get("within", 0))
@@ -215,7 +216,7 @@ class Feature:
             return False
         if self.aggregate in ("distinct", "gini") and not event[self.source] or self.aggregate == "gauge" and not event["user_id"]:
             return False
-        if self.aggregate == "capped" and not event["user_id"] or self.aggregate == "watch_rank" and not event["duration_s"] > 0:
+        if self.aggregate in ("capped", "returning") and not event["user_id"] or self.aggregate == "watch_rank" and not event["duration_s"] > 0:
             return False
         if self.aggregate == "ips" and not 0 < event["propensity"] <= 1:
             return False
@@ -226,6 +227,8 @@ class Feature:
         match self.aggregate:
             case "count" | "series" | "quota":
                 return event["action"]
+            case "sum" if event["action"] in self.minus:
+                return micro(-abs(event[self.source]))
             case "sum" | "mean" | "min" | "max":
                 return micro(event[self.source])
             case "distinct" | "quantile" | "gini":
@@ -236,7 +239,7 @@ class Feature:
                 return causal.watch(event)
             case "ips":
                 return causal.ips(self, event)
-            case "capped":
+            case "capped" | "returning":
                 return event["ts_ms"], event["user_id"]
             case "burst":
                 return 1
@@ -328,6 +331,8 @@ class Column:
                 return float32_of(max(taken.list(span)), 1_000_000)
             case "distinct":
                 return distinct(taken.list(span))
+            case "returning":
+                return ledger.returning(feature, self.window, taken.list(span))
             case "gini":
                 return ledger.gini(taken.list(span))
             case "quantile":

@@ -34,6 +34,14 @@ def gini(members):
     return within(exact)
 
 
+def returning(feature, window, own):
+    """`own`: (ts_ms, user_id); of users who came in enough panes."""
+    panes = collections.defaultdict(set)
+    for ts_ms, user_id in own:
+        panes[user_id].add(ts_ms // window.resolution_ms)
+    return float32_of(sum(len(some) >= feature.visits for some in panes.values()))
+
+
 def quota_left(feature, shown, events, time_ms):
     """`shown` and `events`: what the feature took of an entity that is there, and all that it had."""
     if events.count(feature.known.span(time_ms)) > events.count(feature.newer.span(time_ms)):

@@ -11,7 +11,7 @@ COMPANIONS = "emit"  # the key itself: n, sd, age
 BOUNDS = "bounds"  # of ratios
 ALL = (
     "count", "sum", "last", "match", "mean", "min", "max", "decayed", "distinct", "quantile", "ratio", "gauge", "series", "covisit",
-    "coec", "watch_rank", "ips", "capped", "burst", "actor", "share", "gini", "quota",
+    "coec", "watch_rank", "ips", "capped", "burst", "actor", "share", "gini", "quota", "returning",
     "lists", COMPANIONS, BOUNDS,
 )  # fmt: skip
 ENTITIES = {
@@ -116,6 +116,11 @@ class Maker:
         settings = {"windows": self.windows()}
         if aggregate in ("sum", "mean", "min", "max", "quantile"):
             settings["of"] = self.dice.choice(("value", "value", "duration_s"))
+        if aggregate == "sum" and self.dice.random() < 0.3:
+            settings["actions"] = some(self.dice, ACTIONS, 2, 6)
+            settings["minus"] = some(self.dice, settings["actions"], 1, 2)
+        if aggregate == "returning" and self.dice.random() < 0.5:
+            settings["visits"] = self.dice.choice((2, 3, 5))
         if aggregate == "quantile":
             settings["q"] = self.dice.choice((0.01, 0.5, 0.9, 0.99))
         if aggregate == "distinct":
