@@ -220,8 +220,13 @@ static void explain(const struct agg_feature *feature, struct fr_slice memory, i
 
 static bool parse_gini(struct agg_parse *parse)
 {
-    static const uint8_t fields[] = {PROTO_FIELD_CREATOR_ID,  PROTO_FIELD_ITEM_ID, PROTO_FIELD_ROOM_ID,
-                                     PROTO_FIELD_CATEGORY_ID, PROTO_FIELD_REGION,  PROTO_FIELD_USER_ID, 0};
+    static const uint8_t fields[] = {PROTO_FIELD_CREATOR_ID,
+                                     PROTO_FIELD_ITEM_ID,
+                                     PROTO_FIELD_ROOM_ID,
+                                     PROTO_FIELD_CATEGORY_ID,
+                                     PROTO_FIELD_REGION,
+                                     PROTO_FIELD_USER_ID,
+                                     0};
     bool ok = agg_panes__parse_windows(parse);
 
     ok = agg_parse__of(parse, fields) && ok;

@@ -188,7 +188,8 @@ struct agg_feature {
     /* what has windows */
     int of; /* field that a sum adds up, a sketch takes in */
     int needs; /* an id field without which it takes no event; 0: none */
-    const struct agg_entity *named; /* it takes only events that name one of this entity; NULL: any. Set by agg_feature__narrow() */
+    const struct agg_entity
+        *named; /* it takes only events that name one of this entity; NULL: any. Set by agg_feature__narrow() */
     const struct agg_catalogue *named_in;
     double q; /* quantile */
     struct agg_window windows[AGG_WINDOWS_MAX];
@@ -411,7 +412,8 @@ bool agg_features__define(struct agg_catalogue *catalogue);
 /* The feature tells its entity's feeds. False: out of memory. */
 FR_CHECKED bool agg_feed__add(struct agg_catalogue *catalogue, struct agg_entity *entity, const struct agg_feed *feed);
 /* A hidden list of the entity's ids by their moment, under that name, which its events feed; NULL: out of memory. */
-struct agg_feature *agg_recent__add(struct agg_catalogue *catalogue, struct agg_entity *entity, const char *name, bool is_first);
+struct agg_feature *agg_recent__add(struct agg_catalogue *catalogue, struct agg_entity *entity, const char *name,
+                                    bool is_first);
 /* What the life of items and rooms and what is recent need. False: out of memory. */
 FR_CHECKED bool agg_life__add(struct agg_catalogue *catalogue);
 bool agg_name__check(struct fr_yaml *key, const char *where, struct fr_diagnostics *diagnostics);

@@ -25,7 +25,8 @@ static bool look(struct looking *looking, const struct agg_entity *entity, uint6
     uint32_t bytes;
 
     looking->parts = (struct agg_parts){{NULL}};
-    looking->entry = agg_key__make(entity, ids, &key) ? store_entry_lock(store, &key, store_key_hash(store, &key), false) : NULL;
+    looking->entry =
+        agg_key__make(entity, ids, &key) ? store_entry_lock(store, &key, store_key_hash(store, &key), false) : NULL;
     if (looking->entry && store_entry_is_corrupt(looking->entry)) {
         store_entry_unlock(store, looking->entry);
         looking->entry = NULL;

@@ -62,8 +62,9 @@ static bool parse_quota(struct agg_parse *parse)
 
     ok = parse_span(parse, "forgotten_after", "30d", &feature->known) && ok;
     if (ok && feature->known.span_ms <= feature->newer.span_ms)
-        ok = agg_parse__tell(parse, fr_yaml_get(parse->map, fr_yaml_get(parse->map, "forgotten_after") ? "forgotten_after" : "newer_than"),
-                             "forgotten_after", "should be longer than newer_than, or everybody is new");
+        ok = agg_parse__tell(
+            parse, fr_yaml_get(parse->map, fr_yaml_get(parse->map, "forgotten_after") ? "forgotten_after" : "newer_than"),
+            "forgotten_after", "should be longer than newer_than, or everybody is new");
     if (!fr_yaml_get(parse->map, "quota"))
         return agg_parse__tell(parse, parse->at, "quota", "missing; how many exposures is each to have, as in 1000");
     ok = fr_yaml_int(parse->map, "quota", 1, INT64_C(1000000000), &quota, parse->diagnostics) && ok;

@@ -197,7 +197,8 @@ static bool link_ratio(struct agg_parse *parse)
         return false;
     if (feature->prior == AGG_OWN)
         return true;
-    if (feature->prior == AGG_PARENT && !(agg_parse__parent(parse, "prior") && link_hidden(parse, AGG_PARENT, feature->entity->parent)))
+    if (feature->prior == AGG_PARENT &&
+        !(agg_parse__parent(parse, "prior") && link_hidden(parse, AGG_PARENT, feature->entity->parent)))
         return false;
     return agg_catalogue__global(parse->catalogue) && link_hidden(parse, AGG_GLOBAL, parse->catalogue->global);
 }

@@ -168,7 +168,8 @@ static const struct fr_setting covisit[] = {
 
 static const struct fr_setting list[] = {
     {"of", NULL, "an entity", "what is ranked"},
-    {"rank", NULL, "a decayed feature of it, or a quota", "by what; by a quota it is a pool: what is new, by what is left of it"},
+    {"rank", NULL, "a decayed feature of it, or a quota",
+     "by what; by a quota it is a pool: what is new, by what is left of it"},
     {"scopes", NULL, "list of global, category_id, region, scene, creator_id, room_id",
      "of all, and of each value of an event's field; each but global costs about as much memory as the entity, per value that "
      "it has"},

@@ -3,8 +3,12 @@
 
 #include <freshet/text.h>
 
-enum { WORDS = AGG_USERS_WORDS, OFTEN_BITS = AGG_USERS_OFTEN_BITS, OFTEN_MOST = AGG_USERS_OFTEN_MOST,
-       HASH_BITS = AGG_USERS_HASH_BITS };
+enum {
+    WORDS = AGG_USERS_WORDS,
+    OFTEN_BITS = AGG_USERS_OFTEN_BITS,
+    OFTEN_MOST = AGG_USERS_OFTEN_MOST,
+    HASH_BITS = AGG_USERS_HASH_BITS
+};
 
 static uint64_t hash_of(uint64_t user_id)
 {

@@ -175,7 +175,8 @@ static void go(struct cli_world *world, const struct proto_event *event, const c
 void cli_world__go_over(struct cli_world *world, const struct proto_event *seen, double liking, int64_t now_us)
 {
     const struct cli_world_room *room = world->options.transfer > 0 ? room_of(world, seen->creator_id) : NULL;
-    struct proto_event entry = *seen, inside = {.user_id = seen->user_id, .creator_id = seen->creator_id, .region = seen->region};
+    struct proto_event entry = *seen,
+                       inside = {.user_id = seen->user_id, .creator_id = seen->creator_id, .region = seen->region};
     double stay_s;
 
     if (!room || !cli_random__chance(&world->random, fmin(cli_world__habits.most, world->options.transfer * liking)))

@@ -36,7 +36,9 @@ void cli_table__row(const struct cli_world *world, uint32_t item, struct fr_buff
 void cli_table__creator(const struct cli_world *world, uint32_t creator, struct fr_buffer *json)
 {
     enum { REGIONS = sizeof regions / sizeof *regions, TOP_ONE_IN = 10 };
-    const char *tier = world->is_newcomer[creator] ? "new" : creator < (uint32_t)world->creator_count / TOP_ONE_IN ? "top" : "known";
+    const char *tier = world->is_newcomer[creator]                             ? "new"
+                       : creator < (uint32_t)world->creator_count / TOP_ONE_IN ? "top"
+                                                                               : "known";
 
     fr_buffer_append_format(json, "\"tier\":\"%s\",\"region\":\"%s\"", tier, regions[draw(world, creator, 6) % REGIONS]);
 }

@@ -244,8 +244,7 @@ static bool make_world(struct cli_world *world)
     world->is_newcomer = calloc((size_t)world->creator_count, sizeof *world->is_newcomer);
     proto_event_encode_attribute(&world->from_video, fr_slice_of("from"), fr_slice_of("short_video"));
     if (!world->items || !world->rooms || !world->sessions || !world->unborn || !world->is_unborn || !world->is_newcomer ||
-        world->from_video.is_failed ||
-        !cli_zipf__init(&world->user_ranks, world->user_count, 0.6) ||
+        world->from_video.is_failed || !cli_zipf__init(&world->user_ranks, world->user_count, 0.6) ||
         !cli_zipf__init(&world->item_ranks, world->item_count, 1.05) ||
         !cli_zipf__init(&world->creator_ranks, world->creator_count, 0.8) ||
         !cli_zipf__init(&world->room_ranks, world->room_count, 0.9))

@@ -21,17 +21,18 @@ static void configure(struct property_trial *trial, struct rng *rng)
                               .quota = 1 + (int)rng_below(rng, 9),
                               .where = rng_one_in(rng, 3) ? (int)rng_below(rng, 6) : 0};
     ledger->known_ms = ledger->newer_ms * (2 + rng_below(rng, 30));
-    snprintf(trial->text, sizeof trial->text,
-             "entities: { user: { key: [user_id], retention: 0 }, item: { key: [item_id], retention: 0 },\n"
-             "  pair: { key: [user_id, item_id], parent: item, retention: 0 } }\n"
-             "features:\n"
-             "  had: { entity: pair, aggregate: count, windows: [%llds], where: \"%s\" }\n"
-             "  part: { entity: pair, aggregate: share, scope: parent, of: had, windows: [%llds], emit: [value, n] }\n"
-             "  uneven: { entity: item, aggregate: gini, of: user_id, windows: [%llds] }\n"
-             "  left: { entity: item, aggregate: quota, quota: %d, newer_than: %llds, forgotten_after: %llds, actions: [like] }\n",
-             (long long)ledger->window_ms / 1000, ledger->where > 0 ? stream_wheres[ledger->where] : "ts_ms > 0",
-             (long long)ledger->window_ms / 1000, (long long)ledger->window_ms / 1000, ledger->quota,
-             (long long)ledger->newer_ms / 1000, (long long)ledger->known_ms / 1000);
+    snprintf(
+        trial->text, sizeof trial->text,
+        "entities: { user: { key: [user_id], retention: 0 }, item: { key: [item_id], retention: 0 },\n"
+        "  pair: { key: [user_id, item_id], parent: item, retention: 0 } }\n"
+        "features:\n"
+        "  had: { entity: pair, aggregate: count, windows: [%llds], where: \"%s\" }\n"
+        "  part: { entity: pair, aggregate: share, scope: parent, of: had, windows: [%llds], emit: [value, n] }\n"
+        "  uneven: { entity: item, aggregate: gini, of: user_id, windows: [%llds] }\n"
+        "  left: { entity: item, aggregate: quota, quota: %d, newer_than: %llds, forgotten_after: %llds, actions: [like] }\n",
+        (long long)ledger->window_ms / 1000, ledger->where > 0 ? stream_wheres[ledger->where] : "ts_ms > 0",
+        (long long)ledger->window_ms / 1000, (long long)ledger->window_ms / 1000, ledger->quota,
+        (long long)ledger->newer_ms / 1000, (long long)ledger->known_ms / 1000);
     for (int i = 0; i < 3; i++)
         trial->names[trial->name_count++] = (const char *[]){"part", "uneven", "left"}[i];
     trial->spans_ms[trial->span_count++] = ledger->window_ms;
