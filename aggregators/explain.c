@@ -254,7 +254,7 @@ static bool read_parts(struct explaining *explaining, const struct agg_entity *e
 {
     const struct agg_rows *rows = parts->memory[STORE_PART_ROWS];
     bool is_present = agg_rows__is_present(rows, entity, explaining->question->time_ms);
-    bool is_ratio = explaining->feature->type->reckon != NULL;
+    bool is_ratio = explaining->feature->type->of_operands != NULL;
     bool is_self = operands == &explaining->explanation->self;
     struct agg_view view;
 
@@ -351,7 +351,7 @@ static int sides_of(const struct agg_feature *feature, enum agg_prior prior, int
 static bool name_operand(struct explaining *explaining, enum agg_prior prior, int side, const struct store_key *key,
                          struct agg_operand *operand)
 {
-    static const char *const names[AGG_PRIORS] = {"own", "parent", "all"};
+    static const char *const names[AGG_PRIORS] = {"own", "parent", "parent 2", "parent 3", "all"};
     const struct agg_feature *feature = explaining->feature, *own = feature->operands[AGG_OWN][side];
 
     if (!operand_init(explaining, feature->operands[prior][side], key, operand))
@@ -376,12 +376,13 @@ static bool explain_prior(struct explaining *explaining, enum agg_prior prior, c
 
     if (count == 0)
         return true;
-    if (prior == AGG_PARENT)
-        is_known = agg_key__of_parent(explaining->entity, own, &explaining->remembered, &key);
-    else if (prior == AGG_GLOBAL)
-        is_known = agg_key__make(explaining->agg->catalogue->global, all_ids, &key);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         features[i] = explaining->feature->operands[prior][sides[i]];
+    if (prior == AGG_GLOBAL)
+        is_known = agg_key__make(features[0]->entity, all_ids, &key);
+    else if (prior != AGG_OWN)
+        is_known = agg_key__of_parent(explaining->entity, features[0]->entity, own, &explaining->remembered, &key);
+    for (int i = 0; i < count; i++) {
         if (!name_operand(explaining, prior, sides[i], is_known ? &key : NULL, &operands[i]))
             return false;
     }
@@ -401,7 +402,7 @@ static void reckon(struct explaining *explaining, uint64_t id)
 
     for (int i = 0; i < explanation->column_count; i++) {
         const struct agg_output_column *output = &explaining->chosen[i];
-        struct agg_ratio_column column = {.feature = feature, .output = output->output};
+        struct agg_ratio_column column = {.feature = feature, .output = output};
         double operands[OPERANDS] = {0};
         int place = 0;
 
@@ -416,8 +417,9 @@ static void reckon(struct explaining *explaining, uint64_t id)
                 place += feature->operands[prior][side] != NULL;
             }
         }
-        explanation->values[i] = (double)feature->type->reckon(&column, operands, id);
-        if (output->output != AGG_OUTPUT_N && output->output != AGG_OUTPUT_AGE)
+        explanation->values[i] = (double)agg_ratio__value(&column, operands, id);
+        if (feature->aggregate == AGG_RATIO && output->output != AGG_OUTPUT_N && output->output != AGG_OUTPUT_AGE &&
+            output->output != AGG_OUTPUT_CHAIN)
             explanation->priors[i] = agg_ratio__prior(&column, operands);
     }
 }
@@ -513,7 +515,7 @@ bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr
         !operand_init(&explaining, explaining.feature, &key, &explanation->self))
         return false;
     explanation->self.values = NULL;
-    if (explaining.feature->type->reckon && !explain_ratio(&explaining, &key))
+    if (explaining.feature->type->of_operands && !explain_ratio(&explaining, &key))
         return false;
     return draw_curves(&explaining) && look(&explaining, explaining.entity, &key, &explanation->self, &explaining.feature, 1);
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 static const char *const common_keys[] = {"entity", "aggregate", "emit"};
-static const char *const output_names[AGG_OUTPUTS] = {"value", "n", "sd", "age", "lower", "upper", "deficit"};
+static const char *const output_names[AGG_OUTPUTS] = {"value", "n", "sd", "age", "lower", "upper", "chain", "deficit"};
 enum { COMMON_KEYS = sizeof common_keys / sizeof common_keys[0], KEYS_MAX = 64 };
 
 static bool parse_entity(struct agg_parse *parse)
@@ -310,7 +310,7 @@ bool agg_feature__add_window(struct agg_feature *feature, const struct agg_windo
 /* What counts the feature's events, for companions; a ratio's n is its own business. */
 static bool add_companions(struct agg_catalogue *catalogue, struct agg_feature *feature)
 {
-    bool is_n = (feature->emits >> AGG_OUTPUT_N & 1) != 0 && feature->window_count > 0 && !feature->type->reckon &&
+    bool is_n = (feature->emits >> AGG_OUTPUT_N & 1) != 0 && feature->window_count > 0 && !feature->type->of_operands &&
                 !feature->type->curve;
 
     if (is_n && feature->aggregate == AGG_COUNT)
@@ -323,7 +323,7 @@ static bool add_companions(struct agg_catalogue *catalogue, struct agg_feature *
         if (!agg_feature__add_window(feature->n, &feature->windows[i]))
             return false;
     }
-    if ((feature->emits >> AGG_OUTPUT_AGE & 1) != 0 && !feature->type->reckon) {
+    if ((feature->emits >> AGG_OUTPUT_AGE & 1) != 0 && !feature->type->of_operands) {
         feature->age = agg_feature__hidden(catalogue, feature, feature->entity, "age", AGG_AGE);
         return feature->age != NULL;
     }
@@ -343,15 +343,39 @@ static bool add_column(const struct agg_catalogue *catalogue, struct agg_feature
         return false;
     snprintf(name, bytes, "%s%s%s%s%s", feature->name, text ? "." : "", text ? text : "", output == AGG_OUTPUT_VALUE ? "" : ".",
              output == AGG_OUTPUT_VALUE ? "" : output_names[output]);
-    outputs[feature->column_count] = (struct agg_output_column){output, window};
+    outputs[feature->column_count] = (struct agg_output_column){.output = output, .window = window};
     feature->columns[feature->column_count++] = name;
+    return true;
+}
+
+/* What a ratio is drawn towards, as its counts: "ctr.1h.creator.num", "ctr.1h.creator.den", the nearest first, then "global". */
+static bool name_chain(const struct agg_catalogue *catalogue, struct agg_feature *feature, struct agg_output_column *outputs)
+{
+    static const char *const sides[] = {"num", "den"};
+
+    for (int i = 0; i < feature->window_count; i++) {
+        for (enum agg_prior prior = AGG_PARENT; prior <= AGG_GLOBAL; prior++) {
+            for (int side = 0; side < 2 && (feature->priors[prior] || prior == AGG_GLOBAL); side++) {
+                const char *whose = prior == AGG_GLOBAL ? "global" : feature->priors[prior]->name;
+                size_t bytes = strlen(feature->name) + strlen(feature->windows[i].text) + strlen(whose) + sizeof "...num";
+                char *name = fr_arena_take(catalogue->arena, bytes);
+
+                if (!name)
+                    return false;
+                snprintf(name, bytes, "%s.%s.%s.%s", feature->name, feature->windows[i].text, whose, sides[side]);
+                outputs[feature->column_count] =
+                    (struct agg_output_column){.output = AGG_OUTPUT_CHAIN, .window = i, .prior = prior, .side = side};
+                feature->columns[feature->column_count++] = name;
+            }
+        }
+    }
     return true;
 }
 
 /* Windows as declared, then companions. */
 static bool name_columns(const struct agg_catalogue *catalogue, struct agg_feature *feature)
 {
-    size_t most = ((size_t)feature->window_count + 1) * AGG_OUTPUTS;
+    size_t most = ((size_t)feature->window_count + 1) * (AGG_OUTPUTS + 2 * AGG_PRIORS);
     struct agg_output_column *outputs = fr_arena_take_zeroed(catalogue->arena, most, sizeof *outputs);
     bool has_columns = !feature->type->cells || feature->type->cells->value;
 
@@ -362,7 +386,7 @@ static bool name_columns(const struct agg_catalogue *catalogue, struct agg_featu
     for (int output = 0; output < AGG_OUTPUTS; output++) {
         bool is_sequence = output == AGG_OUTPUT_VALUE && (feature->limit > 0 || !has_columns);
 
-        if ((feature->emits >> output & 1) == 0 || is_sequence)
+        if ((feature->emits >> output & 1) == 0 || is_sequence || output == AGG_OUTPUT_CHAIN)
             continue;
         for (int i = 0; i < feature->window_count && output != AGG_OUTPUT_AGE; i++) {
             if (!add_column(catalogue, feature, (enum agg_output)output, i, outputs))
@@ -372,7 +396,7 @@ static bool name_columns(const struct agg_catalogue *catalogue, struct agg_featu
             !add_column(catalogue, feature, (enum agg_output)output, -1, outputs))
             return false;
     }
-    return true;
+    return (feature->emits >> AGG_OUTPUT_CHAIN & 1) == 0 || name_chain(catalogue, feature, outputs);
 }
 
 /* ---- all of them ---- */

@@ -105,7 +105,7 @@ static void add_feature(struct looking *looking, const struct agg_feature *featu
 /* Of all things, not of one scope: in every scope there are as many more. */
 static bool is_told(const struct agg_feature *share)
 {
-    return share->targets && share->entity->key_count == 1 && share->prior == AGG_GLOBAL;
+    return share->targets && share->entity->key_count == 1 && !share->is_of_parent;
 }
 
 bool agg_ledger_read(struct agg *agg, int64_t time_ms, struct fr_arena *arena, struct agg_ledger *ledger)

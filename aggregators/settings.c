@@ -225,15 +225,17 @@ static bool can_name(const struct agg_entity *entity, int field)
     return attribute >= 0 && (entity->remembered >> attribute & 1) != 0;
 }
 
-bool agg_parse__parent(struct agg_parse *parse, const char *key)
+bool agg_parse__parent(struct agg_parse *parse, const char *key, const struct agg_entity *parent)
 {
-    const struct agg_entity *entity = parse->feature->entity, *parent = entity->parent;
+    const struct agg_entity *entity = parse->feature->entity;
     const struct fr_yaml *at = fr_yaml_get(parse->map, key);
 
     if (!parent)
         return fr_diagnostics_add(parse->diagnostics, at,
                                   "features.%s.%s: entities.%s has no parent; give it one, or use global", parse->feature->name,
                                   key, entity->name);
+    if (parent == entity)
+        return agg_parse__tell(parse, at, key, "names the entity itself; its own counts come first anyway");
     for (int i = 0; i < parent->key_count; i++) {
         if (!can_name(entity, parent->key[i]))
             return fr_diagnostics_add(

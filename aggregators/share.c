@@ -4,8 +4,7 @@
  * are in the whole, so shares of a scope add up to 1. With targets it tells how much each falls short, too. It keeps nothing
  * itself: the whole is a hidden counter of the scope.
  */
-#include "plan.h"
-#include "type.h"
+#include "ratio.h"
 
 #include <freshet/text.h>
 
@@ -18,13 +17,6 @@ enum { NUMERATOR, DENOMINATOR };
 
 /* ---- value ---- */
 
-static double operand(const struct agg_ratio_column *column, const double *operands, enum agg_prior scope, int side)
-{
-    int place = column->operands[scope][side];
-
-    return place < 0 ? 0 : operands[place];
-}
-
 /* Of what no target names, 0. */
 static double target_of(const struct agg_feature *feature, uint64_t id)
 {
@@ -35,16 +27,21 @@ static double target_of(const struct agg_feature *feature, uint64_t id)
     return 0;
 }
 
+static enum agg_prior scope_of(const struct agg_feature *feature)
+{
+    return feature->is_of_parent ? AGG_PARENT : AGG_GLOBAL;
+}
+
 static float reckon(const struct agg_ratio_column *column, const double *operands, uint64_t id)
 {
     const struct agg_feature *feature = column->feature;
-    double whole = operand(column, operands, feature->prior, DENOMINATOR);
-    double own = operand(column, operands, AGG_OWN, NUMERATOR);
+    double whole = agg_ratio__take(column, operands, scope_of(feature), DENOMINATOR);
+    double own = agg_ratio__take(column, operands, AGG_OWN, NUMERATOR);
     double share = fabs(whole) > 0 ? own / whole : 0;
 
-    if (column->output == AGG_OUTPUT_N)
+    if (column->output->output == AGG_OUTPUT_N)
         return (float)whole;
-    if (column->output == AGG_OUTPUT_DEFICIT)
+    if (column->output->output == AGG_OUTPUT_DEFICIT)
         return id == 0 ? 0 : (float)(target_of(feature, id) - share);
     return (float)share;
 }
@@ -54,7 +51,7 @@ static float reckon(const struct agg_ratio_column *column, const double *operand
 /* The one place of the key that the scope's has not; −1: there are none, or several. */
 static int place_in_scope(const struct agg_feature *feature)
 {
-    const struct agg_entity *entity = feature->entity, *scope = feature->prior == AGG_PARENT ? entity->parent : NULL;
+    const struct agg_entity *entity = feature->entity, *scope = feature->is_of_parent ? entity->parent : NULL;
     int found = -1, count = 0;
 
     for (int i = 0; i < entity->key_count; i++) {
@@ -129,7 +126,7 @@ static bool parse_share(struct agg_parse *parse)
     if (!of)
         ok = agg_parse__tell(parse, parse->at, "of", "missing; name a counter of the entity, as in creator_shown");
     ok = fr_yaml_choice(parse->map, "scope", scopes, 2, &scope, parse->diagnostics) && ok;
-    parse->feature->prior = scope == 1 ? AGG_PARENT : AGG_GLOBAL;
+    parse->feature->is_of_parent = scope == 1;
     return parse_targets(parse) && ok;
 }
 
@@ -171,7 +168,7 @@ static bool link_whole(struct agg_parse *parse, struct agg_entity *scope)
                                       "features.%s.windows: with other shares of %s more than %d", feature->name, own->name,
                                       AGG_WINDOWS_MAX);
     }
-    feature->operands[feature->prior][DENOMINATOR] = whole;
+    feature->operands[scope_of(feature)][DENOMINATOR] = whole;
     return true;
 }
 
@@ -184,13 +181,13 @@ static bool link_share(struct agg_parse *parse)
     if (feature->entity->listed >= 0)
         return agg_parse__tell(parse, fr_yaml_get(parse->map, "entity"), "entity",
                                "an item has many of these, by what a table lists; shares of it would not add up");
-    if (feature->prior == AGG_PARENT && !agg_parse__parent(parse, "scope"))
+    if (feature->is_of_parent && !agg_parse__parent(parse, "scope", feature->entity->parent))
         return false;
     feature->target_place = place_in_scope(feature);
     if (feature->targets && feature->target_place < 0)
         return agg_parse__tell(parse, fr_yaml_get(parse->map, "targets"), "targets",
                                "the entity's key has not one field more than its scope's: which do they name?");
-    if (feature->prior == AGG_PARENT)
+    if (feature->is_of_parent)
         return link_whole(parse, feature->entity->parent);
     return agg_catalogue__global(parse->catalogue) && link_whole(parse, parse->catalogue->global);
 }
@@ -199,7 +196,7 @@ static bool link_share(struct agg_parse *parse)
 static void define_share(const struct agg_feature *feature, struct fr_buffer *text)
 {
     fr_buffer_append_format(text, "; %s in %s", feature->operands[AGG_OWN][NUMERATOR]->name,
-                            feature->prior == AGG_PARENT ? feature->entity->parent->name : "all");
+                            feature->is_of_parent ? feature->entity->parent->name : "all");
 }
 
 static const char *const keys[] = {"of", "windows", "scope", "targets", NULL};
@@ -210,4 +207,4 @@ const struct agg_type agg_type__share = {.name = "share",
                                          .parse = parse_share,
                                          .link = link_share,
                                          .define = define_share,
-                                         .reckon = reckon};
+                                         .of_operands = reckon};

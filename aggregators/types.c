@@ -29,6 +29,8 @@ const struct agg_type *const agg__types[AGG_AGGREGATES] = {
     [AGG_GINI] = &agg_type__gini,
     [AGG_QUOTA] = &agg_type__quota,
     [AGG_RETURNING] = &agg_type__returning,
+    [AGG_BUDGET] = &agg_type__budget,
+    [AGG_LIFT] = &agg_type__lift,
     [AGG_TOP] = &agg_type__top,
     [AGG_LIFE] = &agg_type__life,
 };

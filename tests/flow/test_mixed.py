@@ -1,7 +1,9 @@
 """Mixed pages and what creators earn, on the simulated world: every column of the example catalogues is what the events say."""
 
 import collections
+import importlib.util
 import pathlib
+import sys
 
 import pytest
 import yaml
@@ -20,7 +22,7 @@ EXACT = 1e-9
 
 @pytest.fixture(scope="module")
 def simulated(binary, tmp_path_factory):
-    return world.World(binary, tmp_path_factory.mktemp("world"), rate=10, seconds=720, seed=9, items=400, users=100, transfer=30)
+    return world.World(binary, tmp_path_factory.mktemp("world"), rate=10, seconds=720, seed=9, items=1200, users=100, transfer=30)
 
 
 def explained(node, entity, key, feature):
@@ -197,3 +199,53 @@ def test_a_refund_is_taken_off_whatever_its_sign(simulated, module_node):
     node.wait_applied(len(made))
     (row,) = world.columns(node, [1], ["net.1h", "orders.1h", "order_value.24h"])
     assert row["net.1h"] == -7.5 and row["orders.1h"] == 2 and row["order_value.24h"] == 21.25
+
+
+# ---- A page of all three ----
+
+
+@pytest.fixture(scope="module")
+def mixer():
+    """The example, as a reader would import it."""
+    spec = importlib.util.spec_from_file_location("mixed_page", CATALOGUES.parent / "python/mixed_page.py")
+    made = importlib.util.module_from_spec(spec)
+    sys.modules["mixed_page"] = made  # dataclasses look there
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_the_example_builds_one_page_of_rooms_videos_and_goods(mixed, simulated, mixer):
+    made = mixer.Mixer(mixed.api)
+    for user in (1, 2, 4_711):
+        page = made.page(user, places=10)
+        assert len(page) == 10 and {one.scene for one in page} == {event_pb2.LIVE, SHORT_VIDEO, MALL}
+        assert len({one.item for one in page}) == len({one.creator for one in page}) == 10
+        found, pool = made.candidates(user)
+        assert any(one.creator in pool for one in page) and all(one.is_new == (one.creator in pool) for one in page)
+        judged = [one for scene, items in found.items() for one in made.judge(user, scene, items)]
+        factors = made.factors(10)
+        worth = {(one.scene, one.item): one.value * one.lift for one in judged}
+        taken = set()
+        for place, one in enumerate(page[:-1], 1):  # nothing that is left would have been worth more there
+            best = max(worth[other.scene, other.item] * factors[other.scene, place] for other in judged if other.creator not in taken)
+            assert worth[one.scene, one.item] * factors[one.scene, place] == pytest.approx(best)
+            taken.add(one.creator)
+
+
+def test_who_is_shown_too_little_is_lifted_by_how_little(mixed, simulated, mixer):
+    shown = world.count(simulated.within("24h"), lambda e: simulated.makers[e.creator_id]["tier"] if e.creator_id in simulated.makers else "", "impression")
+    targets = MIXED["features"]["tier_share"]["targets"]
+    deficit = {tier: target - shown[tier] / sum(shown.values()) for tier, target in targets.items()}
+    assert max(deficit.values()) > 0.02  # there is somebody to lift
+    found, _ = mixer.Mixer(mixed.api).candidates(0)
+    judged = [one for scene, items in found.items() for one in mixer.Mixer(mixed.api, fairness=5.0).judge(0, scene, items)]
+    for one in judged:
+        assert one.lift == pytest.approx(1 + 5 * max(deficit[simulated.makers[one.creator]["tier"]], 0), rel=1e-5)
+    plain = [one for scene, items in found.items() for one in mixer.Mixer(mixed.api, fairness=0).judge(0, scene, items)]
+    assert {one.lift for one in plain} == {1.0} and len({one.lift for one in judged}) > 1
+
+
+def test_the_example_prints_its_page(mixed, mixer, capsys):
+    mixer.main(mixed.api, "7", "6")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7 and lines[0].startswith("place") and any("live" in line for line in lines[1:])
