@@ -5,7 +5,7 @@ Wants a node with examples/catalogues/mixed.yaml and the client: pip install ./c
 A candidate is an item in a scene. It is worth what one exposure of it there brings: a short video the seconds that it is watched, and the room that
 it leads to; a room what somebody who enters leaves there; goods what is bought less what comes back. All by the node's own counters, in money.
 A place is worth what exposures there bring beside others of its scene. Who is shown too little by the exposure ledger is worth more: by how far
-the tier is below its target; and where nobody new is on the page, the last place is for one whose quota is not used up.
+the tier is below its target; and where nobody new is on the page, the last place is for one whose quota is not used up. Each scene has some places at least.
 """
 
 import sys
@@ -21,6 +21,7 @@ LIVE, SHORT_VIDEO, MALL = 1, 2, 3
 SCENES = {LIVE: "live", SHORT_VIDEO: "short video", MALL: "mall"}
 SECOND = 0.01  # what a second of attention is worth, in money
 ROOM = 0.5  # and an entry into a room, for comparing places: what it brings there is each creator's own
+LEAST = 5  # each scene has one of so many places at least
 FAIRNESS = 2.0  # how much a tier that has nothing of its target is lifted: (1 + FAIRNESS) times
 COLUMNS = ["slot_value.1h", "slot_watch_mean.1h", "slot_transfer.1h"]
 
@@ -36,6 +37,12 @@ class Placed:
     slot: float  # by how much that place is better than others
     lift: float  # because its creator's tier has too little
     is_new: bool = False  # there because its creator is new
+
+
+def allowed(free, page, places):
+    """Those of scenes that have too few places yet, once what is left of the page is only enough for these."""
+    owed = {scene: max(places // LEAST - sum(one.scene == scene for one in page), 0) for scene in SCENES}
+    return free if places - len(page) > sum(owed.values()) else [one for one in free if owed[one.scene] > 0]
 
 
 class Mixer:
@@ -105,6 +112,7 @@ class Mixer:
         for place in range(1, places + 1):
             items, creators = {one.item for one in page}, {one.creator for one in page}
             free = [one for one in judged if one.item not in items and one.creator not in creators]
+            free = allowed(free, page, places) or free
             is_last = place == places and not any(one.creator in pool for one in page)
             fresh = [one for one in free if one.creator in pool] if is_last else []
             if not free:
