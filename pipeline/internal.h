@@ -134,6 +134,7 @@ struct pipeline_offsets {
 
 struct pipeline_position {
     _Atomic int64_t next; /* −1 until started */
+    _Atomic int64_t clock_ms; /* the greatest event time seen in it, where there are models */
     struct ingest_mark
         last; /* of the last record before `next`; by lanes inside the gate, by the committer with the gate alone */
     int64_t put; /* what the last epoch's meta holds */
@@ -155,6 +156,10 @@ struct ingest_position pipeline_offsets__start(struct pipeline_offsets *offsets,
 void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, struct ingest_position to);
 
 int64_t pipeline_offsets__next(struct pipeline_offsets *offsets, int partition); /* −1: not started */
+
+/* What the join saw of a partition, and the greatest so far; by its lane inside the gate, and any thread. Durable with its offset. */
+void pipeline_offsets__see(struct pipeline_offsets *offsets, int partition, int64_t ts_ms);
+int64_t pipeline_offsets__clock(const struct pipeline_offsets *offsets, int partition);
 
 /* Puts what changed since the last epoch; in the committer's boundary. */
 void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *store);
