@@ -23,7 +23,7 @@ enum {
     TTL_MS = 20000,
     LATE_MOST_MS = 30000,
     BATCH_MOST = 40,
-    SCHEDULES = 25,
+    SCHEDULES = 12,
     SCHEMA = 77,
 };
 
@@ -183,6 +183,11 @@ struct node {
     struct learner_join_lane *lane, *own;
     uint64_t matrix;
     int next_event, next_rows; /* where it is in the log, as durable as the rest */
+    struct {
+        int64_t time_ms;
+        uint64_t events;
+        int next_event;
+    } candidate; /* for time to come to, once all is read that was there then */
 };
 
 static void encode(void *user, const struct store_key *key, enum store_part part, const void *memory, uint32_t bytes,
@@ -215,6 +220,7 @@ static void node_open(struct node *node)
     node->own = learner_join_lane_new(node->join);
     place = store_meta_get(node->store, "place");
     node->next_event = node->next_rows = 0;
+    memset(&node->candidate, 0, sizeof node->candidate);
     if (place.length > 0) {
         memcpy(&node->next_event, place.bytes, sizeof node->next_event);
         memcpy(&node->next_rows, (const uint8_t *)place.bytes + sizeof node->next_event, sizeof node->next_rows);
@@ -296,16 +302,21 @@ static void node_pass(struct node *node, int64_t time_ms, uint64_t events)
     assert_false(is_more);
 }
 
-/* Time comes to the last event that was read; what was served before that is read first, as a node makes sure. */
+static void node_choose(struct node *node)
+{
+    node->candidate.next_event = node->next_event;
+    node->candidate.time_ms = node->next_event > 0 ? node->story->events[node->next_event - 1].clock_ms : 0;
+    node->candidate.events = learner_join_events(node->join);
+}
+
+/* Time comes to what was the last event; what was served before that is read first, as a node makes sure. */
 static void node_come(struct node *node)
 {
-    int rows = rows_before(node->story, node->next_event - 1);
+    int rows = rows_before(node->story, node->candidate.next_event - 1);
 
-    if (node->next_event == 0)
-        return;
     if (rows > node->next_rows)
         node_read(node, rows, node->next_event);
-    node_pass(node, node->story->events[node->next_event - 1].clock_ms, learner_join_events(node->join));
+    node_pass(node, node->candidate.time_ms, node->candidate.events);
 }
 
 /* Time comes to some moment before the last event: as it goes by the clocks of partitions. */
@@ -382,6 +393,7 @@ static struct made *plain(const struct story *story, const char *model)
         if (rows > node->next_rows)
             node_read(node, rows, node->next_event);
         node_read(node, rows, node->next_event + 1);
+        node_choose(node);
         node_come(node);
     }
     made = node_made(node);
@@ -394,12 +406,13 @@ static void act(struct node *node, uint64_t *random)
     const struct story *story = node->story;
     int events = node->next_event + (int)draw(random, BATCH_MOST), rows = node->next_rows + (int)draw(random, 4);
 
-    switch (draw(random, 16)) {
+    switch (draw(random, 20)) {
     case 0:
-        node_commit(node);
+        if (draw(random, 3) == 0)
+            node_commit(node);
         break;
     case 1:
-        if (draw(random, 4) > 0)
+        if (draw(random, 6) > 0)
             break;
         node_close(node);
         node_open(node);
@@ -409,6 +422,10 @@ static void act(struct node *node, uint64_t *random)
         node_come(node);
         break;
     case 4:
+    case 5:
+        node_choose(node);
+        break;
+    case 6:
         node_follow(node, random);
         break;
     default:
@@ -424,6 +441,7 @@ static struct made *anyhow(const struct story *story, const char *model, uint64_
 
     while (node->next_event < story->event_count)
         act(node, &random);
+    node_choose(node);
     node_come(node);
     made = node_made(node);
     node_free(node);
