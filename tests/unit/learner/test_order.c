@@ -404,7 +404,7 @@ static struct made *plain(const struct story *story, const char *model)
 static void act(struct node *node, uint64_t *random)
 {
     const struct story *story = node->story;
-    int events = node->next_event + (int)draw(random, BATCH_MOST), rows = node->next_rows + (int)draw(random, 4);
+    int events = node->next_event + (int)draw(random, BATCH_MOST), rows = node->next_rows + (draw(random, 4) == 0);
 
     switch (draw(random, 20)) {
     case 0:
