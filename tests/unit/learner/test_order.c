@@ -135,7 +135,7 @@ static void aim(struct rows *rows) /* once it lies where it stays */
     rows->served.n_item_values = (size_t)3 * SHOWN;
 }
 
-/* Some event before the first impression of the request, a few events earlier. */
+/* The first impression of the request, or a few events earlier. */
 static int before_impressions(struct story *story, uint64_t request)
 {
     int first = 0;
@@ -143,7 +143,7 @@ static int before_impressions(struct story *story, uint64_t request)
     while (first < story->event_count && (story->events[first].event.action != FRESHET__V1__ACTION__IMPRESSION ||
                                           story->events[first].event.request_id != request))
         first++;
-    first -= (int)draw(&story->random, 30);
+    first -= draw(&story->random, 3) > 0 ? 0 : (int)draw(&story->random, 30);
     return first > 0 ? first : 0;
 }
 
