@@ -182,6 +182,17 @@ static int find_waiting(const struct learner_book *book, const struct learner_im
     return found;
 }
 
+static int64_t outcome_end(const struct learner_join *join, const struct learner_outcome *outcome)
+{
+    return outcome->place.ms + join->config->serve_ttl_ms;
+}
+
+static void tell_alone(struct learner_join_lane *lane, const struct learner_outcome *outcome)
+{
+    if (!outcome->is_told)
+        learner_join__count(lane, LEARNER_LABEL_ALONE);
+}
+
 static struct learner_place later_of(struct learner_place a, struct learner_place b)
 {
     return a.number > b.number ? a : b;
@@ -194,8 +205,8 @@ static void take_waiting(struct learner_join_lane *lane, uint64_t user_id, struc
 
     learner_book__remove_outcome(&lane->book, waiting);
     lane->at = later_of(outcome.place, shown->place);
-    if (is_early && outcome.place.ms + lane->join->config->serve_ttl_ms <= shown->place.ms)
-        learner_join__count(lane, LEARNER_LABEL_ALONE); /* it had waited too long when the impression came */
+    if (is_early && outcome_end(lane->join, &outcome) <= shown->place.ms)
+        tell_alone(lane, &outcome); /* it had waited too long when the impression came */
     else
         take_outcome(lane, user_id, shown, outcome.action, outcome.ts_ms);
 }
@@ -349,19 +360,23 @@ static struct learner_impression *latest_of(const struct learner_join_lane *lane
     return latest;
 }
 
-static void wait_outcome(struct learner_join_lane *lane, uint64_t request_id, const struct proto_event *event)
+static void drop_outcome(struct learner_join_lane *lane, int i)
+{
+    tell_alone(lane, &lane->book.outcomes[i]);
+    learner_book__remove_outcome(&lane->book, i);
+}
+
+static void wait_outcome(struct learner_join_lane *lane, uint64_t request_id, const struct proto_event *event, bool is_told)
 {
     struct learner_outcome *outcome;
 
-    if (lane->book.outcome_count >= LEARNER_OUTCOMES_MAX) {
-        learner_join__count(lane, LEARNER_LABEL_ALONE);
-        learner_book__remove_outcome(&lane->book, 0);
-    }
+    if (lane->book.outcome_count >= LEARNER_OUTCOMES_MAX)
+        drop_outcome(lane, 0);
     outcome = learner_book__add_outcome(&lane->book);
     if (outcome)
         *outcome = (struct learner_outcome){
             .request_id = request_id, .item_id = event->item_id, .ts_ms = event->ts_ms, .action = event->action,
-            .place = lane->at};
+            .is_told = is_told, .place = lane->at};
 }
 
 static void take_action(struct learner_join_lane *lane, const struct proto_event *event)
@@ -370,12 +385,16 @@ static void take_action(struct learner_join_lane *lane, const struct proto_event
                                            ? learner_book__impression(&lane->book, event->request_id, event->item_id)
                                            : latest_of(lane, event);
 
-    if (shown && is_over(lane->join, shown, lane->at.ms))
+    bool is_late = shown && is_over(lane->join, shown, lane->at.ms);
+
+    if (is_late) {
+        learner_join__count(lane, LEARNER_LABEL_LATE);
         shown = NULL; /* as if it were gone already */
+    }
     if (!shown && event->request_id == 0)
         learner_join__count(lane, LEARNER_LABEL_ALONE);
     else if (!shown || shown->models == 0)
-        wait_outcome(lane, shown ? shown->request_id : event->request_id, event);
+        wait_outcome(lane, shown ? shown->request_id : event->request_id, event, is_late);
     else
         take_outcome(lane, event->user_id, shown, event->action, event->ts_ms);
 }
@@ -432,11 +451,6 @@ static int64_t due_of(const struct learner_join *join, const struct learner_impr
 static int64_t rows_end(const struct learner_join *join, const struct learner_request *request)
 {
     return request->served_ms + join->config->serve_ttl_ms + 1;
-}
-
-static int64_t outcome_end(const struct learner_join *join, const struct learner_outcome *outcome)
-{
-    return outcome->place.ms + join->config->serve_ttl_ms;
 }
 
 struct learner_place learner_account__due(const struct learner_join_lane *lane)
@@ -528,8 +542,7 @@ void learner_account__pass(struct learner_join_lane *lane, uint64_t user_id, str
             i++;
             continue;
         }
-        learner_join__count(lane, LEARNER_LABEL_ALONE);
-        learner_book__remove_outcome(book, i);
+        drop_outcome(lane, i);
     }
     for (int i = 0; i < book->request_count;) {
         const struct learner_request *request = &book->requests[i];

@@ -129,7 +129,8 @@ struct learner_impression { /* one task state for each task of all models follow
 struct learner_outcome { /* of an impression that is not there, or has no rows yet */
     uint64_t request_id, item_id;
     int64_t ts_ms;
-    uint64_t action;
+    uint32_t action;
+    uint32_t is_told; /* counted already, as late for an impression that was over; another one of its item may still come */
     struct learner_place place;
 };
 
