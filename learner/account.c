@@ -16,12 +16,12 @@
 
 static struct learner_clockwork clockwork_of(const struct learner_join *join, const struct learner_impression *shown, int task)
 {
+    struct learner_clockwork of = {.task = join->tasks[task].task, .shown_ms = shown->shown_ms, .exit_ms = shown->exit_ms};
     uint64_t words[2] = {shown->request_id, shown->item_id};
 
-    return (struct learner_clockwork){.task = join->tasks[task].task,
-                                      .shown_ms = shown->shown_ms,
-                                      .exit_ms = shown->exit_ms,
-                                      .seed = fr_text_hash(words, sizeof words, 0)};
+    if (of.task->policy == LEARNER_SLIVER)
+        of.seed = fr_text_hash(words, sizeof words, 0);
+    return of;
 }
 
 static bool is_of(const struct learner_join *join, const struct learner_impression *shown, int task)
@@ -55,10 +55,11 @@ static struct learner_labelled *next_labelled(struct learner_join_lane *lane)
 static void hold(struct learner_join_lane *lane, const struct learner_labelled *labelled)
 {
     const struct learner_any_task *task = &lane->join->tasks[labelled->task];
-    uint64_t id = learner_example__id(labelled, lane->join->config->models[task->model].name, task->task->name);
     struct learner_held *held;
 
-    if (!labelled->made.is_positive && !learner_example__is_kept(id, task->task->negatives)) {
+    if (!labelled->made.is_positive && task->task->negatives < 1 &&
+        !learner_example__is_kept(learner_example__id(labelled, lane->join->config->models[task->model].name, task->task->name),
+                                  task->task->negatives)) {
         learner_join__count(lane, LEARNER_SAMPLED_OUT);
         return;
     }
@@ -101,10 +102,13 @@ static void note(struct learner_join_lane *lane, uint64_t user_id, const struct 
 static void make_task_due(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int task,
                           int64_t time_ms, const struct learner_place *at)
 {
-    struct learner_clockwork of = clockwork_of(lane->join, shown, task);
+    struct learner_clockwork of;
     struct learner_made made;
 
-    while (is_of(lane->join, shown, task) && learner_policy__due(&of, &learner_book__states(shown)[task], time_ms, &made))
+    if (!is_of(lane->join, shown, task) || learner_book__states(shown)[task].is_done)
+        return;
+    of = clockwork_of(lane->join, shown, task);
+    while (learner_policy__due(&of, &learner_book__states(shown)[task], time_ms, &made))
         note(lane, user_id, shown, task, &made, at ? *at : learner_place__of_step(made.at_ms));
 }
 
@@ -535,8 +539,11 @@ void learner_account__pass(struct learner_join_lane *lane, uint64_t user_id, str
 
     lane->is_passing = true;
     release(lane, user_id, until);
-    pass_impressions(lane, user_id, time_ms, is_dropping);
+    if (until.number == 0)
+        pass_impressions(lane, user_id, time_ms, is_dropping);
     lane->is_passing = false;
+    if (until.number > 0) /* what an event did: time has done all before that */
+        return;
     for (int i = 0; i < book->outcome_count;) {
         if (outcome_end(lane->join, &book->outcomes[i]) > time_ms) {
             i++;

@@ -263,7 +263,7 @@ static bool apply_user(struct learner_join_lane *lane, const struct learner_join
 
 bool learner_join_apply(struct learner_join_lane *lane, const struct learner_join_batch *batch, struct fr_err *err)
 {
-    lane->first_event = 1 + atomic_fetch_add(&lane->join->events, (uint64_t)batch->event_count);
+    lane->first_event = 1 + atomic_fetch_add(&lane->join->numbers, (uint64_t)batch->event_count);
     for (int first = 0, end; first < lane->doing_count; first = end) {
         for (end = first + 1; end < lane->doing_count && lane->doings[end].user_id == lane->doings[first].user_id;)
             end++;
@@ -273,5 +273,6 @@ bool learner_join_apply(struct learner_join_lane *lane, const struct learner_joi
     if (!learner_user__settle(lane, false, err) || !learner_outbox__put(lane, err))
         return false;
     learner_join__tell(lane);
+    atomic_fetch_add(&lane->join->events, (uint64_t)batch->event_count);
     return true;
 }

@@ -139,6 +139,7 @@ static void restore(struct learner_join *join)
     atomic_store(&join->time_ms, meta.time_ms);
     atomic_store(&join->next_position, meta.next_position);
     atomic_store(&join->acknowledged, meta.acknowledged);
+    atomic_store(&join->numbers, meta.events);
     atomic_store(&join->events, meta.events);
 }
 
@@ -280,7 +281,7 @@ int64_t learner_join_boundary(struct learner_join *join)
     fr_buffer_append_zigzag(&value, atomic_load(&join->time_ms));
     fr_buffer_append_zigzag(&value, next);
     fr_buffer_append_zigzag(&value, atomic_load(&join->acknowledged));
-    fr_buffer_append_varint(&value, atomic_load(&join->events));
+    fr_buffer_append_varint(&value, atomic_load(&join->numbers));
     if (value.is_failed)
         store_spoil(join->store); /* without it positions would be given out again */
     else

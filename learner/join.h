@@ -301,7 +301,7 @@ struct learner_join {
     struct store *store;
     struct learner_dues dues;
     _Atomic int64_t time_ms;
-    _Atomic uint64_t events; /* so far, which numbers them */
+    _Atomic uint64_t numbers, events; /* given to events so far; of these, whose batch is done */
     _Atomic int64_t next_position;
     _Atomic int64_t acknowledged; /* chunks before it */
     int64_t first_position; /* at open */

@@ -134,7 +134,8 @@ struct pipeline_offsets {
 
 struct pipeline_position {
     _Atomic int64_t next; /* −1 until started */
-    _Atomic int64_t clock_ms; /* the greatest event time seen in it, where there are models */
+    int64_t clock_ms; /* the greatest event time in it, where there are models; as `last` */
+    _Atomic int64_t joined_ms; /* the same of what the join has */
     struct ingest_mark
         last; /* of the last record before `next`; by lanes inside the gate, by the committer with the gate alone */
     int64_t put; /* what the last epoch's meta holds */
@@ -157,9 +158,11 @@ void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, 
 
 int64_t pipeline_offsets__next(struct pipeline_offsets *offsets, int partition); /* −1: not started */
 
-/* What the join saw of a partition, and the greatest so far; by its lane inside the gate, and any thread. Durable with its offset. */
-void pipeline_offsets__see(struct pipeline_offsets *offsets, int partition, int64_t ts_ms);
-int64_t pipeline_offsets__clock(const struct pipeline_offsets *offsets, int partition);
+/* A partition's clock at an event of ts_ms: the greatest time so far. By its lane, inside the gate; durable with its offset. */
+int64_t pipeline_offsets__clock(struct pipeline_offsets *offsets, int partition, int64_t ts_ms);
+/* What its clock showed until now is joined; by its lane. And how far it is; any thread. */
+void pipeline_offsets__join(struct pipeline_offsets *offsets, int partition);
+int64_t pipeline_offsets__joined(const struct pipeline_offsets *offsets, int partition);
 
 /* Puts what changed since the last epoch; in the committer's boundary. */
 void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *store);

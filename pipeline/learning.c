@@ -177,11 +177,18 @@ static void turn_clocks(struct pipeline_learning *learning, const struct ingest_
     for (int i = 0; i < batch->event_count; i++) {
         int64_t ts_ms = batch->events[i].ts_ms;
 
-        pipeline_offsets__see(offsets, batch->partitions[i], ts_ms < most_ms ? ts_ms : most_ms);
-        clocks_ms[i] = pipeline_offsets__clock(offsets, batch->partitions[i]);
+        clocks_ms[i] = pipeline_offsets__clock(offsets, batch->partitions[i], ts_ms < most_ms ? ts_ms : most_ms);
     }
     for (int i = 0; i < batch->served_count; i++)
-        pipeline_offsets__see(offsets, batch->served[i].partition, batch->served[i].rows->served_ms);
+        (void)pipeline_offsets__clock(offsets, batch->served[i].partition, batch->served[i].rows->served_ms);
+}
+
+static void note_joined(struct pipeline_offsets *offsets, const struct ingest_batch *batch)
+{
+    for (int i = 0; i < batch->event_count; i++)
+        pipeline_offsets__join(offsets, batch->partitions[i]);
+    for (int i = 0; i < batch->served_count; i++)
+        pipeline_offsets__join(offsets, batch->served[i].partition);
 }
 
 bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch, struct fr_err *err)
@@ -205,7 +212,10 @@ bool pipeline_learning__apply(struct pipeline_learning *learning, const struct i
     skip_forgotten(tombstones, &joined, is_served_skipped);
     joined.is_skipped = is_skipped;
     joined.is_served_skipped = is_served_skipped;
-    return learner_join_apply(learning->lanes[batch->lane], &joined, err);
+    if (!learner_join_apply(learning->lanes[batch->lane], &joined, err))
+        return false;
+    note_joined(learning->watermark.offsets, batch);
+    return true;
 }
 
 bool pipeline_learning__has_room(const struct pipeline_learning *learning)

@@ -138,7 +138,8 @@ struct ingest_position pipeline_offsets__start(struct pipeline_offsets *offsets,
     for (int i = 0; i < offsets->known_count; i++)
         if (strcmp(offsets->known[i].name, name) == 0) {
             at = offsets->known[i].at;
-            atomic_store_explicit(&position->clock_ms, offsets->known[i].clock_ms, memory_order_relaxed);
+            position->clock_ms = offsets->known[i].clock_ms;
+            atomic_store_explicit(&position->joined_ms, position->clock_ms, memory_order_relaxed);
         }
     position->name = strdup(name);
     position->put = at.next_offset;
@@ -159,17 +160,25 @@ int64_t pipeline_offsets__next(struct pipeline_offsets *offsets, int partition)
     return atomic_load_explicit(&offsets->positions[partition].next, memory_order_acquire);
 }
 
-void pipeline_offsets__see(struct pipeline_offsets *offsets, int partition, int64_t ts_ms)
+int64_t pipeline_offsets__clock(struct pipeline_offsets *offsets, int partition, int64_t ts_ms)
 {
     struct pipeline_position *position = &offsets->positions[partition];
 
-    if (ts_ms > atomic_load_explicit(&position->clock_ms, memory_order_relaxed))
-        atomic_store_explicit(&position->clock_ms, ts_ms, memory_order_release);
+    if (ts_ms > position->clock_ms)
+        position->clock_ms = ts_ms;
+    return position->clock_ms;
 }
 
-int64_t pipeline_offsets__clock(const struct pipeline_offsets *offsets, int partition)
+void pipeline_offsets__join(struct pipeline_offsets *offsets, int partition)
 {
-    return atomic_load_explicit(&offsets->positions[partition].clock_ms, memory_order_acquire);
+    struct pipeline_position *position = &offsets->positions[partition];
+
+    atomic_store_explicit(&position->joined_ms, position->clock_ms, memory_order_release);
+}
+
+int64_t pipeline_offsets__joined(const struct pipeline_offsets *offsets, int partition)
+{
+    return atomic_load_explicit(&offsets->positions[partition].joined_ms, memory_order_acquire);
 }
 
 static void forget_offset(void *user, const char *name, struct fr_slice value)
@@ -211,7 +220,7 @@ void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *stor
         fr_buffer_append_varint(&value, (uint64_t)next);
         fr_buffer_append_varint(&value, (uint64_t)(position->last.offset + 1));
         fr_buffer_append_fixed64(&value, position->last.hash);
-        fr_buffer_append_zigzag(&value, atomic_load_explicit(&position->clock_ms, memory_order_relaxed));
+        fr_buffer_append_zigzag(&value, position->clock_ms);
         snprintf(name, sizeof name, "%s%s", offset_prefix, position->name ? position->name : "");
         if (value.is_failed || !position->name)
             store_spoil(store); /* an epoch with the events and without their offset counts them twice */

@@ -41,7 +41,7 @@ static bool is_caught_up(const struct pipeline_watermark *watermark, const struc
 static bool has_come(struct pipeline_watermark *watermark, struct ingest *ingest, int i)
 {
     struct ingest_partition partition = ingest_partition_at(ingest, i);
-    int64_t clock_ms = pipeline_offsets__clock(watermark->offsets, i), candidate_ms = watermark->candidate_ms, bound_ms;
+    int64_t clock_ms = pipeline_offsets__joined(watermark->offsets, i), candidate_ms = watermark->candidate_ms, bound_ms;
     struct pipeline_bound *bound = &watermark->bounds[i];
     bool is_of_events = strcmp(partition.topic, watermark->served) != 0;
 
