@@ -15,7 +15,9 @@ bool agg_open(struct agg_catalogue **catalogue, struct store *store, int64_t str
         agg_plans__free(plans);
         return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory");
     }
-    if (!agg_registry__open(*catalogue, store, stream_time_ms, err) || !agg_tables__register(*catalogue, store, err)) {
+    if (!agg_registry__open(*catalogue, store, stream_time_ms, err) || !agg_tables__register(*catalogue, store, err) ||
+        !agg_tables__open(*catalogue, store, err)) {
+        agg_tables__close(*catalogue);
         free(opened);
         agg_plans__free(plans);
         return false;
@@ -34,6 +36,7 @@ void agg_close(struct agg *agg)
     if (!agg)
         return;
     agg_plans__free(agg->plans);
+    agg_tables__close(agg->catalogue);
     agg_catalogue_free(agg->catalogue);
     free(agg);
 }

@@ -20,8 +20,8 @@ struct agg_columns {
     int row_count, cell_count;
     struct agg_ratio_column *ratios;
     int ratio_count;
-    struct agg_column *operands[AGG_PRIORS]; /* of the entity, its parent, all; `column` is a place in `numbers` */
-    int operand_count[AGG_PRIORS];
+    struct agg_column *operands[AGG_PRIORS]; /* of the entity, its parents, all; `column` is a place in `numbers` */
+    int operand_count[AGG_PRIORS], number_count;
     double *numbers;
     struct agg_curves curves;
     double **drawn; /* room for them */
@@ -59,7 +59,7 @@ static void add_operand(struct agg_columns *columns, const struct agg_feature *o
 
     if (!operand)
         return;
-    *place = columns->operand_count[AGG_OWN] + columns->operand_count[AGG_PARENT] + columns->operand_count[AGG_GLOBAL];
+    *place = columns->number_count++;
     column = &columns->operands[prior][columns->operand_count[prior]++];
     *column = (struct agg_column){.feature = operand, .column = *place, .absent = window ? 0 : -1};
     if (window)
@@ -71,22 +71,19 @@ static void add_ratio(struct agg_columns *columns, const struct agg_feature *fea
     struct agg_ratio_column *ratio = &columns->ratios[columns->ratio_count++];
     const struct agg_window *window = output->window >= 0 ? &feature->windows[output->window] : NULL;
 
-    *ratio = (struct agg_ratio_column){.feature = feature, .output = output->output, .column = columns->count};
+    *ratio = (struct agg_ratio_column){.feature = feature, .output = output, .column = columns->count};
     for (int prior = 0; prior < AGG_PRIORS; prior++) {
         for (int side = 0; side < SIDES; side++) {
-            const struct agg_feature *operand = feature->operands[prior][side];
-
-            if (output->output == AGG_OUTPUT_AGE)
-                operand = prior == AGG_OWN ? feature->operand_ages[side] : NULL;
             ratio->operands[prior][side] = -1;
-            add_operand(columns, operand, prior, window, &ratio->operands[prior][side]);
+            add_operand(columns, agg_ratio__operand(feature, output, (enum agg_prior)prior, side), prior, window,
+                        &ratio->operands[prior][side]);
         }
     }
 }
 
 static void add_column(struct agg_columns *columns, const struct agg_feature *feature, int i)
 {
-    if (feature->aggregate == AGG_RATIO) {
+    if (feature->type->of_operands) {
         add_ratio(columns, feature, &feature->outputs[i]);
     } else {
         struct agg_column column = agg_plan__column(feature, &feature->outputs[i], columns->count);
@@ -237,6 +234,8 @@ static void read_parts(struct reading *reading, const struct agg_entity *entity,
     for (int i = 0; i < columns->operand_count[prior]; i++) {
         const struct agg_column *column = &columns->operands[prior][i];
 
+        if (column->feature->entity != entity)
+            continue; /* another ratio's, whose parent is of another kind */
         columns->numbers[column->column] = !is_present      ? (double)column->absent
                                            : column->window ? agg_values__operand(&view, column)
                                                             : (double)agg_values__cell(parts, column, reading->time_ms, NULL);
@@ -276,23 +275,31 @@ static bool read_entity(struct reading *reading, const struct agg_entity *entity
     return true;
 }
 
-static bool read_priors(struct reading *reading, const struct store_key *own)
+static bool read_prior(struct reading *reading, int prior, const struct agg_entity *entity, const struct store_key *own)
 {
     static const uint64_t all_ids[STORE_KEY_IDS_MAX] = {1};
-    struct agg_columns *columns = reading->columns;
+    struct store_key key;
+    bool is_known = prior == AGG_GLOBAL
+                        ? agg_key__make(entity, all_ids, &key)
+                        : own && agg_key__of_parent(reading->columns->entity, entity, own, &reading->remembered, &key);
 
-    for (int prior = 0; prior < AGG_PRIORS; prior++) {
-        const struct agg_entity *entity;
-        struct store_key key;
-        bool is_known;
+    return read_entity(reading, entity, prior, is_known ? &key : NULL);
+}
 
-        if (prior == AGG_OWN || columns->operand_count[prior] == 0)
-            continue;
-        entity = columns->operands[prior][0].feature->entity;
-        is_known = prior == AGG_GLOBAL ? agg_key__make(entity, all_ids, &key)
-                                       : own && agg_key__of_parent(columns->entity, own, &reading->remembered, &key);
-        if (!read_entity(reading, entity, prior, is_known ? &key : NULL))
-            return false;
+/* Ratios may differ in whom they are drawn towards: each kind of entity once. */
+static bool read_priors(struct reading *reading, const struct store_key *own)
+{
+    for (int prior = AGG_PARENT; prior < AGG_PRIORS; prior++) {
+        const struct agg_column *operands = reading->columns->operands[prior];
+
+        for (int i = 0; i < reading->columns->operand_count[prior]; i++) {
+            bool is_read = false;
+
+            for (int before = 0; before < i; before++)
+                is_read = is_read || operands[before].feature->entity == operands[i].feature->entity;
+            if (!is_read && !read_prior(reading, prior, operands[i].feature->entity, own))
+                return false;
+        }
     }
     return true;
 }

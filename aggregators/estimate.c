@@ -5,6 +5,8 @@
 #include "tables.h"
 #include "type.h"
 
+#include <freshet/idset.h>
+
 #include <inttypes.h>
 #include <math.h>
 
@@ -185,6 +187,9 @@ static void estimate_tables(const struct agg_catalogue *catalogue, struct fr_buf
                                 " to %" PRId64 " B on disk\n",
                                 table->name, ENTRY_BYTES + least, ENTRY_BYTES + most, KEY_DISK_BYTES + least,
                                 KEY_DISK_BYTES + most);
+        if (table->is_blocking)
+            fr_buffer_append_format(out, "table %s: at most %d ids blocked in a run, %zu B of memory for so many\n",
+                                    table->name, AGG_TABLE_BLOCKED_MOST, fr_idset_bytes(AGG_TABLE_BLOCKED_MOST));
     }
 }
 

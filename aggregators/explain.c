@@ -254,7 +254,7 @@ static bool read_parts(struct explaining *explaining, const struct agg_entity *e
 {
     const struct agg_rows *rows = parts->memory[STORE_PART_ROWS];
     bool is_present = agg_rows__is_present(rows, entity, explaining->question->time_ms);
-    bool is_ratio = explaining->feature->aggregate == AGG_RATIO;
+    bool is_ratio = explaining->feature->type->of_operands != NULL;
     bool is_self = operands == &explaining->explanation->self;
     struct agg_view view;
 
@@ -338,7 +338,7 @@ static bool operand_init(struct explaining *explaining, const struct agg_feature
 
 static bool explain_prior(struct explaining *explaining, enum agg_prior prior, const struct store_key *own)
 {
-    static const char *const names[AGG_PRIORS] = {"own", "parent", "all"};
+    static const char *const names[AGG_PRIORS] = {"own", "parent", "parent 2", "parent 3", "all"};
     static const uint64_t all_ids[STORE_KEY_IDS_MAX] = {1};
     struct agg_explanation *explanation = explaining->explanation;
     const struct agg_feature *const *features = (const struct agg_feature *const *)explaining->feature->operands[prior];
@@ -350,10 +350,10 @@ static bool explain_prior(struct explaining *explaining, enum agg_prior prior, c
     if (!features[0])
         return true;
     entity = features[0]->entity;
-    if (prior == AGG_PARENT)
-        is_known = agg_key__of_parent(explaining->entity, own, &explaining->remembered, &key);
-    else if (prior == AGG_GLOBAL)
+    if (prior == AGG_GLOBAL)
         is_known = agg_key__make(entity, all_ids, &key);
+    else if (prior != AGG_OWN)
+        is_known = agg_key__of_parent(explaining->entity, entity, own, &explaining->remembered, &key);
     for (int side = 0; side < SIDES; side++) {
         if (!operand_init(explaining, features[side], is_known ? &key : NULL, &operands[side]))
             return false;
@@ -379,7 +379,7 @@ static void reckon(struct explaining *explaining)
 
     for (int i = 0; i < explanation->column_count; i++) {
         const struct agg_output_column *output = &explaining->chosen[i];
-        struct agg_ratio_column column = {.feature = feature, .output = output->output};
+        struct agg_ratio_column column = {.feature = feature, .output = output};
         double operands[OPERANDS] = {0};
         int place = 0;
 
@@ -395,7 +395,8 @@ static void reckon(struct explaining *explaining)
             }
         }
         explanation->values[i] = (double)agg_ratio__value(&column, operands);
-        if (output->output != AGG_OUTPUT_N && output->output != AGG_OUTPUT_AGE)
+        if (feature->aggregate == AGG_RATIO && output->output != AGG_OUTPUT_N && output->output != AGG_OUTPUT_AGE &&
+            output->output != AGG_OUTPUT_CHAIN)
             explanation->priors[i] = agg_ratio__prior(&column, operands);
     }
 }
@@ -491,7 +492,7 @@ bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr
         !operand_init(&explaining, explaining.feature, &key, &explanation->self))
         return false;
     explanation->self.values = NULL;
-    if (explaining.feature->aggregate == AGG_RATIO && !explain_ratio(&explaining, &key))
+    if (explaining.feature->type->of_operands && !explain_ratio(&explaining, &key))
         return false;
     return draw_curves(&explaining) && look(&explaining, explaining.entity, &key, &explanation->self, &explaining.feature, 1);
 }

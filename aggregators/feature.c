@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 static const char *const common_keys[] = {"entity", "aggregate", "emit"};
-static const char *const output_names[AGG_OUTPUTS] = {"value", "n", "sd", "age", "lower", "upper"};
+static const char *const output_names[AGG_OUTPUTS] = {"value", "n", "sd", "age", "lower", "upper", "chain"};
 enum { COMMON_KEYS = sizeof common_keys / sizeof common_keys[0], KEYS_MAX = 64 };
 
 static bool parse_entity(struct agg_parse *parse)
@@ -334,15 +334,39 @@ static bool add_column(const struct agg_catalogue *catalogue, struct agg_feature
         return false;
     snprintf(name, bytes, "%s%s%s%s%s", feature->name, text ? "." : "", text ? text : "", output == AGG_OUTPUT_VALUE ? "" : ".",
              output == AGG_OUTPUT_VALUE ? "" : output_names[output]);
-    outputs[feature->column_count] = (struct agg_output_column){output, window};
+    outputs[feature->column_count] = (struct agg_output_column){.output = output, .window = window};
     feature->columns[feature->column_count++] = name;
+    return true;
+}
+
+/* What a ratio is drawn towards, as its counts: "ctr.1h.creator.num", "ctr.1h.creator.den", the nearest first, then "global". */
+static bool name_chain(const struct agg_catalogue *catalogue, struct agg_feature *feature, struct agg_output_column *outputs)
+{
+    static const char *const sides[] = {"num", "den"};
+
+    for (int i = 0; i < feature->window_count; i++) {
+        for (enum agg_prior prior = AGG_PARENT; prior <= AGG_GLOBAL; prior++) {
+            for (int side = 0; side < 2 && (feature->priors[prior] || prior == AGG_GLOBAL); side++) {
+                const char *whose = prior == AGG_GLOBAL ? "global" : feature->priors[prior]->name;
+                size_t bytes = strlen(feature->name) + strlen(feature->windows[i].text) + strlen(whose) + sizeof "...num";
+                char *name = fr_arena_take(catalogue->arena, bytes);
+
+                if (!name)
+                    return false;
+                snprintf(name, bytes, "%s.%s.%s.%s", feature->name, feature->windows[i].text, whose, sides[side]);
+                outputs[feature->column_count] =
+                    (struct agg_output_column){.output = AGG_OUTPUT_CHAIN, .window = i, .prior = prior, .side = side};
+                feature->columns[feature->column_count++] = name;
+            }
+        }
+    }
     return true;
 }
 
 /* Windows as declared, then companions. */
 static bool name_columns(const struct agg_catalogue *catalogue, struct agg_feature *feature)
 {
-    size_t most = ((size_t)feature->window_count + 1) * AGG_OUTPUTS;
+    size_t most = ((size_t)feature->window_count + 1) * (AGG_OUTPUTS + 2 * AGG_PRIORS);
     struct agg_output_column *outputs = fr_arena_take_zeroed(catalogue->arena, most, sizeof *outputs);
     bool has_columns = !feature->type->cells || feature->type->cells->value;
 
@@ -350,7 +374,7 @@ static bool name_columns(const struct agg_catalogue *catalogue, struct agg_featu
     feature->columns = fr_arena_take_zeroed(catalogue->arena, most, sizeof(const char *));
     if (!outputs || !feature->columns)
         return false;
-    for (int output = 0; output < AGG_OUTPUTS; output++) {
+    for (int output = 0; output < AGG_OUTPUT_CHAIN; output++) {
         bool is_sequence = output == AGG_OUTPUT_VALUE && (feature->limit > 0 || !has_columns);
 
         if ((feature->emits >> output & 1) == 0 || is_sequence)
@@ -363,7 +387,7 @@ static bool name_columns(const struct agg_catalogue *catalogue, struct agg_featu
             !add_column(catalogue, feature, (enum agg_output)output, -1, outputs))
             return false;
     }
-    return true;
+    return (feature->emits >> AGG_OUTPUT_CHAIN & 1) == 0 || name_chain(catalogue, feature, outputs);
 }
 
 /* ---- all of them ---- */

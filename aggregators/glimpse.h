@@ -40,9 +40,18 @@ void agg_glimpses__look(struct agg_glimpses *glimpses, const struct agg_entity *
 FR_CHECKED bool agg_glimpses__out(struct agg_glimpses *glimpses, const struct agg_entity *entity, const uint64_t *ids,
                                   int count, bool *is_out);
 
+/* ---- lift.c ---- */
+
+/* The labels of the partners, by their lift, the greatest first; in the arena. Blocks on the disk. */
+struct agg_ranked;
+FR_CHECKED bool agg_lift__read(struct agg_glimpses *glimpses, const struct agg_feature *feature,
+                               const struct agg_ranked *partners, uint32_t partner_count, struct agg_ranked **ranked,
+                               uint32_t *count);
+
 /* ---- blocked.c ---- */
 
-bool agg_blocked__is(const struct agg *agg, enum agg_blocked kind, uint64_t id);
+/* What ids of that event field are when they are blocked; false: they cannot be. */
+bool agg_blocked__kind(int field, enum agg_blocked *kind);
 /* By the creator or the room that it remembers. */
 bool agg_blocked__is_by_others(const struct agg *agg, const struct agg_glimpse *glimpse);
 /* Adds those whose own ids are blocked. */

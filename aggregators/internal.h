@@ -124,13 +124,22 @@ enum agg_aggregate { /* agg__types says what each is */
                      AGG_ACTOR,
                      AGG_ENTROPY,
                      AGG_TOP_VALUES,
+                     AGG_BUDGET,
+                     AGG_LIFT,
                      AGG_AGE, /* hidden: the latest event of a feature that emits its age */
                      AGG_TOP, /* hidden: candidates by their score (top.c) */
                      AGG_LIFE, /* hidden: whether an item is on, a room started (life.c) */
                      AGG_AGGREGATES
 };
 
-enum agg_prior { AGG_OWN, AGG_PARENT, AGG_GLOBAL, AGG_PRIORS };
+enum agg_prior { /* what a ratio is drawn towards, from the nearest on: its parent, that one's, ... and all events */
+                 AGG_OWN,
+                 AGG_PARENT,
+                 AGG_PARENT_2,
+                 AGG_PARENT_3,
+                 AGG_GLOBAL,
+                 AGG_PRIORS
+};
 
 /* A column shows the value itself or a companion of it. */
 enum agg_output { /* stores keep these numbers */
@@ -140,12 +149,15 @@ enum agg_output { /* stores keep these numbers */
                   AGG_OUTPUT_AGE,
                   AGG_OUTPUT_LOWER,
                   AGG_OUTPUT_UPPER,
+                  AGG_OUTPUT_CHAIN, /* a count of one of its priors */
                   AGG_OUTPUTS
 };
 
 struct agg_output_column {
     enum agg_output output;
     int window; /* -1: none */
+    enum agg_prior prior; /* of a chain's: whose measure, and which */
+    int side;
 };
 
 /*
@@ -191,12 +203,16 @@ struct agg_feature {
     int sequence; /* its place among the entity's sequences */
     bool is_seen;
 
-    /* ratio: numerator and denominator of the entity itself, of its parent, of all */
-    struct agg_feature *operands[AGG_PRIORS][2]; /* parent and all: hidden; NULL where no prior asks for them */
+    /* ratio: numerator and denominator of the entity itself, of its parents, of all */
+    struct agg_feature *operands[AGG_PRIORS][2]; /* of parents and all: hidden; NULL where no prior asks for them */
     struct agg_feature *operand_ages[2]; /* hidden, when the age is emitted */
-    enum agg_prior prior; /* AGG_OWN: none */
+    struct agg_entity *priors[AGG_PRIORS]; /* which entities those are; NULL: none */
+    bool has_prior, is_of_parent; /* `prior` is given; it is `parent` */
     double strength; /* of the prior, in events */
     double z; /* how many standard deviations its bounds are apart from it */
+    double part, plus; /* budget: of the whole, and beside it */
+
+    int label_field; /* lift: among the fields of all tables */
 
     /* coec, watch_rank */
     struct agg_feature *all; /* hidden: the same of all events, which it is held against */
@@ -321,6 +337,8 @@ struct agg_list {
     struct agg_entity *entity;
     struct agg_feature *rank;
     uint32_t limit;
+    const char *weigh; /* a column of the entity: sums are multiplied by it; NULL: by nothing */
+    int without; /* entities whose row has this field of a table are left out; −1: none */
     struct agg_scope scopes[AGG_SCOPES_MAX];
     const char *scope_names[AGG_SCOPES_MAX];
     int scope_count;
@@ -616,10 +634,11 @@ int agg_key__place(const struct agg_entity *entity, int written);
 bool agg_key__fail(const struct agg_entity *entity, int id_count, struct fr_err *err); /* says what a key of the kind is */
 /* From ids in the order that the configuration writes. False when one is 0. */
 FR_CHECKED bool agg_key__of_ids(const struct agg_entity *entity, const uint64_t *written, struct store_key *key);
-/* Of the kind's parent, by the entity's own key, else by what it remembers. False: it is not known which. */
+/* Of one of its parents, by the entity's own key, else by what it remembers. False: it is not known which. */
 struct agg_remembered;
-FR_CHECKED bool agg_key__of_parent(const struct agg_entity *entity, const struct store_key *own,
-                                   const struct agg_remembered *remembered, struct store_key *key);
+FR_CHECKED bool agg_key__of_parent(const struct agg_entity *entity, const struct agg_entity *parent,
+                                   const struct store_key *own, const struct agg_remembered *remembered,
+                                   struct store_key *key);
 /* "item 123" or "user_category 7/12", for messages. */
 void agg_key__print(const struct agg_entity *entity, const struct store_key *key, char out[160]);
 

@@ -113,10 +113,9 @@ bool agg_key__of_ids(const struct agg_entity *entity, const uint64_t *written, s
     return agg_key__make(entity, ids, key);
 }
 
-bool agg_key__of_parent(const struct agg_entity *entity, const struct store_key *own, const struct agg_remembered *remembered,
-                        struct store_key *key)
+bool agg_key__of_parent(const struct agg_entity *entity, const struct agg_entity *parent, const struct store_key *own,
+                        const struct agg_remembered *remembered, struct store_key *key)
 {
-    const struct agg_entity *parent = entity->parent;
     uint64_t ids[STORE_KEY_IDS_MAX] = {0};
 
     for (int i = 0; i < parent->key_count; i++) {

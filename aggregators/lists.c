@@ -3,6 +3,7 @@
  * feature itself tells the sum; for a scope a hidden feature of a hidden entity (entity, scope value) keeps the same sum of the
  * events with that value. What candidates a list has lies in a hidden entity per scope value.
  */
+#include "tables.h"
 #include "type.h"
 
 #include <freshet/text.h>
@@ -11,7 +12,7 @@
 
 static const uint8_t scope_fields[AGG_SCOPES_MAX] = {AGG_KEY_ALL,       PROTO_FIELD_CATEGORY_ID, PROTO_FIELD_REGION,
                                                      PROTO_FIELD_SCENE, PROTO_FIELD_CREATOR_ID,  PROTO_FIELD_ROOM_ID};
-static const char *const keys[] = {"of", "rank", "scopes", "limit"};
+static const char *const keys[] = {"of", "rank", "scopes", "limit", "weigh", "without"};
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
 /* One list while it is parsed. */
@@ -130,6 +131,47 @@ static bool parse_scopes(const struct parse *parse)
     return ok;
 }
 
+/* A column of what is ranked, by which sums are multiplied. */
+static bool parse_weigh(const struct parse *parse)
+{
+    const struct fr_yaml *at = fr_yaml_get(parse->map, "weigh");
+    struct agg_feature *feature;
+    struct fr_err err;
+    int column;
+
+    if (!at)
+        return true;
+    if (at->kind != FR_YAML_SCALAR)
+        return tell(parse, at, "weigh", "should be one name; name a column of the entity, as in click_rate.24h.sd");
+    if (!agg_catalogue__resolve(parse->catalogue, at->text, &feature, &column, &err))
+        return tell(parse, at, "weigh", err.message);
+    if (feature->entity != parse->list->entity)
+        return tell(parse, at, "weigh", "is a column of another entity than 'of'");
+    if (column < 0 && feature->column_count != 1)
+        return tell(parse, at, "weigh", "has several columns, or none; name one of them, as in click_rate.24h.sd");
+    parse->list->weigh = column < 0 ? feature->columns[0] : feature->columns[column];
+    return true;
+}
+
+/* A field of a table: whoever has it is not on the list. */
+static bool parse_without(const struct parse *parse)
+{
+    const struct fr_yaml *at = fr_yaml_get(parse->map, "without");
+    struct fr_err err;
+
+    parse->list->without = -1;
+    if (!at)
+        return true;
+    if (at->kind != FR_YAML_SCALAR)
+        return tell(parse, at, "without", "should be one name; name the field of a table, as in item_info.tags");
+    parse->list->without = agg_tables__resolve(parse->catalogue, at->text, &err);
+    if (parse->list->without < 0)
+        return tell(parse, at, "without", err.message);
+    return !parse->list->entity ||
+           parse->catalogue->table_fields[parse->list->without].table->key == parse->list->entity->key[0] ||
+           tell(parse, at, "without", "is of a table whose key is not what 'of' ranks");
+}
+
 /* ---- what it needs ---- */
 
 /* The sums per (entity, scope value): filters, weights and half-life are the ranking feature's. */
@@ -193,6 +235,8 @@ static bool parse_list(struct parse *parse)
     ok = parse_of(parse);
     ok = parse_rank(parse) && ok;
     ok = parse_scopes(parse) && ok;
+    ok = parse_weigh(parse) && ok;
+    ok = parse_without(parse) && ok;
     ok = fr_yaml_int(parse->map, "limit", 1, AGG_LIST_LIMIT_MAX, &limit, parse->diagnostics) && ok;
     if (ok && limit == 0)
         ok = tell(parse, parse->at, "limit", "missing; say how many a reply has at most");

@@ -2,6 +2,7 @@
 #include "plan.h"
 #include "curves.h"
 #include "finished.h"
+#include "ratio.h"
 #include "tables.h"
 #include "type.h"
 
@@ -71,7 +72,7 @@ static int add_operand(struct compile *compile, const struct agg_feature *ratio,
 
     if (!operand)
         return -1;
-    choice.via_room = prior == AGG_PARENT && ratio->entity == compile->catalogue->room;
+    choice.via_room = prior != AGG_OWN && prior != AGG_GLOBAL && ratio->entity == compile->catalogue->room;
     plan->needs_room = plan->needs_room || choice.via_room;
     choice.column = (struct agg_column){.feature = operand, .column = *count};
     if (window)
@@ -84,15 +85,13 @@ static int add_operand(struct compile *compile, const struct agg_feature *ratio,
 static void add_ratio(struct compile *compile, const struct agg_feature *feature, const struct agg_output_column *output,
                       int column)
 {
-    struct agg_ratio_column ratio = {.feature = feature, .output = output->output, .column = column};
+    struct agg_ratio_column ratio = {.feature = feature, .output = output, .column = column};
 
     for (int prior = 0; prior < AGG_PRIORS; prior++) {
         for (int side = 0; side < 2; side++) {
-            const struct agg_feature *operand = feature->operands[prior][side];
+            const struct agg_feature *operand = agg_ratio__operand(feature, output, (enum agg_prior)prior, side);
             const struct agg_window *window = output->window >= 0 ? &feature->windows[output->window] : NULL;
 
-            if (output->output == AGG_OUTPUT_AGE)
-                operand = prior == AGG_OWN ? feature->operand_ages[side] : NULL;
             ratio.operands[prior][side] = add_operand(compile, feature, operand, (enum agg_prior)prior, window);
         }
     }
@@ -140,7 +139,7 @@ static void add_column(struct compile *compile, const struct agg_feature *featur
 
     fr_buffer_append(is_user ? &compile->user_columns : &compile->item_columns, &feature->columns[chosen],
                      sizeof feature->columns[chosen]);
-    if (feature->aggregate == AGG_RATIO) {
+    if (feature->type->of_operands) {
         add_ratio(compile, feature, &feature->outputs[chosen], (*count)++);
         return;
     }

@@ -29,7 +29,7 @@ struct agg_run {
 /* What is reckoned from operands once all steps are done: a ratio, or its age. */
 struct agg_ratio_column {
     const struct agg_feature *feature;
-    enum agg_output output;
+    const struct agg_output_column *output;
     int column;
     int operands[AGG_PRIORS][2]; /* places among the row's operands; −1: none */
 };

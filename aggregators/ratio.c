@@ -3,8 +3,6 @@
  * events (ALGORITHMS.md 13; docs/values.md). It keeps nothing itself: the measures of parent and all are hidden features.
  */
 #include "ratio.h"
-#include "plan.h"
-#include "type.h"
 
 #include <math.h>
 
@@ -14,7 +12,7 @@ enum { NUMERATOR, DENOMINATOR };
 
 /* ---- value ---- */
 
-static double operand(const struct agg_ratio_column *column, const double *operands, enum agg_prior prior, int side)
+double agg_ratio__take(const struct agg_ratio_column *column, const double *operands, enum agg_prior prior, int side)
 {
     int place = column->operands[prior][side];
 
@@ -32,15 +30,27 @@ static double drawn(double numerator, double denominator, double strength, doubl
 double agg_ratio__prior(const struct agg_ratio_column *column, const double *operands)
 {
     const struct agg_feature *feature = column->feature;
-    double all;
+    double towards;
 
     if (!feature->operands[AGG_GLOBAL][NUMERATOR])
         return 0;
-    all = drawn(operand(column, operands, AGG_GLOBAL, NUMERATOR), operand(column, operands, AGG_GLOBAL, DENOMINATOR), 0, 0);
-    if (!feature->operands[AGG_PARENT][NUMERATOR])
-        return all;
-    return drawn(operand(column, operands, AGG_PARENT, NUMERATOR), operand(column, operands, AGG_PARENT, DENOMINATOR),
-                 feature->strength, all);
+    towards = drawn(agg_ratio__take(column, operands, AGG_GLOBAL, NUMERATOR), agg_ratio__take(column, operands, AGG_GLOBAL, DENOMINATOR), 0, 0);
+    for (enum agg_prior prior = AGG_GLOBAL - 1; prior >= AGG_PARENT; prior--) {
+        if (feature->operands[prior][NUMERATOR])
+            towards = drawn(agg_ratio__take(column, operands, prior, NUMERATOR), agg_ratio__take(column, operands, prior, DENOMINATOR),
+                            feature->strength, towards);
+    }
+    return towards;
+}
+
+const struct agg_feature *agg_ratio__operand(const struct agg_feature *feature, const struct agg_output_column *output,
+                                             enum agg_prior prior, int side)
+{
+    if (output->output == AGG_OUTPUT_AGE)
+        return prior == AGG_OWN ? feature->operand_ages[side] : NULL;
+    if (output->output == AGG_OUTPUT_CHAIN && (prior != output->prior || side != output->side))
+        return NULL;
+    return feature->operands[prior][side];
 }
 
 /* Standard deviation of the beta distribution that the counts and the prior make. */
@@ -79,13 +89,15 @@ static double later(double a, double b)
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-float agg_ratio__value(const struct agg_ratio_column *column, const double *operands)
+static float value(const struct agg_ratio_column *column, const double *operands)
 {
-    double numerator = operand(column, operands, AGG_OWN, NUMERATOR);
-    double denominator = operand(column, operands, AGG_OWN, DENOMINATOR);
+    double numerator = agg_ratio__take(column, operands, AGG_OWN, NUMERATOR);
+    double denominator = agg_ratio__take(column, operands, AGG_OWN, DENOMINATOR);
     double strength = column->feature->strength;
 
-    switch (column->output) {
+    switch (column->output->output) {
+    case AGG_OUTPUT_CHAIN:
+        return (float)agg_ratio__take(column, operands, column->output->prior, column->output->side);
     case AGG_OUTPUT_N:
         return (float)denominator;
     case AGG_OUTPUT_SD:
@@ -103,31 +115,77 @@ float agg_ratio__value(const struct agg_ratio_column *column, const double *oper
 
 /* ---- settings ---- */
 
-static bool parse_ratio(struct agg_parse *parse)
+/* A chain, `[creator, category, global]`: the nearest first. All events are behind the last, said or not. */
+static bool parse_chain(struct agg_parse *parse, const struct fr_yaml *list)
+{
+    struct agg_feature *feature = parse->feature;
+    const char *names[AGG_ENTITIES_MAX];
+    int count = list->count;
+
+    if (count > 0 && list->values[count - 1]->kind == FR_YAML_SCALAR && fr_slice_is(list->values[count - 1]->text, "global"))
+        count--;
+    if (list->count < 1 || count >= AGG_GLOBAL)
+        return agg_parse__tell(parse, list, "prior", "a chain has at most three entities, the nearest first: [creator, category]");
+    for (int i = 0; i < parse->catalogue->visible_count; i++)
+        names[i] = parse->catalogue->entities[i]->name;
+    for (int i = 0; i < count; i++) {
+        const struct fr_yaml *at = list->values[i];
+        struct agg_entity *entity =
+            at->kind == FR_YAML_SCALAR ? agg_catalogue__entity(parse->catalogue, at->text) : NULL;
+
+        if (at->kind != FR_YAML_SCALAR)
+            return agg_parse__tell(parse, at, "prior", "should be a list of entities, [creator, category]");
+        if (!entity || entity->is_hidden)
+            return agg_parse__tell_nearest(parse, at, "prior", names, parse->catalogue->visible_count);
+        for (int before = AGG_PARENT; before <= i; before++)
+            if (feature->priors[before] == entity)
+                return agg_parse__tell(parse, at, "prior", "names an entity twice");
+        feature->priors[AGG_PARENT + i] = entity;
+    }
+    return true;
+}
+
+/* Leaves feature->priors; whether a read can tell which entities those are, link says. */
+static bool parse_prior(struct agg_parse *parse, bool *has_prior)
 {
     static const char *const priors[] = {"parent", "global"};
-    const struct fr_yaml *of = fr_yaml_get(parse->map, "of"), *strength = fr_yaml_get(parse->map, "strength");
+    const struct fr_yaml *at = fr_yaml_get(parse->map, "prior");
     int prior = -1;
-    bool ok = agg_parse__windows(parse, AGG_PANES_LEAST);
+
+    *has_prior = at != NULL;
+    if (at && at->kind == FR_YAML_LIST)
+        return parse_chain(parse, at);
+    if (!fr_yaml_choice(parse->map, "prior", priors, 2, &prior, parse->diagnostics))
+        return false;
+    parse->feature->is_of_parent = prior == 0;
+    return true;
+}
+
+static bool parse_ratio(struct agg_parse *parse)
+{
+    const struct fr_yaml *of = fr_yaml_get(parse->map, "of"), *strength = fr_yaml_get(parse->map, "strength");
+    bool ok = agg_parse__windows(parse, AGG_PANES_LEAST), has_prior;
 
     if (!of)
         ok = agg_parse__tell(parse, parse->at, "of", "missing; name two counters, [item_likes, item_watches]");
     else if (of->kind != FR_YAML_LIST || of->count != 2)
         ok = agg_parse__tell(parse, of, "of", "should name two counters, [item_likes, item_watches]");
-    ok = fr_yaml_choice(parse->map, "prior", priors, 2, &prior, parse->diagnostics) && ok;
+    ok = parse_prior(parse, &has_prior) && ok;
     ok = fr_yaml_double(parse->map, "strength", 0, 1e12, &parse->feature->strength, parse->diagnostics) && ok;
     parse->feature->z = Z_DEFAULT;
     ok = fr_yaml_double(parse->map, "z", 0.1, 10, &parse->feature->z, parse->diagnostics) && ok;
-    parse->feature->prior = prior == 0 ? AGG_PARENT : prior == 1 ? AGG_GLOBAL : AGG_OWN;
-    if (prior < 0 && strength)
+    parse->feature->has_prior = has_prior;
+    if (!has_prior && strength)
         ok = agg_parse__tell(parse, strength, "strength",
                              "without a prior there is nothing to be drawn to; take it out, or say prior");
-    if (prior >= 0 && !strength)
+    if (has_prior && !strength)
         ok = agg_parse__tell(parse, parse->at, "strength", "missing; how many events the prior weighs, as in 50");
+    if (!has_prior && (parse->feature->emits >> AGG_OUTPUT_CHAIN & 1) != 0)
+        ok = agg_parse__tell(parse, parse->at, "emit", "chain: without a prior there is none; take it out, or say prior");
     return ok;
 }
 
-static bool link_own(struct agg_parse *parse, int side)
+bool agg_ratio__link(struct agg_parse *parse, int side)
 {
     struct agg_feature *feature = parse->feature;
     const struct fr_yaml *at = fr_yaml_get(parse->map, "of")->values[side];
@@ -182,15 +240,13 @@ static bool can_name(const struct agg_entity *entity, int field)
     return attribute >= 0 && (entity->remembered >> attribute & 1) != 0;
 }
 
-static bool check_parent(struct agg_parse *parse)
+static bool check_parent(struct agg_parse *parse, const struct agg_entity *parent)
 {
-    const struct agg_entity *entity = parse->feature->entity, *parent = entity->parent;
+    const struct agg_entity *entity = parse->feature->entity;
     const struct fr_yaml *at = fr_yaml_get(parse->map, "prior");
 
-    if (!parent)
-        return fr_diagnostics_add(parse->diagnostics, at,
-                                  "features.%s.prior: entities.%s has no parent; give it one, or use global",
-                                  parse->feature->name, entity->name);
+    if (parent == entity)
+        return agg_parse__tell(parse, at, "prior", "names the entity itself; its own counts come first anyway");
     for (int i = 0; i < parent->key_count; i++) {
         if (!can_name(entity, parent->key[i]))
             return fr_diagnostics_add(
@@ -221,24 +277,35 @@ static bool link_ages(struct agg_parse *parse)
 static bool link_ratio(struct agg_parse *parse)
 {
     struct agg_feature *feature = parse->feature;
-    bool ok = link_own(parse, NUMERATOR);
+    bool ok = agg_ratio__link(parse, NUMERATOR);
 
-    ok = link_own(parse, DENOMINATOR) && ok;
+    ok = agg_ratio__link(parse, DENOMINATOR) && ok;
     if (!ok || !link_ages(parse))
         return false;
-    if (feature->prior == AGG_OWN)
+    if (!feature->has_prior)
         return true;
-    if (feature->prior == AGG_PARENT && !(check_parent(parse) && link_hidden(parse, AGG_PARENT, feature->entity->parent)))
-        return false;
+    if (feature->is_of_parent && !feature->entity->parent)
+        return fr_diagnostics_add(parse->diagnostics, fr_yaml_get(parse->map, "prior"),
+                                  "features.%s.prior: entities.%s has no parent; give it one, or use global", feature->name,
+                                  feature->entity->name);
+    if (feature->is_of_parent)
+        feature->priors[AGG_PARENT] = feature->entity->parent;
+    for (enum agg_prior prior = AGG_PARENT; prior < AGG_GLOBAL && feature->priors[prior]; prior++) {
+        if (!check_parent(parse, feature->priors[prior]) || !link_hidden(parse, prior, feature->priors[prior]))
+            return false;
+    }
     return agg_catalogue__global(parse->catalogue) && link_hidden(parse, AGG_GLOBAL, parse->catalogue->global);
 }
 
 static void define_ratio(const struct agg_feature *feature, struct fr_buffer *text)
 {
-    static const char *const priors[AGG_PRIORS] = {"none", "parent", "global"};
-
-    fr_buffer_append_format(text, "; %s over %s; prior %s %.17g", feature->operands[AGG_OWN][NUMERATOR]->name,
-                            feature->operands[AGG_OWN][DENOMINATOR]->name, priors[feature->prior], feature->strength);
+    fr_buffer_append_format(text, "; %s over %s; prior", feature->operands[AGG_OWN][NUMERATOR]->name,
+                            feature->operands[AGG_OWN][DENOMINATOR]->name);
+    for (int i = AGG_PARENT; i < AGG_GLOBAL && feature->priors[i] && !feature->is_of_parent; i++)
+        fr_buffer_append_format(text, " %s", feature->priors[i]->name);
+    if (!feature->priors[AGG_PARENT] || feature->is_of_parent)
+        fr_buffer_append_format(text, " %s", feature->is_of_parent ? "parent" : feature->has_prior ? "global" : "none");
+    fr_buffer_append_format(text, " %.17g", feature->strength);
     if (feature->z < Z_DEFAULT || feature->z > Z_DEFAULT) /* the others' text is that of versions that knew no bounds */
         fr_buffer_append_format(text, "; z %.17g", feature->z);
 }
@@ -248,7 +315,9 @@ static const char *const keys[] = {"of", "windows", "prior", "strength", "z", NU
 const struct agg_type agg_type__ratio = {.name = "ratio",
                                          .keys = keys,
                                          .emits = 1 << AGG_OUTPUT_VALUE | 1 << AGG_OUTPUT_N | 1 << AGG_OUTPUT_SD |
-                                                  1 << AGG_OUTPUT_AGE | 1 << AGG_OUTPUT_LOWER | 1 << AGG_OUTPUT_UPPER,
+                                                  1 << AGG_OUTPUT_AGE | 1 << AGG_OUTPUT_LOWER | 1 << AGG_OUTPUT_UPPER |
+                                                  1 << AGG_OUTPUT_CHAIN,
                                          .parse = parse_ratio,
                                          .link = link_ratio,
-                                         .define = define_ratio};
+                                         .define = define_ratio,
+                                         .of_operands = value};

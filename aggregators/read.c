@@ -52,27 +52,14 @@ struct target {
     uint64_t key; /* to tell them apart */
 };
 
-static bool read_sequence(const struct reading *reading, const struct agg_feature *feature, const struct agg_parts *parts,
-                          bool is_present, struct agg_sequence *sequence)
-{
-    const struct agg_cell_type *cells = feature->type->cells;
-    int64_t time_ms = reading->request->time_ms;
-
-    if (feature->type->list_records)
-        return feature->type->list_records(feature, parts->memory[STORE_PART_SEQUENCES], time_ms, reading->arena, sequence);
-    if (!cells)
-        return agg_values__sequence(parts->memory[STORE_PART_SEQUENCES], feature, time_ms, reading->arena, sequence);
-    return cells->sequence(feature, agg_cells__read(parts->memory[cells->part], feature->entity, feature), is_present, time_ms,
-                           reading->arena, sequence);
-}
-
 static bool read_sequences(struct reading *reading, const struct agg_step *step, const struct agg_parts *parts, bool is_present,
                            const struct target *target)
 {
     for (int i = 0; i < step->sequence_count; i++) {
         target->sequences[i].name = step->sequences[i]->name;
         target->sequences[i].key = target->key;
-        if (!read_sequence(reading, step->sequences[i], parts, is_present, &target->sequences[i]))
+        if (!agg_sequence__read(step->sequences[i], parts, is_present, reading->request->time_ms, reading->arena,
+                                &target->sequences[i]))
             return fail_exhausted(reading->err);
     }
     return true;

@@ -7,12 +7,14 @@
 #include "feeds.h"
 #include "glimpse.h"
 #include "life.h"
+#include "tables.h"
 #include "top.h"
 #include "type.h"
 
 #include <freshet/text.h>
 
 #include <inttypes.h>
+#include <stdio.h>
 
 enum { CHUNK = 256, RECENT_DEFAULT = 100, RECENT_MOST = 1000 };
 
@@ -153,6 +155,53 @@ static bool weigh(struct agg_glimpses *glimpses, const struct agg_list *list, co
     return true;
 }
 
+/* Takes those whose row has the field out of the candidates. */
+static bool leave_out(struct agg_glimpses *glimpses, const struct agg_list *list, struct agg_ranked *good, uint32_t *count)
+{
+    const struct agg_table_field *field = &glimpses->agg->catalogue->table_fields[list->without];
+    struct store *store = glimpses->agg->store;
+    uint64_t words[PROTO_TABLE_WORDS_MAX];
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < *count; i++) {
+        struct store_key key;
+        uint64_t hash;
+
+        if (!agg_table__key(field->table, good[i].id, &key))
+            continue;
+        hash = store_key_hash(store, &key);
+        if (!store_load(store, &key, &hash, 1, glimpses->err))
+            return false;
+        if (agg_table__read(store, field->table, good[i].id, words, NULL, NULL) == 0 || (words[0] >> field->field & 1) == 0)
+            good[kept++] = good[i];
+    }
+    *count = kept;
+    return true;
+}
+
+/* Sums by what each candidate's column says; what is worth nothing then is left out. */
+static bool multiply(struct agg_glimpses *glimpses, const struct agg_list *list, struct agg_ranked *good, uint32_t *count)
+{
+    char *names[] = {(char *)(uintptr_t)list->weigh};
+    struct agg_columns *columns;
+    uint32_t kept = 0;
+    bool ok = true;
+
+    if (!agg_columns_new(glimpses->agg, list->entity->name, names, 1, &columns, glimpses->err))
+        return false;
+    for (uint32_t i = 0; i < *count && ok; i++) {
+        float values[AGG_OUTPUTS + 2 * AGG_PRIORS]; /* a value brings its companions along, behind it */
+
+        ok = agg_columns_read(columns, &good[i].id, glimpses->time_ms, values, glimpses->err);
+        good[i].score *= (double)values[0];
+        if (good[i].score > 0)
+            good[kept++] = good[i];
+    }
+    *count = kept;
+    agg_columns_free(columns);
+    return ok;
+}
+
 bool agg_recall_trending(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                          struct agg_candidates *candidates, struct fr_err *err)
 {
@@ -183,10 +232,14 @@ bool agg_recall_trending(struct agg *agg, const struct agg_recall *ask, struct f
         if (!weigh(&glimpses, list, scope, ask->id, ranked + at, chunk, good, &good_count))
             return false;
         agg_top__sort(good, good_count);
-        if (at + chunk < count && good_count >= limit &&
+        if (at + chunk < count && good_count >= limit && !list->weigh && list->without < 0 &&
             good[limit - 1].score >= agg_decayed__bound(list->rank, ranked[at + chunk].score, ask->time_ms))
             break;
     }
+    if ((list->without >= 0 && !leave_out(&glimpses, list, good, &good_count)) ||
+        (list->weigh && !multiply(&glimpses, list, good, &good_count)))
+        return false;
+    agg_top__sort(good, good_count);
     for (uint32_t i = 0; i < good_count && i < limit; i++)
         candidates_add(candidates, good[i].id, good[i].score);
     return true;
@@ -194,16 +247,17 @@ bool agg_recall_trending(struct agg *agg, const struct agg_recall *ask, struct f
 
 /* ---- covisitation ---- */
 
-static bool find_covisit(const struct agg_catalogue *catalogue, const char *name, const struct agg_feature **feature,
-                         struct fr_err *err)
+static bool find_feature(const struct agg_catalogue *catalogue, enum agg_aggregate aggregate, const char *name,
+                         const struct agg_feature **feature, struct fr_err *err)
 {
-    const char *names[AGG_FEATURES_MAX];
+    const char *kind = agg__types[aggregate]->name, *names[AGG_FEATURES_MAX];
+    char what[AGG_NAME_MAX];
     int count = 0;
 
     for (int i = 0; i < catalogue->visible_feature_count; i++) {
         const struct agg_feature *each = catalogue->features[i];
 
-        if (each->aggregate != AGG_COVISIT)
+        if (each->aggregate != aggregate)
             continue;
         names[count++] = each->name;
         *feature = each;
@@ -213,9 +267,10 @@ static bool find_covisit(const struct agg_catalogue *catalogue, const char *name
     if (!*name && count == 1)
         return true;
     if (!*name)
-        return fr_fail(err, FR_BAD_INPUT, "feature: %s; name one with aggregate: covisit",
-                       count == 0 ? "this node has no covisitation" : "there are several covisitations");
-    return fail_unknown("feature", "covisit feature", name, names, count, err);
+        return fr_fail(err, FR_BAD_INPUT, "feature: this node has %s; name one with aggregate: %s", count == 0 ? "none" : "several",
+                       kind);
+    snprintf(what, sizeof what, "%s feature", kind);
+    return fail_unknown("feature", what, name, names, count, err);
 }
 
 static bool read_partners(struct agg_glimpses *glimpses, const struct agg_feature *feature, uint64_t item_id,
@@ -258,7 +313,7 @@ bool agg_recall_related(struct agg *agg, const struct agg_recall *ask, struct fr
     struct agg_ranked *ranked = NULL;
     uint32_t count = 0, limit;
 
-    if (!find_covisit(agg->catalogue, ask->name, &feature, err))
+    if (!find_feature(agg->catalogue, AGG_COVISIT, ask->name, &feature, err))
         return false;
     limit = limit_of(ask->limit, feature->limit);
     if (!candidates_init(candidates, limit, &glimpses) ||
@@ -280,6 +335,30 @@ bool agg_recall_related(struct agg *agg, const struct agg_recall *ask, struct fr
                 candidates_add(candidates, ids[i], ranked[at + i].score);
         }
     }
+    return true;
+}
+
+/* ---- labels ---- */
+
+bool agg_recall_labels(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena, struct agg_candidates *candidates,
+                       struct fr_err *err)
+{
+    struct agg_glimpses glimpses = {.agg = agg, .arena = arena, .time_ms = ask->time_ms, .err = err};
+    const struct agg_feature *feature = NULL;
+    struct agg_ranked *partners = NULL, *labels;
+    uint32_t partner_count = 0, count, limit;
+
+    if (!find_feature(agg->catalogue, AGG_LIFT, ask->name, &feature, err))
+        return false;
+    limit = limit_of(ask->limit, feature->limit);
+    if (!candidates_init(candidates, limit, &glimpses) ||
+        (ask->id != 0 && !read_partners(&glimpses, feature->source, ask->id, &partners, &partner_count)))
+        return false;
+    agg_top__sort(partners, partner_count);
+    if (!agg_lift__read(&glimpses, feature, partners, partner_count, &labels, &count))
+        return false;
+    for (uint32_t i = 0; i < count && i < limit; i++)
+        candidates_add(candidates, labels[i].id, labels[i].score);
     return true;
 }
 
@@ -327,7 +406,7 @@ static bool add_rooms(struct agg_glimpses *glimpses, enum recent kind, const str
         uint64_t id = ids[i];
 
         agg_glimpses__look(glimpses, catalogue->room, id, 0, catalogue->room_life, NULL, &room);
-        if (!is_live(&room, glimpses->time_ms) || agg_blocked__is(glimpses->agg, AGG_BLOCKED_ROOM, id) ||
+        if (!is_live(&room, glimpses->time_ms) || agg_is_blocked(glimpses->agg, AGG_BLOCKED_ROOM, id) ||
             agg_blocked__is_by_others(glimpses->agg, &room))
             continue;
         if (kind == CREATORS_LIVE)

@@ -7,13 +7,17 @@
 
 static const struct fr_setting table[] = {
     {"topic", NULL, "a topic", "of its rows; compacted by key, and of nothing else"},
-    {"key", "item_id", "item_id, creator_id, room_id, category_id", "what the keys of its records are"},
+    {"key", "item_id", "item_id, creator_id, room_id, category_id, user_id",
+     "what the keys of its records are; user_id and not category_id with blocks: true"},
     {"fields", NULL, "list of 1 to 16 names, or a map from name to type",
-     "what a row has: number, integer, id (a text or number) or ids (a list of at most 16); of those only named, tags are ids, "
+     "required but with blocks: true; what a row has: number, integer, id (a text or number) or ids (a list of at most 16); of "
+     "those only named, tags are ids, "
      "language is an id, and all others are numbers"},
     {"partitions", "", "1 to 1024", "given: the topic is made with so many when missing"},
     {"off_when", "", "a condition",
      "on the row's own fields, as in \"stock == 0\": such items are left out of recall; of item_id only"},
+    {"blocks", "false", "true, false",
+     "whoever has a row is blocked, as by AdminService.Block, until a tombstone; such a table has no fields"},
 };
 
 static const struct fr_setting entity[] = {
@@ -30,17 +34,17 @@ static const struct fr_setting common[] = {
     {"aggregate", NULL,
      "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, coec, watch_rank, ips, capped, "
      "burst, "
-     "actor, covisit, entropy, top_values",
+     "actor, covisit, entropy, top_values, budget, lift",
      "what is made of the events; each has keys of its own, below"},
     {"actions", "all", "list of actions",
-     "the events that count, by action; not of ratio, gauge, coec, match, actor and covisit"},
-    {"scenes", "all", "list of scenes", "and by scene; not of ratio, match, actor and covisit"},
+     "the events that count, by action; not of ratio, gauge, coec, match, actor, covisit, budget and lift"},
+    {"scenes", "all", "list of scenes", "and by scene; not of ratio, match, actor, covisit, budget and lift"},
     {"where", "all", "a condition",
      "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, match, "
-     "actor and covisit"},
-    {"emit", "[value]", "list of value, n, sd, age, lower, upper",
+     "actor, covisit, budget and lift"},
+    {"emit", "[value]", "list of value, n, sd, age, lower, upper, chain",
      "columns: the value; n, the events in it; sd of a ratio; age, the seconds since the last one; lower and upper bounds of a "
-     "ratio. Which an aggregate has: above"},
+     "ratio, and the counts of what it is drawn to. Which an aggregate has: above"},
 };
 
 static const struct fr_setting count[] = {
@@ -67,9 +71,25 @@ static const struct fr_setting decayed[] = {
 static const struct fr_setting ratio[] = {
     {"of", NULL, "[numerator, denominator]", "two counts, sums or ips of the same entity, with these windows"},
     {"windows", NULL, WINDOWS, "one column each"},
-    {"prior", "", "parent, global", "what it is drawn to while there are few events: the same of the parent, or of all events"},
+    {"prior", "", "parent, global, or a list of at most three entities",
+     "what it is drawn to while there are few events: the same of the parent, of all events, or of [creator, category], each of "
+     "them drawn to the next, the last one to all"},
     {"strength", "0", "0 to 1000000000000", "how many events the prior weighs; goes with prior"},
     {"z", "1.96", "0.1 to 10", "how many standard deviations lower and upper are away; 1.96: 95 of 100 true rates lie between"},
+};
+static const struct fr_setting budget[] = {
+    {"of", NULL, "[spent, whole]", "two counts, sums or ips of the same entity, with these windows"},
+    {"windows", NULL, WINDOWS, "one column each"},
+    {"share", "0", "0 to 1", "which part of the whole may be spent"},
+    {"plus", "0", "0 to 1000000000000", "and how much beside it"},
+};
+static const struct fr_setting lift[] = {
+    {"of", NULL, "a field of a table by item_id, of type id or ids", "the labels, as in item_info.tags"},
+    {"from", NULL, "a covisit of the same entity", "whose partners' labels count"},
+    {"against", NULL, "a count of the entity with that key", "how common a label is: events of it among all that the count takes"},
+    {"windows", NULL, WINDOWS, "one, which the count has, too"},
+    {"strength", "1", "0 to 1000000000000", "the weight of pairs that draws a lift to 1"},
+    {"limit", "10", "1 to 100", "labels in a reply"},
 };
 static const struct fr_setting coec[] = {
     {"shown", "[impression]", "list of actions", "what shows an entity at a position"},
@@ -150,6 +170,8 @@ static const struct fr_setting list[] = {
      "of all, and of each value of an event's field; each but global costs about as much memory as the entity, per value that "
      "it has"},
     {"limit", NULL, "1 to 1000", "the most that a reply has"},
+    {"weigh", "", "a column of it", "by which sums are multiplied, as in click_rate.24h.sd; what is worth nothing then is left out"},
+    {"without", "", "a field of a table by its key", "who has it is left out, as in item_info.tags"},
 };
 
 static const struct fr_setting set[] = {
@@ -184,6 +206,8 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("features.NAME", "entropy", "In bits; 0 of one value, or none.", entropy),
     FR_SETTINGS("features.NAME", "top_values", "A sequence: the field's values, and how often each is there, as count.",
                 top_values),
+    FR_SETTINGS("features.NAME", "budget", "What is left to spend; below 0 when too much is spent.", budget),
+    FR_SETTINGS("features.NAME", "lift", "Read by RecallService.Labels; it has no column.", lift),
     FR_SETTINGS("features.NAME", "covisit", "Read by RecallService.Related; it has no column.", covisit),
     FR_SETTINGS("lists.NAME", NULL, "What RecallService.Trending answers.", list),
     FR_SETTINGS("feature_sets.NAME", NULL, "Columns that a ranker asks for by one name.", set),

@@ -35,6 +35,8 @@ static bool has_end(const struct agg_feature *feature)
     case AGG_ENTROPY:
     case AGG_TOP_VALUES:
     case AGG_RATIO:
+    case AGG_BUDGET:
+    case AGG_LIFT:
     case AGG_DISTINCT:
     case AGG_QUANTILE:
     case AGG_COEC:

@@ -2,6 +2,7 @@
 #include "cells.h"
 #include "tables.h"
 
+#include <freshet/idset.h>
 #include <freshet/text.h>
 
 enum { FORMAT = 1, REGISTRY_FORMAT = 1 };
@@ -97,6 +98,48 @@ bool agg_table__key(const struct agg_table *table, uint64_t id, struct store_key
     return id != 0;
 }
 
+/* ---- what they block ---- */
+
+static bool note_blocked(void *user, const struct store_key *key)
+{
+    struct agg_table *table = user;
+
+    if (key->id_count == 2 && key->ids[1] != 0 && !fr_idset_put(table->blocked, key->ids[1], true))
+        table->left_out++;
+    return true;
+}
+
+/* A row that lies on the disk blocks, whether its bytes make sense or not. */
+bool agg_tables__open(struct agg_catalogue *catalogue, struct store *store, struct fr_err *err)
+{
+    for (int i = 0; i < catalogue->table_count; i++) {
+        struct agg_table *table = &catalogue->tables[i];
+
+        if (!table->is_blocking)
+            continue;
+        table->blocked = fr_idset_new(AGG_TABLE_BLOCKED_MOST);
+        if (!table->blocked)
+            return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for what table %s blocks", table->name);
+        if (!store_scan_keys(store, AGG_KIND_TABLES, 0, table->generation, note_blocked, table, err))
+            return false;
+    }
+    return true;
+}
+
+void agg_tables__close(struct agg_catalogue *catalogue)
+{
+    for (int i = 0; i < catalogue->table_count; i++) {
+        fr_idset_free(catalogue->tables[i].blocked);
+        catalogue->tables[i].blocked = NULL;
+    }
+}
+
+static void block(const struct agg_table *table, const struct proto_table_row *row, struct agg_table_tally *tally)
+{
+    if (table->blocked && !fr_idset_put(table->blocked, row->id, row->word_count > 0))
+        tally->left_out++;
+}
+
 /* ---- applying ---- */
 
 static bool key_of_row(const struct agg *agg, const struct agg_table_row *row, struct store_key *key, uint64_t *hash)
@@ -160,6 +203,7 @@ bool agg_table_rows_apply(struct agg *agg, const struct agg_table_row *rows, int
 
         if (!key_of_row(agg, &rows[i], &key, &hash))
             continue;
+        block(&agg->catalogue->tables[rows[i].table], &rows[i].row, tally);
         entry = store_entry_lock(store, &key, hash, !is_deleted);
         if (!entry && is_deleted) {
             tally->unknown++;

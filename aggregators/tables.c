@@ -1,16 +1,18 @@
 /* `tables`: topics of rows, which fields a row has and of what type, and which of their rows turn an item off. */
 #include "tables.h"
 
+#include "glimpse.h"
 #include "where.h"
 
+#include <freshet/idset.h>
 #include <freshet/text.h>
 
 #include <stdio.h>
 
 enum { TOPIC_BYTES_MAX = 249, WHERE_BYTES = 2 * AGG_NAME_MAX + 32 };
 
-static const char *const table_keys[] = {"topic", "key", "fields", "partitions", "off_when"};
-static const char *const key_names[] = {"item_id", "creator_id", "room_id", "category_id"};
+static const char *const table_keys[] = {"topic", "key", "fields", "partitions", "off_when", "blocks"};
+static const char *const key_names[] = {"item_id", "creator_id", "room_id", "category_id", "user_id"};
 enum { KEY_NAMES = sizeof key_names / sizeof key_names[0] };
 
 /* Of a field that is only named: what most mean by it. */
@@ -65,6 +67,10 @@ static bool read_fields(struct agg_catalogue *catalogue, struct agg_table *table
     struct fr_yaml *fields = fr_yaml_get(map, "fields");
     bool ok = true;
 
+    if (table->is_blocking)
+        return !fields || (fields->kind == FR_YAML_LIST && fields->count == 0) ||
+               fr_diagnostics_add(diagnostics, fields,
+                                  "%s.fields: what blocks has none; members of its records (a reason) are for people", where);
     if (!fields)
         return fr_diagnostics_add(diagnostics, at, "%s.fields: missing; list what a row has, [price, stock, tags]", where);
     if ((fields->kind != FR_YAML_LIST && fields->kind != FR_YAML_MAP) || fields->count < 1 ||
@@ -110,6 +116,8 @@ static bool read_off(struct agg_catalogue *catalogue, struct agg_table *table, c
         return true;
     if (at->kind != FR_YAML_SCALAR)
         return fr_diagnostics_add(diagnostics, at, "%s.off_when: should be a condition on its fields, \"stock == 0\"", where);
+    if (table->is_blocking)
+        return fr_diagnostics_add(diagnostics, at, "%s.off_when: each row of a table with blocks: true is a block", where);
     if (table->key != PROTO_FIELD_ITEM_ID)
         return fr_diagnostics_add(diagnostics, at, "%s.off_when: items are off; this table is not of item_id", where);
     fr_buffer_init(&canonical);
@@ -151,13 +159,32 @@ static bool read_topic(struct agg_catalogue *catalogue, struct agg_table *table,
     return table->topic != NULL;
 }
 
+static bool read_key(struct agg_table *table, const char *where, struct fr_yaml *map, struct fr_diagnostics *diagnostics)
+{
+    struct fr_yaml *at = fr_yaml_get(map, "key");
+    bool ok = fr_yaml_bool(map, "blocks", &table->is_blocking, diagnostics);
+    int key = 0;
+
+    ok = fr_yaml_choice(map, "key", key_names, KEY_NAMES, &key, diagnostics) && ok;
+    table->key = proto_field_number(fr_slice_of(key_names[key]));
+    if (!table->is_blocking)
+        return table->key != PROTO_FIELD_USER_ID
+                   ? ok
+                   : fr_diagnostics_add(diagnostics, at,
+                                        "%s.key: user_id is for tables with blocks: true; users have "
+                                        "no rows that are joined",
+                                        where);
+    return agg_blocked__kind(table->key, &table->blocks)
+               ? ok
+               : fr_diagnostics_add(diagnostics, at, "%s.key: what is blocked is an item, a room, a creator or a user", where);
+}
+
 static bool parse_table(struct agg_catalogue *catalogue, struct fr_yaml *name, struct fr_yaml *map,
                         struct fr_diagnostics *diagnostics)
 {
     struct agg_table *table = &catalogue->tables[catalogue->table_count];
     char where[AGG_NAME_MAX + 16];
     int64_t partitions = 0;
-    int key = 0;
     bool ok;
 
     snprintf(where, sizeof where, "tables.%s", (const char *)name->text.bytes);
@@ -168,9 +195,8 @@ static bool parse_table(struct agg_catalogue *catalogue, struct fr_yaml *name, s
     if (!table->name)
         return false;
     ok = read_topic(catalogue, table, where, name, map, diagnostics);
-    ok = fr_yaml_choice(map, "key", key_names, KEY_NAMES, &key, diagnostics) && ok;
+    ok = read_key(table, where, map, diagnostics) && ok;
     ok = fr_yaml_int(map, "partitions", 1, 1024, &partitions, diagnostics) && ok;
-    table->key = proto_field_number(fr_slice_of(key_names[key]));
     table->partitions = (int)partitions;
     ok = read_fields(catalogue, table, where, name, map, diagnostics) && ok;
     ok = ok && define(table) && read_off(catalogue, table, where, map, diagnostics);
@@ -224,7 +250,7 @@ bool agg_tables__parse(struct agg_catalogue *catalogue, struct fr_yaml *root, st
 const struct agg_table *agg_tables__find(const struct agg_catalogue *catalogue, struct fr_slice name)
 {
     for (int i = 0; i < catalogue->table_count; i++)
-        if (fr_slice_is(name, catalogue->tables[i].name))
+        if (fr_slice_is(name, catalogue->tables[i].name) && !catalogue->tables[i].is_blocking)
             return &catalogue->tables[i];
     return NULL;
 }
@@ -260,7 +286,11 @@ static struct agg_table_info info_of(const struct agg_table *table)
                                    .topic = table->topic,
                                    .partitions = table->partitions,
                                    .layout = &table->layout,
-                                   .generation = table->generation};
+                                   .generation = table->generation,
+                                   .is_blocking = table->is_blocking,
+                                   .blocks = table->blocks,
+                                   .blocked = fr_idset_count(table->blocked),
+                                   .left_out = table->left_out};
 }
 
 int agg_catalogue_table_count(const struct agg_catalogue *catalogue)

@@ -14,6 +14,7 @@ enum {
     AGG_TABLES_MAX = 8,
     AGG_TABLE_FIELDS_MAX = AGG_TABLES_MAX * PROTO_TABLE_FIELDS_MAX,
     AGG_KIND_TABLES = AGG_KINDS_MAX + 1,
+    AGG_TABLE_BLOCKED_MOST = 1 << 20, /* different ids that one table may block in a run */
 };
 
 struct agg_table {
@@ -26,6 +27,10 @@ struct agg_table {
     int number; /* among the tables */
     int field_first; /* number of its first field among those of all tables */
     struct agg_where *off; /* of items that are off; NULL: none are */
+    bool is_blocking; /* whoever has a row is blocked; it has no fields, and nothing names it */
+    enum agg_blocked blocks; /* of one that blocks: what */
+    struct fr_idset *blocked; /* likewise, from agg_open() to agg_close(): the ids of its rows */
+    uint32_t left_out; /* rows that found no room in it when it was opened */
 };
 
 /* One field of some table. */
@@ -37,7 +42,7 @@ struct agg_table_field {
 
 bool agg_tables__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, struct fr_diagnostics *diagnostics);
 
-/* The table of that name; NULL: there is none. */
+/* The table of that name that has fields; NULL: there is none. */
 const struct agg_table *agg_tables__find(const struct agg_catalogue *catalogue, struct fr_slice name);
 /* "item_info.price" as the number of a field; −1 with the nearest in err. */
 int agg_tables__resolve(const struct agg_catalogue *catalogue, struct fr_slice name, struct fr_err *err);
@@ -46,6 +51,10 @@ enum proto_table_type agg_tables__type(const struct agg_catalogue *catalogue, in
 
 /* Generations that go on, and new ones; kept for the next epoch. */
 FR_CHECKED bool agg_tables__register(struct agg_catalogue *catalogue, struct store *store, struct fr_err *err);
+
+/* What tables that block have blocked, as of the last durable epoch; to be closed after a failure, too. Blocks on the disk. */
+FR_CHECKED bool agg_tables__open(struct agg_catalogue *catalogue, struct store *store, struct fr_err *err);
+void agg_tables__close(struct agg_catalogue *catalogue);
 
 /* The key of a row; false when the id is 0: there is none. */
 FR_CHECKED bool agg_table__key(const struct agg_table *table, uint64_t id, struct store_key *key);

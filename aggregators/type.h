@@ -10,6 +10,8 @@
 
 #include <freshet/yaml.h>
 
+struct agg_ratio_column;
+
 /* One feature while its settings are read. */
 struct agg_parse {
     struct agg_catalogue *catalogue;
@@ -33,14 +35,16 @@ struct agg_type {
     const struct agg_cell_type *cells; /* NULL: its state is in the rows, a sequence, or of other features */
     const struct agg_pane_type *panes; /* of cells that keep panes */
     const struct agg_curve_type *curve; /* of cells that are held against those of all events */
+    /* Of what keeps nothing and is reckoned from measures of other features, once those are read (ratio.h). NULL: it is no such. */
+    float (*of_operands)(const struct agg_ratio_column *column, const double *operands);
     /* Of what keeps nothing and is made of its source's records: a column, or a sequence. NULL: it is no such. */
     float (*of_records)(const struct agg_feature *feature, const struct agg_ring *rings, int64_t time_ms);
     bool (*list_records)(const struct agg_feature *feature, const struct agg_ring *rings, int64_t time_ms,
                          struct fr_arena *arena, struct agg_sequence *sequence);
 };
 
-extern const struct agg_type agg_type__actor, agg_type__age, agg_type__burst, agg_type__capped, agg_type__coec, agg_type__count,
-    agg_type__covisit, agg_type__decayed, agg_type__distinct, agg_type__gauge, agg_type__ips, agg_type__last, agg_type__life,
+extern const struct agg_type agg_type__actor, agg_type__age, agg_type__budget, agg_type__burst, agg_type__capped, agg_type__coec, agg_type__count,
+    agg_type__covisit, agg_type__decayed, agg_type__distinct, agg_type__gauge, agg_type__ips, agg_type__last, agg_type__life, agg_type__lift,
     agg_type__match, agg_type__max, agg_type__min, agg_type__mean, agg_type__quantile, agg_type__ratio, agg_type__series,
     agg_type__sum, agg_type__top, agg_type__watch_rank, agg_type__entropy, agg_type__top_values;
 extern const struct agg_type *const agg__types[AGG_AGGREGATES]; /* NULL: not in this version */

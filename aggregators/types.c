@@ -25,6 +25,8 @@ const struct agg_type *const agg__types[AGG_AGGREGATES] = {
     [AGG_ACTOR] = &agg_type__actor,
     [AGG_ENTROPY] = &agg_type__entropy,
     [AGG_TOP_VALUES] = &agg_type__top_values,
+    [AGG_BUDGET] = &agg_type__budget,
+    [AGG_LIFT] = &agg_type__lift,
     [AGG_TOP] = &agg_type__top,
     [AGG_LIFE] = &agg_type__life,
 };

@@ -24,6 +24,10 @@ double agg_values__operand(const struct agg_view *view, const struct agg_column 
 /* The float nearest to micro / 10^6. */
 float agg_values__of_micro(int64_t micro);
 
+/* Any sequence of an entity: a `last`, a series, or what is made of another one's records. False: the arena is exhausted. */
+FR_CHECKED bool agg_sequence__read(const struct agg_feature *feature, const struct agg_parts *parts, bool is_present,
+                                   int64_t time_ms, struct fr_arena *arena, struct agg_sequence *sequence);
+
 /* Newest first, what is past its retention left out; `rings` may be NULL. False: the arena is exhausted. */
 FR_CHECKED bool agg_values__sequence(const struct agg_ring *rings, const struct agg_feature *feature, int64_t time_ms,
                                      struct fr_arena *arena, struct agg_sequence *sequence);

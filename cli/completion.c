@@ -140,7 +140,7 @@ static void zsh_command(void *user, const struct cli_command *command, const str
         fputc('\'', out);
     }
     for (; positional && positional->name; positional = positional->next) {
-        fprintf(out, " \\\n        '%s:%s:", positional->is_required ? "" : ":", positional->name);
+        fprintf(out, " \\\n        '%s:%s:", positional->is_many ? "*" : positional->is_required ? "" : ":", positional->name);
         if (positional->words) {
             fputc('(', out);
             print_words(out, positional->words);

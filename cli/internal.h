@@ -54,6 +54,7 @@ int cli_related__main(const struct cli_command *command, int argc, char **argv);
 int cli_status__main(const struct cli_command *command, int argc, char **argv);
 int cli_model__main(const struct cli_command *command, int argc, char **argv);
 int cli_digest__main(const struct cli_command *command, int argc, char **argv);
+int cli_block__main(const struct cli_command *command, int argc, char **argv);
 int cli_backup__main(const struct cli_command *command, int argc, char **argv);
 int cli_restore__main(const struct cli_command *command, int argc, char **argv);
 int cli_fsck__main(const struct cli_command *command, int argc, char **argv);
@@ -100,6 +101,9 @@ struct cli_positional { /* what is left after the options */
     const char *const *words; /* what it may be, for completion, ended by NULL; NULL: anything */
     const char *value;
     bool is_required;
+    bool is_many; /* all that is left is its: `values` */
+    char **values;
+    int value_count;
     struct cli_positional *next; /* comes after it; NULL: none */
 };
 

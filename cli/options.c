@@ -88,11 +88,16 @@ static int read_positional(const struct cli_command *command, struct cli_positio
     int taken = 0;
 
     for (; positional && positional->name; positional = positional->next) {
-        if (optind + taken < argc)
+        if (positional->is_many) {
+            positional->values = argv + optind + taken;
+            positional->value_count = argc - optind - taken;
+            taken += positional->value_count;
+        } else if (optind + taken < argc) {
             positional->value = argv[optind + taken++];
-        else if (positional->is_required)
+        } else if (positional->is_required) {
             return cli_command__say(command, CLI_USAGE, "%s is missing; usage: freshet %s %s", positional->name, command->name,
                                     command->usage);
+        }
     }
     if (optind + taken < argc)
         return cli_command__say(command, CLI_USAGE, "unexpected '%s'; usage: freshet %s %s", argv[optind + taken],

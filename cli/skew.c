@@ -4,14 +4,18 @@
  */
 #include "internal.h"
 
+#include <freshet/clock.h>
 #include <freshet/pipeline.h>
 
+#include <errno.h>
 #include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { SKEW_SAMPLES = 20, SKEW_SAMPLES_MAX = 10000, SKEW_SET_BYTES = 4096 };
 
 struct skew {
-    const char *file, *state, *brokers;
+    const char *file, *state, *brokers, *textfile;
     struct cli_texts sets; /* the user's, then our own */
     uint64_t samples;
     bool is_json;
@@ -62,6 +66,48 @@ static void tell(const struct pipeline_skew *skew, const struct pipeline_skew_re
     fr_buffer_fini(&differences);
 }
 
+static void print_figures(const struct pipeline_skew_report *report, FILE *out)
+{
+    const struct {
+        const char *name, *help;
+        uint64_t value;
+    } figures[] = {
+        {"values", "Served values that a replay did again, in the latest run of freshet skew.", report->values},
+        {"values_differing", "Of these, those of which the replay has other bits: 0, or serving and training differ.",
+         report->different},
+        {"samples", "Served records that were done again.", (uint64_t)report->compared},
+        {"samples_passed_over", "Served records that could not be.", (uint64_t)report->passed_over},
+        {"time_seconds", "When it ended, in Unix time.", (uint64_t)(fr_clock_wall_ms() / 1000)},
+    };
+
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        fprintf(out, "# HELP freshet_skew_%s %s\n# TYPE freshet_skew_%s gauge\nfreshet_skew_%s %" PRIu64 "\n", figures[i].name,
+                figures[i].help, figures[i].name, figures[i].name, figures[i].value);
+}
+
+/* Written beside and renamed, so that who collects it never finds half of one. */
+static bool write_textfile(const char *path, const struct pipeline_skew_report *report, struct fr_err *err)
+{
+    char beside[SKEW_SET_BYTES];
+    int length = snprintf(beside, sizeof beside, "%s.new", path);
+    FILE *out;
+    bool ok;
+
+    if (length < 0 || length >= (int)sizeof beside)
+        return fr_fail(err, FR_BAD_CONFIG, "--textfile: the path is too long");
+    out = fopen(beside, "we");
+    if (!out)
+        return fr_fail(err, FR_UNAVAILABLE, "cannot make '%s': %s", beside, strerror(errno));
+    print_figures(report, out);
+    ok = fflush(out) == 0 && !ferror(out);
+    ok = fclose(out) == 0 && ok && rename(beside, path) == 0;
+    if (ok)
+        return true;
+    fr_fail(err, FR_UNAVAILABLE, "cannot write '%s': %s", path, strerror(errno));
+    (void)unlink(beside);
+    return false;
+}
+
 static int run(const struct cli_command *command, struct skew *chosen)
 {
     struct pipeline_config_source source = {.file = chosen->file, .sets = chosen->sets.values, .set_count = chosen->sets.count};
@@ -75,7 +121,8 @@ static int run(const struct cli_command *command, struct skew *chosen)
     if (result >= 0)
         return result;
     cli_signals__catch(NULL, NULL);
-    if (pipeline_skew_open(&config, &options, &skew, &err) && compare_all(skew, &report, &err)) {
+    if (pipeline_skew_open(&config, &options, &skew, &err) && compare_all(skew, &report, &err) &&
+        (!chosen->textfile || write_textfile(chosen->textfile, &report, &err))) {
         tell(skew, &report, chosen->is_json);
         result = report.different == 0 && fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
     } else {
@@ -95,6 +142,7 @@ int cli_skew__main(const struct cli_command *command, int argc, char **argv)
         {"state", CLI_OPTION_TEXT, "DIR", "where it is replayed: empty, or not there yet; of no use afterwards", &chosen.state},
         {"brokers", CLI_OPTION_TEXT, "B", "instead of the configuration's kafka.brokers", &chosen.brokers},
         {"samples", CLI_OPTION_NUMBER, "N", "how many of the last served records (default 20)", &chosen.samples},
+        {"textfile", CLI_OPTION_TEXT, "FILE", "its figures for Prometheus' node exporter, FILE.prom", &chosen.textfile},
         {"json", CLI_OPTION_FLAG, NULL, "tell it as JSON", &chosen.is_json},
         {0},
     };

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { COMMIT_MS = 30000, IDS_A_CALL = 10000, REASON_BYTES = 200, NAME_BYTES = 64 };
+enum { BLOCKED_MOST = 49152, COMMIT_MS = 30000, IDS_A_CALL = 10000, REASON_BYTES = 200, NAME_BYTES = 64 };
 
 static const char block_prefix[] = "block/";
 static const char *const kinds[AGG_BLOCKED_KINDS] = {"item", "room", "creator", "user"};
@@ -42,14 +42,14 @@ static void load_one(void *user, const char *name, struct fr_slice value)
 bool pipeline_blocks__load(struct pipeline_blocks *blocks, struct store *store, struct fr_err *err)
 {
     for (int kind = 0; kind < AGG_BLOCKED_KINDS; kind++) {
-        blocks->sets[kind] = fr_idset_new();
+        blocks->sets[kind] = fr_idset_new(BLOCKED_MOST);
         if (!blocks->sets[kind])
             return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory");
     }
     store_meta_each(store, block_prefix, load_one, blocks);
     return !blocks->is_failed ||
            fr_fail(err, FR_CORRUPT, "pipeline: the list of what is blocked has more than %d ids; restore a backup",
-                   FR_IDSET_MOST);
+                   BLOCKED_MOST);
 }
 
 void pipeline_blocks__fini(struct pipeline_blocks *blocks)
@@ -59,8 +59,21 @@ void pipeline_blocks__fini(struct pipeline_blocks *blocks)
     *blocks = (struct pipeline_blocks){.is_failed = false};
 }
 
-bool pipeline_blocks__counts(const struct pipeline_blocks *blocks, struct fr_arena *arena, Freshet__V1__BlockedCount ***list,
-                             size_t *count)
+static uint64_t count_of_tables(const struct agg *agg, enum agg_blocked kind)
+{
+    uint64_t ids = 0;
+
+    for (int t = 0; t < agg_table_count(agg); t++) {
+        struct agg_table_info info = agg_table_at(agg, t);
+
+        if (info.is_blocking && info.blocks == kind)
+            ids += info.blocked;
+    }
+    return ids;
+}
+
+bool pipeline_blocks__counts(const struct pipeline_blocks *blocks, const struct agg *agg, struct fr_arena *arena,
+                             Freshet__V1__BlockedCount ***list, size_t *count)
 {
     Freshet__V1__BlockedCount *counts = fr_arena_take(arena, AGG_BLOCKED_KINDS * sizeof *counts);
 
@@ -71,6 +84,7 @@ bool pipeline_blocks__counts(const struct pipeline_blocks *blocks, struct fr_are
         freshet__v1__blocked_count__init(&counts[kind]);
         counts[kind].kind = (char *)(uintptr_t)kinds[kind];
         counts[kind].ids = fr_idset_count(blocks->sets[kind]);
+        counts[kind].table_ids = count_of_tables(agg, (enum agg_blocked)kind);
         (*list)[kind] = &counts[kind];
     }
     *count = AGG_BLOCKED_KINDS;
@@ -93,7 +107,7 @@ static bool change_one(const struct change *change, struct store *store, uint64_
     if (!fr_idset_put(change->blocks->sets[change->kind], id, !change->request->unblock))
         return fr_fail(err, FR_EXHAUSTED,
                        "ids: %d different %ss were blocked since the start of the node; restart it to make room for others",
-                       FR_IDSET_MOST, kinds[change->kind]);
+                       BLOCKED_MOST, kinds[change->kind]);
     name_of(change->kind, id, name);
     if (change->request->unblock)
         store_meta_delete(store, name);
@@ -141,12 +155,34 @@ static int by_id(const void *a, const void *b)
 
 static bool list_ids(const struct fr_idset *set, struct fr_arena *arena, Freshet__V1__BlockReply *reply)
 {
-    reply->ids = fr_arena_take(arena, ((size_t)FR_IDSET_MOST + 1) * sizeof *reply->ids);
+    reply->ids = fr_arena_take(arena, ((size_t)BLOCKED_MOST + 1) * sizeof *reply->ids);
     if (!reply->ids)
         return false;
-    reply->n_ids = fr_idset_copy(set, reply->ids, FR_IDSET_MOST);
+    reply->n_ids = fr_idset_copy(set, reply->ids, BLOCKED_MOST);
     qsort(reply->ids, reply->n_ids, sizeof *reply->ids, by_id);
     return true;
+}
+
+static bool list_by_tables(const struct agg *agg, const struct change *change, struct fr_arena *arena,
+                           Freshet__V1__BlockReply *reply)
+{
+    reply->by_tables = fr_arena_take(arena, (change->request->n_ids + 1) * sizeof *reply->by_tables);
+    if (!reply->by_tables)
+        return false;
+    for (size_t i = 0; i < change->request->n_ids; i++)
+        if (agg_is_blocked_by_table(agg, (enum agg_blocked)change->kind, change->request->ids[i]))
+            reply->by_tables[reply->n_by_tables++] = change->request->ids[i];
+    return true;
+}
+
+static bool fill(struct pipeline_services *services, const struct change *change, struct fr_arena *arena,
+                 Freshet__V1__BlockReply *reply)
+{
+    freshet__v1__block_reply__init(reply);
+    reply->kind = (char *)(uintptr_t)kinds[change->kind];
+    return pipeline_blocks__counts(services->blocks, services->agg, arena, &reply->blocked, &reply->n_blocked) &&
+           list_by_tables(services->agg, change, arena, reply) &&
+           (change->request->n_ids > 0 || list_ids(services->blocks->sets[change->kind], arena, reply));
 }
 
 /* The server's audit says who called; this says what for. */
@@ -174,12 +210,8 @@ bool pipeline_admin__block(void *user, struct server_call *call, const ProtobufC
             return false;
         tell(&change, call->caller);
     }
-    if (reply)
-        freshet__v1__block_reply__init(reply);
-    if (!reply || !pipeline_blocks__counts(services->blocks, call->arena, &reply->blocked, &reply->n_blocked) ||
-        (request->n_ids == 0 && !list_ids(services->blocks->sets[change.kind], call->arena, reply)))
+    if (!reply || !fill(services, &change, call->arena, reply))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
-    reply->kind = (char *)(uintptr_t)kinds[change.kind];
     *answer = &reply->base;
     return true;
 }

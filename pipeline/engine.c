@@ -48,7 +48,7 @@ bool pipeline_engine__open(struct pipeline_engine *engine, struct pipeline_confi
     engine->lanes.stream = &engine->stream;
     engine->lanes.offsets = &engine->offsets;
     engine->lanes.tombstones = &engine->tombstones;
-    engine->lanes.blocked_users = engine->blocks.sets[AGG_BLOCKED_USER];
+    engine->lanes.agg = engine->agg;
     agg_block(engine->agg, (const struct fr_idset *const *)engine->blocks.sets);
     engine->lanes.dirty_bytes_most = config->memory_bytes / 8 * 5;
     engine->keeper.store = engine->store;

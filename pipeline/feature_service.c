@@ -23,7 +23,7 @@ static bool check(const Freshet__V1__GetFeaturesRequest *request, struct fr_err 
         return fr_fail(err, FR_BAD_INPUT, "log_items: given without log; set log to true, or leave log_items out");
     if (request->log && (request->user_id == 0 || request->n_item_ids == 0))
         return fr_fail(err, FR_BAD_INPUT, "log: rows are joined by user and item; give user_id and item_ids, or leave log out");
-    return true;
+    return pipeline_padded__check(request->shape, err);
 }
 
 Freshet__V1__Field **pipeline_features__fields(struct fr_arena *arena, const struct agg_values *values, int count)
@@ -73,9 +73,21 @@ static bool put_sequences(const struct agg_reply *reply, struct fr_arena *arena,
     return true;
 }
 
-static bool put_reply(const struct agg_plan *plan, const struct agg_reply *reply, int items, struct fr_arena *arena,
-                      Freshet__V1__GetFeaturesResponse *response)
+static bool put_padded(const struct agg *agg, const struct agg_plan *plan, const Freshet__V1__Shape *shape,
+                       const struct agg_reply *reply, size_t items, struct fr_arena *arena,
+                       Freshet__V1__GetFeaturesResponse *response)
 {
+    struct agg_blank *blanks;
+    int count;
+
+    return agg_plan_blanks(agg, plan, arena, &blanks, &count) &&
+           pipeline_padded__put(shape, blanks, count, reply, items, arena, response);
+}
+
+static bool put_reply(const struct agg *agg, const struct agg_plan *plan, const Freshet__V1__GetFeaturesRequest *request,
+                      const struct agg_reply *reply, struct fr_arena *arena, Freshet__V1__GetFeaturesResponse *response)
+{
+    int items = (int)request->n_item_ids;
     const char *const *user_names, *const *item_names;
     int user_columns = agg_plan_user_columns(plan, &user_names);
     int item_columns = agg_plan_item_columns(plan, &item_names);
@@ -97,7 +109,10 @@ static bool put_reply(const struct agg_plan *plan, const struct agg_reply *reply
         response->item_present[i] = reply->item_present[i];
     response->n_item_fields = (size_t)reply->item_field_count;
     response->item_fields = pipeline_features__fields(arena, reply->item_fields, reply->item_field_count);
-    return response->item_fields && put_sequences(reply, arena, response);
+    if (!response->item_fields)
+        return false;
+    return request->shape ? put_padded(agg, plan, request->shape, reply, request->n_item_ids, arena, response)
+                          : put_sequences(reply, arena, response);
 }
 
 /* The same names in the same order are the same schema, on every node. */
@@ -250,7 +265,7 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     response = fr_arena_take(call->arena, sizeof *response);
     if (response)
         freshet__v1__get_features_response__init(response);
-    if (!response || !put_reply(plan, &reply, (int)request->n_item_ids, call->arena, response))
+    if (!response || !put_reply(services->agg, plan, request, &reply, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be; ask for fewer items or features");
     response->request_id = pipeline_features__request_id(services);
     response->stream_time_ms = now.stream_time_ms;

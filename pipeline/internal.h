@@ -308,9 +308,9 @@ struct pipeline_blocks {
 /* Before lanes run. */
 FR_CHECKED bool pipeline_blocks__load(struct pipeline_blocks *blocks, struct store *store, struct fr_err *err);
 void pipeline_blocks__fini(struct pipeline_blocks *blocks);
-/* How many of each kind. False: the arena is exhausted. */
-bool pipeline_blocks__counts(const struct pipeline_blocks *blocks, struct fr_arena *arena, Freshet__V1__BlockedCount ***list,
-                             size_t *count);
+/* How many of each kind, here and by tables. False: the arena is exhausted. */
+bool pipeline_blocks__counts(const struct pipeline_blocks *blocks, const struct agg *agg, struct fr_arena *arena,
+                             Freshet__V1__BlockedCount ***list, size_t *count);
 
 /* ---- lane.c: what a batch does ---- */
 
@@ -330,7 +330,7 @@ struct pipeline_lanes {
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_tables *tables; /* NULL without tables */
     const struct pipeline_tombstones *tombstones;
-    const struct fr_idset *blocked_users;
+    const struct agg *agg; /* knows which users are blocked */
     uint64_t dirty_bytes_most; /* batches wait above it */
     int count;
     struct pipeline_lane lanes[PIPELINE_LANES_MAX];

@@ -127,32 +127,36 @@ static int64_t greatest_time(struct events events)
     return greatest_ms;
 }
 
-/* The counter of events that are not applied, by why this one is not; NULL: it is. Inside the gate, where the answer stays the same. */
+/* The counter of events that are not applied, by why this one is not; NULL: it is. Inside the gate. A table's row may come between two answers. */
 static struct fr_counter *dropped(const struct pipeline_lanes *lanes, const struct proto_event *event)
 {
     if (lanes->tombstones->count > 0 && pipeline_tombstones__drops(lanes->tombstones, event))
         return lanes->forgotten[event->action];
-    return fr_idset_has(lanes->blocked_users, event->user_id) ? lanes->blocked[event->action] : NULL;
+    return agg_is_blocked(lanes->agg, AGG_BLOCKED_USER, event->user_id) ? lanes->blocked[event->action] : NULL;
 }
 
-/* What of a batch is to be applied: all of it, but for what users made before they were forgotten, or while they are blocked. */
+/*
+ * What of a batch is to be applied: all of it, but for what users made before they were forgotten, or while they are blocked. Where some
+ * is not, `is_skipped` says which, so that it is asked once.
+ */
 static struct events take_wanted(struct pipeline_lanes *lanes, const struct ingest_batch *batch)
 {
     struct events all = {batch->events, batch->event_count};
-    struct proto_event *wanted = lanes->lanes[batch->lane].wanted;
+    struct pipeline_lane *lane = &lanes->lanes[batch->lane];
     int count = 0;
 
-    if (lanes->tombstones->count == 0 && fr_idset_count(lanes->blocked_users) == 0)
+    if (lanes->tombstones->count == 0 && !agg_is_blocking(lanes->agg, AGG_BLOCKED_USER))
         return all;
     for (int i = 0; i < all.count; i++) {
         struct fr_counter *counter = dropped(lanes, &all.at[i]);
 
+        lane->is_skipped[i] = counter != NULL;
         if (counter)
             fr_counter_add(counter, 1);
         else
-            wanted[count++] = all.at[i];
+            lane->wanted[count++] = all.at[i];
     }
-    return count == all.count ? all : (struct events){wanted, count};
+    return count == all.count ? all : (struct events){lane->wanted, count};
 }
 
 /* Who sees an offset applied finds the stream's time and the state to be as far already. */
@@ -178,7 +182,7 @@ static bool join(struct pipeline_lanes *lanes, const struct ingest_batch *batch,
     struct pipeline_lane *lane = &lanes->lanes[batch->lane];
 
     for (int i = 0, k = 0; i < batch->event_count; i++) {
-        bool is_dropped = events.count < batch->event_count && dropped(lanes, &batch->events[i]) != NULL;
+        bool is_dropped = events.count < batch->event_count && lane->is_skipped[i];
 
         lane->is_skipped[i] = is_dropped || lane->outcomes[k] == AGG_DUPLICATE;
         k += !is_dropped;

@@ -24,7 +24,7 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 17,
+    METHODS = 18,
     PAGES = PIPELINE_FILES + 10,
 };
 
@@ -124,6 +124,7 @@ static const struct server_method methods[METHODS] = {
     METHOD("FeatureService", "Describe", describe_request, describe_response, SERVER_READ, false, pipeline_features__describe),
     METHOD("RecallService", "Trending", trending_request, candidates, SERVER_READ, false, pipeline_recall__trending),
     METHOD("RecallService", "Related", related_request, candidates, SERVER_READ, false, pipeline_recall__related),
+    METHOD("RecallService", "Labels", labels_request, candidates, SERVER_READ, false, pipeline_recall__labels),
     METHOD("RecallService", "Recent", recent_request, candidates, SERVER_READ, false, pipeline_recall__recent),
     METHOD("ModelService", "Score", score_request, score_response, SERVER_READ, false, pipeline_model__score),
     {.service = "freshet.v1.ModelService",

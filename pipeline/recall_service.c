@@ -107,3 +107,12 @@ bool pipeline_recall__recent(void *user, struct server_call *call, const Protobu
 
     return answer_with(user, call, agg_recall_recent, ask, answer, err);
 }
+
+bool pipeline_recall__labels(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
+                             struct fr_err *err)
+{
+    const Freshet__V1__LabelsRequest *request = (const Freshet__V1__LabelsRequest *)message;
+    struct agg_recall ask = {.name = request->feature, .id = request->item_id, .limit = request->limit};
+
+    return answer_with(user, call, agg_recall_labels, ask, answer, err);
+}

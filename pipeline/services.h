@@ -94,6 +94,14 @@ struct pipeline_exact { /* offsets[0..count): next to apply, of each partition; 
 void pipeline_exact__begin(struct pipeline_services *services, struct fr_arena *arena, struct pipeline_exact *exact);
 void pipeline_exact__end(struct pipeline_services *services, struct pipeline_exact *exact);
 
+/* ---- padded.c: sequences as arrays of one shape ---- */
+
+FR_CHECKED bool pipeline_padded__check(const Freshet__V1__Shape *shape, struct fr_err *err); /* NULL is fine */
+/* All of a reply's sequences into response->padded; blanks[0..count) are the plan's. False: the arena has no room. */
+FR_CHECKED bool pipeline_padded__put(const Freshet__V1__Shape *shape, const struct agg_blank *blanks, int count,
+                                     const struct agg_reply *reply, size_t items, struct fr_arena *arena,
+                                     Freshet__V1__GetFeaturesResponse *response);
+
 bool pipeline_features__get(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_features__describe(void *services, struct server_call *call, const ProtobufCMessage *request,
@@ -102,6 +110,8 @@ bool pipeline_recall__trending(void *services, struct server_call *call, const P
                                ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_recall__related(void *services, struct server_call *call, const ProtobufCMessage *request,
                               ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_recall__labels(void *services, struct server_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_recall__recent(void *services, struct server_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_model__score(void *services, struct server_call *call, const ProtobufCMessage *request,

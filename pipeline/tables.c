@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BATCH_ROWS = 512, QUEUE_BYTES = 16 << 20, OUTCOMES = 4, TABLES_MOST = 64 };
+enum { BATCH_ROWS = 512, QUEUE_BYTES = 16 << 20, OUTCOMES = 5, TABLES_MOST = 64 };
 
-static const char *const outcome_names[OUTCOMES] = {"changed", "same", "deleted", "unknown"};
+static const char *const outcome_names[OUTCOMES] = {"changed", "same", "deleted", "unknown", "left_out"};
 
 struct pipeline_tables {
     struct pipeline_tables_options options;
@@ -62,13 +62,27 @@ static bool has_room(struct pipeline_tables *tables, struct fr_err *err)
            fr_fail(err, FR_EXHAUSTED, "pipeline: too much waits for an epoch; rows wait");
 }
 
+/* Somebody who should be blocked is not: the one thing about rows that an operator must hear of. */
+static void tell_left_out(const struct pipeline_tables *tables, int table, uint64_t rows)
+{
+    static struct fr_log_place place;
+    struct agg_table_info info = agg_table_at(tables->options.agg, table);
+
+    if (rows > 0)
+        fr_log_limited(&place, 6, FR_LOG_ERROR, "pipeline",
+                       "table %s: %" PRIu64 " rows block nothing, because it has no room for more ids than the %" PRIu32
+                       " that it blocks and those that it did since the start; restart the node, or delete rows",
+                       info.name, rows, info.blocked);
+}
+
 static void count(struct pipeline_tables *tables, int table, const struct agg_table_tally *tally)
 {
-    const uint64_t counts[OUTCOMES] = {tally->changed, tally->same, tally->deleted, tally->unknown};
+    const uint64_t counts[OUTCOMES] = {tally->changed, tally->same, tally->deleted, tally->unknown, tally->left_out};
 
     for (int i = 0; i < OUTCOMES; i++)
         if (counts[i] > 0)
             fr_counter_add(tables->outcomes[table][i], counts[i]);
+    tell_left_out(tables, table, tally->left_out);
 }
 
 /* Rows of one table at a time, so that they are counted by table; what is between offsets and them is inside one gate. */
@@ -178,9 +192,10 @@ static void find_metrics(struct pipeline_tables *tables)
 
             snprintf(labels, sizeof labels, "table=\"%s\",outcome=\"%s\"", agg_table_at(tables->options.agg, t).name,
                      outcome_names[i]);
-            tables->outcomes[t][i] =
-                fr_metrics_counter(tables->options.metrics, "freshet_table_rows_total", labels,
-                                   "Records of tables: rows changed or new, told again, deleted, tombstones of none.");
+            tables->outcomes[t][i] = fr_metrics_counter(tables->options.metrics, "freshet_table_rows_total", labels,
+                                                        "Records of tables: rows changed or new, told again, deleted, "
+                                                        "tombstones of none; left_out of those that block: they "
+                                                        "block nothing, for want of room.");
         }
     }
 }
@@ -205,6 +220,8 @@ bool pipeline_tables__open(const struct pipeline_tables_options *options, struct
     tables->is_embedded = options->config->is_embedded;
     snprintf(tables->group, sizeof tables->group, "%s.tables", options->config->group);
     find_metrics(tables);
+    for (int t = 0; t < agg_table_count(options->agg) && t < TABLES_MOST; t++)
+        count(tables, t, &(struct agg_table_tally){.left_out = agg_table_at(options->agg, t).left_out});
     return pipeline_offsets__init(&tables->offsets, options->store, err);
 }
 

@@ -88,6 +88,12 @@ static void put_floats(struct fr_buffer *out, int number, const float *values, s
         put_bytes(out, number, values, count * sizeof *values);
 }
 
+static void put_longs(struct fr_buffer *out, int number, const void *values, size_t count)
+{
+    if (count > 0)
+        put_bytes(out, number, values, count * sizeof(uint64_t));
+}
+
 static void put_varints(struct fr_buffer *out, int number, const uint64_t *values, size_t count)
 {
     uint8_t *payload = count > 0 ? open_field(out, count * VARINT_BYTES_MAX) : NULL, *to = payload;
@@ -150,8 +156,7 @@ static void put_fields(struct fr_buffer *out, int number, Freshet__V1__Field *co
         put_text(out, 1, field->name);
         put_varints(out, 2, field->ids, field->n_ids);
         put_varints(out, 3, (const uint64_t *)field->ints, field->n_ints);
-        if (field->n_numbers > 0)
-            put_bytes(out, 4, field->numbers, field->n_numbers * sizeof *field->numbers);
+        put_longs(out, 4, field->numbers, field->n_numbers);
         close_message(out, number, begin);
     }
 }
@@ -166,6 +171,29 @@ static void put_sequences(struct fr_buffer *out, int number, Freshet__V1__Sequen
         put_number(out, 2, sequence->key);
         put_rows(out, 3, sequence->rows, sequence->n_rows);
         put_fields(out, 4, sequence->fields, sequence->n_fields);
+        close_message(out, number, begin);
+    }
+}
+
+/* Blocks of 8-byte numbers are copied as they lie, too. */
+static void put_padded(struct fr_buffer *out, int number, Freshet__V1__PaddedSequence *const *sequences, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const Freshet__V1__PaddedSequence *sequence = sequences[i];
+        size_t begin = open_message(out);
+
+        put_text(out, 1, sequence->name);
+        put_number(out, 2, sequence->length);
+        put_rows(out, 3, sequence->item_rows, sequence->n_item_rows);
+        put_longs(out, 4, sequence->keys, sequence->n_keys);
+        put_rows(out, 5, sequence->lengths, sequence->n_lengths);
+        put_bools(out, 6, sequence->mask, sequence->n_mask);
+        put_texts(out, 7, sequence->id_fields, sequence->n_id_fields);
+        put_longs(out, 8, sequence->ids, sequence->n_ids);
+        put_texts(out, 9, sequence->int_fields, sequence->n_int_fields);
+        put_longs(out, 10, sequence->ints, sequence->n_ints);
+        put_texts(out, 11, sequence->number_fields, sequence->n_number_fields);
+        put_longs(out, 12, sequence->numbers, sequence->n_numbers);
         close_message(out, number, begin);
     }
 }
@@ -192,4 +220,5 @@ void proto_features_pack(const ProtobufCMessage *message, struct fr_buffer *out)
     put_bools(out, 9, response->item_present, response->n_item_present);
     put_fields(out, 10, response->item_fields, response->n_item_fields);
     put_sequences(out, 11, response->sequences, response->n_sequences);
+    put_padded(out, 12, response->padded, response->n_padded);
 }

@@ -10,6 +10,7 @@ Where the text leaves a choice, this is taken:
   `n` nor in `age`. `n` is the events taken in the window, for `decayed` in its four blocks; a `ratio`'s is its denominator.
 - A mean is of the exact sum, a ratio of the exact sums: only a `sum` that is read is clamped.
 - `age` of a ratio is that of the later of its operands' latest events; of a gauge that of its latest `up` or `down`.
+- The columns of a chain come last, by window: `num` and `den` of each entity from the nearest on, then those of `global`.
 - A ratio whose denominator and strength add up to 0 is the next prior up, whatever its numerator.
 - The parent and the global entity of a ratio count every event with their own key: one without the entity's key too.
 - A gauge knows each user's latest event even before T reaches it: an `up` of the future hides the one before.
@@ -36,7 +37,7 @@ QUANTILE_MIN, QUANTILE_MAX = 1e-3, 1e9
 BLOCK_HALF_LIVES, BLOCKS, DECAYED_UNIT = 8, 4, 1 << 24
 SEQUENCES = ("last", "series")
 SKETCHES = ("distinct", "quantile", "coec", "watch_rank", "capped")
-WINDOWED = ("count", "sum", "mean", "min", "max", "ratio", "ips", *SKETCHES)
+WINDOWED = ("count", "sum", "mean", "min", "max", "ratio", "budget", "ips", *SKETCHES)
 AGAINST_ALL = {"coec": (causal.click_rates, causal.coec), "watch_rank": (causal.ranks_of, causal.watch_rank)}
 
 
@@ -160,6 +161,7 @@ class Feature:
         self.emit = settings.get("emit", ["value"])
         self.q = settings.get("q")
         self.prior, self.strength = settings.get("prior"), settings.get("strength", 0)
+        self.parent, self.share, self.plus = entity.parent, settings.get("share", 0), settings.get("plus", 0)
         self.from_name, self.within_ms = settings.get("from"), span_ms(settings.get("within", 0))
         self.bin_ms, self.bins = span_ms(settings.get("bin", 0)), settings.get("bins")
         self.decay = Decay(settings["half_life"]) if "half_life" in settings else None
@@ -183,7 +185,7 @@ class Feature:
         self.weights = {ACTIONS.index(action.lower()): weight for action, weight in settings.get("weights", {}).items()}
         self.scenes = {SCENES.index(scene.lower()) for scene in settings.get("scenes", [])}
         self.condition = where.parse(settings["where"], ACTIONS, SCENES) if "where" in settings else None
-        self.is_kept = not self.match and self.aggregate not in ("ratio", "covisit", "actor")
+        self.is_kept = not self.match and self.aggregate not in ("ratio", "budget", "covisit", "actor")
         self.is_read = self.aggregate != "covisit"  # by GetFeatures
 
     @staticmethod
@@ -234,7 +236,13 @@ class Feature:
             found = [Column(self, w, kind) for kind in ("value", "n", "sd") if kind in self.emit for w in windows]
         found += [Column(self, None, "age")] if "age" in self.emit else []
         bounds = [kind for kind in ("lower", "upper") if kind in self.emit]
-        return tuple(found + [Column(self, w, kind) for kind in bounds for w in windows])
+        chain = [f"{name}.{side}" for name in self.chain() for side in ("num", "den")] if "chain" in self.emit else []
+        found += [Column(self, w, kind) for kind in bounds for w in windows]
+        return tuple(found + [Column(self, w, kind) for w in windows for kind in chain])
+
+    def chain(self):
+        listed = self.prior if isinstance(self.prior, list) else [self.parent] if self.prior == "parent" else []
+        return [*(name for name in listed if name != "global"), "global"]
 
     # ---- What has no window ----
 

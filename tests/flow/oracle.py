@@ -10,6 +10,7 @@ from fractions import Fraction
 import causal
 from aggregate import AGAINST_ALL, NOTHING, SEQUENCES, Feature, Taken, age
 from event import ACTIONS, DAY_MS, FIELD_NUMBERS, SCENES, TS_MS_END, normal, order, span_ms, verdict  # noqa: F401
+from number import float32_of, within
 from ratio import Ratio
 from recall import Recall
 
@@ -116,8 +117,14 @@ class Oracle:
     def of_prior(self, feature):
         if feature.aggregate != "ratio" or not feature.prior:
             return []
+        return [*self.chain(feature), ALL]
+
+    def chain(self, feature):
+        """The entities that a ratio is drawn to before all events, the nearest first."""
+        if isinstance(feature.prior, list):
+            return [name for name in feature.prior if name != "global"]
         parent = self.entities[feature.entity].parent
-        return [parent, ALL] if feature.prior == "parent" and parent else [ALL]
+        return [parent] if feature.prior == "parent" and parent else []
 
     # ---- Applying ----
 
@@ -174,16 +181,18 @@ class Oracle:
         state = self.state(entity_name, key, time_ms)
         return state.taken.get(feature.name, NOTHING) if state else NOTHING
 
-    def row(self, entity_name, columns, key, time_ms, parent_key=None):
-        """The values of an entity's columns; `columns` are those of column()."""
-        cached = (entity_name, columns, key, parent_key, time_ms)
+    def row(self, entity_name, columns, key, time_ms, parents=()):
+        """The values of an entity's columns; `columns` are those of column(), `parents` of parents_of()."""
+        cached = (entity_name, columns, key, parents, time_ms)
         values = self.cache.get(cached)
         if values is None:
             state = self.state(entity_name, key, time_ms)
             taken, values = state.taken if state else {}, []
             for column in columns:
                 if column.feature.aggregate == "ratio":
-                    values.append(self.ratio_value(column, key, parent_key, time_ms))
+                    values.append(self.ratio_value(column, key, dict(parents), time_ms))
+                elif column.feature.aggregate == "budget":
+                    values.append(self.budget_left(column, key, time_ms))
                 elif column.feature.aggregate in AGAINST_ALL and column.kind != "age":
                     values.append(self.against_all(column, entity_name, key, time_ms))
                 elif column.feature.aggregate == "actor":
@@ -203,17 +212,28 @@ class Oracle:
             self.cache[drawn] = draw(self.taken(feature, ALL, (), time_ms).list(span))
         return value(feature, self.taken(feature, entity_name, key, time_ms).list(span), self.cache[drawn], column.kind)
 
-    def ratio_value(self, column, key, parent_key, time_ms):
+    def budget_left(self, column, key, time_ms):
         feature = column.feature
-        entity = self.entities[feature.entity]
+        spent, whole = (self.measure(self.features[name], column, feature.entity, key, time_ms) for name in feature.source)
+        return within(feature.share * float(whole) + feature.plus - float(spent))
+
+    def ratio_value(self, column, key, parents, time_ms):
+        feature = column.feature
         operands = [self.features[name] for name in feature.source]
         if column.kind == "age":
             newest = [self.taken(operand, feature.entity, key, time_ms).newest_ms() for operand in operands]
             return age(max((ts for ts in newest if ts is not None), default=None), feature.holds, time_ms)
-        measured = []
-        for entity_name, key in ((feature.entity, key), (entity.parent, parent_key), (ALL, ())):
-            measured.append([self.measure(operand, column, entity_name, key, time_ms) for operand in operands])
-        return getattr(Ratio(feature, *measured), column.kind)()
+        if column.kind.endswith((".num", ".den")):  # of the chain
+            name, _, side = column.kind.partition(".")
+            operand = operands[side == "den"]
+            value = self.measure(operand, column, *((ALL, ()) if name == "global" else (name, parents.get(name))), time_ms)
+            return float32_of(value.numerator, value.denominator)
+
+        def both(entity_name, key):
+            return [self.measure(operand, column, entity_name, key, time_ms) for operand in operands]
+
+        above = [both(name, parents.get(name)) for name in self.chain(feature)]
+        return getattr(Ratio(feature, both(feature.entity, key), above, both(ALL, ())), column.kind)()
 
     def measure(self, operand, column, entity_name, key, time_ms):
         """An operand's exact value in the window of the column."""
@@ -232,19 +252,20 @@ class Oracle:
             return value if entity.holds(at[0], time_ms) else 0
         return 0
 
-    def parent_key(self, entity, key, ids, time_ms):
-        """The key of the parent: by what the key itself has, then by what an item (or its request) or room remembers."""
-        if not entity.parent:
-            return None
-        named = dict(zip(entity.key, key))
-        for field in self.entities[entity.parent].key:
-            if field in named:
-                continue
-            if entity is self.item_entity:
-                named[field] = ids.get(field, 0)
-            else:
-                named[field] = self.remembered_of(entity, key, field, time_ms)
-        return tuple(named[field] for field in self.entities[entity.parent].key)
+    def parents_of(self, entity, columns, key, ids, time_ms):
+        """The keys of what ratios are drawn to: by what the key itself has, then by what an item (or its request) or room remembers."""
+        parents = {}
+        for name in {name for column in columns if column.feature.aggregate == "ratio" for name in self.chain(column.feature)}:
+            named = dict(zip(entity.key, key))
+            for field in self.entities[name].key:
+                if field in named:
+                    continue
+                if entity is self.item_entity:
+                    named[field] = ids.get(field, 0)
+                else:
+                    named[field] = self.remembered_of(entity, key, field, time_ms)
+            parents[name] = tuple(named[field] for field in self.entities[name].key)
+        return tuple(sorted(parents.items()))
 
     def selected(self, feature_set, names):
         """[(feature, columns)] and item fields, in the order of the reply."""
@@ -281,8 +302,8 @@ class Oracle:
                 self.read_sequence(reply, feature, entity, user_key, items, time_ms)
             elif feature.is_of_user:
                 reply.user_columns += [column.name for column in columns]
-                parent_key = self.parent_key(entity, user_key, {}, time_ms)
-                reply.user_values += self.row(feature.entity, columns, user_key, time_ms, parent_key)
+                parents = self.parents_of(entity, columns, user_key, {}, time_ms)
+                reply.user_values += self.row(feature.entity, columns, user_key, time_ms, parents)
             else:
                 reply.item_columns += [column.name for column in columns]
                 if of_items and of_items[-1][0] is entity:
@@ -305,13 +326,11 @@ class Oracle:
 
     def read_rows(self, reply, items, of_items, time_ms):
         item = self.item_entity
-        asks_parent = [any(column.feature.prior == "parent" for column in columns) for _, columns in of_items]
         for ids in items:
             reply.item_present.append(bool(item and self.state(item.name, (ids["item_id"],), time_ms)))
-            for (entity, columns), asks in zip(of_items, asks_parent):
+            for entity, columns in of_items:
                 key = self.key_of(entity, ids)
-                parent_key = self.parent_key(entity, key, ids, time_ms) if asks else None
-                reply.item_values += self.row(entity.name, columns, key, time_ms, parent_key)
+                reply.item_values += self.row(entity.name, columns, key, time_ms, self.parents_of(entity, columns, key, ids, time_ms))
 
     @staticmethod
     def key_of(entity, ids):

@@ -11,7 +11,7 @@ COMPANIONS = "emit"  # the key itself: n, sd, age
 BOUNDS = "bounds"  # of ratios
 ALL = (
     "count", "sum", "last", "match", "mean", "min", "max", "decayed", "distinct", "quantile", "ratio", "gauge", "series", "covisit",
-    "coec", "watch_rank", "ips", "capped", "burst", "actor",
+    "coec", "watch_rank", "ips", "capped", "burst", "actor", "budget",
     "lists", COMPANIONS, BOUNDS,
 )  # fmt: skip
 ENTITIES = {
@@ -94,9 +94,10 @@ class Maker:
                 settings["where"] = condition(dice)
             if dice.random() < 0.2:
                 settings["scenes"] = some(dice, SCENES, 1, 3)
-        if COMPANIONS in self.aggregates and aggregate not in ("last", "series", "covisit", "actor") and dice.random() < 0.5:
+        if COMPANIONS in self.aggregates and aggregate not in ("last", "series", "covisit", "actor", "budget") and dice.random() < 0.5:
             kinds = ["age"] + ["n"] * (aggregate not in ("gauge", "burst")) + ["sd"] * (aggregate in ("ratio", "coec", "watch_rank"))
             kinds += ["lower", "upper"] * (aggregate == "ratio" and BOUNDS in self.aggregates)
+            kinds += ["chain"] * ("prior" in settings)
             settings["emit"] = ["value", *some(dice, kinds, 1, 3)]
             dice.shuffle(settings["emit"])
         name = self.name("match" if "match" in settings else aggregate)
@@ -162,8 +163,17 @@ class Maker:
         settings = {"of": operands, "windows": some(dice, windows, 1, 3)}
         if dice.random() < 0.8:
             settings["prior"] = dice.choice(("parent", "global")) if self.entities[entity].get("parent") else "global"
+            chain = [parent for parent in PARENTS.get(entity, ()) if parent in self.entities]
+            if chain and dice.random() < 0.4:
+                settings["prior"] = some(dice, chain, 1, 3) + some(dice, ["global"], 0, 1)
             settings["strength"] = dice.choice((0.5, 1, 20, 50))
         self.put("ratio", entity, settings, is_filtered=False)
+
+    def make_budget(self):
+        dice, entity, windows = self.dice, self.entity(), self.windows()
+        of = [self.put("count", entity, {"windows": windows}) for _ in range(2)]
+        settings = {"of": of, "windows": windows, "share": dice.choice((0, 0.05, 1)), "plus": dice.choice((0, 7))}
+        self.put("budget", entity, settings, is_filtered=False)
 
     def make_coec(self):
         dice, ways = self.dice, some(self.dice, ACTIONS, 2, 6)

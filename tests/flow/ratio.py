@@ -13,20 +13,16 @@ def over(numerator, denominator, otherwise):
 
 
 class Ratio:
-    """`own`, `parent` and `all`: (num, den); the latter two (0, 0) where there is none."""
+    """`own`, `all` and those in between, the nearest first: (num, den), (0, 0) where there is none."""
 
-    def __init__(self, feature, own, parent, all):
+    def __init__(self, feature, own, parents, all):
         self.num, self.den = own
         self.z = feature.z
         mean = over(*all, Fraction(0))
         self.strength = Fraction(feature.strength) if feature.prior else Fraction(0)
-        match feature.prior:
-            case "global":
-                self.prior = mean
-            case "parent":
-                self.prior = over(parent[0] + self.strength * mean, parent[1] + self.strength, mean)
-            case _:
-                self.prior = Fraction(0)
+        self.prior = mean if feature.prior else Fraction(0)
+        for num, den in reversed(parents):
+            self.prior = over(num + self.strength * self.prior, den + self.strength, self.prior)
 
     def value(self):
         total = self.den + self.strength

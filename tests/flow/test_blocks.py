@@ -1,6 +1,7 @@
-"""AdminService.Block: what is blocked is in no recall reply and last in every score, at once and after a kill; a blocked user's events count no more."""
+"""What AdminService.Block and tables block is in no recall reply and last in every score, at once and after a kill; a blocked user's events count no more."""
 
 import copy
+import json
 
 import pytest
 import yaml
@@ -8,12 +9,16 @@ import yaml
 import kafka
 import settings
 from freshet.v1 import event_pb2
-from node import CallError
+from node import CallError, wait_for
 
 START_MS = 1_700_000_000_000
 LOWEST = -3.4e38
 CATALOGUE = yaml.safe_load(
     """
+tables:
+  banned_items:    { topic: banned.items, key: item_id, blocks: true, partitions: 1 }
+  banned_creators: { topic: banned.creators, key: creator_id, blocks: true, fields: [], partitions: 2 }
+  banned_users:    { topic: banned.users, key: user_id, blocks: true, partitions: 1 }
 entities:
   user:    { key: [user_id] }
   item:    { key: [item_id] }
@@ -61,8 +66,20 @@ def block(node, kind, *ids, **more):
     return node.call_json("AdminService/Block", {"kind": kind, "ids": ids, **more})
 
 
-def counts(reply):
-    return {one["kind"]: int(one["ids"]) for one in reply["blocked"]}
+def counts(reply, by="ids"):
+    return {one["kind"]: int(one[by]) for one in reply["blocked"]}
+
+
+def tell(node, table, *records):
+    """Rows of banned.TABLE (key, JSON or None), once they are applied."""
+    outcomes = f'freshet_table_rows_total{{table="banned_{table}",outcome="'
+
+    def told():
+        return sum(float(line.split()[-1]) for line in node.page("/metrics")[2].decode().splitlines() if line.startswith(outcomes))
+
+    wanted = told() + len(records)
+    kafka.produce(node.brokers, f"banned.{table}", [(key.encode(), value) for key, value in records])
+    wait_for(lambda: told() == wanted, lambda: f"{len(records)} rows of {table}")
 
 
 def ids(node, method, **asked):
@@ -108,13 +125,69 @@ def test_what_is_blocked_is_gone_at_once_and_stays_so_after_a_kill(node):
     assert shown(node) == everything and scores(node) == []
 
 
-def test_a_blocked_users_events_count_no_more(node):
+WHY = b'{"reason": "sold by nobody", "by": 7}'
+
+
+def test_a_topic_blocks_whoever_has_a_row_until_his_tombstone(node):
+    tell(node, "items", ("4", WHY))
+    assert shown(node) == ([1, 2, 3, 5, 6], [20, 21, 22], [10, 11, 12]) and scores(node) == [4]
+    tell(node, "items", ("5", b"{}"), ("5", None), ("6", None), ("4", WHY))
+    assert scores(node) == [4] and counts(node.status(), "tableIds") == {"item": 1, "room": 0, "creator": 0, "user": 0}
+    tell(node, "creators", ("12", b"{}"))
+    assert ids(node, "Trending", list="trending") == [1, 2, 3] and ids(node, "Recent", kind="rooms_live") == [20, 21]
+    tell(node, "users", ("66", WHY))
+    node.call_json("AdminService/Checkpoint", {})
+    digest = node.digest()
+    node.kill()
+    node.start()
+    assert node.digest() == digest and scores(node) == [4, 5, 6]
+    assert counts(node.status(), "tableIds") == {"item": 1, "room": 0, "creator": 1, "user": 1}
+    tell(node, "items", ("4", None))
+    tell(node, "creators", ("12", None))
+    tell(node, "users", ("66", None))
+    assert shown(node) == ([1, 2, 3, 4, 5, 6], [20, 21, 22], [10, 11, 12]) and scores(node) == []
+    assert sum(counts(node.status(), "tableIds").values()) == 0 and node.digest() != digest
+
+
+def test_what_people_and_a_topic_block_each_lets_in_alone(node):
+    tell(node, "items", ("1", WHY), ("2", WHY))
+    assert block(node, "item", 3, 2, 4)["byTables"] == ["2"] and scores(node) == [1, 2, 3, 4]
+    assert block(node, "item", 1, 2, 3, 4, unblock=True)["byTables"] == ["1", "2"] and scores(node) == [1, 2]
+    block(node, "item", 2)
+    tell(node, "items", ("2", None), ("1", None))
+    assert scores(node) == [2] and block(node, "item")["ids"] == ["2"]
+
+
+def test_a_bad_key_is_a_dead_letter_and_blocks_nobody(node):
+    kafka.produce(node.brokers, "banned.users", [(b"0", WHY), (b"", WHY), (b"\xff", WHY), (b"7", b"[]")])
+    wait_for(lambda: len(kafka.consume_all(node.brokers, "freshet.events.dead")) == 4, "four dead letters")
+    reasons = [dict(message.headers())["reason"].decode() for message in kafka.consume_all(node.brokers, "freshet.events.dead")]
+    assert sorted(reasons) == ["bad_json", "bad_key", "bad_key", "bad_key"]
+    assert sum(counts(node.status(), "tableIds").values()) == 0
+
+
+def test_the_command_blocks_lists_and_lets_in(node):
+    tell(node, "items", ("3", WHY))
+    made = node.cli("block", "item", 1, 3, "--reason", "not what it says")
+    assert made.returncode == 0 and made.stdout == "2 items blocked\na table blocks item 3, too: until its row is deleted\n"
+    assert scores(node) == [1, 3] and "blocked 2 items, the first 1: not what it says" in node.log()
+    listed = node.cli("block", "item")
+    assert listed.stdout == "1\n3\n" and "blocked by tables, and not listed: 1\n" in listed.stderr
+    assert node.cli("block", "item", "3", "--unblock").stdout.startswith("1 item let in again\na table blocks item 3")
+    assert json.loads(node.cli("block", "item", "--json").stdout)["ids"] == ["1"] and scores(node) == [1, 3]
+    wrong = node.cli("block", "itm", 1)
+    assert wrong.returncode == 1 and "did you mean 'item'" in wrong.stderr
+    assert node.cli("block", "item", "--unblock").returncode == 2
+
+
+@pytest.mark.parametrize("by_table", [False, True])
+def test_a_blocked_users_events_count_no_more(node, by_table):
     likes = [event(100 + n, user_id=66, item_id=1) for n in range(5)]
-    block(node, "user", 66)
+    tell(node, "users", ("66", WHY)) if by_table else block(node, "user", 66)
     produce(node, likes)
     assert list(node.get_features(item_ids=[1], features=["likes.1h"]).item_values) == [1.0]
     assert {one["outcome"]: int(one["events"]) for one in node.status()["outcomes"]}["blocked"] == 5
-    block(node, "user", 66, unblock=True)
+    tell(node, "users", ("66", None)) if by_table else block(node, "user", 66, unblock=True)
     produce(node, [event(200, user_id=66, item_id=1)])
     assert list(node.get_features(item_ids=[1], features=["likes.1h"]).item_values) == [2.0]
 

@@ -170,9 +170,9 @@ def check(node, judge, entity, key, name, later):
             assert fields == judge.fields_of(feature, key, time_ms)
     else:
         [(_, columns)] = judge.selected("", [name])[0]
-        parent = judge.parent_key(entity, key, judge.item_ids_of(key[0], 0, 0, time_ms), time_ms)
+        parents = judge.parents_of(entity, columns, key, judge.item_ids_of(key[0], 0, 0, time_ms), time_ms)
         assert list(reply.columns) == [column.name for column in columns]
-        assert list(reply.values) == judge.row(entity.name, columns, key, time_ms, parent), (name, key, later)
+        assert list(reply.values) == judge.row(entity.name, columns, key, time_ms, parents), (name, key, later)
     if feature.aggregate in ("count", "sum", "mean", "min"):
         check_counter(judge, feature, key, reply, time_ms, columns)
     elif feature.aggregate == "ratio":

@@ -14,7 +14,7 @@ from conftest import missing
 from node import CallError, wait_for
 from test_page import CATALOGUE, event
 
-WITHOUT_DATA = {"FreshetCertificateEnds"}  # this node has no certificate
+WITHOUT_DATA = {"FreshetCertificateEnds", "FreshetSkew", "FreshetSkewUnchecked"}  # no certificate here, no node exporter
 TOP = prometheus.OPS.parent
 
 
@@ -70,9 +70,10 @@ def test_each_alert_has_its_page_in_the_runbook():
 
 
 def test_every_query_has_data(needs_prometheus, make_node, tmp_path):
-    """Of a node with a model and a canary: each panel, and each alert with its comparisons made values."""
+    """Of a node with a model, a canary and a list of who is blocked: each panel, and each alert with its comparisons made values."""
+    catalogue = {**CATALOGUE, "tables": {"banned": {"topic": "banned", "blocks": True}}}
     node = make_node(
-        settings.configuration("embedded", format="json", clock="wall", catalogue=CATALOGUE, canary="200ms")
+        settings.configuration("embedded", format="json", clock="wall", catalogue=catalogue, canary="200ms")
     ).start()
     asks = prometheus.Prometheus(tmp_path, node.operations)
     wanted = dict(prometheus.panels())

@@ -50,6 +50,13 @@ def skew(node, state, *arguments):
     return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
 
+def figures_of(textfile):
+    """What Prometheus would read there, by name."""
+    lines = [line.split() for line in textfile.read_text().splitlines() if not line.startswith("#")]
+    assert all(name.startswith("freshet_skew_") for name, _ in lines)
+    return {name.removeprefix("freshet_skew_"): float(value) for name, value in lines}
+
+
 @pytest.mark.parametrize("clock", ["event", "wall"])
 def test_what_was_served_is_what_a_replay_gives(make_node, tmp_path, clock):
     node = make_node(every_set(clock)).start()
@@ -67,16 +74,21 @@ def test_what_was_served_is_what_a_replay_gives(make_node, tmp_path, clock):
             if quiet is None and node.applied() == 2000 * (part + 1):
                 quiet = time.monotonic()
     wait_for(lambda: len(served(node)) >= 5, "records that say what was in them")
-    code, told = skew(node, tmp_path / "state", "--samples", 100)
+    textfile = tmp_path / "skew.prom"
+    code, told = skew(node, tmp_path / "state", "--samples", 100, "--textfile", textfile)
     assert code == 0, told
     assert told["compared"] == told["samples"] >= 5 and told["different"] == "0"
     assert int(told["values"]) > 5 * 20 * 50
+    figures = figures_of(textfile)
+    assert (figures["samples"], figures["values"], figures["values_differing"]) == (told["compared"], int(told["values"]), 0)
+    assert abs(figures["time_seconds"] - time.time()) < 60
     tampered = served(node)[-1]
     tampered.item_values[17] += 1
     kafka.produce(node.brokers, "freshet.served", [(b"1", tampered.SerializeToString())])
-    code, told = skew(node, tmp_path / "again", "--samples", 100)
+    code, told = skew(node, tmp_path / "again", "--samples", 100, "--textfile", textfile)
     assert code == 1 and told["different"] == "1"
     assert told["differences"][0]["requestId"] == str(tampered.request_id)
+    assert figures_of(textfile)["values_differing"] == 1 and [one.name for one in tmp_path.glob("skew*")] == ["skew.prom"]
     assert told["differences"][0]["served"] == pytest.approx(told["differences"][0]["replayed"] + 1)
 
 

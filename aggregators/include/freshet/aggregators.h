@@ -112,6 +112,9 @@ FR_CHECKED bool agg_open(struct agg_catalogue **catalogue, struct store *store, 
                          struct fr_metrics *metrics, struct agg **agg, struct fr_err *err);
 void agg_close(struct agg *agg); /* before store_close(); NULL is fine */
 
+/* What people and tables take out: agg_block() below, and agg_table_info. */
+enum agg_blocked { AGG_BLOCKED_ITEM, AGG_BLOCKED_ROOM, AGG_BLOCKED_CREATOR, AGG_BLOCKED_USER, AGG_BLOCKED_KINDS };
+
 /* ---- Tables: rows that topics tell of ids (proto/include/freshet/table.h) ---- */
 
 struct agg_table_info {
@@ -119,6 +122,11 @@ struct agg_table_info {
     int partitions; /* to make the topic with; 0: it must exist */
     const struct proto_table *layout;
     uint64_t generation; /* another one: the table is another, and its topic is read from the beginning; 0 before agg_open() */
+    bool is_blocking; /* whoever has a row is blocked */
+    enum agg_blocked blocks; /* then: what */
+    uint32_t blocked; /* then: how many ids are, now */
+    uint32_t
+        left_out; /* then: how many more rows there were at agg_open() than it can keep: those of the greatest ids block nothing */
 };
 int agg_catalogue_table_count(const struct agg_catalogue *catalogue);
 struct agg_table_info agg_catalogue_table_at(const struct agg_catalogue *catalogue, int index);
@@ -134,14 +142,16 @@ struct agg_table_tally { /* rows, added to */
     uint64_t same; /* told again */
     uint64_t deleted;
     uint64_t unknown; /* tombstones of what there was not */
+    uint64_t
+        left_out; /* of those before: rows of a table that blocks which block nothing, because it has no room for more ids */
 };
 
 /* Loads what of rows[0..count) only the disk has; on a visit that lasts until they are applied. Blocks on the disk. */
 FR_CHECKED bool agg_table_rows_load(struct agg *agg, const struct agg_table_row *rows, int count, struct fr_err *err);
 
 /*
- * Each row is, from then on, what its record says; later ones of a key take the place of earlier ones. Inside the gate. FR_UNAVAILABLE: out
- * of memory in the middle, as agg_batch_apply().
+ * Each row is, from then on, what its record says; later ones of a key take the place of earlier ones, and what it blocks is blocked.
+ * Inside the gate, one thread at a time. FR_UNAVAILABLE: out of memory in the middle, as agg_batch_apply().
  */
 FR_CHECKED bool agg_table_rows_apply(struct agg *agg, const struct agg_table_row *rows, int count,
                                      struct agg_table_tally *tally, struct fr_err *err);
@@ -230,6 +240,17 @@ struct agg_sequence {
     int field_count;
 };
 
+/* A sequence that replies to a plan may have, as it is of nothing: its name, and its fields, none of which has a value. */
+struct agg_blank {
+    struct agg_sequence sequence;
+    bool is_of_user; /* once in each reply; else one for each key that the rows name */
+    bool is_oldest_first; /* a series; all others have the newest, or the first, first */
+};
+
+/* Those of a plan, in the order in which replies have them; in the arena. False: its limit. Any thread. */
+FR_CHECKED bool agg_plan_blanks(const struct agg *agg, const struct agg_plan *plan, struct fr_arena *arena,
+                                struct agg_blank **blanks, int *count);
+
 struct agg_reply { /* all of it in the arena of the read */
     float *user_values;
     bool user_present;
@@ -308,16 +329,21 @@ FR_CHECKED bool agg_recall_trending(struct agg *agg, const struct agg_recall *as
                                     struct agg_candidates *candidates, struct fr_err *err);
 FR_CHECKED bool agg_recall_related(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                                    struct agg_candidates *candidates, struct fr_err *err);
+/* Labels by their lift: ids of the field that the `lift` feature of that name is of. */
+FR_CHECKED bool agg_recall_labels(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
+                                  struct agg_candidates *candidates, struct fr_err *err);
 FR_CHECKED bool agg_recall_recent(struct agg *agg, const struct agg_recall *ask, struct fr_arena *arena,
                                   struct agg_candidates *candidates, struct fr_err *err);
 
 /* ---- What is blocked ---- */
 
-enum agg_blocked { AGG_BLOCKED_ITEM, AGG_BLOCKED_ROOM, AGG_BLOCKED_CREATOR, AGG_BLOCKED_USER, AGG_BLOCKED_KINDS };
-
 /* From now on recall leaves out what these sets hold, and what belongs to it. They are the caller's and outlive `agg`. Before it is asked. */
 struct fr_idset;
 void agg_block(struct agg *agg, const struct fr_idset *const sets[AGG_BLOCKED_KINDS]);
+/* Whether the id itself is blocked, by those sets or by a table; of a table alone; whether anything of the kind is. Any thread. */
+bool agg_is_blocked(const struct agg *agg, enum agg_blocked kind, uint64_t id);
+bool agg_is_blocked_by_table(const struct agg *agg, enum agg_blocked kind, uint64_t id);
+bool agg_is_blocking(const struct agg *agg, enum agg_blocked kind);
 /*
  * Which of a request's items are blocked: by their ids, or by the creator or room that they remember (or the request's room). As far
  * as the table has them: on the visit in which they were read. FR_EXHAUSTED: the arena is. NULL in *is_blocked: none.

@@ -1,18 +1,22 @@
 /*
  * A set of ids that any thread may ask while one thread at a time changes it: a table of fixed size, of which an id that was once in it keeps
- * its place. For lists that people keep (what is blocked): few, seldom changed, asked by every call.
+ * its place. For lists of what is blocked: seldom changed, asked by every call.
  */
 #ifndef FRESHET_IDSET_H
 #define FRESHET_IDSET_H
 
 #include <freshet/error.h>
 
-enum { FR_IDSET_MOST = 49152 }; /* different ids that a set may ever have had */
+#include <stddef.h>
+
+enum { FR_IDSET_MOST = 1 << 24 };
 
 struct fr_idset;
 
-/* Empty. NULL: out of memory. */
-struct fr_idset *fr_idset_new(void);
+/* Empty, with room for `most` different ids in its life (1 to FR_IDSET_MOST). NULL: out of memory. */
+struct fr_idset *fr_idset_new(uint32_t most);
+/* What such a set takes when it is full; of a large one what no id is near is not there yet. */
+size_t fr_idset_bytes(uint32_t most);
 void fr_idset_free(struct fr_idset *set);
 
 /* Any thread. 0 is in no set; nor is anything in NULL. */

@@ -85,6 +85,47 @@ def test_sequences_keep_their_types():
     assert matched.rows.dtype == np.uint32
 
 
+def padded():
+    return feature_pb2.GetFeaturesResponse(
+        item_present=[True, True, False],
+        padded=[
+            feature_pb2.PaddedSequence(
+                name="user_recent", length=3, keys=[0], lengths=[2], mask=[True, True, False],
+                id_fields=["item_id", "creator_id"], ids=[MAX_ID, 2, 3, 4, 0, 0], int_fields=["ts_ms"], ints=[5, -4, 0],
+            ),
+            feature_pb2.PaddedSequence(
+                name="user_in_category", length=1, item_rows=[1, 0, 1], keys=[9, 0], lengths=[1, 0], mask=[True, False],
+                number_fields=["value"], numbers=[0.5, 0],
+            ),
+        ],
+    ).SerializeToString()  # fmt: skip
+
+
+def test_padded_sequences_are_blocks_of_the_bytes():
+    data = padded()
+    blocks = freshet.Features.decode(data).padded
+    recent, matched = blocks["user_recent"], blocks["user_in_category"]
+    assert recent.ids.shape == (1, 3, 2) and recent.ids.dtype == np.uint64 and recent.numbers.shape == (1, 3, 0)
+    assert recent.ids[0].tolist() == [[MAX_ID, 2], [3, 4], [0, 0]]
+    assert recent["creator_id"].tolist() == [[2, 4, 0]] and recent["ts_ms"].tolist() == [[5, -4, 0]]
+    assert (recent.mask.tolist(), recent.lengths.tolist(), len(recent.item_rows)) == ([[True, True, False]], [2], 0)
+    assert matched["value"][matched.item_rows].tolist() == [[0], [0.5], [0]] and matched.keys.tolist() == [9, 0]
+    with pytest.raises(KeyError, match="item_id"):
+        matched["item_id"]
+    whole = np.frombuffer(data, np.uint8)
+    assert all(np.shares_memory(block, whole) for block in (recent.ids, recent.ints, recent.mask, matched.numbers))
+    assert not any(block.flags.writeable for block in (recent.ids, recent.mask, matched.item_rows))
+
+
+def test_padded_sequences_that_are_cut_short_are_told():
+    data = padded()
+    for length in range(1, len(data)):
+        try:
+            freshet.Features.decode(data[:length])
+        except freshet.Error as error:
+            assert error.code == grpc.StatusCode.INTERNAL
+
+
 def test_empty_fields_have_the_type_of_their_name():
     names = ["item_id", "item.room_id", "ts_ms", "scene", "value", "item.duration_s", "add_to_cart"]
     fields = [feature_pb2.Field(name=name) for name in names]

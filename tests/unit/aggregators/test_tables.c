@@ -2,6 +2,7 @@
 #include "node.h"
 #include "tables.h"
 
+#include <freshet/idset.h>
 #include <freshet/text.h>
 
 #include <math.h>
@@ -299,6 +300,109 @@ static void a_user_who_is_forgotten_leaves_his_tags_and_no_row(void **state)
     node_free(&node);
 }
 
+/* ---- tables that block ---- */
+
+#define BLOCKING                                                                                                               \
+    "tables: { items: { topic: i, blocks: true }, users: { topic: u, key: user_id, blocks: true },\n"                          \
+    "          more: { topic: m, fields: [], blocks: true } }\n"                                                               \
+    "entities: { user: { key: [user_id] }, item: { key: [item_id] } }\n"                                                       \
+    "features: { watches: { entity: item, actions: [watch], aggregate: count, windows: [1h] },\n"                              \
+    "            heat: { entity: item, actions: [watch], aggregate: decayed, half_life: 1d } }\n"                              \
+    "lists: { hot: { of: item, rank: heat, scopes: [global], limit: 10 } }\n"
+
+/* A row of that table, or its tombstone. */
+static struct agg_table_tally say(struct node *node, int table, uint64_t id, bool is_there)
+{
+    const uint64_t words[1] = {0};
+    struct agg_table_row row = {.row = {.id = id, .words = words, .word_count = is_there}, .table = table};
+    struct store_visit visit = store_visit_enter(node->store);
+    struct agg_table_tally tally = {0};
+    struct fr_err err;
+
+    assert_true(agg_table_rows_load(node->agg, &row, 1, &err));
+    store_gate_enter(node->store);
+    assert_true(agg_table_rows_apply(node->agg, &row, 1, &tally, &err));
+    store_gate_leave(node->store);
+    store_visit_leave(node->store, visit);
+    return tally;
+}
+
+static bool is_blocked(struct node *node, uint64_t item)
+{
+    return agg_is_blocked(node->agg, AGG_BLOCKED_ITEM, item);
+}
+
+static void whoever_has_a_row_is_blocked_until_its_tombstone_and_after_a_restart(void **state)
+{
+    struct node node = node_new(BLOCKING, dedupe);
+
+    (void)state;
+    happen(&node, WATCH, 7, 1);
+    happen(&node, WATCH, 7, 2);
+    assert_false(agg_is_blocking(node.agg, AGG_BLOCKED_ITEM));
+    assert_int_equal(say(&node, 0, 1, true).changed, 1);
+    assert_int_equal(say(&node, 0, 1, true).same, 1);
+    assert_int_equal(say(&node, 1, 7, true).changed, 1);
+    assert_true(is_blocked(&node, 1) && !is_blocked(&node, 2) && !is_blocked(&node, 7));
+    assert_true(agg_is_blocked(node.agg, AGG_BLOCKED_USER, 7) && !agg_is_blocking(node.agg, AGG_BLOCKED_ROOM));
+    assert_int_equal(hot(&node), 1);
+    node_commit(&node);
+    assert_int_equal(say(&node, 0, 2, true).changed, 1); /* of an epoch that does not come */
+    node_restart(&node);
+    assert_true(is_blocked(&node, 1) && !is_blocked(&node, 2) && agg_is_blocked(node.agg, AGG_BLOCKED_USER, 7));
+    assert_int_equal(agg_table_at(node.agg, 0).blocked, 1);
+    assert_int_equal(say(&node, 0, 1, false).deleted, 1);
+    assert_int_equal(say(&node, 0, 2, false).unknown, 1);
+    assert_false(is_blocked(&node, 1));
+    assert_int_equal(hot(&node), 2);
+    node_commit(&node);
+    node_restart(&node);
+    assert_false(is_blocked(&node, 1));
+    node_free(&node);
+}
+
+static void one_list_does_not_let_in_what_another_keeps_out(void **state)
+{
+    struct node node = node_new(BLOCKING, dedupe);
+    const struct fr_idset *sets[AGG_BLOCKED_KINDS] = {NULL};
+    struct fr_idset *by_people = fr_idset_new(8);
+
+    (void)state;
+    sets[AGG_BLOCKED_ITEM] = by_people;
+    agg_block(node.agg, sets);
+    assert_true(fr_idset_put(by_people, 1, true));
+    (void)say(&node, 0, 1, true);
+    (void)say(&node, 2, 1, true);
+    assert_true(fr_idset_put(by_people, 1, false));
+    assert_true(is_blocked(&node, 1) && agg_is_blocked_by_table(node.agg, AGG_BLOCKED_ITEM, 1));
+    (void)say(&node, 0, 1, false);
+    assert_true(is_blocked(&node, 1));
+    assert_true(fr_idset_put(by_people, 1, true));
+    (void)say(&node, 2, 1, false);
+    assert_true(is_blocked(&node, 1) && !agg_is_blocked_by_table(node.agg, AGG_BLOCKED_ITEM, 1));
+    node_free(&node);
+    fr_idset_free(by_people);
+}
+
+static void a_row_that_finds_no_room_is_told_and_blocks_after_a_restart(void **state)
+{
+    struct node node = node_new(BLOCKING, dedupe);
+    struct fr_idset *set = node.agg->catalogue->tables[0].blocked;
+
+    (void)state;
+    for (uint64_t id = 1; id <= AGG_TABLE_BLOCKED_MOST; id++)
+        assert_true(fr_idset_put(set, id << 8, true));
+    assert_int_equal(say(&node, 0, 3, true).left_out, 1);
+    assert_int_equal(say(&node, 0, 3, true).left_out, 1);
+    assert_int_equal(say(&node, 0, 5 << 8, true).left_out, 0);
+    assert_false(is_blocked(&node, 3));
+    node_commit(&node);
+    node_restart(&node);
+    assert_true(is_blocked(&node, 3) && is_blocked(&node, 5 << 8) && !is_blocked(&node, 6 << 8));
+    assert_int_equal(agg_table_at(node.agg, 0).left_out, 0);
+    node_free(&node);
+}
+
 static void mistakes_are_told_where_they_are(void **state)
 {
 #define REST "\nentities: { item: { key: [item_id] } }\nfeatures: { n: { entity: item, aggregate: count, windows: [1h] } }\n"
@@ -309,7 +413,12 @@ static void mistakes_are_told_where_they_are(void **state)
         {"tables: { t: { topic: a } }" REST, "tables.t.fields: missing"},
         {"tables: { t: { fields: [x] } }" REST, "tables.t.topic: names a topic"},
         {"tables: { t: { topic: a, fields: { x: nmber } } }" REST, "did you mean 'number'"},
-        {"tables: { t: { topic: a, key: user_id, fields: [x] } }" REST, "item_id"},
+        {"tables: { t: { topic: a, key: user_id, fields: [x] } }" REST, "user_id is for tables with blocks: true"},
+        {"tables: { t: { topic: a, key: category_id, blocks: true } }" REST,
+         "what is blocked is an item, a room, a creator or a user"},
+        {"tables: { t: { topic: a, blocks: true, fields: [reason] } }" REST, "what blocks has none"},
+        {"tables: { t: { topic: a, blocks: true, off_when: 'x == 0' } }" REST, "is a block"},
+        {"tables: { t: { topic: a, blocks: true } }" REST "feature_sets: { s: { item: [t] } }\n", "feature_sets.s.item"},
         {"tables: { t: { topic: a, fields: [x], off_when: 'y == 0' } }" REST, "t has no field 'y'; did you mean 'x'"},
         {"tables: { t: { topic: a, key: room_id, fields: [x], off_when: 'x == 0' } }" REST, "items are off"},
         {"tables: { n: { topic: a, fields: [x] } }" REST, "'n' is a feature, too"},
@@ -353,6 +462,9 @@ int main(void)
         cmocka_unit_test(the_digest_is_of_rows_and_not_of_when_they_came),
         cmocka_unit_test(a_table_that_changed_starts_empty),
         cmocka_unit_test(a_user_who_is_forgotten_leaves_his_tags_and_no_row),
+        cmocka_unit_test(whoever_has_a_row_is_blocked_until_its_tombstone_and_after_a_restart),
+        cmocka_unit_test(one_list_does_not_let_in_what_another_keeps_out),
+        cmocka_unit_test(a_row_that_finds_no_room_is_told_and_blocks_after_a_restart),
         cmocka_unit_test(mistakes_are_told_where_they_are),
     };
 

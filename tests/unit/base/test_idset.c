@@ -8,9 +8,11 @@
 #include <cmocka.h>
 #include <pthread.h>
 
+enum { MOST = 49152 };
+
 static void what_is_put_in_is_there_until_it_is_taken_out(void **state)
 {
-    struct fr_idset *set = fr_idset_new();
+    struct fr_idset *set = fr_idset_new(MOST);
 
     (void)state;
     assert_non_null(set);
@@ -32,23 +34,39 @@ static void what_is_put_in_is_there_until_it_is_taken_out(void **state)
 
 static void a_full_set_says_so_and_keeps_what_it_has(void **state)
 {
-    struct fr_idset *set = fr_idset_new();
-    uint64_t *ids = test_calloc(FR_IDSET_MOST, sizeof *ids), sum = 0;
+    struct fr_idset *set = fr_idset_new(MOST);
+    uint64_t *ids = test_calloc(MOST, sizeof *ids), sum = 0;
 
     (void)state;
-    for (uint64_t id = 1; id <= FR_IDSET_MOST; id++)
+    for (uint64_t id = 1; id <= MOST; id++)
         assert_true(fr_idset_put(set, id << 32, true));
     assert_false(fr_idset_put(set, 1, true));
     assert_true(fr_idset_put(set, UINT64_C(5) << 32, false)); /* one that has its place may come and go */
     assert_true(fr_idset_put(set, UINT64_C(5) << 32, true));
-    assert_int_equal(fr_idset_count(set), FR_IDSET_MOST);
-    assert_int_equal(fr_idset_copy(set, ids, FR_IDSET_MOST), FR_IDSET_MOST);
-    for (int i = 0; i < FR_IDSET_MOST; i++)
+    assert_int_equal(fr_idset_count(set), MOST);
+    assert_int_equal(fr_idset_copy(set, ids, MOST), MOST);
+    for (int i = 0; i < MOST; i++)
         sum += ids[i] >> 32;
-    assert_true(sum == (uint64_t)FR_IDSET_MOST * (FR_IDSET_MOST + 1) / 2);
+    assert_true(sum == (uint64_t)MOST * (MOST + 1) / 2);
     assert_int_equal(fr_idset_copy(set, ids, 3), 3);
     test_free(ids);
     fr_idset_free(set);
+}
+
+static void there_is_room_for_just_as_many_as_were_asked_for(void **state)
+{
+    (void)state;
+    for (uint32_t most = 1; most < 20; most++) {
+        struct fr_idset *set = fr_idset_new(most);
+
+        for (uint64_t id = 1; id <= most; id++)
+            assert_true(fr_idset_put(set, id, true));
+        assert_false(fr_idset_put(set, 100, true));
+        assert_false(fr_idset_has(set, 100)); /* which looks until it finds a place that is nobody's */
+        assert_int_equal(fr_idset_count(set), most);
+        fr_idset_free(set);
+    }
+    assert_in_range(fr_idset_bytes(1 << 20), 1 << 24, (1 << 25) + 64);
 }
 
 static void *change(void *user)
@@ -62,7 +80,7 @@ static void *change(void *user)
 
 static void whoever_asks_meanwhile_finds_what_was_there_before(void **state)
 {
-    struct fr_idset *set = fr_idset_new();
+    struct fr_idset *set = fr_idset_new(MOST);
     pthread_t thread;
     void *failed = NULL;
 
@@ -82,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_put_in_is_there_until_it_is_taken_out),
         cmocka_unit_test(a_full_set_says_so_and_keeps_what_it_has),
+        cmocka_unit_test(there_is_room_for_just_as_many_as_were_asked_for),
         cmocka_unit_test(whoever_asks_meanwhile_finds_what_was_there_before),
     };
 

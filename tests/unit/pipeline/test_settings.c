@@ -24,6 +24,7 @@ static const char every_map[] =
     "entities:\n"
     "  user: { key: [user_id] }\n"
     "  item: { key: [item_id] }\n"
+    "  tag: { key: [info.tags] }\n"
     "features:\n"
     "  n: { entity: item, aggregate: count, windows: [1h] }\n"
     "  likes: { entity: item, actions: [like], aggregate: count, windows: [1h] }\n"
@@ -44,12 +45,15 @@ static const char every_map[] =
     "  judged: { entity: user, aggregate: actor, of: recent }\n"
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
     "  spread: { entity: user, aggregate: entropy, of: recent.item_id }\n"
+    "  left: { entity: item, aggregate: budget, of: [likes, n], share: 0.1, plus: 1, windows: [1h] }\n"
+    "  tagged: { entity: tag, aggregate: count, windows: [1h] }\n"
+    "  guessed: { entity: item, aggregate: lift, of: info.tags, from: related, against: tagged, windows: [1h] }\n"
     "  most: { entity: user, aggregate: top_values, of: recent.item_id }\n"
     "lists: { best: { of: item, rank: heat, scopes: [global], limit: 5 } }\n"
     "feature_sets: { all: { item: [n] } }\n"
     "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {}, drift: {} } }\n"
     "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n"
-    "tables: { info: { topic: i, fields: [price] } }\n";
+    "tables: { info: { topic: i, fields: [price, tags] } }\n";
 
 struct reading {
     struct fr_arena *arena;
@@ -201,7 +205,8 @@ static void instance_of(const struct fr_settings *section, const char *key, char
                                               {"coec", "placed"},      {"watch_rank", "long_watch"},
                                               {"ips", "weighed"},      {"capped", "capped"},
                                               {"burst", "burst"},      {"actor", "judged"},
-                                              {"entropy", "spread"},   {"top_values", "most"}};
+                                              {"entropy", "spread"},   {"top_values", "most"},
+                                              {"budget", "left"},      {"lift", "guessed"}};
     static const char *const names[][2] = {{"entities", "user"},    {"features", "n"},       {"lists", "best"},
                                            {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"},
                                            {"texts", "intent"},     {"tables", "info"}};

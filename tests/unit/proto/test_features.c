@@ -128,6 +128,37 @@ static Freshet__V1__Sequence **draw_sequences(size_t *count)
     return sequences;
 }
 
+static Freshet__V1__PaddedSequence **draw_padded(size_t *count)
+{
+    Freshet__V1__PaddedSequence **padded;
+
+    *count = draw() % 3;
+    padded = take(*count, sizeof *padded);
+    for (size_t i = 0; i < *count; i++) {
+        Freshet__V1__PaddedSequence *one = padded[i] = take(1, sizeof *one);
+
+        freshet__v1__padded_sequence__init(one);
+        one->name = draw_text();
+        one->length = (uint32_t)draw_number();
+        one->n_item_rows = one->n_lengths = draw_count();
+        one->item_rows = one->lengths = take(one->n_lengths, sizeof *one->lengths);
+        for (size_t row = 0; row < one->n_lengths; row++)
+            one->lengths[row] = (uint32_t)draw_number();
+        one->keys = draw_numbers(&one->n_keys);
+        one->n_mask = draw_count();
+        one->mask = take(one->n_mask, sizeof *one->mask);
+        for (size_t place = 0; place < one->n_mask; place++)
+            one->mask[place] = draw() % 2 == 0;
+        one->id_fields = draw_texts(&one->n_id_fields);
+        one->ids = draw_numbers(&one->n_ids);
+        one->int_fields = draw_texts(&one->n_int_fields);
+        one->ints = (int64_t *)draw_numbers(&one->n_ints);
+        one->number_fields = draw_texts(&one->n_number_fields);
+        one->numbers = (double *)(void *)draw_numbers(&one->n_numbers);
+    }
+    return padded;
+}
+
 static void draw_response(Freshet__V1__GetFeaturesResponse *response)
 {
     freshet__v1__get_features_response__init(response);
@@ -145,6 +176,7 @@ static void draw_response(Freshet__V1__GetFeaturesResponse *response)
         response->item_present[i] = draw() % 2 == 0;
     response->item_fields = draw_fields(&response->n_item_fields);
     response->sequences = draw_sequences(&response->n_sequences);
+    response->padded = draw_padded(&response->n_padded);
 }
 
 static void the_bytes_are_those_of_protobuf_c(void **test_state)

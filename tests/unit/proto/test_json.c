@@ -180,7 +180,7 @@ static void every_field_is_printed(void **state)
     prints(&reply.base,
            "{\"requestId\":\"0\",\"streamTimeMs\":\"0\",\"appliedLagMs\":\"0\",\"userColumns\":[],\"userValues\":[],"
            "\"userPresent\":false,\"itemColumns\":[],\"itemValues\":[],\"itemPresent\":[],\"itemFields\":[],"
-           "\"sequences\":[]}");
+           "\"sequences\":[],\"padded\":[]}");
     prints(&explain.base, "{\"entity\":null,\"feature\":\"\",\"asOfMs\":\"0\"}");
 }
 

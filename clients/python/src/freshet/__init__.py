@@ -11,9 +11,9 @@ from ._channel import TLS
 from ._client import Client
 from ._client_async import AsyncClient
 from ._errors import Error
-from ._features import Features, Sequence
+from ._features import Features, Padded, Sequence
 from ._ids import Id, id_of
 from ._ranker import Ranker
 from ._requests import Offset
 
-__all__ = ["TLS", "AsyncClient", "Client", "Error", "Features", "Id", "Offset", "Ranker", "Sequence", "id_of"]
+__all__ = ["TLS", "AsyncClient", "Client", "Error", "Features", "Id", "Offset", "Padded", "Ranker", "Sequence", "id_of"]

@@ -78,15 +78,20 @@ class Client:
         room_id: Id = 0,
         as_of_ms: int = 0,
         after: Iterable[tuple[str, int, int]] = (),
+        length: int = 0,
+        pad_left: bool = False,
+        oldest_first: bool = False,
         timeout: float | None = None,
     ) -> Features:
         """The features of a user and of up to 2,000 items, in the order of `item_ids`.
 
         Columns are those of `feature_set`, then `features` ("f", "f.window" or "item.creator_id"). A `room_id` takes the place
         of every item's own room; `as_of_ms` (Unix ms) that of the node's time; `after` names records, as (topic, partition,
-        offset), that must be applied first.
+        offset), that must be applied first. With a `length` sequences are arrays of so many records a row, in `padded`: padded
+        behind the records or (`pad_left`) before them, newest first or `oldest_first`.
         """
-        call = _requests.get_features(user_id, item_ids, features, feature_set, room_id, as_of_ms, after)
+        shape = (length, pad_left, oldest_first)
+        call = _requests.get_features(user_id, item_ids, features, feature_set, room_id, as_of_ms, after, shape)
         return self._run(call, timeout)
 
     def describe(self, *, timeout: float | None = None) -> feature_pb2.DescribeResponse:

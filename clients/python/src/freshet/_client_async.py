@@ -70,10 +70,14 @@ class AsyncClient:
         room_id: Id = 0,
         as_of_ms: int = 0,
         after: Iterable[tuple[str, int, int]] = (),
+        length: int = 0,
+        pad_left: bool = False,
+        oldest_first: bool = False,
         timeout: float | None = None,
     ) -> Features:
         """Client.get_features"""
-        call = _requests.get_features(user_id, item_ids, features, feature_set, room_id, as_of_ms, after)
+        shape = (length, pad_left, oldest_first)
+        call = _requests.get_features(user_id, item_ids, features, feature_set, room_id, as_of_ms, after, shape)
         return await self._run(call, timeout)
 
     async def describe(self, *, timeout: float | None = None) -> feature_pb2.DescribeResponse:

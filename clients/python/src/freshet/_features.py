@@ -23,6 +23,15 @@ _ITEM_VALUES = feature_pb2.GetFeaturesResponse.ITEM_VALUES_FIELD_NUMBER
 _ITEM_PRESENT = feature_pb2.GetFeaturesResponse.ITEM_PRESENT_FIELD_NUMBER
 _LARGE = {_USER_VALUES: "<f4", _ITEM_VALUES: "<f4", _ITEM_PRESENT: "u1"}
 
+_PADDED = feature_pb2.GetFeaturesResponse.PADDED_FIELD_NUMBER
+_BLOCKS = {
+    feature_pb2.PaddedSequence.KEYS_FIELD_NUMBER: "<u8",
+    feature_pb2.PaddedSequence.MASK_FIELD_NUMBER: "u1",
+    feature_pb2.PaddedSequence.IDS_FIELD_NUMBER: "<u8",
+    feature_pb2.PaddedSequence.INTS_FIELD_NUMBER: "<i8",
+    feature_pb2.PaddedSequence.NUMBERS_FIELD_NUMBER: "<f8",
+}
+
 # An empty field does not show its type; the catalogue fixes it by name.
 _INTS = {"action", "scene", "ts_ms", "position", *map(str.lower, event_pb2.Action.keys())}  # a series is a field per action
 _NUMBERS = {"value", "duration_s"}
@@ -49,6 +58,60 @@ class Sequence:
 
 
 @dataclass(frozen=True, eq=False)
+class Padded:
+    """All sequences of a feature as blocks of rows of `length` records each, padded with zeros.
+
+    A sequence of the user is the one row there is, and `item_rows` is empty; of any other `ids[item_rows]` has a row an item. The
+    blocks are views of the reply's bytes.
+    """
+
+    name: str
+    length: int
+    item_rows: npt.NDArray[np.uint32]
+    keys: npt.NDArray[np.uint64]  # of each row, as Sequence.key
+    lengths: npt.NDArray[np.uint32]  # of each row: records that are no padding
+    mask: npt.NDArray[np.bool_]  # rows × length: what is no padding
+    ids: npt.NDArray[np.uint64]  # rows × length × id_fields
+    ints: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.float64]
+    id_fields: tuple[str, ...]
+    int_fields: tuple[str, ...]
+    number_fields: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, field: str) -> ValueArray:
+        """One field: rows × length."""
+        for names, block in ((self.id_fields, self.ids), (self.int_fields, self.ints), (self.number_fields, self.numbers)):
+            if field in names:
+                column: ValueArray = block[:, :, names.index(field)]
+                return column
+        raise KeyError(field)
+
+    @classmethod
+    def _of(cls, part: memoryview) -> Padded:
+        parts = _packed.cut(part, _BLOCKS)
+        if parts is None:
+            raise ValueError("a padded sequence in pieces")
+        message = feature_pb2.PaddedSequence.FromString(parts[0])
+        blocks = [_frozen(parts[1].get(field, np.empty(0, dtype))) for field, dtype in _BLOCKS.items()]
+        keys, mask, ids, ints, numbers = blocks
+        names = (tuple(message.id_fields), tuple(message.int_fields), tuple(message.number_fields))
+        shape = (len(keys), message.length)
+        return cls(
+            message.name,
+            message.length,
+            _frozen(np.array(message.item_rows, np.uint32)),
+            keys,
+            _frozen(np.array(message.lengths, np.uint32)),
+            mask.view(np.bool_).reshape(shape),
+            *(block.reshape(*shape, len(fields)) for block, fields in zip((ids, ints, numbers), names)),
+            *names,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Features:
     """The features of a user and of items, as of one moment of one node.
 
@@ -68,6 +131,7 @@ class Features:
     stream_time_ms: int
     applied_lag_ms: int
     request_id: int
+    padded: dict[str, Padded]  # by feature: what `sequences` has without a `length`
 
     def column(self, name: str) -> FloatArray:
         """One column of `items`: a value an item."""
@@ -85,7 +149,9 @@ class Features:
             raise Error(grpc.StatusCode.INTERNAL, f"the reply cannot be read: {failure}") from failure
 
     @classmethod
-    def _of(cls, reply: feature_pb2.GetFeaturesResponse, large: dict[int, npt.NDArray[Any]]) -> Features:
+    def _of(
+        cls, reply: feature_pb2.GetFeaturesResponse, large: dict[int, npt.NDArray[Any]], parts: list[memoryview]
+    ) -> Features:
         user_columns, item_columns = tuple(reply.user_columns), tuple(reply.item_columns)
         user_values, item_present = large[_USER_VALUES], large[_ITEM_PRESENT]
         if len(user_values) != len(user_columns):
@@ -106,24 +172,28 @@ class Features:
             stream_time_ms=reply.stream_time_ms,
             applied_lag_ms=reply.applied_lag_ms,
             request_id=reply.request_id,
+            padded={one.name: one for one in map(Padded._of, parts)},
         )
 
 
-def _parse(data: bytes) -> tuple[feature_pb2.GetFeaturesResponse, dict[int, npt.NDArray[Any]]]:
-    """The message without its large arrays, and these."""
-    parts = _packed.cut(data, _LARGE)
+def _parse(data: bytes) -> tuple[feature_pb2.GetFeaturesResponse, dict[int, npt.NDArray[Any]], list[memoryview]]:
+    """The message without its large arrays, these, and its padded sequences as they lie."""
+    padded: list[memoryview] = []
+    parts = _packed.cut(data, _LARGE, (_PADDED,), padded)
     if parts is not None:
         rest, views = parts
         large = {field: views.get(field, np.empty(0, dtype)) for field, dtype in _LARGE.items()}
         if not (large[_ITEM_PRESENT] > 1).any():  # else a varint of more than one byte, or a bool that is not 0 or 1
             large[_ITEM_PRESENT] = large[_ITEM_PRESENT].view(np.bool_)
-            return feature_pb2.GetFeaturesResponse.FromString(rest), {field: _frozen(array) for field, array in large.items()}
+            reply = feature_pb2.GetFeaturesResponse.FromString(rest)
+            return reply, {field: _frozen(array) for field, array in large.items()}, padded
     reply = feature_pb2.GetFeaturesResponse.FromString(data)
-    return reply, {
+    large = {
         _USER_VALUES: _frozen(np.array(reply.user_values, "<f4")),
         _ITEM_VALUES: _frozen(np.array(reply.item_values, "<f4")),
         _ITEM_PRESENT: _frozen(np.array(reply.item_present, np.bool_)),
     }
+    return reply, large, [memoryview(one.SerializeToString()) for one in reply.padded]
 
 
 def _fields(fields: Iterable[feature_pb2.Field]) -> dict[str, ValueArray]:

@@ -7,8 +7,8 @@ first, and protobuf parses the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,18 @@ import numpy.typing as npt
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
-def cut(data: bytes, fields: Mapping[int, npt.DTypeLike]) -> tuple[bytes, dict[int, npt.NDArray[Any]]] | None:
+Bytes = Union[bytes, memoryview]
+
+
+def cut(
+    data: Bytes, fields: Mapping[int, npt.DTypeLike], messages: Collection[int] = (), parts: list[memoryview] | None = None
+) -> tuple[bytes, dict[int, npt.NDArray[Any]]] | None:
     """Splits a message into its bytes without the packed `fields` (number to element type) and views of them.
 
-    None if a field of them is in more than one piece, or anything else is not as protobuf's own encoders write it: then parse
-    the whole.
+    Messages in it whose field is one of `messages` are cut out too, and appended to `parts` as they are. None if a field of them
+    is in more than one piece, or anything else is not as protobuf's own encoders write it: then parse the whole.
     """
-    rest: list[bytes] = []
+    rest: list[Bytes] = []
     views: dict[int, npt.NDArray[Any]] = {}
     kept_from = at = 0
     try:
@@ -36,6 +41,12 @@ def cut(data: bytes, fields: Mapping[int, npt.DTypeLike]) -> tuple[bytes, dict[i
                     if number in views:
                         return None
                     views[number] = _view(data, at, length, np.dtype(fields[number]))
+                    rest.append(data[kept_from:start])
+                    kept_from = at + length
+                elif number in messages and parts is not None:
+                    if at + length > len(data):
+                        return None
+                    parts.append(memoryview(data)[at : at + length])
                     rest.append(data[kept_from:start])
                     kept_from = at + length
                 at += length
@@ -53,13 +64,13 @@ def cut(data: bytes, fields: Mapping[int, npt.DTypeLike]) -> tuple[bytes, dict[i
     return b"".join(rest), views
 
 
-def _view(data: bytes, at: int, length: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _view(data: Bytes, at: int, length: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     if length % dtype.itemsize or at + length > len(data):
         raise ValueError("not whole elements")
     return np.frombuffer(data, dtype, length // dtype.itemsize, at) if length else np.empty(0, dtype)
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: Bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[at]

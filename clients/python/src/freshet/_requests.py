@@ -42,6 +42,7 @@ def get_features(
     room_id: Id,
     as_of_ms: int,
     after: Iterable[tuple[str, int, int]],
+    shape: tuple[int, bool, bool],
 ) -> Call[Features]:
     for name, given in (("item_ids", item_ids), ("features", features)):
         if isinstance(given, (str, bytes)):
@@ -55,6 +56,9 @@ def get_features(
         as_of_ms=as_of_ms,
         after=[feature_pb2.Offset(topic=topic, partition=partition, offset=offset) for topic, partition, offset in after],
     )
+    length, pad_left, oldest_first = shape
+    if any(shape):
+        request.shape.CopyFrom(feature_pb2.Shape(length=length, pad_left=pad_left, oldest_first=oldest_first))
     return Call("/freshet.v1.FeatureService/GetFeatures", request.SerializeToString(), Features.decode)
 
 
