@@ -378,9 +378,12 @@ static void wait_outcome(struct learner_join_lane *lane, uint64_t request_id, co
         drop_outcome(lane, 0);
     outcome = learner_book__add_outcome(&lane->book);
     if (outcome)
-        *outcome = (struct learner_outcome){
-            .request_id = request_id, .item_id = event->item_id, .ts_ms = event->ts_ms, .action = event->action,
-            .is_told = is_told, .place = lane->at};
+        *outcome = (struct learner_outcome){.request_id = request_id,
+                                            .item_id = event->item_id,
+                                            .ts_ms = event->ts_ms,
+                                            .action = event->action,
+                                            .is_told = is_told,
+                                            .place = lane->at};
 }
 
 static void take_action(struct learner_join_lane *lane, const struct proto_event *event)

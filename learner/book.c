@@ -225,8 +225,7 @@ void learner_book__write(const struct learner_book *book, uint64_t tasks, void *
         .held_count = (uint32_t)book->held_count};
     size_t requests = (size_t)book->request_count * sizeof *book->requests,
            impressions = (size_t)book->impression_count * book->stride,
-           outcomes = (size_t)book->outcome_count * sizeof *book->outcomes,
-           held = (size_t)book->held_count * book->held_stride;
+           outcomes = (size_t)book->outcome_count * sizeof *book->outcomes, held = (size_t)book->held_count * book->held_stride;
     uint8_t *at = bytes;
 
     memcpy(at, &head, sizeof head);

@@ -374,7 +374,8 @@ void learner_account__served(struct learner_join_lane *lane, uint64_t user_id, c
 void learner_account__event(struct learner_join_lane *lane, const struct proto_event *event);
 /* Up to a place; with is_dropping nothing is made of what leaves, but for what is made already. */
 void learner_account__pass(struct learner_join_lane *lane, uint64_t user_id, struct learner_place until, bool is_dropping);
-struct learner_place learner_account__due(const struct learner_join_lane *lane); /* where it is to be looked at next; INT64_MAX: never */
+struct learner_place
+learner_account__due(const struct learner_join_lane *lane); /* where it is to be looked at next; INT64_MAX: never */
 
 /* ---- outbox.c ---- */
 

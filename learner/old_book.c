@@ -16,7 +16,8 @@ struct old_head {
 };
 
 /* These were as they are now, without what is last in them now. */
-static const size_t old_impression = offsetof(struct learner_impression, place), old_outcome = offsetof(struct learner_outcome, place);
+static const size_t old_impression = offsetof(struct learner_impression, place),
+                    old_outcome = offsetof(struct learner_outcome, place);
 
 static size_t old_bytes(const struct old_head *head)
 {

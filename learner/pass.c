@@ -100,8 +100,8 @@ static int next_of(struct learner_join *join, const uint64_t *loaded, int loaded
  * Passes those from *at on, with whoever is due again in between, in one gate: what it makes is one chunk, or few. An epoch has to wait for
  * no more than USERS_A_GATE of them.
  */
-static bool pass_gate(struct learner_join_lane *lane, const uint64_t *loaded, int loaded_count, struct learner_due *dues, int *at,
-                      int *count, bool is_dropping, struct fr_err *err)
+static bool pass_gate(struct learner_join_lane *lane, const uint64_t *loaded, int loaded_count, struct learner_due *dues,
+                      int *at, int *count, bool is_dropping, struct fr_err *err)
 {
     bool is_passed = true;
 

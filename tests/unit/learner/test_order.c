@@ -23,7 +23,7 @@ enum {
     TTL_MS = 20000,
     LATE_MOST_MS = 30000,
     BATCH_MOST = 40,
-    SCHEDULES = 12,
+    SCHEDULES = 6,
     SCHEMA = 77,
 };
 
@@ -197,7 +197,8 @@ static void encode(void *user, const struct store_key *key, enum store_part part
     learner_join_encode(memory, bytes, disk);
 }
 
-static bool decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk, struct fr_buffer *memory)
+static bool decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
+                   struct fr_buffer *memory)
 {
     (void)user, (void)part;
     return learner_join_decode(key, disk, memory);
@@ -473,10 +474,166 @@ static void one_log_gives_one_order_of_all_policies(void **state)
         check_story(seed, every_policy);
 }
 
+/* ---- by hand ---- */
+
+/* Users 1 and 2 are shown item 1, each of a request of his own, and user 1 likes it, all in one moment; then a long time. */
+static struct story *story_of_a_moment(void)
+{
+    static const struct proto_event events[] = {
+        {.ts_ms = 1, .user_id = 1, .item_id = 1, .request_id = 1, .action = FRESHET__V1__ACTION__IMPRESSION},
+        {.ts_ms = 1, .user_id = 2, .item_id = 1, .request_id = 2, .action = FRESHET__V1__ACTION__IMPRESSION},
+        {.ts_ms = 1, .user_id = 1, .item_id = 1, .request_id = 1, .action = FRESHET__V1__ACTION__LIKE},
+        {.ts_ms = 3600000, .user_id = 3},
+    };
+    struct story *story = calloc(1, sizeof *story);
+
+    assert_non_null(story);
+    for (; story->event_count < 4; story->event_count++) {
+        struct said *said = &story->events[story->event_count];
+
+        said->event = events[story->event_count];
+        said->event.ts_ms += start_ms;
+        said->clock_ms = said->event.ts_ms;
+    }
+    for (; story->rows_count < 2; story->rows_count++) {
+        struct rows *rows = &story->rows[story->rows_count];
+
+        freshet__v1__served__init(&rows->served);
+        rows->served.request_id = rows->served.user_id = (uint64_t)story->rows_count + 1;
+        rows->served.served_ms = start_ms;
+        rows->served.schema = SCHEMA;
+        rows->items[0] = 1;
+        rows->before = story->rows_count;
+        aim(rows);
+    }
+    return story;
+}
+
+static int count_made(struct node *node)
+{
+    struct made *made = node_made(node);
+    int count = made->count;
+
+    free(made);
+    return count;
+}
+
+static void what_a_moment_made_waits_for_the_rows_of_all_before_it(void **state)
+{
+    struct story *story = story_of_a_moment();
+    struct made *wanted = plain(story, every_policy), *made;
+    struct node *node = node_new(story, every_policy);
+
+    (void)state;
+    node_read(node, 1, 1);
+    node_choose(node);
+    node_read(node, 1, 3); /* the second one's rows are there, and not read yet */
+    node_come(node);
+    assert_int_equal(count_made(node), 1);
+    node_choose(node);
+    node_come(node);
+    assert_int_equal(count_made(node), 3);
+    node_read(node, 2, 4);
+    node_choose(node);
+    node_come(node);
+    made = node_made(node);
+    assert_int_equal(made->count, wanted->count);
+    assert_memory_equal(made->examples, wanted->examples, sizeof made->examples);
+    node_free(node);
+    free(story);
+    free(wanted);
+    free(made);
+}
+
+static void by_arrival_an_outcome_makes_its_example_at_once(void **state)
+{
+    static const char by_arrival[] = "order: arrival, tasks: { like: { actions: [like], policy: first_only, window: 12s } }";
+    static const char by_log[] = "order: log, tasks: { like: { actions: [like], policy: first_only, window: 12s } }";
+    struct story *story = story_of_a_moment();
+    struct node *node = node_new(story, by_arrival);
+
+    (void)state;
+    node_read(node, 2, 3);
+    assert_int_equal(count_made(node), 1);
+    node_free(node);
+    node = node_new(story, by_log);
+    node_read(node, 2, 3);
+    assert_int_equal(count_made(node), 0);
+    node_choose(node);
+    node_come(node);
+    assert_int_equal(count_made(node), 1);
+    node_free(node);
+    free(story);
+}
+
+static void what_is_held_of_a_forgotten_user_goes(void **state)
+{
+    struct story *story = story_of_a_moment();
+    struct node *node = node_new(story, every_policy);
+    uint64_t entities = 0, records = 0;
+    struct fr_err err;
+
+    (void)state;
+    node_read(node, 2, 3);
+    node_commit(node); /* who forgets sees to that first */
+    assert_true(learner_join_forget(node->join, 1, &entities, &records, &err));
+    node_read(node, 2, 4);
+    node_choose(node);
+    node_come(node);
+    assert_int_equal(count_made(node), 4); /* the other one's, of each task one */
+    node_free(node);
+    free(story);
+}
+
+/* Accounts of before are this one without the places at the ends of impressions and outcomes, and of the head. */
+static void an_account_without_places_is_read_as_one_of_now(void **state)
+{
+    struct {
+        uint32_t format, task_count;
+        uint64_t tasks;
+        int64_t scheduled_ms;
+        uint32_t requests, impressions, outcomes, unused;
+    } head = {.format = 1, .task_count = 1, .tasks = 9, .scheduled_ms = 5, .requests = 1, .impressions = 1, .outcomes = 1};
+    struct learner_request request = {.request_id = 3, .served_ms = 4};
+    struct learner_impression shown = {.request_id = 3, .item_id = 6, .shown_ms = 7, .scene = 2};
+    struct learner_label_state label = {.label_ms = 8};
+    struct learner_outcome outcome = {.request_id = 3, .item_id = 6, .ts_ms = 11, .action = 2};
+    struct learner_book book;
+    struct fr_buffer old, memory;
+    int lost;
+
+    (void)state;
+    fr_buffer_init(&old);
+    fr_buffer_init(&memory);
+    fr_buffer_append(&old, &head, sizeof head);
+    fr_buffer_append(&old, &request, sizeof request);
+    fr_buffer_append(&old, &shown, 72);
+    fr_buffer_append(&old, &label, sizeof label);
+    fr_buffer_append(&old, &outcome, 32);
+    assert_true(learner_book__is_old(fr_buffer_slice(&old)));
+    learner_book__widen(fr_buffer_slice(&old), &memory);
+    assert_true(learner_book__is_good(fr_buffer_slice(&memory)));
+    learner_book__init(&book, 1);
+    learner_book__read(&book, fr_buffer_slice(&memory), 9, &lost);
+    assert_int_equal(book.request_count, 1);
+    assert_int_equal(book.requests[0].served_ms, 4);
+    assert_memory_equal(learner_book__at(&book, 0), &shown, sizeof shown);
+    assert_int_equal(learner_book__states(learner_book__at(&book, 0))->label_ms, 8);
+    assert_int_equal(book.outcomes[0].action, 2);
+    assert_int_equal(book.outcomes[0].place.ms, 11);
+    learner_book__fini(&book);
+    fr_buffer_fini(&old);
+    fr_buffer_fini(&memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_log_gives_one_order_of_all_policies),
+        cmocka_unit_test(what_a_moment_made_waits_for_the_rows_of_all_before_it),
+        cmocka_unit_test(by_arrival_an_outcome_makes_its_example_at_once),
+        cmocka_unit_test(what_is_held_of_a_forgotten_user_goes),
+        cmocka_unit_test(an_account_without_places_is_read_as_one_of_now),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
