@@ -98,11 +98,10 @@ static bool gather_tasks(struct learner_join *join, struct fr_err *err)
             join->tasks_hash = fr_text_hash(words, sizeof words, join->tasks_hash);
             join->actions |= task->actions;
             join->has_sliver = join->has_sliver || task->policy == LEARNER_SLIVER;
-            join->longest_ms[m] = task->window_ms > join->longest_ms[m] ? task->window_ms : join->longest_ms[m];
+            join->longest_ms = task->window_ms > join->longest_ms ? task->window_ms : join->longest_ms;
             if (task->policy != LEARNER_FNW && !model->is_by_arrival)
                 join->ordered |= UINT32_C(1) << m;
         }
-        join->longest_all_ms = join->longest_ms[m] > join->longest_all_ms ? join->longest_ms[m] : join->longest_all_ms;
     }
     return true;
 }

@@ -290,13 +290,12 @@ struct learner_join {
     const struct learner_schema *schemas;
     const uint64_t *matrices;
     uint64_t model_hashes[LEARNER_MODELS_MAX];
-    int64_t longest_ms[LEARNER_MODELS_MAX]; /* window of the model's tasks */
+    int64_t longest_ms; /* window of all tasks */
     struct learner_any_task tasks[LEARNER_TASKS_ALL_MAX];
     int task_count;
     uint64_t tasks_hash;
     uint64_t actions; /* of any task */
     bool has_sliver;
-    int64_t longest_all_ms;
     uint32_t ordered; /* bit m: examples of model m leave in the order of places, and not as they are made */
     struct store *store;
     struct learner_dues dues;
@@ -372,10 +371,39 @@ FR_CHECKED bool learner_user__settle(struct learner_join_lane *lane, bool is_pas
 
 void learner_account__served(struct learner_join_lane *lane, uint64_t user_id, const struct learner_request *request);
 void learner_account__event(struct learner_join_lane *lane, const struct proto_event *event);
+
+/* ---- labelled.c: examples to be ---- */
+
+static inline bool learner_impression__is_of(const struct learner_join *join, const struct learner_impression *shown, int task)
+{
+    return (shown->models >> join->tasks[task].model & 1) != 0;
+}
+struct learner_clockwork learner_labelled__clockwork(const struct learner_join *join, const struct learner_impression *shown,
+                                                     int task);
+void learner_labelled__note(struct learner_join_lane *lane, uint64_t user_id, const struct learner_impression *shown, int task,
+                            const struct learner_made *made, struct learner_place place);
+/*
+ * Notes what is due of an impression, and one task or all, by time_ms: where the event at `at` lies; where it is NULL, at the end of the
+ * step.
+ */
+void learner_labelled__task_due(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int task,
+                                int64_t time_ms, const struct learner_place *at);
+void learner_labelled__due(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int64_t time_ms,
+                           const struct learner_place *at);
+/* What is held up to a place goes to the lane. */
+void learner_labelled__release(struct learner_join_lane *lane, uint64_t user_id, struct learner_place until);
+
+/* ---- waiting.c: how long what is in a book waits ---- */
+
+void learner_waiting__note_gone(struct learner_join_lane *lane, uint64_t user_id, uint64_t request_id); /* its rows are */
+void learner_waiting__drop_impression(struct learner_join_lane *lane, int i); /* for want of room */
+int64_t learner_waiting__outcome_end(const struct learner_join *join, const struct learner_outcome *outcome);
+void learner_waiting__tell_alone(struct learner_join_lane *lane, const struct learner_outcome *outcome); /* once */
+void learner_waiting__drop_outcome(struct learner_join_lane *lane, int i);
 /* Up to a place; with is_dropping nothing is made of what leaves, but for what is made already. */
-void learner_account__pass(struct learner_join_lane *lane, uint64_t user_id, struct learner_place until, bool is_dropping);
+void learner_waiting__pass(struct learner_join_lane *lane, uint64_t user_id, struct learner_place until, bool is_dropping);
 struct learner_place
-learner_account__due(const struct learner_join_lane *lane); /* where it is to be looked at next; INT64_MAX: never */
+learner_waiting__due(const struct learner_join_lane *lane); /* where it is to be looked at next; INT64_MAX: never */
 
 /* ---- outbox.c ---- */
 

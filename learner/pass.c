@@ -38,7 +38,7 @@ static bool pass_user(struct learner_join_lane *lane, const struct learner_due *
         return true;
     }
     lane->book.scheduled = (struct learner_place){.ms = INT64_MAX}; /* it was taken out of the heap */
-    learner_account__pass(lane, user_id, is_dropping ? learner_account__due(lane) : due->place, is_dropping);
+    learner_waiting__pass(lane, user_id, is_dropping ? learner_waiting__due(lane) : due->place, is_dropping);
     is_written = learner_user__write(lane, entry, user_id);
     store_entry_unlock(join->store, entry);
     return is_written ? learner_user__settle(lane, true, err) : learner_join__fail(lane->join, err);

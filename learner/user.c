@@ -19,7 +19,7 @@ void learner_user__read(struct learner_join_lane *lane, const struct store_entry
 bool learner_user__write(struct learner_join_lane *lane, struct store_entry *entry, uint64_t user_id)
 {
     struct learner_join *join = lane->join;
-    struct learner_place due = learner_account__due(lane);
+    struct learner_place due = learner_waiting__due(lane);
     uint32_t before = 0, length;
     void *bytes;
 
