@@ -12,6 +12,7 @@ from freshet.v1 import model_pb2
 from node import wait_for
 
 USERS, REQUESTS, SHOWN, STEP_MS = 40, 300, 6, 2000
+AHEAD_MS = 250  # of a bystander's clock, which makes the log's clock another one than an event's own
 KILLS, MANY_KILLS = 3, 100
 
 
@@ -28,6 +29,11 @@ MODELS = {
         joined.Task("look", ("click",), "first_only", 20_000), joined.Task("take", ("purchase",), "sliver", 12_000),
     ),
 }  # fmt: skip
+
+
+def is_near_an_end(after_ms):
+    ends = {task.window_ms for tasks in MODELS.values() for task in tasks}
+    return any(end - AHEAD_MS <= after_ms < end for end in ends)
 
 
 def configuration(brokers, topic, name):
@@ -60,10 +66,14 @@ def tell(schema, seed):
             for action, chance in (("click", 0.1 + item / 60), ("purchase", 0.1)):
                 if dice.random() < chance:
                     ts_ms = shown_ms + 1 + int(dice.expovariate(1 / 8000))
+                    if is_near_an_end(ts_ms - shown_ms):  # and may be late by the log's clock: that is for others to judge
+                        continue
                     events.append(test_join.event_of(action, ts_ms, user, item, request, dice.getrandbits(60)))
         events.append(test_join.event_of("leave_room", at_ms + dice.randint(600, 40_000), user, event_id=dice.getrandbits(60)))
+        ahead_ms = at_ms + dice.randint(0, STEP_MS) + AHEAD_MS
+        events.append(test_join.event_of("watch", ahead_ms, USERS + 1, 1, event_id=dice.getrandbits(60)))
     events.append(test_join.event_of("watch", test_join.START_MS + 3_000_000, 1, 1, event_id=1))  # ends all windows
-    return served, sorted(events, key=lambda event: (event["ts_ms"], event["event_id"]))
+    return served, sorted(events, key=lambda event: (event["ts_ms"] - AHEAD_MS * (event["user_id"] > USERS), event["event_id"]))
 
 
 def wanted_examples(model, served, events):
