@@ -99,7 +99,9 @@ static bool gather_tasks(struct learner_join *join, struct fr_err *err)
             join->tasks_hash = fr_text_hash(words, sizeof words, join->tasks_hash);
             join->actions |= task->actions;
             join->has_sliver = join->has_sliver || task->policy == LEARNER_SLIVER;
-            join->longest_ms[m] = task->window_ms > join->longest_ms[m] ? task->window_ms : join->longest_ms[m];
+            join->longest_ms = task->window_ms > join->longest_ms ? task->window_ms : join->longest_ms;
+            if (task->policy != LEARNER_FNW && !model->is_by_arrival)
+                join->ordered |= UINT32_C(1) << m;
         }
     }
     return true;
@@ -107,6 +109,7 @@ static bool gather_tasks(struct learner_join *join, struct fr_err *err)
 
 struct join_meta {
     int64_t time_ms, next_position, acknowledged;
+    uint64_t events;
 };
 
 static struct join_meta read_meta(struct store *store)
@@ -119,6 +122,7 @@ static struct join_meta read_meta(struct store *store)
         meta.time_ms = fr_reader_zigzag(&reader);
         meta.next_position = fr_reader_zigzag(&reader);
         meta.acknowledged = fr_reader_zigzag(&reader);
+        meta.events = reader.at < reader.end ? fr_reader_varint(&reader) : 0; /* stores of before had none */
     }
     return meta;
 }
@@ -134,6 +138,8 @@ static void restore(struct learner_join *join)
 
     atomic_store(&join->time_ms, meta.time_ms);
     learner_outbox__init(&join->outbox, join->store, LEARNER_KIND_OUTBOX, meta.next_position, meta.acknowledged);
+    atomic_store(&join->numbers, meta.events);
+    atomic_store(&join->events, meta.events);
 }
 
 static bool find_one(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS])
@@ -149,10 +155,14 @@ static bool find_one(void *user, const struct store_key *key, const struct fr_sl
     if (key->kind > LEARNER_KIND_OUTBOX)
         return true; /* of sessions */
     atomic_fetch_add(&join->waiting_bytes, bytes.length);
-    if (key->kind != LEARNER_KIND_USER || !learner_book__is_good(bytes))
+    if (key->kind != LEARNER_KIND_USER || (!learner_book__is_good(bytes) && !learner_book__is_old(bytes)))
         return true; /* what makes no sense is told by who loads it */
-    memcpy(&head, bytes.bytes, sizeof head);
-    return learner_dues__put(&join->dues, head.tasks == join->tasks_hash ? head.scheduled_ms : INT64_MIN, key->ids[0]);
+    memset(&head, 0, sizeof head);
+    memcpy(&head, bytes.bytes, bytes.length < sizeof head ? bytes.length : sizeof head);
+    if (head.tasks != join->tasks_hash || learner_book__is_old(bytes))
+        return learner_dues__put(&join->dues, (struct learner_place){.ms = INT64_MIN}, key->ids[0]);
+    return learner_dues__put(&join->dues, (struct learner_place){.ms = head.scheduled_ms, .number = head.scheduled_number},
+                             key->ids[0]);
 }
 
 bool learner_join_open(const struct learner_join_options *options, struct learner_join **ret, struct fr_err *err)
@@ -195,6 +205,10 @@ bool learner_join_decode(const struct store_key *key, struct fr_slice disk, stru
 {
     struct learner_rows rows;
 
+    if (key->kind == LEARNER_KIND_USER && learner_book__is_old(disk)) {
+        learner_book__widen(disk, memory);
+        return !memory->is_failed;
+    }
     if ((key->kind == LEARNER_KIND_SESSION && !learner_sessions_is_good(disk)) ||
         (key->kind == LEARNER_KIND_USER && !learner_book__is_good(disk)) ||
         (key->kind == LEARNER_KIND_ROWS && !learner_rows__look(disk, &rows)))
@@ -240,6 +254,16 @@ int64_t learner_join_time(const struct learner_join *join)
     return atomic_load(&join->time_ms);
 }
 
+uint64_t learner_join_events(const struct learner_join *join)
+{
+    return atomic_load(&join->events);
+}
+
+bool learner_join_is_due(struct learner_join *join, int64_t time_ms, uint64_t events)
+{
+    return learner_dues__has(&join->dues, (struct learner_place){.ms = time_ms, .number = events});
+}
+
 struct learner_join_stats learner_join_stats(const struct learner_join *join)
 {
     return (struct learner_join_stats){.waiting_bytes = atomic_load_explicit(&join->waiting_bytes, memory_order_relaxed),
@@ -256,6 +280,7 @@ int64_t learner_join_boundary(struct learner_join *join)
     fr_buffer_append_zigzag(&value, atomic_load(&join->time_ms));
     fr_buffer_append_zigzag(&value, next);
     fr_buffer_append_zigzag(&value, atomic_load(&join->outbox.acknowledged));
+    fr_buffer_append_varint(&value, atomic_load(&join->numbers));
     if (value.is_failed)
         store_spoil(join->store); /* without it positions would be given out again */
     else

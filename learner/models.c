@@ -10,7 +10,8 @@
 static const char *const policies[] = {"wait", "fnw", "sliver", "first_only"};
 static const char *const task_keys[] = {"actions", "policy", "window", "negatives"};
 static const char *const model_keys[] = {"feature_set", "bits",    "factors",   "dense",  "sparse", "tasks",
-                                         "blend",       "publish", "optimiser", "shadow", "drift"};
+                                         "blend",       "publish", "optimiser", "shadow", "drift",  "order"};
+static const char *const orders[] = {"log", "arrival"};
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 enum { BITS_LEAST = 10, BITS_MOST = 30, PUBLISH_LEAST_MS = 10, ADMIT_MOST = 200 };
@@ -190,6 +191,7 @@ static void read_model(const struct learner_reading *reading, struct fr_yaml *na
     char where[LEARNER_WHERE_MAX];
     int64_t bits = 22, factors = 8;
     struct fr_yaml *set;
+    int order = 0;
 
     set_defaults(text_of(name), model);
     snprintf(where, sizeof where, "models.%.64s", text_of(name));
@@ -205,6 +207,8 @@ static void read_model(const struct learner_reading *reading, struct fr_yaml *na
     fr_yaml_int(yaml, "bits", BITS_LEAST, BITS_MOST, &bits, diagnostics);
     fr_yaml_int(yaml, "factors", 0, LEARNER_FACTORS_MAX, &factors, diagnostics);
     fr_yaml_span(yaml, "publish", PUBLISH_LEAST_MS, 3600000, &model->publish_ms, diagnostics);
+    fr_yaml_choice(yaml, "order", orders, COUNT_OF(orders), &order, diagnostics);
+    model->is_by_arrival = order == 1;
     model->bits = (int)bits;
     model->factors = (int)factors;
     learner_rows__read(reading, where, yaml, set, model);

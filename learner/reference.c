@@ -20,6 +20,8 @@ static const struct fr_setting model[] = {
     {"blend", "the first task", "map from scene, or default, to a formula",
      "the score: \"click^1 * buy^2\", \"0.3*click + buy\""},
     {"publish", "100ms", "10ms to 1h", "how often what was learned becomes a version"},
+    {"order", "log", "log, arrival",
+     "which examples are learned first: by the log's clock, the same after any crash; or as they are made, some 0.1 s earlier"},
     {"shadow", "none", "map, as optimiser", "where these differ: a second model learns beside the live one"},
 };
 

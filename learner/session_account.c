@@ -44,7 +44,7 @@ bool learner_session_account__write(struct learner_sessions_lane *lane, struct s
         int64_t due_ms = learner_session_book__part(book, table->config).due_ms;
 
         if (due_ms < book->head.scheduled_ms) {
-            if (!learner_dues__put(&table->dues, due_ms, user_id))
+            if (!learner_dues__put(&table->dues, (struct learner_place){.ms = due_ms}, user_id))
                 return false;
             book->head.scheduled_ms = due_ms;
         }

@@ -89,7 +89,7 @@ static bool find_one(void *user, const struct store_key *key, const struct fr_sl
     if (!learner_sessions_is_good(bytes))
         return true; /* what makes no sense is told by who loads it */
     memcpy(&head, bytes.bytes, sizeof head);
-    return learner_dues__put(&table->dues, head.scheduled_ms, key->ids[0]);
+    return learner_dues__put(&table->dues, (struct learner_place){.ms = head.scheduled_ms}, key->ids[0]);
 }
 
 bool learner_sessions_open(const struct learner_sessions_options *options, struct learner_session_table **ret,
@@ -214,10 +214,10 @@ static bool pass_account(struct learner_sessions_lane *lane, struct store_entry 
 {
     if (!learner_session_account__read(lane, entry))
         return false;
-    if (due->due_ms != lane->book.head.scheduled_ms)
+    if (due->place.ms != lane->book.head.scheduled_ms)
         return true; /* another one of his is in the heap */
     lane->book.head.scheduled_ms = INT64_MAX; /* it was taken out of the heap */
-    return end_parts(lane, due->user_id, is_dropping ? time_ms : due->due_ms, is_dropping) &&
+    return end_parts(lane, due->user_id, is_dropping ? time_ms : due->place.ms, is_dropping) &&
            learner_session_account__write(lane, entry, due->user_id);
 }
 
@@ -239,7 +239,7 @@ static bool pass_user(struct learner_sessions_lane *lane, const struct learner_d
     hash = store_key_hash(table->store, &key);
     if (!store_load(table->store, &key, &hash, 1, err)) {
         store_visit_leave(table->store, visit);
-        (void)learner_dues__put(&table->dues, due->due_ms, due->user_id);
+        (void)learner_dues__put(&table->dues, due->place, due->user_id);
         return false;
     }
     store_gate_enter(table->store);
@@ -255,6 +255,11 @@ static bool pass_user(struct learner_sessions_lane *lane, const struct learner_d
     return is_passed;
 }
 
+bool learner_sessions_is_due(struct learner_session_table *table, int64_t time_ms)
+{
+    return learner_dues__has(&table->dues, (struct learner_place){.ms = time_ms});
+}
+
 bool learner_sessions_pass(struct learner_sessions_lane *lane, int64_t time_ms, int most, bool *is_more, struct fr_err *err)
 {
     struct learner_session_table *table = lane->table;
@@ -264,7 +269,8 @@ bool learner_sessions_pass(struct learner_sessions_lane *lane, int64_t time_ms, 
     *is_more = false;
     if (time_ms > atomic_load(&table->time_ms))
         atomic_store(&table->time_ms, time_ms);
-    for (int done = 0; is_passed && learner_dues__take(&table->dues, time_ms, &due, 1) > 0; done++) {
+    for (int done = 0; is_passed && learner_dues__take(&table->dues, (struct learner_place){.ms = time_ms}, &due, 1) > 0;
+         done++) {
         is_passed = pass_user(lane, &due, time_ms, false, err);
         if (done + 1 >= most) {
             *is_more = true;
@@ -272,7 +278,7 @@ bool learner_sessions_pass(struct learner_sessions_lane *lane, int64_t time_ms, 
         }
     }
     while (is_passed && learner_sessions_waiting(table) > table->config->bytes &&
-           learner_dues__take(&table->dues, INT64_MAX, &due, 1) > 0)
+           learner_dues__take(&table->dues, (struct learner_place){.ms = INT64_MAX}, &due, 1) > 0)
         is_passed = pass_user(lane, &due, time_ms, true, err);
     learner_sessions__tell(lane);
     return is_passed;

@@ -27,7 +27,7 @@ struct pipeline_tombstones;
 
 /*
  * The event time up to which nothing more is to be expected: of each partition that is read, the greatest event time in it, or S where
- * all that was in Kafka when S was reached has been applied; the least of these. A partition without events does not hold it back,
+ * all that was in Kafka when S was reached has been applied; the least of these. That is asked of Kafka while somebody waits for it. A partition without events does not hold it back,
  * one that lags does. Nor does it go past rows that this node has answered and Kafka has not acknowledged yet. So what was in Kafka
  * before an event decides what that event finds, whatever the lanes do.
  */
@@ -35,20 +35,26 @@ struct pipeline_watermark {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_served_log *served_log;
+    struct learner_join *join;
+    struct learner_session_table *sessions; /* NULL without them */
     struct ingest *_Atomic ingest; /* NULL until it is open */
-    _Atomic int64_t *seen_ms; /* of each partition; by its lane, inside the gate */
-    int64_t *bounds_ms; /* of the thread that asks */
+    const char *served; /* the topic */
+    struct pipeline_bound *bounds; /* of each partition; by the thread that looks */
+    uint64_t candidate; /* number of it */
     int64_t candidate_ms; /* S, and the moment at which it was S: the end offsets asked after that tell */
     int64_t candidate_at_ms; /* INT64_MAX: not before what was logged by then is in Kafka */
     int64_t candidate_since_ms;
     uint64_t candidate_puts; /* to the log, by then */
-    int64_t time_ms; /* the greatest one given out */
+    uint64_t candidate_events; /* that were joined by then */
+    int64_t asked_at_ms; /* for end offsets */
+    int64_t time_ms; /* the greatest it came to; of events of just then, how many have all their rows */
+    uint64_t events;
 };
 
 FR_CHECKED bool pipeline_watermark__init(struct pipeline_watermark *watermark);
 void pipeline_watermark__fini(struct pipeline_watermark *watermark);
-void pipeline_watermark__see(struct pipeline_watermark *watermark, int partition, int64_t ts_ms); /* by its lane */
-int64_t pipeline_watermark__time(struct pipeline_watermark *watermark); /* by one thread */
+/* Sees to time_ms and events; by one thread. Whether anybody waits for them. */
+bool pipeline_watermark__look(struct pipeline_watermark *watermark);
 
 /* ---- teacher.c: examples to the learner ---- */
 

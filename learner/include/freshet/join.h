@@ -31,7 +31,7 @@ enum {
     LEARNER_KIND_SESSION_OUTBOX
 };
 
-/* Time passes by steps of this: examples that it makes are in an order by step, whatever passes at once. */
+/* What time makes, it makes at the ends of steps of this: so a user's account is opened once for all that is due in one. */
 enum { LEARNER_STEP_MS = 100 };
 
 struct learner_join;
@@ -59,6 +59,7 @@ void learner_join_lane_free(struct learner_join_lane *lane);
 /* One batch. Rows of a user come before his events in the same batch, whichever was read first. */
 struct learner_join_batch {
     const struct proto_event *events;
+    const int64_t *clocks_ms; /* the log's at each event: the greatest time in its partition up to it; when it is applied */
     int event_count;
     const Freshet__V1__Served *const *served;
     int served_count;
@@ -74,13 +75,21 @@ FR_CHECKED bool learner_join_load(struct learner_join_lane *lane, const struct l
  */
 FR_CHECKED bool learner_join_apply(struct learner_join_lane *lane, const struct learner_join_batch *batch, struct fr_err *err);
 
+/* How many events were joined so far. Whoever asks for S first has all that made it S among them. */
+uint64_t learner_join_events(const struct learner_join *join);
+
 /*
- * Lets time pass up to `time_ms`, which never goes back: labels become final, what waited too long leaves, and so does what is due
- * first while more than `join_bytes` wait. Where each time is a multiple of LEARNER_STEP_MS, the examples that this makes are in an order
- * which does not depend on how often it is called, nor on restarts. Enters visits and gates by itself, some users at a time; at most `most` users. Sets *is_more
+ * Lets time pass up to `time_ms`, which never goes back: labels become final, what events made leaves for the outbox, what waited too long
+ * goes, and so does what is due first while more than `join_bytes` wait. Of events at which the log's clock was just time_ms,
+ * what the first `events` of all made leaves: those whose rows are known to be there. With one partition the order of examples depends on its log alone, not on how far
+ * or how often time passes, nor on restarts. Enters visits and gates by itself, some users at a time; at most `most` users. Sets *is_more
  * when some are left.
  */
-FR_CHECKED bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, int most, bool *is_more, struct fr_err *err);
+FR_CHECKED bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, uint64_t events, int most, bool *is_more,
+                                  struct fr_err *err);
+
+/* Whether anything waits for time to pass so far. Any thread. */
+bool learner_join_is_due(struct learner_join *join, int64_t time_ms, uint64_t events);
 
 /* Takes away what waits of a user; in gates of its own. Adds to both numbers. Blocks on the disk; any thread. */
 FR_CHECKED bool learner_join_forget(struct learner_join *join, uint64_t user_id, uint64_t *entities, uint64_t *records,

@@ -110,6 +110,7 @@ struct learner_model {
     const char *feature_set;
     int bits, factors;
     int64_t publish_ms;
+    bool is_by_arrival; /* examples are learned as they are made, and not in the order of the log's clock */
     int64_t drift_current_ms, drift_reference_ms; /* half-lives of the distributions that are compared: 1 h, 7 d */
     struct learner_dense *dense;
     int dense_count; /* entries, not columns; those come with the schema */

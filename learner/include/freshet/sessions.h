@@ -56,6 +56,9 @@ FR_CHECKED bool learner_sessions_apply(struct learner_sessions_lane *lane, const
 FR_CHECKED bool learner_sessions_pass(struct learner_sessions_lane *lane, int64_t time_ms, int most, bool *is_more,
                                       struct fr_err *err);
 
+/* Whether any session waits for time to pass so far. Any thread. */
+bool learner_sessions_is_due(struct learner_session_table *table, int64_t time_ms);
+
 /* Takes away what waits of a user; in a gate of its own. Adds to both numbers. Blocks on the disk; any thread. */
 FR_CHECKED bool learner_sessions_forget(struct learner_session_table *table, uint64_t user_id, uint64_t *entities,
                                         uint64_t *records, struct fr_err *err);
