@@ -30,7 +30,8 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__list_description__descriptor,
     &freshet__v1__schema_description__descriptor,
     &freshet__v1__trending_request__descriptor,
-    &freshet__v1__labels_request__descriptor,    &freshet__v1__related_request__descriptor,
+    &freshet__v1__labels_request__descriptor,
+    &freshet__v1__related_request__descriptor,
     &freshet__v1__recent_request__descriptor,
     &freshet__v1__candidates__descriptor,
     &freshet__v1__score_request__descriptor,
@@ -71,6 +72,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__cluster_response__descriptor,
     &freshet__v1__cluster_member__descriptor,
     &freshet__v1__session__descriptor,
+    &freshet__v1__slate__descriptor,
 };
 
 const ProtobufCMessageDescriptor *proto_type_find(const char *full_name)
