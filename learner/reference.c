@@ -55,6 +55,7 @@ static const struct fr_setting sessions[] = {
     {"gap", "30m", "1s to 1d", "a pause longer than this ends a session"},
     {"tokens", "200", "2 to 1000", "of a record: a longer session is cut"},
     {"duration", "6h", "1s to 7d", "from the first token to the last of a record: a longer session is cut"},
+    {"slates", "false", "true or false", "impressions are tokens, and records tell what became of each request's items"},
     {"bytes", "256MiB", "1MiB to 1TiB", "bound on what waits for its end, and on records that Kafka has not taken"},
 };
 

@@ -118,6 +118,8 @@ bool learner_session__append(const struct learner_sessions *config, struct learn
     if (config->has_pairs && (!put_positives(config, frequency, book->tokens, part->count, arena, &session) ||
                               !put_pairs(config, part->count, arena, &session)))
         return false;
+    if (config->has_slates && !learner_session__put_slates(book->tokens, part->count, arena, &session))
+        return false;
     learner_outbox__append(chunk, 0, user_id, &session.base);
     return !chunk->is_failed;
 }

@@ -93,6 +93,12 @@ FR_CHECKED bool learner_session__append(const struct learner_sessions *config, s
                                         const struct learner_session_part *part, uint64_t session_id, struct fr_arena *arena,
                                         struct fr_buffer *chunk);
 
+/* ---- session_slates.c ---- */
+
+/* Feedback by request of a record's tokens. False: the arena has no room. */
+FR_CHECKED bool learner_session__put_slates(const struct learner_token *tokens, uint32_t count, struct fr_arena *arena,
+                                            Freshet__V1__Session *session);
+
 /* ---- sessions.c ---- */
 
 enum learner_session_counted {

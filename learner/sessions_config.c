@@ -5,7 +5,7 @@
 #include <freshet/v1/event.pb-c.h>
 
 static const char *const pair_keys[] = {"actions", "least", "within", "slots", "rate"};
-static const char *const session_keys[] = {"topic", "actions", "gap", "tokens", "duration", "bytes", "pairs"};
+static const char *const session_keys[] = {"topic", "actions", "gap", "tokens", "duration", "bytes", "pairs", "slates"};
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 #define ACTION(name) (UINT64_C(1) << FRESHET__V1__ACTION__##name)
@@ -62,6 +62,12 @@ void learner_sessions__read(const struct learner_reading *reading, struct fr_yam
     fr_yaml_int(yaml, "tokens", 2, 1000, &sessions->tokens, diagnostics);
     fr_yaml_span(yaml, "duration", 1000, INT64_C(7) * 86400000, &sessions->duration_ms, diagnostics);
     fr_yaml_size(yaml, "bytes", 1 << 20, UINT64_C(1) << 40, &sessions->bytes, diagnostics);
+    fr_yaml_bool(yaml, "slates", &sessions->has_slates, diagnostics);
+    if (sessions->has_slates && !actions)
+        sessions->actions |= ACTION(IMPRESSION);
+    else if (sessions->has_slates && (sessions->actions & ACTION(IMPRESSION)) == 0)
+        fr_diagnostics_add(diagnostics, fr_yaml_get(yaml, "slates"),
+                           "sessions.slates: tells what was shown, so impression is one of sessions.actions; add it");
     read_pairs(reading, fr_yaml_get(yaml, "pairs"), sessions);
     fr_yaml_finish(yaml, "sessions", session_keys, COUNT_OF(session_keys), diagnostics);
 }

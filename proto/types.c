@@ -73,6 +73,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__cluster_response__descriptor,
     &freshet__v1__cluster_member__descriptor,
     &freshet__v1__session__descriptor,
+    &freshet__v1__slate__descriptor,
 };
 
 const ProtobufCMessageDescriptor *proto_type_find(const char *full_name)

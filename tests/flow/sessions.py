@@ -7,6 +7,7 @@ import struct
 import xxhash
 
 GAP, FULL, LONG = 1, 2, 3
+IMPRESSION, WATCH = 1, 3
 NOT_DONE_BY_USERS = (0, 1, 17, 18, 19, 20)  # impressions, and what rooms and items do
 
 
@@ -58,6 +59,38 @@ def session_id(user, first, part):
     return xxhash.xxh64_intdigest(struct.pack("<QQQQ", user, first[0], first[1], part)) or 1
 
 
+def slates(tokens):
+    """{request: {item: what became of it}} of a record's tokens."""
+    found = {}
+    for at, (ms, _, action, item, value, _, _, _, request, position) in enumerate(tokens):
+        if not request and action != IMPRESSION:
+            before = [one[8] for one in tokens[:at] if one[2] == IMPRESSION and one[3] == item]
+            request = before[-1] if before else 0
+        if not item or not request:
+            continue
+        row = found.setdefault(request, {}).setdefault(item, {"position": 0, "shown": 0, "acted": 0, "actions": 0, "dwell": 0.0})
+        if action == IMPRESSION:
+            if not row["shown"]:
+                row.update(shown=ms, position=position)
+            continue
+        row["actions"] |= 1 << action
+        row["acted"] = row["acted"] or ms
+        row["dwell"] += value if action == WATCH else 0.0
+    return found
+
+
+def told_slates(session):
+    """The same of a Session that came; requests and items in order."""
+    found = {}
+    for slate in session.slates:
+        columns = zip(slate.positions, slate.shown_ms, slate.acted_ms, slate.actions, slate.dwell_s, strict=True)
+        names = ("position", "shown", "acted", "actions", "dwell")
+        found[slate.request_id] = {item: dict(zip(names, one)) for item, one in zip(slate.item_ids, columns, strict=True)}
+        assert list(slate.item_ids) == sorted(set(slate.item_ids))
+    assert list(found) == sorted(found) and len(found) == len(session.slates)
+    return found
+
+
 class Frequency:
     """Algorithm 2 of Yi et al. (RecSys 2019), with two hashes."""
 
@@ -78,7 +111,7 @@ class Frequency:
 
 
 def is_positive(token, rules):
-    return token[3] != 0 and token[2] in rules.positive and (token[2] != 3 or token[4] >= rules.least)
+    return token[3] != 0 and token[2] in rules.positive and (token[2] != WATCH or token[4] >= rules.least)
 
 
 def sessions(events, rules, until_ms):

@@ -120,6 +120,38 @@ def shuffled(events, dice, late_ms):
     return sorted(events, key=lambda one: one["ts_ms"] + dice.randint(0, late_ms))
 
 
+def tokens_of(session):
+    """As the oracle has them, but for event ids."""
+    return [
+        (ts_ms, 0, action, item, value, 0, 0, 0, request, position)
+        for ts_ms, action, item, value, request, position in zip(
+            session.ts_ms, session.actions, session.item_ids, session.values, session.request_ids, session.positions
+        )
+    ]
+
+
+def test_what_became_of_each_request_is_told(make_node):
+    rules = sessions.Rules(gap_ms=60_000, actions=(1, *sessions.Rules().actions))
+    events = [
+        event(START_MS, 99, 1, 5, request_id=77, position=2), event(START_MS + 1, 99, 1, 4, request_id=77, position=1),
+        event(START_MS + 9, 99, 1, 5, request_id=77, position=8), event(START_MS + 10, 99, WATCH, 5, value=4.5),  # without its request
+        event(START_MS + 20, 99, WATCH, 5, value=2.0, request_id=77), event(START_MS + 30, 99, LIKE, 5, request_id=77),
+        event(START_MS + 40, 99, LIKE, 6, request_id=78), event(START_MS + 50, 99, LIKE, 9),  # never shown here
+    ]  # fmt: skip
+    node = make_node(configuration("embedded", "events", rules, slates=True)).start()
+    produce(node.brokers, "events", [*events, end_of_time(events)])
+    wanted = sessions.sessions(events, rules, START_MS * 2)
+    (mine,) = wait_sessions(node.brokers, node, "events", wanted).values()
+    check({mine.session_id: mine}, wanted)
+    assert sessions.told_slates(mine) == {
+        77: {
+            4: {"position": 1, "shown": START_MS + 1, "acted": 0, "actions": 0, "dwell": 0.0},
+            5: {"position": 2, "shown": START_MS, "acted": START_MS + 10, "actions": 1 << WATCH | 1 << LIKE, "dwell": 6.5},
+        },
+        78: {6: {"position": 0, "shown": 0, "acted": START_MS + 40, "actions": 1 << LIKE, "dwell": 0.0}},
+    }
+
+
 LONG_ONES = [pytest.param(1, 0, marks=pytest.mark.long), pytest.param(2, 0, marks=pytest.mark.long)]
 
 
@@ -157,21 +189,23 @@ def padded(sessions, column, length):
 
 def test_sessions_of_the_simulated_world_are_those_of_the_oracle_and_become_arrays(make_node, real_kafka, binary, tmp_path):
     topic = kafka.new_topic(real_kafka)
-    events = simulated(binary, "--rate", 25, "--seconds", 400)
+    events = simulated(binary, "--rate", 20, "--seconds", 300)
     count = produce(real_kafka, topic, [*events, end_of_time(events)])
     made = settings.configuration(real_kafka, topic, catalogue={**EXAMPLE, "sessions": {**EXAMPLE["sessions"], "topic": f"{topic}.sessions"}})
     node = make_node(made).start()
     actions = {name: event_pb2.Action.Value(name.upper()) for name in EXAMPLE["sessions"]["actions"]}
     pairs = EXAMPLE["sessions"]["pairs"]
     rules = sessions.Rules(
-        gap_ms=120_000, tokens=50, actions=tuple(actions.values()), positive=tuple(actions[one] for one in pairs["actions"]),
+        gap_ms=120_000, tokens=200, actions=tuple(actions.values()), positive=tuple(actions[one] for one in pairs["actions"]),
         least=pairs["least"], within=pairs["within"], rate=pairs["rate"],
     )  # fmt: skip
     wanted = sessions.sessions(events, rules, START_MS * 2)
     node.wait_applied(count)
     found = wait_sessions(real_kafka, node, topic, wanted)
     check(found, wanted)
-    assert len(found) > 100 and sum(len(session.pair_first) for session in found.values()) > 500
+    assert len(found) > 50 and sum(len(session.pair_first) for session in found.values()) > 200
+    assert all(sessions.told_slates(session) == sessions.slates(tokens_of(session)) for session in found.values())
+    assert sum(len(session.slates) for session in found.values()) > 100
 
     file, length = tmp_path / "arrays.npz", 20
     arguments = [sys.executable, TOP / "examples/python/sessions_to_arrays.py", real_kafka, f"{topic}.sessions", str(length), file]
@@ -264,9 +298,9 @@ def test_a_configuration_of_sessions_is_checked(make_node):
     mistakes = {
         "sessions.gap=1ms": "gap: '1ms' is out of range", "sessions.tokens=1": "tokens", "sessions.topic=events": "sessions.topic",
         "sessions.actions=[wach]": "did you mean 'watch'", "sessions.pairs={}": "sessions.pairs.actions", "sessions.gaps=1m": "gap",
-        "sessions.pairs.slots=3": "use 1024 to 16777216",
+        "sessions.pairs.slots=3": "use 1024 to 16777216", "sessions.slates=true": "impression is one of",
     }  # fmt: skip
-    node = make_node(configuration("embedded", "events"))
+    node = make_node(configuration("embedded", "events", actions=["watch"]))
     for mistake, said in mistakes.items():
         refused = run_cli(node.binary, "check", "--config", node.file, "--set", mistake)
         assert refused.returncode == 1 and said in refused.stderr, (mistake, refused.stderr)

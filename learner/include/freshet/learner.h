@@ -130,6 +130,7 @@ struct learner_sessions { /* how sessions are cut out of what users do: docs/seq
     int64_t gap_ms, duration_ms;
     int64_t tokens; /* most of a record */
     uint64_t bytes; /* that may wait */
+    bool has_slates; /* impressions are tokens, and each request's feedback is told */
     bool has_pairs;
     uint64_t pair_actions; /* that are positive */
     double least_s; /* and a watch if it was so long */
