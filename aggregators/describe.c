@@ -1,4 +1,5 @@
 /* The catalogue as Describe and status show it. */
+#include "tables.h"
 #include "type.h"
 
 int agg_entity_count(const struct agg *agg)
@@ -68,6 +69,8 @@ struct agg_list_info agg_list_at(const struct agg *agg, int index)
     return (struct agg_list_info){.name = list->name,
                                   .entity = list->entity->name,
                                   .rank = list->rank->name,
+                                  .weigh = list->weigh ? list->weigh : "",
+                                  .without = list->without < 0 ? "" : agg->catalogue->table_fields[list->without].name,
                                   .scopes = list->scope_names,
                                   .scope_count = list->scope_count,
                                   .limit = list->limit};

@@ -7,13 +7,14 @@
 
 /* ---- freshet.yaml(5) ---- */
 
+/* No .TP, whose tag waits in a diversion: groff 1.22 may end the page in it, by where its lines fall. */
 static void roff_row(FILE *out, const struct fr_settings *section, const struct fr_setting *row)
 {
-    fputs(".TP\n.B ", out);
+    fputs(".IP \"\\fB", out);
     cli_manual__roff(out, section->path);
     fputc('.', out);
     cli_manual__roff(out, row->key);
-    fputc('\n', out);
+    fputs("\\fR\" 7\n", out);
     cli_manual__roff(out, row->meaning);
     fputs(".\n.br\n", out);
     cli_manual__roff(out, row->range);

@@ -10,7 +10,7 @@ enum { REQUESTS_AT_ONCE = 16 };
 
 static bool is_relevant(const struct learner_join *join, const struct proto_event *event)
 {
-    if (event->user_id == 0)
+    if (event->user_id == 0 || join->task_count == 0)
         return false;
     if (event->action == FRESHET__V1__ACTION__IMPRESSION && event->request_id != 0)
         return true;
@@ -264,7 +264,7 @@ bool learner_join_apply(struct learner_join_lane *lane, const struct learner_joi
         if (!apply_user(lane, batch, first, end, err))
             return false;
     }
-    if (!learner_user__settle(lane, err) || !learner_outbox__put(lane, err))
+    if (!learner_user__settle(lane, err) || !learner_join__send(lane, err))
         return false;
     learner_join__tell(lane);
     return true;

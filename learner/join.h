@@ -6,6 +6,8 @@
 #ifndef LEARNER_JOIN_INTERNAL_H
 #define LEARNER_JOIN_INTERNAL_H
 
+#include "outbox.h"
+
 #include <freshet/join.h>
 
 #include <pthread.h>
@@ -243,13 +245,11 @@ struct learner_join {
     struct store *store;
     struct learner_dues dues;
     _Atomic int64_t time_ms;
-    _Atomic int64_t next_position;
-    _Atomic int64_t acknowledged; /* chunks before it */
-    int64_t first_position; /* at open */
-    _Atomic uint64_t waiting_bytes, outbox_bytes;
+    struct learner_outbox outbox;
+    _Atomic uint64_t waiting_bytes;
     struct fr_counter *counters[LEARNER_COUNTED];
     struct fr_counter *examples[LEARNER_TASKS_ALL_MAX][2]; /* by task, negative and positive */
-    struct fr_gauge *waiting, *outbox;
+    struct fr_gauge *waiting, *outbox_bytes;
 };
 
 struct learner_doing { /* work on one user of a batch */
@@ -313,9 +313,7 @@ void learner_account__event(struct learner_join_lane *lane, const struct proto_e
 void learner_account__pass(struct learner_join_lane *lane, uint64_t user_id, int64_t time_ms, bool is_dropping);
 int64_t learner_account__due(const struct learner_join_lane *lane); /* when it is to be looked at next; INT64_MAX: never */
 
-/* ---- outbox.c ---- */
-
 /* Puts the lane's chunk into the outbox when it is not empty. Inside the gate. */
-FR_CHECKED bool learner_outbox__put(struct learner_join_lane *lane, struct fr_err *err);
+FR_CHECKED bool learner_join__send(struct learner_join_lane *lane, struct fr_err *err);
 
 #endif

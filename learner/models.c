@@ -42,14 +42,14 @@ static bool check_name(const struct learner_reading *reading, const char *where,
                                          LEARNER_NAME_MAX);
 }
 
-static void read_actions(const struct learner_reading *reading, const char *where, struct fr_yaml *name, struct fr_yaml *yaml,
-                         struct learner_task *task)
+void learner_reading__actions(const struct learner_reading *reading, const char *where, struct fr_yaml *name,
+                              struct fr_yaml *yaml, uint64_t *actions)
 {
     const char *names[PROTO_ACTIONS];
 
     if (!yaml || yaml->kind != FR_YAML_LIST || yaml->count == 0) {
-        fr_diagnostics_add(reading->diagnostics, yaml ? yaml : name,
-                           "%s.actions: should be a list of the actions that make it positive, as in [click]", where);
+        fr_diagnostics_add(reading->diagnostics, yaml ? yaml : name, "%s.actions: should be a list of actions, as in [click]",
+                           where);
         return;
     }
     for (uint32_t i = 1; i < PROTO_ACTIONS; i++)
@@ -62,7 +62,7 @@ static void read_actions(const struct learner_reading *reading, const char *wher
         else if (action < 1 || action >= PROTO_ACTIONS)
             learner_reading__unknown(reading, yaml->values[i], where, "action", names, PROTO_ACTIONS - 1);
         else
-            task->actions |= UINT64_C(1) << action;
+            *actions |= UINT64_C(1) << action;
     }
 }
 
@@ -81,7 +81,7 @@ static void read_task(const struct learner_reading *reading, const char *model, 
         fr_diagnostics_add(diagnostics, yaml, "%s: should be a map with actions, policy and window", where);
         return;
     }
-    read_actions(reading, where, name, fr_yaml_get(yaml, "actions"), task);
+    learner_reading__actions(reading, where, name, fr_yaml_get(yaml, "actions"), &task->actions);
     fr_yaml_choice(yaml, "policy", policies, COUNT_OF(policies), &policy, diagnostics);
     fr_yaml_span(yaml, "window", 1000, INT64_C(30) * 86400000, &task->window_ms, diagnostics);
     fr_yaml_double(yaml, "negatives", 1e-6, 1, &task->negatives, diagnostics);

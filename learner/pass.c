@@ -116,7 +116,7 @@ static bool pass_one(struct learner_join_lane *lane, const struct learner_due *d
     bool is_passed;
 
     store_gate_enter(lane->join->store); /* one by one: an epoch need not wait for all of them */
-    is_passed = pass_user(lane, due, time_ms, is_dropping, err) && learner_outbox__put(lane, err);
+    is_passed = pass_user(lane, due, time_ms, is_dropping, err) && learner_join__send(lane, err);
     store_gate_leave(lane->join->store);
     return is_passed;
 }

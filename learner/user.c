@@ -91,7 +91,7 @@ static bool make_examples(struct learner_join_lane *lane, struct fr_err *err)
         if (entry)
             store_entry_unlock(join->store, entry);
         if ((lane->chunk.length >= LEARNER_CHUNK_BYTES || lane->chunk_count >= LEARNER_CHUNK_EXAMPLES) &&
-            !learner_outbox__put(lane, err))
+            !learner_join__send(lane, err))
             return false;
     }
     lane->labelled_count = 0;

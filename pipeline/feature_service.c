@@ -408,6 +408,8 @@ static bool describe_lists(struct agg *agg, struct fr_arena *arena, Freshet__V1_
         lists[i].name = (char *)info.name;
         lists[i].entity = (char *)info.entity;
         lists[i].rank = (char *)info.rank;
+        lists[i].weigh = (char *)info.weigh;
+        lists[i].without = (char *)info.without;
         lists[i].scopes = (char **)(uintptr_t)info.scopes; /* only read */
         lists[i].n_scopes = (size_t)info.scope_count;
         lists[i].limit = info.limit;

@@ -4,6 +4,7 @@
 #include "services.h"
 
 #include <freshet/clock.h>
+#include <freshet/heap.h>
 
 #include <stdio.h>
 #include <unistd.h>
@@ -42,6 +43,24 @@ static double resident_bytes(void)
 static void set_gauge(struct fr_metrics *metrics, const char *name, const char *help, double value)
 {
     fr_gauge_set(fr_metrics_gauge(metrics, name, NULL, help), value);
+}
+
+static void set_memory_gauges(const struct pipeline_services *services)
+{
+    struct fr_metrics *metrics = services->metrics;
+    struct fr_heap heap;
+
+    set_gauge(metrics, "freshet_machine_memory_bytes",
+              "What this process may have: its control group's limit, or the machine's.",
+              (double)services->machine.memory_bytes);
+    set_gauge(metrics, "freshet_resident_memory_bytes", "Resident memory of the process.", resident_bytes());
+    if (!fr_heap_read(&heap))
+        return;
+    set_gauge(metrics, "freshet_allocated_memory_bytes",
+              "Memory allocated and not freed, of all parts and libraries: what leaks grows here.",
+              (double)heap.allocated_bytes);
+    set_gauge(metrics, "freshet_active_memory_bytes",
+              "Pages with something allocated in them: above allocated by what is fragmented.", (double)heap.active_bytes);
 }
 
 static void set_partition_gauges(struct pipeline_services *services)
@@ -92,10 +111,7 @@ static void set_gauges(struct pipeline_services *services)
               (double)pipeline_stream__records(services->stream));
     set_gauge(metrics, "freshet_epoch_age_seconds", "Since an epoch became durable, or since the start.",
               (double)(fr_clock_monotonic_ms() - atomic_load(&services->committer->durable_at_ms)) / 1e3);
-    set_gauge(metrics, "freshet_machine_memory_bytes",
-              "What this process may have: its control group's limit, or the machine's.",
-              (double)services->machine.memory_bytes);
-    set_gauge(metrics, "freshet_resident_memory_bytes", "Resident memory of the process.", resident_bytes());
+    set_memory_gauges(services);
     if (services->tables)
         set_gauge(metrics, "freshet_table_lag_records", "Records of tables in Kafka that are not applied yet; -1: not known.",
                   (double)pipeline_tables__lag(services->tables));

@@ -8,6 +8,7 @@
 #include <freshet/v1/feature.pb-c.h>
 #include <freshet/v1/model.pb-c.h>
 #include <freshet/v1/recall.pb-c.h>
+#include <freshet/v1/session.pb-c.h>
 
 static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__event__descriptor,
@@ -71,6 +72,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__cluster_request__descriptor,
     &freshet__v1__cluster_response__descriptor,
     &freshet__v1__cluster_member__descriptor,
+    &freshet__v1__session__descriptor,
 };
 
 const ProtobufCMessageDescriptor *proto_type_find(const char *full_name)

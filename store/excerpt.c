@@ -7,7 +7,8 @@
  *
  * Where it lies is a matter of its hash and size alone: no pointer is followed, so all of a request's lines are fetched at once. For
  * each size (a shelf) there are sets of 15 places; a directory has one cache line a set, with 32 bits of the hash for each place that
- * is taken. A stripe's sets are its own. Taking away is writing a zero there.
+ * is taken. A stripe's sets are its own. Taking away is writing a zero there. Places are not cleared when a shelf grows: nothing there is
+ * looked at before it is written.
  *
  * Readers take no lock. A place has a version, odd while it is written: what was copied out counts if afterwards the tag still stands
  * and the version is what it was. The words are read with acquire and written with release, so whoever read one that is being written
@@ -31,6 +32,8 @@ enum {
     CROWDED = 2, /* one in so many sets has pushed somebody out */
     TAG_NUMBER_SHIFT = 24,
     TAG_HASH = (1 << TAG_NUMBER_SHIFT) - 1,
+    HAND_BITS = 4,
+    HAND = (1 << HAND_BITS) - 1,
 };
 static const uint64_t share_without_budget = UINT64_C(256) << 20;
 
@@ -44,7 +47,7 @@ struct excerpt {
 };
 
 struct set {
-    _Atomic uint32_t hand; /* whom the next one pushes out */
+    _Atomic uint32_t turn; /* HAND: whom the next one pushes out; above it, how often one of its places was written */
     _Atomic uint32_t tags[STORE_SET_PLACES]; /* 0: free */
 };
 static_assert(sizeof(struct set) == STORE_LINE_BYTES, "a set of the directory is one line");
@@ -176,6 +179,7 @@ static void grow_if_crowded(struct store *store, struct store_shelf *shelf)
 static size_t choose(struct store_shelf *shelf, struct set *set, uint32_t tag)
 {
     uint32_t own = (uint32_t)store_stripe__read(&shelf->sets) - 1; /* the bits that all who belong here have in common */
+    uint32_t turn;
     size_t place = STORE_SET_PLACES;
 
     for (size_t i = 0; i < STORE_SET_PLACES; i++) {
@@ -188,16 +192,26 @@ static size_t choose(struct store_shelf *shelf, struct set *set, uint32_t tag)
     }
     if (place < STORE_SET_PLACES)
         return place;
-    place = atomic_load_explicit(&set->hand, memory_order_relaxed);
-    atomic_store_explicit(&set->hand, (uint32_t)(place + 1) % STORE_SET_PLACES, memory_order_relaxed);
+    turn = atomic_load_explicit(&set->turn, memory_order_relaxed);
+    place = turn & HAND;
+    atomic_store_explicit(&set->turn, (turn & ~(uint32_t)HAND) | (uint32_t)(place + 1) % STORE_SET_PLACES,
+                          memory_order_relaxed);
     atomic_fetch_add_explicit(&shelf->pushed_out, 1, memory_order_relaxed);
     return place;
 }
 
-static void write(struct excerpt *excerpt, const struct store_excerpt *made, uint64_t id, const uint64_t *words)
+/* An odd version that the set's places did not have for 2^28 writes; what lay at the place before may be no version at all. */
+static uint32_t next_version(struct set *set)
 {
-    uint32_t version = atomic_load_explicit(&excerpt->version, memory_order_relaxed) | 1;
+    uint32_t turn = atomic_load_explicit(&set->turn, memory_order_relaxed) + (1 << HAND_BITS);
 
+    atomic_store_explicit(&set->turn, turn, memory_order_relaxed);
+    return turn >> HAND_BITS << 1 | 1;
+}
+
+static void write(struct excerpt *excerpt, uint32_t version, const struct store_excerpt *made, uint64_t id,
+                  const uint64_t *words)
+{
     atomic_store_explicit(&excerpt->version, version, memory_order_relaxed);
     atomic_store_explicit(&excerpt->number, made->number, memory_order_release);
     atomic_store_explicit(&excerpt->id, id, memory_order_release);
@@ -235,7 +249,7 @@ void store_excerpt_keep(struct store *store, const struct store_entry *entry, ui
     place = choose(&store->shelves[which], set, tag);
     excerpt = (void *)(places + place * store->shelves[which].place_bytes);
     atomic_store_explicit(&set->tags[place], 0, memory_order_relaxed);
-    write(excerpt, made, entry->ids[0], words);
+    write(excerpt, next_version(set), made, entry->ids[0], words);
     atomic_store_explicit(&excerpt->era, (uint16_t)store_stripe__read(&store->eras.now), memory_order_relaxed);
     atomic_store_explicit(&set->tags[place], tag, memory_order_release);
 }

@@ -3,11 +3,12 @@
 learn --file` runs them in pairs. Of each: examples per CPU second, the ratio, progressive log loss of both, the constant predictor's.
 What cannot run is skipped by name and reason: a log that FRESHET_TEST_DATA lacks, Vowpal Wabbit where --python has none.
 
-    tests/bench/learn.py --build build/release [--python PATH] [--pairs 3]
+    tests/bench/learn.py --build build/release [--python PATH] [--pairs 3] [--river 20000]
 """
 import argparse
 import csv
 import gzip
+import itertools
 import json
 import math
 import os
@@ -67,11 +68,28 @@ def write(examples, path):
     return count, positives / count
 
 
+def bench(args, file, pairs):
+    command = [os.path.join(args.build, "freshet"), "bench", "learn", "--json", "--file", file, "--python", args.python, "--pairs", pairs]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def beside_river(args, file, work):
+    """River on the first examples, and ours on the same: it is too slow for all of them."""
+    first = os.path.join(work, "first")
+    with open(file) as whole, open(first, "w") as part:
+        part.writelines(itertools.islice(whole, args.river))
+    peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers/river_ftrl.py")
+    river = json.loads(subprocess.run([args.python, peer, first], stdout=subprocess.PIPE, check=True).stdout)
+    ours = bench(args, first, "1")["ours_last"]
+    return {**river, "log_loss_ours": ours["log_loss"], "examples": args.river}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--python", default=sys.executable, help="an interpreter that has vowpalwabbit")
     parser.add_argument("--pairs", default="3")
+    parser.add_argument("--river", type=int, default=0, metavar="N", help="the first N examples of each log with River, too")
     args = parser.parse_args()
     data = pathlib.Path(os.environ.get("FRESHET_TEST_DATA", "/nonexistent"))
     with tempfile.TemporaryDirectory() as work:
@@ -82,11 +100,7 @@ def main():
             file = os.path.join(work, name)
             count, rate = write(read(data), file)
             constant = -(rate * math.log(rate) + (1 - rate) * math.log(1 - rate))
-            done = subprocess.run(
-                [os.path.join(args.build, "freshet"), "bench", "learn", "--json", "--file", file, "--python", args.python,
-                 "--pairs", args.pairs], stdout=subprocess.PIPE, check=True,
-            )  # fmt: skip
-            found = json.loads(done.stdout)
+            found = bench(args, file, args.pairs)
             vw = found.get("vowpal_wabbit_last")
             row = {
                 "log": name, "examples": count, "rate": round(rate, 5), "constant": round(constant, 5), "ours": found["ours"],
@@ -94,6 +108,9 @@ def main():
                 "log_loss_8_factors": found["ours_8_factors"]["log_loss"],
                 "log_loss_vowpal_wabbit": vw["log_loss"] if vw else "skipped: no vowpalwabbit at --python",
             }  # fmt: skip
+            if args.river:
+                row["river"] = beside_river(args, file, work)
+                row["ratio_river"] = found["ours"] / row["river"]["examples_per_cpu_second"]
             print(json.dumps(row), flush=True)
 
 

@@ -1,9 +1,11 @@
 """What a long run is made of: a share of a core for a node, events that leave state as large as it is, samples of a process, and a picture."""
 
 import html
+import json
 import os
 import pathlib
 import random
+import re
 import statistics
 import threading
 import time
@@ -15,6 +17,7 @@ import node as node_module
 from freshet.v1 import event_pb2, feature_pb2
 
 TICK_S = 0.02
+GAUGE = re.compile(r"^(freshet_\w+(?<!_total)) (\S+)$", re.MULTILINE)
 WIDTH, HEIGHT, LEFT, TOP, GAP = 900, 150, 70, 30, 45
 
 
@@ -57,25 +60,34 @@ class Share:
 
 
 class Samples:
-    """(seconds since the start, resident bytes, descriptors, lag, CPU seconds, anonymous ones of the bytes) of one process."""
+    """
+    What one process is at so many seconds since the start: resident bytes, those of them that are anonymous and on huge pages, descriptors,
+    CPU seconds; and each gauge of its page of metrics that has no labels. Each is kept in `file` at once, a line of JSON.
+    """
 
-    RESIDENT, DESCRIPTORS, LAG, CPU, ANONYMOUS = 1, 2, 3, 4, 5
+    def __init__(self, file=None):
+        self.rows, self.file = [], file and open(file, "w", buffering=1)
 
-    def __init__(self):
-        self.rows = []
-
-    def take(self, at_s, node, lag):
+    def take(self, at_s, node):
         of_process = pathlib.Path(f"/proc/{node.process.pid}")
-        fields = dict(line.split(":", 1) for line in of_process.joinpath("status").read_text().splitlines())
-        resident, anonymous = (int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "RssAnon"))
-        self.rows.append((at_s, resident, len(list(of_process.joinpath("fd").iterdir())), lag, cpu_s(node), anonymous))
+        kib = {}
+        for name in ("status", "smaps_rollup"):
+            for line in of_process.joinpath(name).read_text().splitlines():
+                key, _, value = line.partition(":")
+                kib[key] = value.split()[:1]
+        row = {name: int(kib[key][0]) << 10 for name, key in (("resident", "VmRSS"), ("anonymous", "RssAnon"), ("huge", "AnonHugePages"))}
+        row |= {"at": at_s, "descriptors": len(list(of_process.joinpath("fd").iterdir())), "cpu": cpu_s(node)}
+        row |= {name.removeprefix("freshet_"): float(value) for name, value in GAUGE.findall(node.page("/metrics")[2].decode())}
+        self.rows.append(row)
+        if self.file:
+            self.file.write(json.dumps(row) + "\n")
 
-    def column(self, number, after_s=0.0):
-        return [(row[0], row[number]) for row in self.rows if row[0] >= after_s]
+    def column(self, name, after_s=0.0):
+        return [(row["at"], row[name]) for row in self.rows if row["at"] >= after_s]
 
     def cores(self, after_s):
         """How much of a core it used since then."""
-        column = self.column(self.CPU, after_s)
+        column = self.column("cpu", after_s)
         return (column[-1][1] - column[0][1]) / (column[-1][0] - column[0][0])
 
 
@@ -85,18 +97,36 @@ def cpu_s(node):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def of_minutes(points, choose=statistics.median):
-    """One point a minute."""
+def floors(points):
+    """
+    One point a minute: what is there nine tenths of its time. An epoch and a compaction take memory and give it back; what somebody keeps
+    is there between them, too.
+    """
     minutes = {}
     for at_s, value in points:
         minutes.setdefault(at_s // 60, []).append(value)
-    return [(minute * 60, choose(values)) for minute, values in minutes.items()]
+    return [(minute * 60, sorted(values)[len(values) // 10]) for minute, values in minutes.items()]
 
 
 def slope(points):
     """Theil and Sen's, units a second: the median of the slopes between any two, which no single step or spike moves."""
     slopes = [(y2 - y1) / (x2 - x1) for at, (x1, y1) in enumerate(points) for x2, y2 in points[at + 1 :]]
     return statistics.median(slopes) if slopes else 0.0
+
+
+def slope_between(points, block=10, rounds=500):
+    """
+    The slope, and between which two it is with 95 %: of what the points are beside the line, blocks of ten in a row (neighbours are alike)
+    are put on it again in random order, and each time the slope is taken anew.
+    """
+    steep, dice, found = slope(points), random.Random(1), []
+    rest = [y - steep * x for x, y in points]
+    for _ in range(rounds):
+        starts = (dice.randrange(len(rest)) for _ in range(0, len(rest), block))
+        drawn = [rest[(start + at) % len(rest)] for start in starts for at in range(block)]
+        found.append(slope([(x, steep * x + one) for (x, _), one in zip(points, drawn)]))
+    found.sort()
+    return steep, found[rounds // 40], found[-1 - rounds // 40]
 
 
 # ---- What the nodes have to do ----
@@ -206,6 +236,14 @@ def produced(brokers, topic):
 
 # ---- The picture ----
 
+PANELS = [
+    ("resident", "resident memory, MiB", 1 << 20),
+    ("active_memory_bytes", "pages with something allocated, MiB", 1 << 20),
+    ("allocated_memory_bytes", "allocated memory, MiB", 1 << 20),
+    ("descriptors", "file descriptors", 1),
+    ("lag_events", "lag, events", 1),
+]
+
 
 def panel(title, top, lines, end_s):
     most = max((y for _, points in lines for _, y in points), default=0) or 1
@@ -221,11 +259,10 @@ def panel(title, top, lines, end_s):
 def picture(steady, killed, marks, end_s, caption):
     """SVG: memory, descriptors and lag of both nodes over time; `marks` are (seconds, what)."""
     drawn = []
-    for number, title in ((1, "resident memory, MiB"), (2, "file descriptors"), (3, "lag, events")):
-        scale = 1 << 20 if number == 1 else 1
-        lines = [(name, [(x, y / scale) for x, y in one.column(number)]) for name, one in (("steady", steady), ("killed", killed))]
-        drawn += panel(title, TOP + (number - 1) * (HEIGHT + GAP), lines, end_s)
-    bottom = TOP + 3 * HEIGHT + 2 * GAP
+    for number, (column, title, scale) in enumerate(PANELS):
+        lines = [(name, [(x, y / scale) for x, y in one.column(column)]) for name, one in (("steady", steady), ("killed", killed))]
+        drawn += panel(title, TOP + number * (HEIGHT + GAP), lines, end_s)
+    bottom = TOP + len(PANELS) * (HEIGHT + GAP) - GAP
     for at_s, what in marks:
         x = LEFT + at_s / end_s * WIDTH
         drawn.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}" stroke="#bbb" stroke-dasharray="2,3"/>')

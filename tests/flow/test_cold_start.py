@@ -98,6 +98,8 @@ def check_to_label(world):
         if not world.tags.get(item):
             wanted[item] = float(exposure) * float(sd)
     assert len(wanted) > 30
+    (described,) = world.node.call_json("FeatureService/Describe", {})["lists"]
+    assert (described["weigh"], described["without"]) == ("click_rate.24h.sd", "item_info.tags")
     for limit in (5, 100):
         is_best(*world.to_label(limit), wanted, limit)
 

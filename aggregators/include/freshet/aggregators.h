@@ -409,6 +409,7 @@ struct agg_set_info {
 };
 struct agg_list_info {
     const char *name, *entity, *rank;
+    const char *weigh, *without; /* "": none */
     const char *const *scopes;
     int scope_count;
     uint32_t limit;

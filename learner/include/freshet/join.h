@@ -14,11 +14,22 @@
 
 #include <freshet/event.h>
 #include <freshet/learner.h>
+#include <freshet/outbox.h>
 #include <freshet/served.h>
 #include <freshet/store.h>
 
-/* Kinds of entities: what waits of a user, the rows of a request, a chunk of the outbox. Those from the first on are the join's. */
-enum { LEARNER_KIND_FIRST = 248, LEARNER_KIND_USER = 248, LEARNER_KIND_ROWS, LEARNER_KIND_OUTBOX };
+/*
+ * Kinds of entities: what waits of a user, the rows of a request, a chunk of the outbox; then those of sessions (sessions.h). From the
+ * first on they are the learner's.
+ */
+enum {
+    LEARNER_KIND_FIRST = 248,
+    LEARNER_KIND_USER = 248,
+    LEARNER_KIND_ROWS,
+    LEARNER_KIND_OUTBOX,
+    LEARNER_KIND_SESSION,
+    LEARNER_KIND_SESSION_OUTBOX
+};
 
 /* Time passes by steps of this: examples that it makes are in an order by step, whatever passes at once. */
 enum { LEARNER_STEP_MS = 100 };
@@ -92,26 +103,9 @@ int64_t learner_join_boundary(struct learner_join *join);
 /* The next chunk's position in the epoch that was opened; before anything changes. */
 int64_t learner_outbox_end(struct store *store);
 
-/* What was acknowledged before this run, as the epoch has it, and the first chunk that may be there. */
-int64_t learner_outbox_acknowledged(const struct learner_join *join);
-int64_t learner_outbox_first(const struct learner_join *join);
+struct learner_outbox *learner_join_outbox(struct learner_join *join);
 
-/* All chunks before `position` were acknowledged by Kafka; durable with the next epoch. */
-void learner_outbox_acknowledge(struct learner_join *join, int64_t position);
-
-/* A copy of a chunk; empty when there is none (any more). Blocks on the disk. */
-FR_CHECKED bool learner_outbox_read(struct learner_join *join, int64_t position, struct fr_buffer *chunk, struct fr_err *err);
-
-/* Deletes a chunk, with the next epoch. */
-FR_CHECKED bool learner_outbox_drop(struct learner_join *join, int64_t position, struct fr_err *err);
-
-/* One example of a chunk. `wire` borrows from it. */
-struct learner_outbox_entry {
-    uint64_t user_id;
-    int model, task; /* −1: the configuration has no such task any more */
-    struct fr_slice wire; /* an Example */
-};
-/* Takes the next one off the reader; false at the end, or when the bytes make no sense (the reader is failed). */
-bool learner_outbox_next(const struct learner_join *join, struct fr_reader *reader, struct learner_outbox_entry *entry);
+/* Which task an example of the outbox is of; false: the configuration has it no more. */
+bool learner_join_task(const struct learner_join *join, const struct learner_outbox_entry *entry, int *model, int *task);
 
 #endif

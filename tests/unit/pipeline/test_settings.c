@@ -57,7 +57,8 @@ static const char every_map[] =
     "feature_sets: { all: { item: [n] } }\n"
     "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {}, drift: {} } }\n"
     "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n"
-    "tables: { info: { topic: i, fields: [price, tags] } }\n";
+    "tables: { info: { topic: i, fields: [price, tags] } }\n"
+    "sessions: { pairs: { actions: [watch] } }\n";
 
 struct reading {
     struct fr_arena *arena;

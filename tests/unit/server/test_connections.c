@@ -5,6 +5,7 @@
 
 #include <freshet/clock.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -97,6 +98,89 @@ static void pipelined_requests_are_answered_in_order(void **state)
         client_receive(client, &response);
         assert_contains(response.body, expected);
     }
+    client_close(client);
+    toy_stop(&toy);
+}
+
+/*
+ * The socket of a reader that makes room at the worst moment (linked with --wrap=sendmsg): it is full until the server holds so much that it
+ * begins no further request, says once more that it is full, and takes all of the next flush.
+ */
+static atomic_int room; /* one of these */
+enum { ROOM_ENOUGH, ROOM_NONE, ROOM_SOON };
+static atomic_size_t flushed_bytes; /* what that flush had */
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+static ssize_t send_whole(int fd, const struct iovec *piece)
+{
+    for (size_t at = 0; at < piece->iov_len;) {
+        struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+        ssize_t sent = send(fd, (const char *)piece->iov_base + at, piece->iov_len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (sent < 0 && poll(&poll_fd, 1, 10000) != 1)
+            return -1;
+        at += sent > 0 ? (size_t)sent : 0;
+    }
+    return (ssize_t)piece->iov_len;
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    int now = atomic_load(&room);
+
+    if (now == ROOM_ENOUGH)
+        return __real_sendmsg(fd, message, flags);
+    if (message->msg_iovlen == 1 && message->msg_iov->iov_len > SERVER_UNSENT_BYTES) {
+        atomic_store(&room, now == ROOM_NONE ? ROOM_SOON : ROOM_ENOUGH);
+        atomic_store(&flushed_bytes, message->msg_iov->iov_len);
+        if (now == ROOM_SOON)
+            return send_whole(fd, message->msg_iov);
+    }
+    errno = EAGAIN;
+    return -1;
+}
+
+enum { LONG_PAGE_BYTES = 4000 };
+
+static void render_long(void *user, struct fr_buffer *body, const char **content_type, int *status)
+{
+    (void)user;
+    (void)content_type;
+    (void)status;
+    for (int i = 0; i < LONG_PAGE_BYTES; i++)
+        fr_buffer_append_byte(body, 'x');
+}
+
+static void lengthen_status(struct toy *of, struct server_options *options)
+{
+    (void)options;
+    of->pages[0].render = render_long;
+}
+
+static void a_pipeline_goes_on_when_room_comes_between_two_flushes(void **state)
+{
+    (void)state;
+    enum { REQUESTS = 60 };
+    static const char request[] = "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static char requests[REQUESTS * sizeof request];
+
+    for (int i = 0; i < REQUESTS; i++)
+        strcat(requests, request);
+    toy_start_changed(&toy, lengthen_status);
+    struct client *client = client_open(server_operations_address(toy.server));
+
+    atomic_store(&room, ROOM_NONE);
+    client_send(client, requests); /* less than one read takes, and the replies are more than are kept */
+    for (int i = 0; i < REQUESTS; i++) {
+        client_receive(client, &response);
+        assert_int_equal(response.status, 200);
+        assert_int_equal(response.body_length, LONG_PAGE_BYTES);
+    }
+    assert_int_equal(atomic_load(&room), ROOM_ENOUGH);
+    assert_in_range(atomic_load(&flushed_bytes), SERVER_UNSENT_BYTES + 1,
+                    (REQUESTS - 1) * LONG_PAGE_BYTES); /* some were not begun */
     client_close(client);
     toy_stop(&toy);
 }
@@ -542,6 +626,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_serves_many_requests),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),
+        cmocka_unit_test(a_pipeline_goes_on_when_room_comes_between_two_flushes),
         cmocka_unit_test(a_client_that_does_not_read_is_not_read_from),
         cmocka_unit_test(a_client_that_shuts_its_side_still_gets_its_answers),
         cmocka_unit_test(what_is_not_http_is_closed_without_a_word),
