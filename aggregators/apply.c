@@ -50,6 +50,8 @@ static int64_t amount_of(const struct agg_feature *feature, const struct proto_e
         number = event->duration_s;
     if (!(fabs(number) <= 1e12))
         return 0;
+    if ((feature->ups >> event->action & 1) != 0)
+        number = -fabs(number);
     return (int64_t)agg_measure__of_micro(feature, llround(number * 1e6));
 }
 

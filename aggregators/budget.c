@@ -6,10 +6,11 @@
 
 enum { SPENT, WHOLE };
 
-static float left(const struct agg_ratio_column *column, const double *operands)
+static float left(const struct agg_ratio_column *column, const double *operands, uint64_t id)
 {
     const struct agg_feature *feature = column->feature;
 
+    (void)id;
     return (float)(feature->part * agg_ratio__take(column, operands, AGG_OWN, WHOLE) + feature->plus -
                    agg_ratio__take(column, operands, AGG_OWN, SPENT));
 }
@@ -23,11 +24,13 @@ static bool parse_budget(struct agg_parse *parse)
     if (!of)
         ok = agg_parse__tell(parse, parse->at, "of", "missing; name what spends and what it is a part of, [explored, shown]");
     else if (of->kind != FR_YAML_LIST || of->count != 2)
-        ok = agg_parse__tell(parse, of, "of", "should name two counters, what spends and what it is a part of: [explored, shown]");
+        ok = agg_parse__tell(parse, of, "of",
+                             "should name two counters, what spends and what it is a part of: [explored, shown]");
     ok = fr_yaml_double(parse->map, "share", 0, 1, &feature->part, parse->diagnostics) && ok;
     ok = fr_yaml_double(parse->map, "plus", 0, 1e12, &feature->plus, parse->diagnostics) && ok;
     if (ok && !fr_yaml_get(parse->map, "share") && !fr_yaml_get(parse->map, "plus"))
-        ok = agg_parse__tell(parse, parse->at, "share", "missing; say which part may be spent, as in 0.05, or how many, as plus: 100");
+        ok = agg_parse__tell(parse, parse->at, "share",
+                             "missing; say which part may be spent, as in 0.05, or how many, as plus: 100");
     return ok;
 }
 

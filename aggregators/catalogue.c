@@ -133,7 +133,8 @@ static void layout_feature(struct agg_feature *feature)
     struct agg_entity *entity = feature->entity;
 
     feature->is_counter = is_counter(feature);
-    feature->is_joined = entity->is_joined || (feature->where && agg_where__tables(feature->where) != 0);
+    feature->is_joined = entity->is_joined || (feature->where && agg_where__tables(feature->where) != 0) ||
+                         (feature->named && feature->named->is_joined);
     if (feature->is_counter) {
         layout_counter(feature);
     } else if (feature->aggregate == AGG_LAST) {

@@ -322,7 +322,11 @@ bool agg_columns_read(struct agg_columns *columns, const uint64_t *ids, int64_t 
 
     if (!draw_curves(&reading) || !read_entity(&reading, columns->entity, AGG_OWN, own) || !read_priors(&reading, own))
         return false;
-    for (int i = 0; i < columns->ratio_count; i++)
-        values[columns->ratios[i].column] = agg_ratio__value(&columns->ratios[i], columns->numbers);
+    for (int i = 0; i < columns->ratio_count; i++) {
+        const struct agg_feature *feature = columns->ratios[i].feature;
+        uint64_t id = feature->targets && own ? own->ids[feature->target_place] : 0;
+
+        values[columns->ratios[i].column] = agg_ratio__value(&columns->ratios[i], columns->numbers, id);
+    }
     return true;
 }

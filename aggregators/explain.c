@@ -336,35 +336,58 @@ static bool operand_init(struct explaining *explaining, const struct agg_feature
     return true;
 }
 
-static bool explain_prior(struct explaining *explaining, enum agg_prior prior, const struct store_key *own)
+/* Numerator and denominator, as far as it has them there: a share has but one of the two, here and there. */
+static int sides_of(const struct agg_feature *feature, enum agg_prior prior, int sides[SIDES])
+{
+    int count = 0;
+
+    for (int side = 0; side < SIDES; side++) {
+        if (feature->operands[prior][side])
+            sides[count++] = side;
+    }
+    return count;
+}
+
+static bool name_operand(struct explaining *explaining, enum agg_prior prior, int side, const struct store_key *key,
+                         struct agg_operand *operand)
 {
     static const char *const names[AGG_PRIORS] = {"own", "parent", "parent 2", "parent 3", "all"};
+    const struct agg_feature *feature = explaining->feature, *own = feature->operands[AGG_OWN][side];
+
+    if (!operand_init(explaining, feature->operands[prior][side], key, operand))
+        return false;
+    operand->of = names[prior];
+    operand->side = side == 0 ? "numerator" : "denominator";
+    operand->feature.name = own ? own->name : feature->operands[AGG_OWN][0]->name;
+    if (prior == AGG_GLOBAL)
+        operand->feature.entity = "";
+    return true;
+}
+
+static bool explain_prior(struct explaining *explaining, enum agg_prior prior, const struct store_key *own)
+{
     static const uint64_t all_ids[STORE_KEY_IDS_MAX] = {1};
     struct agg_explanation *explanation = explaining->explanation;
-    const struct agg_feature *const *features = (const struct agg_feature *const *)explaining->feature->operands[prior];
     struct agg_operand *operands = &explanation->operands[explanation->operand_count];
-    const struct agg_entity *entity;
+    const struct agg_feature *features[SIDES];
     struct store_key key = *own;
     bool is_known = true;
+    int sides[SIDES], count = sides_of(explaining->feature, prior, sides);
 
-    if (!features[0])
+    if (count == 0)
         return true;
-    entity = features[0]->entity;
+    for (int i = 0; i < count; i++)
+        features[i] = explaining->feature->operands[prior][sides[i]];
     if (prior == AGG_GLOBAL)
-        is_known = agg_key__make(entity, all_ids, &key);
+        is_known = agg_key__make(features[0]->entity, all_ids, &key);
     else if (prior != AGG_OWN)
-        is_known = agg_key__of_parent(explaining->entity, entity, own, &explaining->remembered, &key);
-    for (int side = 0; side < SIDES; side++) {
-        if (!operand_init(explaining, features[side], is_known ? &key : NULL, &operands[side]))
+        is_known = agg_key__of_parent(explaining->entity, features[0]->entity, own, &explaining->remembered, &key);
+    for (int i = 0; i < count; i++) {
+        if (!name_operand(explaining, prior, sides[i], is_known ? &key : NULL, &operands[i]))
             return false;
-        operands[side].of = names[prior];
-        operands[side].side = side == 0 ? "numerator" : "denominator";
-        operands[side].feature.name = explaining->feature->operands[AGG_OWN][side]->name;
-        if (prior == AGG_GLOBAL)
-            operands[side].feature.entity = "";
     }
-    explanation->operand_count += SIDES;
-    return !is_known || look(explaining, entity, &key, operands, features, SIDES);
+    explanation->operand_count += count;
+    return !is_known || look(explaining, features[0]->entity, &key, operands, features, count);
 }
 
 static double value_of(const struct agg_operand *operand, const struct agg_feature *feature, int64_t span_ms)
@@ -372,7 +395,7 @@ static double value_of(const struct agg_operand *operand, const struct agg_featu
     return operand->values[agg_feature__window(feature, span_ms) - feature->windows]; /* linking gave it the window */
 }
 
-static void reckon(struct explaining *explaining)
+static void reckon(struct explaining *explaining, uint64_t id)
 {
     struct agg_explanation *explanation = explaining->explanation;
     const struct agg_feature *feature = explaining->feature;
@@ -394,7 +417,7 @@ static void reckon(struct explaining *explaining)
                 place += feature->operands[prior][side] != NULL;
             }
         }
-        explanation->values[i] = (double)agg_ratio__value(&column, operands);
+        explanation->values[i] = (double)agg_ratio__value(&column, operands, id);
         if (feature->aggregate == AGG_RATIO && output->output != AGG_OUTPUT_N && output->output != AGG_OUTPUT_AGE &&
             output->output != AGG_OUTPUT_CHAIN)
             explanation->priors[i] = agg_ratio__prior(&column, operands);
@@ -413,7 +436,7 @@ static bool explain_ratio(struct explaining *explaining, const struct store_key 
         if (!explain_prior(explaining, (enum agg_prior)prior, key))
             return false;
     }
-    reckon(explaining);
+    reckon(explaining, explaining->feature->targets ? key->ids[explaining->feature->target_place] : 0);
     return true;
 }
 

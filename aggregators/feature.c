@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 static const char *const common_keys[] = {"entity", "aggregate", "emit"};
-static const char *const output_names[AGG_OUTPUTS] = {"value", "n", "sd", "age", "lower", "upper", "chain"};
+static const char *const output_names[AGG_OUTPUTS] = {"value", "n", "sd", "age", "lower", "upper", "chain", "deficit"};
 enum { COMMON_KEYS = sizeof common_keys / sizeof common_keys[0], KEYS_MAX = 64 };
 
 static bool parse_entity(struct agg_parse *parse)
@@ -166,6 +166,8 @@ static bool define(const struct agg_catalogue *catalogue, struct agg_feature *fe
         fr_buffer_append_format(&text, " %s", agg_key__field(feature->entity, i));
     fr_buffer_append_format(&text, " in %s; actions %" PRIx32 "; scenes %" PRIx32, feature->entity->name, feature->actions,
                             feature->scenes);
+    for (int i = 0; feature->named && i < feature->named->key_count; i++)
+        fr_buffer_append_format(&text, "; with %s", feature->named->key_names[i]);
     if (feature->needs != 0)
         fr_buffer_append_format(&text, "; of %s", proto_field_name(feature->needs));
     if (feature->type->define)
@@ -271,6 +273,7 @@ struct agg_feature *agg_feature__hidden(struct agg_catalogue *catalogue, const s
     feature->of = of->of;
     feature->needs = of->needs;
     feature->floor = of->floor;
+    feature->ups = of->ups;
     memcpy(feature->weights, of->weights, sizeof feature->weights);
     return feature;
 }
@@ -282,6 +285,12 @@ struct agg_feature *agg_feature__kept(struct agg_catalogue *catalogue, struct ag
 
     snprintf(name, sizeof name, "%s.%s", entity->name, suffix);
     return keep(catalogue, entity, name, aggregate);
+}
+
+void agg_feature__narrow(struct agg_feature *feature, const struct agg_catalogue *catalogue, const struct agg_entity *entity)
+{
+    feature->named_in = catalogue;
+    feature->named = entity;
 }
 
 bool agg_feature__add_window(struct agg_feature *feature, const struct agg_window *window)
@@ -301,7 +310,7 @@ bool agg_feature__add_window(struct agg_feature *feature, const struct agg_windo
 /* What counts the feature's events, for companions; a ratio's n is its own business. */
 static bool add_companions(struct agg_catalogue *catalogue, struct agg_feature *feature)
 {
-    bool is_n = (feature->emits >> AGG_OUTPUT_N & 1) != 0 && feature->window_count > 0 && feature->aggregate != AGG_RATIO &&
+    bool is_n = (feature->emits >> AGG_OUTPUT_N & 1) != 0 && feature->window_count > 0 && !feature->type->of_operands &&
                 !feature->type->curve;
 
     if (is_n && feature->aggregate == AGG_COUNT)
@@ -314,7 +323,7 @@ static bool add_companions(struct agg_catalogue *catalogue, struct agg_feature *
         if (!agg_feature__add_window(feature->n, &feature->windows[i]))
             return false;
     }
-    if ((feature->emits >> AGG_OUTPUT_AGE & 1) != 0 && feature->aggregate != AGG_RATIO) {
+    if ((feature->emits >> AGG_OUTPUT_AGE & 1) != 0 && !feature->type->of_operands) {
         feature->age = agg_feature__hidden(catalogue, feature, feature->entity, "age", AGG_AGE);
         return feature->age != NULL;
     }
@@ -327,7 +336,7 @@ static bool add_column(const struct agg_catalogue *catalogue, struct agg_feature
                        struct agg_output_column *outputs)
 {
     const char *text = window >= 0 ? feature->windows[window].text : NULL;
-    size_t bytes = strlen(feature->name) + (text ? strlen(text) : 0) + sizeof "..value";
+    size_t bytes = strlen(feature->name) + (text ? strlen(text) : 0) + sizeof "..deficit";
     char *name = fr_arena_take(catalogue->arena, bytes);
 
     if (!name)
@@ -374,10 +383,10 @@ static bool name_columns(const struct agg_catalogue *catalogue, struct agg_featu
     feature->columns = fr_arena_take_zeroed(catalogue->arena, most, sizeof(const char *));
     if (!outputs || !feature->columns)
         return false;
-    for (int output = 0; output < AGG_OUTPUT_CHAIN; output++) {
+    for (int output = 0; output < AGG_OUTPUTS; output++) {
         bool is_sequence = output == AGG_OUTPUT_VALUE && (feature->limit > 0 || !has_columns);
 
-        if ((feature->emits >> output & 1) == 0 || is_sequence)
+        if ((feature->emits >> output & 1) == 0 || is_sequence || output == AGG_OUTPUT_CHAIN)
             continue;
         for (int i = 0; i < feature->window_count && output != AGG_OUTPUT_AGE; i++) {
             if (!add_column(catalogue, feature, (enum agg_output)output, i, outputs))

@@ -61,7 +61,9 @@ bool agg_feeds__want(struct agg_lane *lane)
                 return false;
         }
     }
-    return want_shards(lane, catalogue->recent_items ? catalogue->recent_items : catalogue->recent_rooms);
+    return want_shards(lane, catalogue->recent_items   ? catalogue->recent_items
+                             : catalogue->recent_rooms ? catalogue->recent_rooms
+                                                       : catalogue->pool);
 }
 
 bool agg_feeds__bring(struct agg_lane *lane, const struct agg_feed *feed, const struct store_key *key, int64_t taken_ms,

@@ -46,6 +46,13 @@ static bool add_spans(struct agg_finished *finished, const struct agg_column *co
     for (int i = 0; i < count; i++) {
         const struct agg_feature *feature = columns[i].feature;
 
+        if (feature->aggregate == AGG_QUOTA) { /* what it is made of */
+            if (!add_span(finished, feature->shown, agg_feature__window(feature->shown, feature->newer.span_ms)) ||
+                !add_span(finished, feature->events, agg_feature__window(feature->events, feature->newer.span_ms)) ||
+                !add_span(finished, feature->events, agg_feature__window(feature->events, feature->known.span_ms)))
+                return false;
+            continue;
+        }
         if (!add_span(finished, feature, columns[i].window))
             return false;
         if (feature->aggregate == AGG_MEAN &&

@@ -39,6 +39,22 @@ bool agg_glimpses__load(struct agg_glimpses *glimpses, const struct agg_entity *
     return store_load(store, keys, hashes, count, glimpses->err);
 }
 
+/* What the entity is ranked by: a decayed sum, or what is left of a quota. */
+static double sum_of(const struct agg_glimpses *glimpses, const struct agg_entity *entity, const struct agg_rows *rows,
+                     const void *sketches, const struct agg_feature *sums)
+{
+    struct agg_moment moment;
+    struct agg_view view;
+
+    if (sums->aggregate != AGG_QUOTA)
+        return agg_decayed__value(sums, agg_cells__read(sketches, entity, sums), glimpses->time_ms);
+    if (!agg_rows__is_present(rows, entity, glimpses->time_ms))
+        return 0;
+    moment = agg_window__moment(glimpses->time_ms);
+    agg_view__init(&view, rows, entity, &moment);
+    return agg_quota__left(sums, &view);
+}
+
 void agg_glimpses__look(struct agg_glimpses *glimpses, const struct agg_entity *entity, uint64_t id, uint64_t scope,
                         const struct agg_feature *life, const struct agg_feature *sums, struct agg_glimpse *glimpse)
 {
@@ -62,7 +78,7 @@ void agg_glimpses__look(struct agg_glimpses *glimpses, const struct agg_entity *
         if (life)
             glimpse->life = agg_life__read(life, agg_cells__read(sketches, entity, life), glimpses->time_ms);
         if (sums)
-            glimpse->sum = agg_decayed__value(sums, agg_cells__read(sketches, entity, sums), glimpses->time_ms);
+            glimpse->sum = sum_of(glimpses, entity, rows, sketches, sums);
     }
     store_entry_unlock(store, entry);
 }

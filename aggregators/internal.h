@@ -31,6 +31,7 @@ enum {
     AGG_SCOPES_MAX = 6,
     AGG_SHARDS = 16, /* what is recent lies in so many entities, by id */
     AGG_SHARD_KEPT = 256,
+    AGG_TARGETS_MAX = 64, /* of a share */
     AGG_SPANS_MAX = 32, /* different windows of one entity that get running totals */
     AGG_NARROW_BYTES_MAX = 8 + 8 * AGG_FEATURES_MAX, /* of a row */
 };
@@ -124,6 +125,10 @@ enum agg_aggregate { /* agg__types says what each is */
                      AGG_ACTOR,
                      AGG_ENTROPY,
                      AGG_TOP_VALUES,
+                     AGG_SHARE,
+                     AGG_GINI,
+                     AGG_QUOTA,
+                     AGG_RETURNING,
                      AGG_BUDGET,
                      AGG_LIFT,
                      AGG_AGE, /* hidden: the latest event of a feature that emits its age */
@@ -150,6 +155,7 @@ enum agg_output { /* stores keep these numbers */
                   AGG_OUTPUT_LOWER,
                   AGG_OUTPUT_UPPER,
                   AGG_OUTPUT_CHAIN, /* a count of one of its priors */
+                  AGG_OUTPUT_DEFICIT,
                   AGG_OUTPUTS
 };
 
@@ -165,6 +171,13 @@ struct agg_output_column {
  * AGG_GREATEST_ZERO + m, a minimum as AGG_GREATEST_ZERO − m, so that both merge alike and 0 still says "none".
  */
 enum agg_measure { AGG_MEASURE_COUNT, AGG_MEASURE_SUM, AGG_MEASURE_GREATEST };
+
+/* How much of a scope one of its members is to have. */
+struct agg_target {
+    const char *name; /* as written */
+    uint64_t id;
+    double share;
+};
 
 struct agg_feature {
     const char *name;
@@ -187,6 +200,9 @@ struct agg_feature {
     /* what has windows */
     int of; /* field that a sum adds up, a sketch takes in */
     int needs; /* an id field without which it takes no event; 0: none */
+    const struct agg_entity
+        *named; /* it takes only events that name one of this entity; NULL: any. Set by agg_feature__narrow() */
+    const struct agg_catalogue *named_in;
     double q; /* quantile */
     struct agg_window windows[AGG_WINDOWS_MAX];
     int window_count;
@@ -214,6 +230,16 @@ struct agg_feature {
 
     int label_field; /* lift: among the fields of all tables */
 
+    /* share: what it is of is its own numerator, the scope's total the denominator of the parent or of all */
+    const struct agg_target *targets; /* NULL: none */
+    int target_count;
+    int target_place; /* in the key of the entity: whose id a target names */
+
+    /* quota: hidden counts of the entity */
+    const struct agg_feature *shown, *events;
+    struct agg_window newer, known; /* shown and events have the first, events the second, too */
+    double quota;
+
     /* coec, watch_rank */
     struct agg_feature *all; /* hidden: the same of all events, which it is held against */
     uint32_t places; /* coec: positions, with that of none; actor: events */
@@ -223,7 +249,7 @@ struct agg_feature {
     double floor; /* of a propensity */
 
     double slack; /* burst */
-    uint32_t cap; /* capped */
+    uint32_t cap; /* capped; returning: visits */
     int show; /* actor */
 
     /* match */
@@ -238,13 +264,14 @@ struct agg_feature {
     int64_t bin_ms, bins; /* series */
     uint8_t series[PROTO_ACTIONS]; /* its actions as listed */
     int series_count;
-    uint32_t ups; /* gauge: a bit for each action that turns a user on; coec: that shows */
+    uint32_t ups; /* gauge: a bit for each action that turns a user on; coec: that shows; sum: that is taken off */
     struct agg_window timeout;
     int64_t within_ms; /* covisit */
     struct agg_feature *covisit; /* of a sequence: the first covisit that pairs its records */
     struct agg_feature *next_covisit; /* of a covisit: the next of the same sequence */
     struct agg_entity *ranked; /* top: what its ids are of */
-    bool is_first; /* top: by first events, not the latest */
+    bool is_first; /* top: by first events, not the latest … */
+    int64_t new_ms; /* … as long as they are younger than that */
 
     const struct agg_output_column *outputs; /* of each column */
 
@@ -335,7 +362,7 @@ struct agg_scope {
 struct agg_list {
     const char *name;
     struct agg_entity *entity;
-    struct agg_feature *rank;
+    struct agg_feature *rank; /* decayed, or a quota: then it is a pool */
     uint32_t limit;
     const char *weigh; /* a column of the entity: sums are multiplied by it; NULL: by nothing */
     int without; /* entities whose row has this field of a table are left out; −1: none */
@@ -374,6 +401,7 @@ struct agg_catalogue {
     int table_field_count;
     uint32_t joined; /* tables that applying looks at, a bit for each */
     struct agg_feature *recent_rooms, *recent_items; /* hidden lists; NULL without such an entity */
+    struct agg_feature *pool; /* the hidden list of some pool; NULL: there is none */
     struct agg_entity *kinds[UINT8_MAX + 1];
     struct agg_feature **slots; /* by number; NULL: retired */
     uint32_t slot_count;
@@ -401,6 +429,9 @@ bool agg_lists__parse(struct agg_catalogue *catalogue, struct fr_yaml *map, stru
 bool agg_features__define(struct agg_catalogue *catalogue);
 /* The feature tells its entity's feeds. False: out of memory. */
 FR_CHECKED bool agg_feed__add(struct agg_catalogue *catalogue, struct agg_entity *entity, const struct agg_feed *feed);
+/* A hidden list of the entity's ids by their moment, under that name, which its events feed; NULL: out of memory. */
+struct agg_feature *agg_recent__add(struct agg_catalogue *catalogue, struct agg_entity *entity, const char *name,
+                                    bool is_first);
 /* What the life of items and rooms and what is recent need. False: out of memory. */
 FR_CHECKED bool agg_life__add(struct agg_catalogue *catalogue);
 bool agg_name__check(struct fr_yaml *key, const char *where, struct fr_diagnostics *diagnostics);
@@ -408,6 +439,12 @@ bool agg_name__check(struct fr_yaml *key, const char *where, struct fr_diagnosti
 /* ---- types.c ---- */
 
 bool agg_feature__takes(const struct agg_feature *feature, const struct proto_event *event);
+
+/* ---- quota.c ---- */
+
+struct agg_view;
+/* How much of its quota an entity has left at the view's moment; NULL: one that isn't there. */
+double agg_quota__left(const struct agg_feature *feature, const struct agg_view *view);
 
 /* ---- blob.c: an entity's part in memory ---- */
 
@@ -634,11 +671,12 @@ int agg_key__place(const struct agg_entity *entity, int written);
 bool agg_key__fail(const struct agg_entity *entity, int id_count, struct fr_err *err); /* says what a key of the kind is */
 /* From ids in the order that the configuration writes. False when one is 0. */
 FR_CHECKED bool agg_key__of_ids(const struct agg_entity *entity, const uint64_t *written, struct store_key *key);
+/* Whether the event names one of the entity, of a list at least one. */
+bool agg_key__is_named(const struct agg_catalogue *catalogue, const struct agg_entity *entity, const struct proto_event *event);
 /* Of one of its parents, by the entity's own key, else by what it remembers. False: it is not known which. */
 struct agg_remembered;
 FR_CHECKED bool agg_key__of_parent(const struct agg_entity *entity, const struct agg_entity *parent,
-                                   const struct store_key *own, const struct agg_remembered *remembered,
-                                   struct store_key *key);
+                                   const struct store_key *own, const struct agg_remembered *remembered, struct store_key *key);
 /* "item 123" or "user_category 7/12", for messages. */
 void agg_key__print(const struct agg_entity *entity, const struct store_key *key, char out[160]);
 

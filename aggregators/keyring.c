@@ -68,10 +68,9 @@ static void ring_add(struct agg_keyring *ring, int *last, const struct store_key
     ring->next[row] = -1;
 }
 
-void agg_keyring__ids(const struct agg_entity *entity, const struct agg_request *request,
-                      const struct agg_remembered *remembered, uint64_t *ids)
+void agg_keyring__ids(int field, const struct agg_request *request, const struct agg_remembered *remembered, uint64_t *ids)
 {
-    struct source source = source_of(entity->key[0], request, remembered);
+    struct source source = source_of(field, request, remembered);
 
     for (size_t row = 0; row < (size_t)request->item_count; row++)
         ids[row] = source.ids ? source.ids[row * source.step] : 0;

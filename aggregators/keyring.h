@@ -32,9 +32,8 @@ FR_CHECKED bool agg_keyring__collect(struct agg *agg, const struct agg_entity *e
                                      const struct agg_remembered *remembered, const int *rows, int count,
                                      struct fr_arena *arena, struct agg_keyring *ring);
 
-/* The id of each row's key, which is one field; 0: it has none. */
-void agg_keyring__ids(const struct agg_entity *entity, const struct agg_request *request,
-                      const struct agg_remembered *remembered, uint64_t *ids);
+/* The id that each row has of the field of a key; 0: it has none. */
+void agg_keyring__ids(int field, const struct agg_request *request, const struct agg_remembered *remembered, uint64_t *ids);
 
 /* Where the key is among the ring's; −1: none of the rows has it. */
 int agg_keyring__find(const struct agg_keyring *ring, const struct store_key *key, uint64_t hash);

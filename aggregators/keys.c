@@ -45,6 +45,22 @@ bool agg_key__of_joined(const struct agg_catalogue *catalogue, const struct agg_
     return agg_key__make(entity, ids, key);
 }
 
+bool agg_key__is_named(const struct agg_catalogue *catalogue, const struct agg_entity *entity, const struct proto_event *event)
+{
+    bool is_named = true;
+    int count;
+
+    for (int i = 0; i < entity->key_count && is_named; i++) {
+        if (entity->key[i] < AGG_KEY_JOINED)
+            is_named = id_of(entity->key[i], event) != 0;
+        else if (i == entity->listed)
+            is_named = agg_join__ids(catalogue, entity->key[i], event, &count) && count > 0;
+        else
+            is_named = agg_join__id(catalogue, entity->key[i], event) != 0;
+    }
+    return is_named;
+}
+
 void agg_key__add(const struct agg_catalogue *catalogue, struct agg_entity *entity, uint8_t field)
 {
     const char *name = field == AGG_KEY_ALL ? "(all)" : proto_field_name(field);

@@ -98,11 +98,11 @@ static struct agg_feature *add_life(struct agg_catalogue *catalogue, struct agg_
 }
 
 /* Candidates by their moment, spread over the shards so that no entity is long or fought over. */
-static struct agg_feature *add_recent(struct agg_catalogue *catalogue, struct agg_entity *entity, bool is_first)
+struct agg_feature *agg_recent__add(struct agg_catalogue *catalogue, struct agg_entity *entity, const char *name, bool is_first)
 {
     static const uint8_t key[] = {AGG_KEY_ALL};
     struct agg_entity *shard = agg_catalogue__hidden(catalogue, "(recent)", key, 1);
-    struct agg_feature *top = shard ? agg_feature__kept(catalogue, shard, entity->name, AGG_TOP) : NULL;
+    struct agg_feature *top = shard ? agg_feature__kept(catalogue, shard, name, AGG_TOP) : NULL;
     struct agg_feed feed = {.top = top, .id = 0, .scope = AGG_SCOPE_SHARD};
 
     if (!top)
@@ -110,6 +110,8 @@ static struct agg_feature *add_recent(struct agg_catalogue *catalogue, struct ag
     shard->is_fed = true;
     top->limit = AGG_SHARD_KEPT;
     top->is_first = is_first;
+    top->new_ms = AGG_NEW_MS;
+    entity->has_first = entity->has_first || is_first;
     top->ranked = entity;
     return agg_feed__add(catalogue, entity, &feed) ? top : NULL;
 }
@@ -120,14 +122,13 @@ bool agg_life__add(struct agg_catalogue *catalogue)
         catalogue->item_life = add_life(catalogue, catalogue->item, ITEM_ON, ITEM_OFF);
         if (!catalogue->item_life)
             return false;
-        catalogue->item->has_first = true;
-        catalogue->recent_items = add_recent(catalogue, catalogue->item, true);
+        catalogue->recent_items = agg_recent__add(catalogue, catalogue->item, catalogue->item->name, true);
     }
     if (catalogue->room) {
         catalogue->room_life = add_life(catalogue, catalogue->room, ROOM_START, ROOM_END);
         if (!catalogue->room_life)
             return false;
-        catalogue->recent_rooms = add_recent(catalogue, catalogue->room, false);
+        catalogue->recent_rooms = agg_recent__add(catalogue, catalogue->room, catalogue->room->name, false);
     }
     return (!catalogue->item || catalogue->recent_items) && (!catalogue->room || catalogue->recent_rooms);
 }

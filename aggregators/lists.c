@@ -87,8 +87,8 @@ static bool parse_rank(const struct parse *parse)
         names[i] = parse->catalogue->features[i]->name;
     if (!feature || feature->is_hidden)
         return tell_nearest(parse, at, "rank", names, parse->catalogue->visible_feature_count);
-    if (feature->aggregate != AGG_DECAYED)
-        return tell(parse, at, "rank", "is no decayed sum; name a feature with aggregate: decayed");
+    if (feature->aggregate != AGG_DECAYED && feature->aggregate != AGG_QUOTA)
+        return tell(parse, at, "rank", "is no decayed sum; name a feature with aggregate: decayed, or a quota");
     if (parse->list->entity && feature->entity && feature->entity != parse->list->entity)
         return tell(parse, at, "rank", "is a feature of another entity than 'of'");
     parse->list->rank = feature;
@@ -195,7 +195,7 @@ static struct agg_feature *add_sums(struct agg_catalogue *catalogue, struct agg_
     return sums;
 }
 
-static bool add_scope(struct agg_catalogue *catalogue, const struct agg_list *list, struct agg_scope *scope)
+static bool add_ranking(struct agg_catalogue *catalogue, const struct agg_list *list, struct agg_scope *scope)
 {
     const uint8_t key[] = {(uint8_t)scope->field};
     struct agg_feature *sums = add_sums(catalogue, list->rank, scope->field);
@@ -222,6 +222,28 @@ static bool add_scope(struct agg_catalogue *catalogue, const struct agg_list *li
     return agg_feed__add(catalogue, sums->entity, &feed);
 }
 
+/* All that are new, whatever they have left: that changes as they are shown, and is asked of each when the pool is read. */
+static bool add_pool(struct agg_catalogue *catalogue, const struct agg_list *list, struct agg_scope *scope)
+{
+    char name[2 * AGG_NAME_MAX];
+
+    snprintf(name, sizeof name, "(pool %s)", list->name);
+    scope->source = list->rank;
+    scope->top = agg_recent__add(catalogue, list->entity, name, true);
+    if (!scope->top)
+        return false;
+    scope->top->new_ms = list->rank->newer.span_ms;
+    catalogue->pool = scope->top;
+    return true;
+}
+
+static bool add_scope(struct agg_catalogue *catalogue, const struct agg_list *list, struct agg_scope *scope)
+{
+    if (list->rank->aggregate == AGG_QUOTA)
+        return add_pool(catalogue, list, scope);
+    return add_ranking(catalogue, list, scope);
+}
+
 static bool parse_list(struct parse *parse)
 {
     struct agg_list *list = parse->list;
@@ -243,6 +265,8 @@ static bool parse_list(struct parse *parse)
     list->limit = (uint32_t)limit;
     snprintf(where, sizeof where, "lists.%s", list->name);
     fr_yaml_finish(parse->map, where, keys, KEYS, parse->diagnostics);
+    if (ok && list->rank->aggregate == AGG_QUOTA && (list->scope_count > 1 || list->scopes[0].field != AGG_KEY_ALL))
+        ok = tell(parse, fr_yaml_get(parse->map, "scopes"), "scopes", "of a pool it is [global] alone");
     if (!ok || !list->rank->entity)
         return ok;
     for (int i = 0; i < list->scope_count; i++) {

@@ -102,6 +102,8 @@ static float absent_of(const struct agg_column *column)
 {
     const struct agg_cell_type *cells = column->feature->type->cells;
 
+    if (column->feature->type->of_rows)
+        return column->feature->type->of_rows(column->feature, NULL);
     return cells ? cells->value(column->feature, fr_slice(NULL, 0), column->window, column->output, 0) : 0;
 }
 

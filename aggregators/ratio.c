@@ -34,11 +34,12 @@ double agg_ratio__prior(const struct agg_ratio_column *column, const double *ope
 
     if (!feature->operands[AGG_GLOBAL][NUMERATOR])
         return 0;
-    towards = drawn(agg_ratio__take(column, operands, AGG_GLOBAL, NUMERATOR), agg_ratio__take(column, operands, AGG_GLOBAL, DENOMINATOR), 0, 0);
+    towards = drawn(agg_ratio__take(column, operands, AGG_GLOBAL, NUMERATOR),
+                    agg_ratio__take(column, operands, AGG_GLOBAL, DENOMINATOR), 0, 0);
     for (enum agg_prior prior = AGG_GLOBAL - 1; prior >= AGG_PARENT; prior--) {
         if (feature->operands[prior][NUMERATOR])
-            towards = drawn(agg_ratio__take(column, operands, prior, NUMERATOR), agg_ratio__take(column, operands, prior, DENOMINATOR),
-                            feature->strength, towards);
+            towards = drawn(agg_ratio__take(column, operands, prior, NUMERATOR),
+                            agg_ratio__take(column, operands, prior, DENOMINATOR), feature->strength, towards);
     }
     return towards;
 }
@@ -89,12 +90,13 @@ static double later(double a, double b)
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-static float value(const struct agg_ratio_column *column, const double *operands)
+static float value(const struct agg_ratio_column *column, const double *operands, uint64_t id)
 {
     double numerator = agg_ratio__take(column, operands, AGG_OWN, NUMERATOR);
     double denominator = agg_ratio__take(column, operands, AGG_OWN, DENOMINATOR);
     double strength = column->feature->strength;
 
+    (void)id;
     switch (column->output->output) {
     case AGG_OUTPUT_CHAIN:
         return (float)agg_ratio__take(column, operands, column->output->prior, column->output->side);
@@ -125,13 +127,13 @@ static bool parse_chain(struct agg_parse *parse, const struct fr_yaml *list)
     if (count > 0 && list->values[count - 1]->kind == FR_YAML_SCALAR && fr_slice_is(list->values[count - 1]->text, "global"))
         count--;
     if (list->count < 1 || count >= AGG_GLOBAL)
-        return agg_parse__tell(parse, list, "prior", "a chain has at most three entities, the nearest first: [creator, category]");
+        return agg_parse__tell(parse, list, "prior",
+                               "a chain has at most three entities, the nearest first: [creator, category]");
     for (int i = 0; i < parse->catalogue->visible_count; i++)
         names[i] = parse->catalogue->entities[i]->name;
     for (int i = 0; i < count; i++) {
         const struct fr_yaml *at = list->values[i];
-        struct agg_entity *entity =
-            at->kind == FR_YAML_SCALAR ? agg_catalogue__entity(parse->catalogue, at->text) : NULL;
+        struct agg_entity *entity = at->kind == FR_YAML_SCALAR ? agg_catalogue__entity(parse->catalogue, at->text) : NULL;
 
         if (at->kind != FR_YAML_SCALAR)
             return agg_parse__tell(parse, at, "prior", "should be a list of entities, [creator, category]");
@@ -228,36 +230,6 @@ static bool link_hidden(struct agg_parse *parse, enum agg_prior prior, struct ag
     return true;
 }
 
-/* A read names the parent by the entity's own key, or by what an item or a room remembers. */
-static bool can_name(const struct agg_entity *entity, int field)
-{
-    int attribute = agg_attribute__index(field);
-
-    for (int i = 0; i < entity->key_count; i++) {
-        if (entity->key[i] == field)
-            return true;
-    }
-    return attribute >= 0 && (entity->remembered >> attribute & 1) != 0;
-}
-
-static bool check_parent(struct agg_parse *parse, const struct agg_entity *parent)
-{
-    const struct agg_entity *entity = parse->feature->entity;
-    const struct fr_yaml *at = fr_yaml_get(parse->map, "prior");
-
-    if (parent == entity)
-        return agg_parse__tell(parse, at, "prior", "names the entity itself; its own counts come first anyway");
-    for (int i = 0; i < parent->key_count; i++) {
-        if (!can_name(entity, parent->key[i]))
-            return fr_diagnostics_add(
-                parse->diagnostics, at,
-                "features.%s.prior: a read can't tell which %s is the parent of one %s: %s is neither in its "
-                "key nor remembered; use global",
-                parse->feature->name, parent->name, entity->name, parent->key_names[i]);
-    }
-    return true;
-}
-
 static bool link_ages(struct agg_parse *parse)
 {
     struct agg_feature *feature = parse->feature;
@@ -291,7 +263,7 @@ static bool link_ratio(struct agg_parse *parse)
     if (feature->is_of_parent)
         feature->priors[AGG_PARENT] = feature->entity->parent;
     for (enum agg_prior prior = AGG_PARENT; prior < AGG_GLOBAL && feature->priors[prior]; prior++) {
-        if (!check_parent(parse, feature->priors[prior]) || !link_hidden(parse, prior, feature->priors[prior]))
+        if (!agg_parse__parent(parse, "prior", feature->priors[prior]) || !link_hidden(parse, prior, feature->priors[prior]))
             return false;
     }
     return agg_catalogue__global(parse->catalogue) && link_hidden(parse, AGG_GLOBAL, parse->catalogue->global);

@@ -11,10 +11,10 @@
 /* What a column of the ratio needs of that side: NULL when nothing. An age needs those of its operands, a chain's count itself. */
 const struct agg_feature *agg_ratio__operand(const struct agg_feature *feature, const struct agg_output_column *output,
                                              enum agg_prior prior, int side);
-/* A column's value from the row's operands. */
-static inline float agg_ratio__value(const struct agg_ratio_column *column, const double *operands)
+/* A column's value from the row's operands; `id` as of_operands() has it. */
+static inline float agg_ratio__value(const struct agg_ratio_column *column, const double *operands, uint64_t id)
 {
-    return column->feature->type->of_operands(column, operands);
+    return column->feature->type->of_operands(column, operands, id);
 }
 
 /* Settings: links the counter that `of` names in that place, which must have the feature's windows. False: told. */

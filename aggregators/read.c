@@ -332,7 +332,7 @@ static bool read_finished(struct reading *reading, const struct agg_step *step, 
     *rows = fr_arena_take(reading->arena, (all + 1) * sizeof **rows);
     if (!ids || !*rows)
         return fail_exhausted(reading->err);
-    agg_keyring__ids(step->entity, reading->request, named_by, ids);
+    agg_keyring__ids(step->entity->key[0], reading->request, named_by, ids);
     if (!agg_finished__read(reading->agg, reading->plan, step, &reading->moment, ids, (int)all, reading->arena, &first, *rows,
                             count))
         return fail_exhausted(reading->err);
@@ -386,7 +386,7 @@ static void merge_row(const struct reading *reading, const struct agg_step *step
 
         if (ratio->feature->entity != step->entity)
             continue;
-        value = agg_ratio__value(ratio, operands);
+        value = agg_ratio__value(ratio, operands, 0);
         values[ratio->column] = is_first ? value : greater(values[ratio->column], value);
     }
 }
@@ -473,21 +473,58 @@ static bool read_matches(struct reading *reading)
     return true;
 }
 
-static void reckon_ratios(struct reading *reading)
+static void reckon_users(struct reading *reading)
 {
     const struct agg_plan *plan = reading->plan;
 
-    for (int i = 0; i < plan->user_ratio_count; i++)
+    for (int i = 0; i < plan->user_ratio_count; i++) {
         reading->reply->user_values[plan->user_ratios[i].column] =
-            agg_ratio__value(&plan->user_ratios[i], reading->user_operands);
-    for (int row = 0; row < reading->request->item_count; row++) {
-        const double *operands = reading->item_operands + (size_t)row * (size_t)plan->item_operand_count;
-        float *values = reading->reply->item_values + (size_t)row * (size_t)plan->item_column_count;
-
-        for (int i = 0; i < plan->item_ratio_count; i++)
-            if (plan->item_ratios[i].feature->entity->listed < 0)
-                values[plan->item_ratios[i].column] = agg_ratio__value(&plan->item_ratios[i], operands);
+            agg_ratio__value(&plan->user_ratios[i], reading->user_operands, reading->request->user_id);
     }
+}
+
+/* Whose target each row asks for, by column; NULL where a column has no targets. */
+static bool name_targets(struct reading *reading, uint64_t ***ids)
+{
+    const struct agg_plan *plan = reading->plan;
+    size_t rows = (size_t)reading->request->item_count;
+
+    *ids = fr_arena_take_zeroed(reading->arena, (size_t)plan->item_ratio_count + 1, sizeof **ids);
+    for (int i = 0; i < plan->item_ratio_count && *ids; i++) {
+        const struct agg_feature *feature = plan->item_ratios[i].feature;
+
+        if (!feature->targets)
+            continue;
+        (*ids)[i] = fr_arena_take(reading->arena, (rows + 1) * sizeof(uint64_t));
+        if (!(*ids)[i])
+            return fail_exhausted(reading->err);
+        agg_keyring__ids(feature->entity->key[feature->target_place], reading->request, reading->remembered, (*ids)[i]);
+    }
+    return *ids || fail_exhausted(reading->err);
+}
+
+static bool reckon_ratios(struct reading *reading)
+{
+    const struct agg_plan *plan = reading->plan;
+    size_t rows = (size_t)reading->request->item_count;
+    uint64_t **ids;
+
+    reckon_users(reading);
+    if (!name_targets(reading, &ids))
+        return false;
+    for (size_t row = 0; row < rows; row++) {
+        const double *operands = reading->item_operands + row * (size_t)plan->item_operand_count;
+        float *values = reading->reply->item_values + row * (size_t)plan->item_column_count;
+
+        for (int i = 0; i < plan->item_ratio_count; i++) {
+            const struct agg_feature *feature = plan->item_ratios[i].feature;
+
+            if (feature->entity->listed < 0)
+                values[plan->item_ratios[i].column] =
+                    agg_ratio__value(&plan->item_ratios[i], operands, ids[i] ? ids[i][row] : 0);
+        }
+    }
+    return true;
 }
 
 static bool draw_curves(struct reading *reading)
@@ -584,6 +621,5 @@ bool agg_read(struct agg *agg, const struct agg_plan *plan, const struct agg_req
     if (!reply_init(&reading) || !draw_curves(&reading) || !read_user(&reading) || !read_rows(&reading) ||
         !read_matches(&reading) || !read_item_fields(&reading))
         return false;
-    reckon_ratios(&reading);
-    return true;
+    return reckon_ratios(&reading);
 }

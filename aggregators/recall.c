@@ -212,14 +212,17 @@ bool agg_recall_trending(struct agg *agg, const struct agg_recall *ask, struct f
     struct agg_ranked *ranked = NULL, *good;
     uint32_t count = 0, good_count = 0, limit;
     struct store_key key;
+    bool is_pool;
 
     if (!find_list(agg->catalogue, ask->name, &list, err) || !find_scope(list, ask->scope, &scope, err))
         return false;
+    is_pool = list->rank->aggregate == AGG_QUOTA; /* all that are new lie by their first events, not by what is left */
     limit = limit_of(ask->limit, list->limit);
     key = (struct store_key){.kind = scope->top->entity->kind, .id_count = 1, .ids = {ask->id}};
     if (scope->field == AGG_KEY_ALL)
         key.ids[0] = 1;
-    if (key.ids[0] != 0 && !read_top(&glimpses, scope->top, &key, &ranked, &count))
+    if (is_pool ? !read_shards(&glimpses, scope->top, &ranked, &count)
+                : key.ids[0] != 0 && !read_top(&glimpses, scope->top, &key, &ranked, &count))
         return false;
     agg_top__sort(ranked, count);
     good = fr_arena_take(arena, ((size_t)count + 1) * sizeof *good);
@@ -232,7 +235,7 @@ bool agg_recall_trending(struct agg *agg, const struct agg_recall *ask, struct f
         if (!weigh(&glimpses, list, scope, ask->id, ranked + at, chunk, good, &good_count))
             return false;
         agg_top__sort(good, good_count);
-        if (at + chunk < count && good_count >= limit && !list->weigh && list->without < 0 &&
+        if (at + chunk < count && !is_pool && good_count >= limit && !list->weigh && list->without < 0 &&
             good[limit - 1].score >= agg_decayed__bound(list->rank, ranked[at + chunk].score, ask->time_ms))
             break;
     }
@@ -267,8 +270,8 @@ static bool find_feature(const struct agg_catalogue *catalogue, enum agg_aggrega
     if (!*name && count == 1)
         return true;
     if (!*name)
-        return fr_fail(err, FR_BAD_INPUT, "feature: this node has %s; name one with aggregate: %s", count == 0 ? "none" : "several",
-                       kind);
+        return fr_fail(err, FR_BAD_INPUT, "feature: this node has %s; name one with aggregate: %s",
+                       count == 0 ? "none" : "several", kind);
     snprintf(what, sizeof what, "%s feature", kind);
     return fail_unknown("feature", what, name, names, count, err);
 }

@@ -33,18 +33,19 @@ static const struct fr_setting common[] = {
     {"entity", NULL, "an entity", "whose state it is"},
     {"aggregate", NULL,
      "count, sum, mean, min, max, decayed, last, ratio, gauge, series, distinct, quantile, coec, watch_rank, ips, capped, "
-     "burst, "
-     "actor, covisit, entropy, top_values, budget, lift",
+     "returning, burst, "
+     "actor, share, gini, quota, covisit, entropy, top_values, budget, lift",
      "what is made of the events; each has keys of its own, below"},
     {"actions", "all", "list of actions",
-     "the events that count, by action; not of ratio, gauge, coec, match, actor, covisit, budget and lift"},
-    {"scenes", "all", "list of scenes", "and by scene; not of ratio, match, actor, covisit, budget and lift"},
+     "the events that count, by action; not of ratio, share, gauge, coec, match, actor, covisit, budget and lift"},
+    {"scenes", "all", "list of scenes", "and by scene; not of ratio, share, match, actor, covisit, budget and lift"},
     {"where", "all", "a condition",
-     "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, match, "
-     "actor, covisit, budget and lift"},
-    {"emit", "[value]", "list of value, n, sd, age, lower, upper, chain",
+     "and by their fields, as in \"value >= 3 and attributes.source == 'ad'\"; not of ratio, share, "
+     "match, actor, covisit, budget and lift"},
+    {"emit", "[value]", "list of value, n, sd, age, lower, upper, chain, deficit",
      "columns: the value; n, the events in it; sd of a ratio; age, the seconds since the last one; lower and upper bounds of a "
-     "ratio, and the counts of what it is drawn to. Which an aggregate has: above"},
+     "ratio, and the counts of what it is drawn to; deficit of a share, what it has not of its target. Which an aggregate has: "
+     "above"},
 };
 
 static const struct fr_setting count[] = {
@@ -53,6 +54,13 @@ static const struct fr_setting count[] = {
 static const struct fr_setting measures[] = {
     {"windows", NULL, WINDOWS, "one column each"},
     {"of", "value", "value, duration_s", "the event field"},
+};
+static const struct fr_setting sum[] = {
+    {"minus", "", "list of some of its actions", "which are taken off, whatever their sign: refunds from purchases"},
+};
+static const struct fr_setting returning[] = {
+    {"windows", NULL, SKETCH_WINDOWS, "one column each; 7d has panes of a day"},
+    {"visits", "2", "2 to 255", "in how many panes of the window a user came who counts"},
 };
 static const struct fr_setting quantile[] = {
     {"windows", NULL, SKETCH_WINDOWS, "one column each"},
@@ -72,7 +80,8 @@ static const struct fr_setting ratio[] = {
     {"of", NULL, "[numerator, denominator]", "two counts, sums or ips of the same entity, with these windows"},
     {"windows", NULL, WINDOWS, "one column each"},
     {"prior", "", "parent, global, or a list of at most three entities",
-     "what it is drawn to while there are few events: the same of the parent, of all events, or of [creator, category], each of "
+     "what it is drawn to while there are few events: the same of the parent, of all events, or of [creator, category], each "
+     "of "
      "them drawn to the next, the last one to all"},
     {"strength", "0", "0 to 1000000000000", "how many events the prior weighs; goes with prior"},
     {"z", "1.96", "0.1 to 10", "how many standard deviations lower and upper are away; 1.96: 95 of 100 true rates lie between"},
@@ -86,7 +95,8 @@ static const struct fr_setting budget[] = {
 static const struct fr_setting lift[] = {
     {"of", NULL, "a field of a table by item_id, of type id or ids", "the labels, as in item_info.tags"},
     {"from", NULL, "a covisit of the same entity", "whose partners' labels count"},
-    {"against", NULL, "a count of the entity with that key", "how common a label is: events of it among all that the count takes"},
+    {"against", NULL, "a count of the entity with that key",
+     "how common a label is: events of it among all that the count takes"},
     {"windows", NULL, WINDOWS, "one, which the count has, too"},
     {"strength", "1", "0 to 1000000000000", "the weight of pairs that draws a lift to 1"},
     {"limit", "10", "1 to 100", "labels in a reply"},
@@ -125,6 +135,22 @@ static const struct fr_setting actor[] = {
     {"field", "item_id", "item_id, user_id, creator_id, room_id, category_id, region", "what is repeated"},
     {"events", "50", "2 to 256", "so many of the latest records"},
     {"fast", "10", "1e-06 to 1000000", "the rate that makes half a score"},
+};
+static const struct fr_setting share[] = {
+    {"of", NULL, "a count, sum or ips of the same entity, with these windows", "what it has a share of"},
+    {"windows", NULL, WINDOWS, "one column each"},
+    {"scope", "global", "global, parent", "of what all of its kind have, or those of its parent"},
+    {"targets", "", "map from id to 0 to 1, at most 64",
+     "how much each is to have, by the field of the key that the scope has not; together 1"},
+};
+static const struct fr_setting gini[] = {
+    {"windows", NULL, SKETCH_WINDOWS, "one column each"},
+    {"of", "creator_id", "creator_id, item_id, room_id, category_id, region, user_id", "its members"},
+};
+static const struct fr_setting quota[] = {
+    {"quota", NULL, "1 to 1000000000", "how many of the events a new one is to have"},
+    {"newer_than", NULL, "whole seconds, 24s or more", "for how long it is new"},
+    {"forgotten_after", "30d", "whole seconds, more than newer_than", "and new again when nothing came of it for so long"},
 };
 static const struct fr_setting last[] = {
     {"limit", NULL, "1 to 10000", "events kept, the latest"},
@@ -165,12 +191,14 @@ static const struct fr_setting covisit[] = {
 
 static const struct fr_setting list[] = {
     {"of", NULL, "an entity", "what is ranked"},
-    {"rank", NULL, "a decayed feature of it", "by what"},
+    {"rank", NULL, "a decayed feature of it, or a quota",
+     "by what; by a quota it is a pool: what is new, by what is left of it"},
     {"scopes", NULL, "list of global, category_id, region, scene, creator_id, room_id",
      "of all, and of each value of an event's field; each but global costs about as much memory as the entity, per value that "
      "it has"},
     {"limit", NULL, "1 to 1000", "the most that a reply has"},
-    {"weigh", "", "a column of it", "by which sums are multiplied, as in click_rate.24h.sd; what is worth nothing then is left out"},
+    {"weigh", "", "a column of it",
+     "by which sums are multiplied, as in click_rate.24h.sd; what is worth nothing then is left out"},
     {"without", "", "a field of a table by its key", "who has it is left out, as in item_info.tags"},
 };
 
@@ -187,6 +215,7 @@ static const struct fr_settings sections[] = {
     FR_SETTINGS("features.NAME", NULL, "What is kept of an entity.", common),
     FR_SETTINGS("features.NAME", "count", "", count),
     FR_SETTINGS("features.NAME", "sum, mean, min, max", "", measures),
+    FR_SETTINGS("features.NAME", "sum", "", sum),
     FR_SETTINGS("features.NAME", "quantile", "", quantile),
     FR_SETTINGS("features.NAME", "distinct", "", distinct),
     FR_SETTINGS("features.NAME", "decayed", "", decayed),
@@ -201,8 +230,12 @@ static const struct fr_settings sections[] = {
                 watch_rank),
     FR_SETTINGS("features.NAME", "ips", "A sum by inverse propensity.", ips),
     FR_SETTINGS("features.NAME", "capped", "A count in which nobody counts much.", capped),
+    FR_SETTINGS("features.NAME", "returning", "Users who came again.", returning),
     FR_SETTINGS("features.NAME", "burst", "More of late than usual.", burst),
     FR_SETTINGS("features.NAME", "actor", "How much like a machine.", actor),
+    FR_SETTINGS("features.NAME", "share", "How much of its scope it has: [ledger](ledger.md).", share),
+    FR_SETTINGS("features.NAME", "gini", "How unevenly members have its events: [ledger](ledger.md).", gini),
+    FR_SETTINGS("features.NAME", "quota", "What a new one has not been shown yet: [ledger](ledger.md).", quota),
     FR_SETTINGS("features.NAME", "entropy", "In bits; 0 of one value, or none.", entropy),
     FR_SETTINGS("features.NAME", "top_values", "A sequence: the field's values, and how often each is there, as count.",
                 top_values),

@@ -212,3 +212,37 @@ struct agg_feature *agg_parse__feature(struct agg_parse *parse, const struct fr_
     agg_parse__tell(parse, at, key, "is a feature of another entity");
     return NULL;
 }
+
+/* A read names the parent by the entity's own key, or by what an item or a room remembers. */
+static bool can_name(const struct agg_entity *entity, int field)
+{
+    int attribute = agg_attribute__index(field);
+
+    for (int i = 0; i < entity->key_count; i++) {
+        if (entity->key[i] == field)
+            return true;
+    }
+    return attribute >= 0 && (entity->remembered >> attribute & 1) != 0;
+}
+
+bool agg_parse__parent(struct agg_parse *parse, const char *key, const struct agg_entity *parent)
+{
+    const struct agg_entity *entity = parse->feature->entity;
+    const struct fr_yaml *at = fr_yaml_get(parse->map, key);
+
+    if (!parent)
+        return fr_diagnostics_add(parse->diagnostics, at,
+                                  "features.%s.%s: entities.%s has no parent; give it one, or use global", parse->feature->name,
+                                  key, entity->name);
+    if (parent == entity)
+        return agg_parse__tell(parse, at, key, "names the entity itself; its own counts come first anyway");
+    for (int i = 0; i < parent->key_count; i++) {
+        if (!can_name(entity, parent->key[i]))
+            return fr_diagnostics_add(
+                parse->diagnostics, at,
+                "features.%s.%s: a read can't tell which %s is the parent of one %s: %s is neither in its "
+                "key nor remembered; use global",
+                parse->feature->name, key, parent->name, entity->name, parent->key_names[i]);
+    }
+    return true;
+}

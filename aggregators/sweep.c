@@ -44,6 +44,10 @@ static bool has_end(const struct agg_feature *feature)
     case AGG_IPS:
     case AGG_CAPPED:
     case AGG_ACTOR:
+    case AGG_SHARE:
+    case AGG_GINI:
+    case AGG_QUOTA:
+    case AGG_RETURNING:
     case AGG_AGE: /* of these and the next the event's own time counts, and is past its retention */
     case AGG_LIFE:
     case AGG_TOP: /* scores what another feature holds */

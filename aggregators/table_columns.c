@@ -17,14 +17,13 @@ static bool make_keys(const struct agg *agg, const struct agg_table *table, cons
                       uint64_t **hashes)
 {
     size_t rows = (size_t)request->item_count;
-    const struct agg_entity named = {.key = {(uint8_t)table->key}, .key_count = 1};
 
     *ids = fr_arena_take(arena, (rows + 1) * sizeof **ids);
     *keys = fr_arena_take(arena, (rows + 1) * sizeof **keys);
     *hashes = fr_arena_take(arena, (rows + 1) * sizeof **hashes);
     if (!*ids || !*keys || !*hashes)
         return false;
-    agg_keyring__ids(&named, request, remembered, *ids);
+    agg_keyring__ids(table->key, request, remembered, *ids);
     for (size_t row = 0; row < rows; row++) {
         if (!agg_table__key(table, (*ids)[row], &(*keys)[row]))
             (*keys)[row] = (struct store_key){0};

@@ -192,7 +192,7 @@ static bool is_gone(const struct agg_feature *feature, int64_t latest_ms, double
     const struct agg_feature *source = feature->source;
 
     if (feature->is_first)
-        return (double)horizon_ms - score >= AGG_NEW_MS;
+        return (double)horizon_ms - score >= (double)feature->new_ms;
     return agg_entity__is_expired(feature->ranked, latest_ms, horizon_ms) ||
            (source && agg_decayed__is_gone(source, latest_ms, horizon_ms));
 }
@@ -290,6 +290,8 @@ static void define(const struct agg_feature *feature, struct fr_buffer *text)
 {
     if (feature->source)
         fr_buffer_append_format(text, "; ranked by %s", feature->source->definition);
+    if (feature->is_first && feature->new_ms != AGG_NEW_MS) /* the others' text is that of versions that knew no pools */
+        fr_buffer_append_format(text, "; of %lld", (long long)feature->new_ms);
 }
 
 /* ---- reading ---- */

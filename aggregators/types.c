@@ -25,6 +25,10 @@ const struct agg_type *const agg__types[AGG_AGGREGATES] = {
     [AGG_ACTOR] = &agg_type__actor,
     [AGG_ENTROPY] = &agg_type__entropy,
     [AGG_TOP_VALUES] = &agg_type__top_values,
+    [AGG_SHARE] = &agg_type__share,
+    [AGG_GINI] = &agg_type__gini,
+    [AGG_QUOTA] = &agg_type__quota,
+    [AGG_RETURNING] = &agg_type__returning,
     [AGG_BUDGET] = &agg_type__budget,
     [AGG_LIFT] = &agg_type__lift,
     [AGG_TOP] = &agg_type__top,
@@ -36,6 +40,7 @@ bool agg_feature__takes(const struct agg_feature *feature, const struct proto_ev
     return event->action < PROTO_ACTIONS && event->scene < PROTO_SCENES && (feature->actions >> event->action & 1) != 0 &&
            (feature->scenes >> event->scene & 1) != 0 &&
            (feature->needs == 0 || proto_event_id_field(event, feature->needs) != 0) &&
+           (!feature->named || agg_key__is_named(feature->named_in, feature->named, event)) &&
            (!feature->where || agg_where__holds(feature->where, event));
 }
 

@@ -58,8 +58,11 @@ static float mean(const struct agg_view *view, const struct agg_feature *feature
 static float column_value(const struct agg *agg, const struct agg_view *view, const struct agg_column *column)
 {
     const struct agg_feature *feature = column->feature;
-    __int128 value = agg_measure__micro(feature, agg_view__value(view, feature, column->window));
+    __int128 value;
 
+    if (feature->type->of_rows)
+        return feature->type->of_rows(feature, view);
+    value = agg_measure__micro(feature, agg_view__value(view, feature, column->window));
     if (feature->aggregate == AGG_MEAN)
         return mean(view, feature, column->window, value);
     return feature->measure == AGG_MEASURE_COUNT ? (float)clamp(agg, value) : of_micro(clamp(agg, value));

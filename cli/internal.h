@@ -516,6 +516,7 @@ struct cli_world_options {
     int64_t start_ms; /* event time of the first event */
     double rate; /* events a second of event time */
     int users, items; /* 0: as many as suit the rate */
+    double transfer; /* of those who watch a short video, how many go over to its maker's room, if that is open; 0: nobody */
     double swing; /* in [0, 1): how much the rate is above the mean at the busiest hour; 0: the same all day */
     FILE *truth; /* gets what is true of the world, as JSON lines; NULL: nobody is told */
 };
@@ -613,7 +614,9 @@ struct cli_world {
     uint32_t *unborn; /* creators who are still to come, the next one last */
     bool *is_unborn; /* by creator */
     int unborn_count;
+    bool *is_newcomer; /* by creator: was not there at first */
     uint32_t newborn; /* waits for a room; WORLD_NONE: nobody does */
+    struct fr_buffer from_video; /* an event's attributes: it came from a short video */
     uint32_t burst_room; /* index */
     uint64_t burst_room_id;
     int64_t burst_end_us;
@@ -632,6 +635,9 @@ bool cli_world__is_awake(const struct cli_world *world, uint32_t session, int64_
 uint64_t cli_world__emit(struct cli_world *world, int64_t at_us, const struct proto_event *event,
                          const struct cli_world_secret *secret);
 
+/* After watching a short video: into its maker's room for a while, or not. */
+void cli_world__go_over(struct cli_world *world, const struct proto_event *seen, double liking, int64_t now_us);
+
 /* The next thing that a session does; a session that ends makes room for another user's. */
 void cli_world__session(struct cli_world *world, uint32_t session, int64_t now_us);
 
@@ -647,6 +653,8 @@ void cli_world__creator(struct cli_world *world, int64_t now_us); /* the next ne
 /* What is true, told when it is so; nothing without a file, and nothing before the first event. */
 /* Appends the members of an item's row in the table of items, without braces: tags, language, stock, price, duration_s. */
 void cli_table__row(const struct cli_world *world, uint32_t item, struct fr_buffer *json);
+/* The same of a creator's row in the table of creators: tier, region. */
+void cli_table__creator(const struct cli_world *world, uint32_t creator, struct fr_buffer *json);
 
 void cli_truth__begin(const struct cli_world *world);
 void cli_truth__room(const struct cli_world *world, const struct cli_world_room *room);

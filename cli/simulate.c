@@ -13,14 +13,14 @@ enum { SIMULATE_UNPACED_RATE = 1000, SIMULATE_FLUSH_MS = 60000, SIMULATE_RATE_MA
 
 struct simulate {
     const struct cli_command *command;
-    const char *brokers, *topic, *table, *as, *group;
-    uint64_t rate, seconds, seed, users, items, swing;
+    const char *brokers, *topic, *table, *creators, *as, *group;
+    uint64_t rate, seconds, seed, users, items, swing, transfer;
     const char *truth;
     FILE *truth_file; /* NULL: nobody is told */
     int64_t start_ms;
     bool is_fast;
     struct ingest_producer *producer; /* NULL: stdout */
-    struct ingest_producer *tables; /* NULL: nobody wants the items' rows */
+    struct ingest_producer *tables; /* NULL: nobody wants rows of items or creators */
     struct fr_buffer out;
 };
 
@@ -88,22 +88,29 @@ static bool run(struct simulate *simulate, struct cli_world *world, uint64_t *co
     return fflush(stdout) == 0 ? true : fr_fail(err, FR_UNAVAILABLE, "cannot write: %s", strerror(errno));
 }
 
-/* The row of every item, before the first event. */
-static bool put_table(struct simulate *simulate, const struct cli_world *world, struct fr_err *err)
+struct rows { /* of a table: one for each index */
+    const char *topic;
+    int count;
+    uint64_t (*id_of)(uint32_t index);
+    void (*put)(const struct cli_world *world, uint32_t index, struct fr_buffer *json);
+};
+
+/* All of a table, before the first event. */
+static bool put_rows(struct simulate *simulate, const struct cli_world *world, const struct rows *rows, struct fr_err *err)
 {
     struct fr_buffer row;
-    bool ok = true;
+    bool ok = ingest_producer_topic(simulate->tables, rows->topic, 1, err);
 
     fr_buffer_init(&row);
-    for (uint32_t item = 0; item < (uint32_t)world->item_count && ok; item++) {
+    for (uint32_t i = 0; i < (uint32_t)rows->count && ok; i++) {
         char key[24];
-        struct ingest_record record = {.topic = simulate->table, .partition = -1};
+        struct ingest_record record = {.topic = rows->topic, .partition = -1};
 
         fr_buffer_clear(&row);
         fr_buffer_append_byte(&row, '{');
-        cli_table__row(world, item, &row);
+        rows->put(world, i, &row);
         fr_buffer_append_byte(&row, '}');
-        snprintf(key, sizeof key, "%llu", (unsigned long long)cli_world__item_id(item));
+        snprintf(key, sizeof key, "%llu", (unsigned long long)rows->id_of(i));
         record.key = fr_slice_of(key);
         record.value = fr_buffer_slice(&row);
         ok = row.is_failed ? fr_fail(err, FR_EXHAUSTED, "out of memory") : ingest_producer_send(simulate->tables, &record, err);
@@ -115,10 +122,14 @@ static bool put_table(struct simulate *simulate, const struct cli_world *world, 
 static bool open_producers(struct simulate *simulate, const struct cli_world *world, struct fr_err *err)
 {
     struct ingest_producer_options options = {.brokers = simulate->brokers};
+    const struct rows items = {simulate->table, world->item_count, cli_world__item_id, cli_table__row};
+    const struct rows creators = {simulate->creators, world->creator_count, cli_world__creator_id_of, cli_table__creator};
 
-    if (simulate->table &&
-        (!ingest_producer_open(&options, &simulate->tables, err) ||
-         !ingest_producer_topic(simulate->tables, simulate->table, 1, err) || !put_table(simulate, world, err)))
+    if ((simulate->table || simulate->creators) && !ingest_producer_open(&options, &simulate->tables, err))
+        return false;
+    if (simulate->table && !put_rows(simulate, world, &items, err))
+        return false;
+    if (simulate->creators && !put_rows(simulate, world, &creators, err))
         return false;
     options.pace_group = simulate->group;
     return !simulate->brokers || ingest_producer_open(&options, &simulate->producer, err);
@@ -131,6 +142,7 @@ static int simulate_world(struct simulate *simulate)
                                               .rate = (double)simulate->rate,
                                               .users = (int)simulate->users,
                                               .items = (int)simulate->items,
+                                              .transfer = (double)simulate->transfer / 100,
                                               .swing = (double)simulate->swing / 100,
                                               .truth = simulate->truth_file};
     struct cli_world *world = cli_world__new(&world_options);
@@ -162,8 +174,12 @@ static int check(struct simulate *simulate, bool has_rate)
                                 has_rate ? "--seconds" : "--rate", simulate->command->usage);
     if (!simulate->brokers != !simulate->topic)
         return cli_command__say(simulate->command, CLI_USAGE, "--brokers and --topic go together");
-    if (simulate->table && !simulate->brokers)
-        return cli_command__say(simulate->command, CLI_USAGE, "--table goes with --brokers and --topic");
+    if ((simulate->table || simulate->creators) && !simulate->brokers)
+        return cli_command__say(simulate->command, CLI_USAGE, "--%s goes with --brokers and --topic",
+                                simulate->table ? "table" : "creators");
+    if (simulate->transfer > 90)
+        return cli_command__say(simulate->command, CLI_USAGE, "--transfer %llu: use 0 to 90",
+                                (unsigned long long)simulate->transfer);
     if (strcmp(simulate->as, "json") != 0 && strcmp(simulate->as, "protobuf") != 0)
         return cli_command__say(simulate->command, CLI_USAGE, "--as '%s': use protobuf or json", simulate->as);
     if (simulate->rate > SIMULATE_RATE_MAX || simulate->seconds > UINT32_MAX || simulate->users > 10000000 ||
@@ -208,6 +224,10 @@ int cli_simulate__main(const struct cli_command *command, int argc, char **argv)
         {"topic", CLI_OPTION_TEXT, "T", "which topic", &simulate.topic},
         {"table", CLI_OPTION_TEXT, "T", "the items' rows go into this topic first, as a table has them (docs/tables.md)",
          &simulate.table},
+        {"creators", CLI_OPTION_TEXT, "T", "the same of creators: their tiers and regions", &simulate.creators},
+        {"transfer", CLI_OPTION_NUMBER, "PERCENT",
+         "of those who watch a short video, how many go over to its maker's room, if it is open: 0 (default) to 90",
+         &simulate.transfer},
         {"as", CLI_OPTION_TEXT, "protobuf|json", "what the topic holds (protobuf)", &simulate.as},
         {"group", CLI_OPTION_TEXT, "G", "on an embedded broker: never outrun this group (freshet)", &simulate.group},
         {0},

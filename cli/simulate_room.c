@@ -150,3 +150,48 @@ void cli_world__creator(struct cli_world *world, int64_t now_us)
     cli_truth__creator(world, world->newborn, now_us);
     cli_agenda__add(&world->agenda, now_us + CREATOR_EVERY_S * INT64_C(1000000), AGENDA_CREATOR, 0);
 }
+
+/* ---- From short videos ---- */
+
+static const struct cli_world_room *room_of(const struct cli_world *world, uint64_t creator_id)
+{
+    for (int i = 0; i < world->room_count; i++) {
+        if (cli_world__creator_id_of(world->rooms[i].creator) == creator_id)
+            return &world->rooms[i];
+    }
+    return NULL;
+}
+
+static void go(struct cli_world *world, const struct proto_event *event, const char *action, double value, int64_t at_us)
+{
+    struct proto_event made = *event;
+
+    made.action = (uint32_t)proto_action_number(fr_slice_of(action));
+    made.value = value;
+    (void)cli_world__emit(world, at_us, &made, NULL);
+}
+
+/* The entry is told where it was made: at the video's place, with an attribute that says so. What comes after is in the room. */
+void cli_world__go_over(struct cli_world *world, const struct proto_event *seen, double liking, int64_t now_us)
+{
+    const struct cli_world_room *room = world->options.transfer > 0 ? room_of(world, seen->creator_id) : NULL;
+    struct proto_event entry = *seen,
+                       inside = {.user_id = seen->user_id, .creator_id = seen->creator_id, .region = seen->region};
+    double stay_s;
+
+    if (!room || !cli_random__chance(&world->random, fmin(cli_world__habits.most, world->options.transfer * liking)))
+        return;
+    stay_s = round(fmin(900, cli_random__log_normal(&world->random, 20 * sqrt(liking), 1.1)) * 10) / 10;
+    entry.room_id = inside.room_id = room->room_id;
+    entry.wire = fr_buffer_slice(&world->from_video);
+    go(world, &entry, "enter_room", 0, now_us);
+    inside.scene = (uint32_t)proto_scene_number(fr_slice_of("live"));
+    inside.item_id = cli_world__item_id(room->item);
+    inside.category_id = cli_world__category_id(room->item);
+    now_us += (int64_t)(stay_s * 1e6);
+    go(world, &inside, "watch", stay_s, now_us);
+    if (cli_random__chance(&world->random, 0.05))
+        go(world, &inside, "gift", 9.9, now_us);
+    inside.item_id = inside.category_id = 0;
+    go(world, &inside, "leave_room", 0, now_us);
+}

@@ -203,7 +203,7 @@ static int64_t step_feed(struct visit *visit, int64_t now_us)
         double seconds;
 
         show(visit, draw_item(visit->world, visit->base.user_id));
-        visit->base.position = i;
+        visit->base.position = i + 1;
         visit->base.duration_s = visit->item->length_s;
         emit(visit, now_us, "impression", 0);
         seconds = fmin(visit->item->length_s * 1.5, cli_random__log_normal(random, 6 * sqrt(visit->liking), 1.0));
@@ -211,6 +211,7 @@ static int64_t step_feed(struct visit *visit, int64_t now_us)
         now_us = after(now_us, seconds);
         emit(visit, now_us, "watch", seconds);
         react(visit, now_us);
+        cli_world__go_over(visit->world, &visit->base, visit->liking, now_us);
     }
     return now_us;
 }
@@ -223,7 +224,7 @@ static int64_t step_mall(struct visit *visit, int64_t now_us)
     visit->base.request_id = cli_random__next(random) | 1;
     for (uint32_t i = 0; i < MALL_ITEMS; i++) {
         show(visit, draw_item(visit->world, visit->base.user_id));
-        visit->base.position = i;
+        visit->base.position = i + 1;
         emit(visit, now_us, "impression", 0);
         if (!likely(visit, cli_world__habits.click))
             continue;
@@ -254,7 +255,7 @@ static int64_t step_bot(struct visit *visit, int64_t now_us)
         visit->base.request_id = cli_random__next(&world->random) | 1;
         for (uint32_t i = 0; i < MALL_ITEMS; i++) {
             show(visit, draw_item(world, visit->base.user_id));
-            visit->base.position = i;
+            visit->base.position = i + 1;
             emit(visit, now_us, "impression", 0);
             emit(visit, now_us = after(now_us, 0.2), "click", 0);
         }

@@ -1,5 +1,5 @@
 /*
- * What the shop's catalogue says of each item, for a table's topic (docs/tables.md): drawn from the seed by the item alone, beside the world's
+ * What the shop's catalogue says of each item, and the platform's office of each creator, for a table's topic (docs/tables.md): drawn from the seed by the item alone, beside the world's
  * own dice, so that the events of a seed stay what they were.
  */
 #include "internal.h"
@@ -9,6 +9,8 @@ enum { TAGS_MOST = 3, SOLD_OUT_ONE_IN = 12, STOCK_MOST = 200 };
 static const char *const tags[] = {"handmade", "vintage", "sale", "new",   "outdoor",
                                    "kitchen",  "beauty",  "toys", "music", "fashion"};
 static const char *const languages[] = {"en", "es", "pt", "id", "ja"};
+
+static const char *const regions[] = {"north", "south", "east", "west"};
 
 static uint64_t draw(const struct cli_world *world, uint32_t item, uint64_t what)
 {
@@ -28,4 +30,15 @@ void cli_table__row(const struct cli_world *world, uint32_t item, struct fr_buff
     fr_buffer_append_format(json, "],\"language\":\"%s\",\"stock\":%d,\"price\":%.2f,\"duration_s\":%g",
                             languages[draw(world, item, 4) % LANGUAGES],
                             is_sold_out ? 0 : 1 + (int)(draw(world, item, 5) % STOCK_MOST), one->price, one->length_s);
+}
+
+/* Who was not there at first is new; of the others the first tenth, whom most rooms and items are of, is the top. */
+void cli_table__creator(const struct cli_world *world, uint32_t creator, struct fr_buffer *json)
+{
+    enum { REGIONS = sizeof regions / sizeof *regions, TOP_ONE_IN = 10 };
+    const char *tier = world->is_newcomer[creator]                             ? "new"
+                       : creator < (uint32_t)world->creator_count / TOP_ONE_IN ? "top"
+                                                                               : "known";
+
+    fr_buffer_append_format(json, "\"tier\":\"%s\",\"region\":\"%s\"", tier, regions[draw(world, creator, 6) % REGIONS]);
 }

@@ -63,6 +63,17 @@ static void tell_item(const struct cli_world *world, FILE *file, uint32_t item)
     fr_buffer_fini(&row);
 }
 
+static void tell_maker(const struct cli_world *world, FILE *file, uint32_t creator)
+{
+    struct fr_buffer row;
+
+    fr_buffer_init(&row);
+    cli_table__creator(world, creator, &row);
+    fprintf(file, "{\"truth\":\"maker\",\"creatorId\":\"%" PRIu64 "\",%.*s}\n", cli_world__creator_id_of(creator),
+            (int)row.length, (const char *)row.bytes);
+    fr_buffer_fini(&row);
+}
+
 void cli_truth__begin(const struct cli_world *world)
 {
     FILE *file = world->options.truth;
@@ -74,6 +85,8 @@ void cli_truth__begin(const struct cli_world *world)
         tell_user(world, file, user);
     for (uint32_t item = 0; item < (uint32_t)world->item_count; item++)
         tell_item(world, file, item);
+    for (uint32_t creator = 0; creator < (uint32_t)world->creator_count; creator++)
+        tell_maker(world, file, creator);
 }
 
 void cli_truth__room(const struct cli_world *world, const struct cli_world_room *room)

@@ -165,7 +165,7 @@ static void leave_out_creators(struct cli_world *world)
     for (uint32_t i = (uint32_t)world->creator_count; i-- > WORLD_CATEGORIES;) {
         if (cli_random__mix(i * UINT64_C(0xa0761d6478bd642f) + world->options.seed) % WORLD_NEW_ONE_IN != 0)
             continue;
-        world->is_unborn[i] = true;
+        world->is_unborn[i] = world->is_newcomer[i] = true;
         world->unborn[world->unborn_count++] = i;
     }
 }
@@ -241,8 +241,10 @@ static bool make_world(struct cli_world *world)
     world->sessions = calloc((size_t)world->session_count, sizeof *world->sessions);
     world->unborn = calloc((size_t)world->creator_count, sizeof *world->unborn);
     world->is_unborn = calloc((size_t)world->creator_count, sizeof *world->is_unborn);
-    if (!world->items || !world->rooms || !world->sessions || !world->unborn || !world->is_unborn ||
-        !cli_zipf__init(&world->user_ranks, world->user_count, 0.6) ||
+    world->is_newcomer = calloc((size_t)world->creator_count, sizeof *world->is_newcomer);
+    proto_event_encode_attribute(&world->from_video, fr_slice_of("from"), fr_slice_of("short_video"));
+    if (!world->items || !world->rooms || !world->sessions || !world->unborn || !world->is_unborn || !world->is_newcomer ||
+        world->from_video.is_failed || !cli_zipf__init(&world->user_ranks, world->user_count, 0.6) ||
         !cli_zipf__init(&world->item_ranks, world->item_count, 1.05) ||
         !cli_zipf__init(&world->creator_ranks, world->creator_count, 0.8) ||
         !cli_zipf__init(&world->room_ranks, world->room_count, 0.9))
@@ -261,6 +263,7 @@ struct cli_world *cli_world__new(const struct cli_world_options *options)
     if (!world)
         return NULL;
     world->options = *options;
+    fr_buffer_init(&world->from_video);
     world->first_free = WORLD_NONE;
     cli_random__init(&world->random, options->seed);
     /* With the start, or a demo that is started again over its old store would repeat ids that mean other events. */
@@ -286,6 +289,8 @@ void cli_world__free(struct cli_world *world)
     free(world->sessions);
     free(world->unborn);
     free(world->is_unborn);
+    free(world->is_newcomer);
+    fr_buffer_fini(&world->from_video);
     free(world->pending);
     free(world);
 }

@@ -293,6 +293,8 @@ static bool step(struct ingest_helper *helper, struct fr_err *err)
         return true;
     if (now_ms >= helper->topics_due_ms && !ingest_discovery__refresh(helper->ingest, err))
         return false;
+    if (atomic_exchange(&helper->is_asked, false))
+        helper->marks_due_ms = 0;
     return now_ms < helper->marks_due_ms || is_stopping(helper) || ask_marks(helper, err);
 }
 
@@ -334,6 +336,11 @@ static void *run(void *arg)
     while (fr_queue_receive(helper->mail, &message, 0))
         ;
     return NULL;
+}
+
+void ingest_ask(struct ingest *ingest)
+{
+    atomic_store(&ingest->helper.is_asked, true);
 }
 
 bool ingest_helper__start(struct ingest_helper *helper, struct ingest *ingest, struct fr_err *err)

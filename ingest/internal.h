@@ -330,6 +330,7 @@ struct ingest_helper {
     int64_t topics_due_ms;
     int64_t topics_interval_ms;
     int64_t marks_due_ms;
+    atomic_bool is_asked; /* for marks, by somebody who cannot wait for that */
     int64_t silent_since_ms; /* when watermarks were first asked for in vain; 0: they were answered */
     bool was_silent; /* for so long that all parts were doubted */
     int next_mark; /* whose watermarks are asked first when they are asked one by one */

@@ -2,6 +2,9 @@
  * What happens to a user's account: rows arrive, impressions, outcomes, exits, and time passes. An outcome counts for an impression whose
  * rows are there; until then it waits, so that it does not matter which of the three came first. Each change may make examples,
  * which are noted with the labels as they are at that moment.
+ *
+ * How far time has passed when an event comes is chance, so nothing is judged by it: an event finds what it would find had time passed
+ * to just its place. What is over by then is over for it, and what was due before it is made without it.
  */
 #include "join.h"
 
@@ -11,56 +14,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct learner_clockwork clockwork_of(const struct learner_join *join, const struct learner_impression *shown, int task)
+static bool is_over(const struct learner_join *join, const struct learner_impression *shown, int64_t clock_ms)
 {
-    uint64_t words[2] = {shown->request_id, shown->item_id};
-
-    return (struct learner_clockwork){.task = join->tasks[task].task,
-                                      .shown_ms = shown->shown_ms,
-                                      .exit_ms = shown->exit_ms,
-                                      .seed = fr_text_hash(words, sizeof words, 0)};
+    return clock_ms - shown->shown_ms >= join->longest_ms;
 }
 
-static bool is_of(const struct learner_join *join, const struct learner_impression *shown, int task)
-{
-    return (shown->models >> join->tasks[task].model & 1) != 0;
-}
-
-static void note(struct learner_join_lane *lane, uint64_t user_id, const struct learner_impression *shown, int task,
-                 const struct learner_made *made)
-{
-    struct learner_labelled *labelled;
-
-    if (lane->labelled_count == lane->labelled_capacity) {
-        int capacity = lane->labelled_capacity ? 2 * lane->labelled_capacity : 64;
-        struct learner_labelled *grown = reallocarray(lane->labelled, (size_t)capacity, sizeof *grown);
-
-        if (!grown) {
-            lane->is_failed = true;
-            return;
-        }
-        lane->labelled = grown;
-        lane->labelled_capacity = capacity;
-    }
-    labelled = &lane->labelled[lane->labelled_count];
-    labelled->doing = lane->doing;
-    labelled->number = lane->labelled_count++;
-    labelled->task = task;
-    labelled->user_id = user_id;
-    labelled->made = *made;
-    labelled->shown = *shown;
-    memcpy(labelled->states, learner_book__states(shown), (size_t)lane->join->task_count * sizeof *labelled->states);
-}
-
-/* Makes what is due of an impression by time_ms. */
-static void make_due(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int64_t time_ms)
+/*
+ * An event of ts_ms comes when some windows are over by the log's clock: theirs is made without it. Windows that were over before ts_ms
+ * need not be looked at, as nothing of theirs looks at what is later.
+ */
+static void make_over(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int64_t ts_ms)
 {
     for (int task = 0; task < lane->join->task_count; task++) {
-        struct learner_clockwork of = clockwork_of(lane->join, shown, task);
-        struct learner_made made;
+        int64_t end_ms = shown->shown_ms + lane->join->tasks[task].task->window_ms;
 
-        while (is_of(lane->join, shown, task) && learner_policy__due(&of, &learner_book__states(shown)[task], time_ms, &made))
-            note(lane, user_id, shown, task, &made);
+        if (end_ms <= lane->at.ms && end_ms >= ts_ms)
+            learner_labelled__task_due(lane, user_id, shown, task, end_ms, NULL);
     }
 }
 
@@ -68,16 +37,17 @@ static void apply_outcome(struct learner_join_lane *lane, uint64_t user_id, stru
                           int64_t ts_ms)
 {
     lane->book.is_changed = true;
+    make_over(lane, user_id, shown, ts_ms);
     for (int task = 0; task < lane->join->task_count; task++) {
-        struct learner_clockwork of = clockwork_of(lane->join, shown, task);
+        struct learner_clockwork of = learner_labelled__clockwork(lane->join, shown, task);
         struct learner_made made;
         bool is_made;
 
-        if (!is_of(lane->join, shown, task) || (of.task->actions >> action & 1) == 0)
+        if (!learner_impression__is_of(lane->join, shown, task) || (of.task->actions >> action & 1) == 0)
             continue;
         learner_join__count(lane, learner_policy__outcome(&of, &learner_book__states(shown)[task], ts_ms, &made, &is_made));
         if (is_made)
-            note(lane, user_id, shown, task, &made);
+            learner_labelled__note(lane, user_id, shown, task, &made, lane->at);
     }
 }
 
@@ -90,7 +60,18 @@ static void take_outcome(struct learner_join_lane *lane, uint64_t user_id, struc
         apply_outcome(lane, user_id, shown, action, ts_ms);
 }
 
-/* The earliest of those that waited for this impression. */
+static void apply_exit(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int64_t ts_ms)
+{
+    lane->book.is_changed = true;
+    if (shown->models != 0)
+        make_over(lane, user_id, shown, ts_ms);
+    shown->exit_ms = ts_ms;
+    shown->exit_place = lane->at;
+    if (shown->models != 0)
+        learner_labelled__due(lane, user_id, shown, INT64_MIN, &lane->at);
+}
+
+/* The first of those that waited for this impression. */
 static int find_waiting(const struct learner_book *book, const struct learner_impression *shown)
 {
     int found = -1;
@@ -99,53 +80,59 @@ static int find_waiting(const struct learner_book *book, const struct learner_im
         const struct learner_outcome *outcome = &book->outcomes[i];
 
         if (outcome->request_id == shown->request_id && outcome->item_id == shown->item_id &&
-            (found < 0 || outcome->ts_ms < book->outcomes[found].ts_ms))
+            (found < 0 || outcome->place.number < book->outcomes[found].place.number))
             found = i;
     }
     return found;
 }
 
-/* The rows of an impression are there: what waited for that is done, outcomes first, because the exit is known already. */
+static struct learner_place later_of(struct learner_place a, struct learner_place b)
+{
+    return a.number > b.number ? a : b;
+}
+
+static void take_waiting(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int waiting)
+{
+    struct learner_outcome outcome = lane->book.outcomes[waiting];
+    bool is_early = outcome.place.number < shown->place.number;
+
+    learner_book__remove_outcome(&lane->book, waiting);
+    lane->at = later_of(outcome.place, shown->place);
+    if (is_early && learner_waiting__outcome_end(lane->join, &outcome) <= shown->place.ms)
+        learner_waiting__tell_alone(lane, &outcome); /* it had waited too long when the impression came */
+    else
+        take_outcome(lane, user_id, shown, outcome.action, outcome.ts_ms);
+}
+
+/*
+ * The rows of an impression are there: what waited for that is done where it lies, in the order in which it came, so that all is as if
+ * they had been there from the first.
+ */
 static void match(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown,
                   struct learner_request *request)
 {
-    int64_t apart_ms = shown->shown_ms - request->served_ms;
+    int64_t apart_ms = shown->shown_ms - request->served_ms, ttl_ms = lane->join->config->serve_ttl_ms;
+    struct learner_place exit_place = shown->exit_place;
+    int64_t exit_ms = shown->exit_ms;
     int waiting;
 
-    if (apart_ms > lane->join->config->serve_ttl_ms || -apart_ms > lane->join->config->serve_ttl_ms)
+    if (apart_ms > ttl_ms || -apart_ms > ttl_ms || shown->place.ms - request->served_ms > ttl_ms)
         return;
     shown->models = request->models;
+    shown->exit_ms = 0;
     request->is_seen = 1;
     lane->book.is_changed = true;
-    while ((waiting = find_waiting(&lane->book, shown)) >= 0) {
-        struct learner_outcome outcome = lane->book.outcomes[waiting];
-
-        learner_book__remove_outcome(&lane->book, waiting);
-        take_outcome(lane, user_id, shown, outcome.action, outcome.ts_ms);
-    }
-    make_due(lane, user_id, shown, INT64_MIN);
-}
-
-static void note_gone(struct learner_join_lane *lane, uint64_t user_id, uint64_t request_id)
-{
-    if (lane->gone_count == lane->gone_capacity) {
-        int capacity = lane->gone_capacity ? 2 * lane->gone_capacity : 64;
-        struct learner_gone *grown = reallocarray(lane->gone, (size_t)capacity, sizeof *grown);
-
-        if (!grown) {
-            lane->is_failed = true;
-            return;
+    lane->at = shown->place;
+    learner_labelled__due(lane, user_id, shown, shown->place.ms, &shown->place);
+    while ((waiting = find_waiting(&lane->book, shown)) >= 0 || exit_ms != 0) {
+        if (waiting >= 0 && (exit_ms == 0 || lane->book.outcomes[waiting].place.number < exit_place.number)) {
+            take_waiting(lane, user_id, shown, waiting);
+            continue;
         }
-        lane->gone = grown;
-        lane->gone_capacity = capacity;
+        lane->at = exit_place;
+        apply_exit(lane, user_id, shown, exit_ms);
+        exit_ms = 0;
     }
-    lane->gone[lane->gone_count++] = (struct learner_gone){.user_id = user_id, .request_id = request_id};
-}
-
-static void drop_impression(struct learner_join_lane *lane, int i)
-{
-    learner_join__count(lane, LEARNER_DROPPED_ROOM);
-    learner_book__remove_impression(&lane->book, i);
 }
 
 void learner_account__served(struct learner_join_lane *lane, uint64_t user_id, const struct learner_request *request)
@@ -155,7 +142,7 @@ void learner_account__served(struct learner_join_lane *lane, uint64_t user_id, c
 
     if (book->request_count >= LEARNER_REQUESTS_MAX) { /* the oldest; its impressions find no rows */
         learner_join__count(lane, LEARNER_DROPPED_ROOM);
-        note_gone(lane, user_id, book->requests[0].request_id);
+        learner_waiting__note_gone(lane, user_id, book->requests[0].request_id);
         learner_book__remove_request(book, 0);
     }
     added = learner_book__add_request(book);
@@ -175,14 +162,14 @@ static void take_impression(struct learner_join_lane *lane, const struct proto_e
 {
     struct learner_book *book = &lane->book;
     struct learner_request *request;
-    struct learner_impression *shown;
+    struct learner_impression *shown = learner_book__impression(book, event->request_id, event->item_id);
 
-    if (learner_book__impression(book, event->request_id, event->item_id)) {
+    if (shown && !is_over(lane->join, shown, lane->at.ms)) {
         learner_join__count(lane, LEARNER_IMPRESSION_DUPLICATE);
         return;
     }
     if (book->impression_count >= LEARNER_IMPRESSIONS_MAX)
-        drop_impression(lane, 0);
+        learner_waiting__drop_impression(lane, 0);
     shown = learner_book__add_impression(book);
     if (!shown)
         return;
@@ -195,6 +182,7 @@ static void take_impression(struct learner_join_lane *lane, const struct proto_e
     shown->position = event->position;
     shown->propensity = event->propensity;
     shown->scene = event->scene;
+    shown->place = lane->at;
     learner_join__count(lane, LEARNER_IMPRESSION);
     request = learner_book__request(book, event->request_id);
     if (request)
@@ -207,12 +195,8 @@ static void take_exit(struct learner_join_lane *lane, const struct proto_event *
         struct learner_impression *shown = learner_book__at(&lane->book, i);
         bool is_there = shown->room_id == 0 || event->room_id == 0 || shown->room_id == event->room_id;
 
-        if (!is_there || event->ts_ms < shown->shown_ms || (shown->exit_ms > 0 && shown->exit_ms <= event->ts_ms))
-            continue;
-        shown->exit_ms = event->ts_ms;
-        lane->book.is_changed = true;
-        if (shown->models != 0)
-            make_due(lane, event->user_id, shown, INT64_MIN);
+        if (is_there && event->ts_ms >= shown->shown_ms && shown->exit_ms == 0 && !is_over(lane->join, shown, lane->at.ms))
+            apply_exit(lane, event->user_id, shown, event->ts_ms);
     }
 }
 
@@ -238,7 +222,7 @@ static struct learner_impression *latest_of(const struct learner_join_lane *lane
     for (int i = 0; i < lane->book.impression_count; i++) {
         struct learner_impression *shown = learner_book__at(&lane->book, i);
 
-        if (shown->item_id != event->item_id || shown->shown_ms > event->ts_ms || event->ts_ms - shown->shown_ms >= longest_ms)
+        if (shown->item_id != event->item_id || shown->shown_ms > event->ts_ms || lane->at.ms - shown->shown_ms >= longest_ms)
             continue;
         if (!latest || shown->shown_ms > latest->shown_ms ||
             (shown->shown_ms == latest->shown_ms && shown->request_id > latest->request_id))
@@ -247,18 +231,20 @@ static struct learner_impression *latest_of(const struct learner_join_lane *lane
     return latest;
 }
 
-static void wait_outcome(struct learner_join_lane *lane, uint64_t request_id, const struct proto_event *event)
+static void wait_outcome(struct learner_join_lane *lane, uint64_t request_id, const struct proto_event *event, bool is_told)
 {
     struct learner_outcome *outcome;
 
-    if (lane->book.outcome_count >= LEARNER_OUTCOMES_MAX) {
-        learner_join__count(lane, LEARNER_LABEL_ALONE);
-        learner_book__remove_outcome(&lane->book, 0);
-    }
+    if (lane->book.outcome_count >= LEARNER_OUTCOMES_MAX)
+        learner_waiting__drop_outcome(lane, 0);
     outcome = learner_book__add_outcome(&lane->book);
     if (outcome)
-        *outcome = (struct learner_outcome){
-            .request_id = request_id, .item_id = event->item_id, .ts_ms = event->ts_ms, .action = event->action};
+        *outcome = (struct learner_outcome){.request_id = request_id,
+                                            .item_id = event->item_id,
+                                            .ts_ms = event->ts_ms,
+                                            .action = event->action,
+                                            .is_told = is_told,
+                                            .place = lane->at};
 }
 
 static void take_action(struct learner_join_lane *lane, const struct proto_event *event)
@@ -267,10 +253,16 @@ static void take_action(struct learner_join_lane *lane, const struct proto_event
                                            ? learner_book__impression(&lane->book, event->request_id, event->item_id)
                                            : latest_of(lane, event);
 
+    bool is_late = shown && is_over(lane->join, shown, lane->at.ms);
+
+    if (is_late) {
+        learner_join__count(lane, LEARNER_LABEL_LATE);
+        shown = NULL; /* as if it were gone already */
+    }
     if (!shown && event->request_id == 0)
         learner_join__count(lane, LEARNER_LABEL_ALONE);
     else if (!shown || shown->models == 0)
-        wait_outcome(lane, shown ? shown->request_id : event->request_id, event);
+        wait_outcome(lane, shown ? shown->request_id : event->request_id, event, is_late);
     else
         take_outcome(lane, event->user_id, shown, event->action, event->ts_ms);
 }
@@ -283,112 +275,4 @@ void learner_account__event(struct learner_join_lane *lane, const struct proto_e
         take_exit(lane, event);
     if ((lane->join->actions >> event->action & 1) != 0 && event->item_id != 0)
         take_action(lane, event);
-}
-
-/* ---- time ---- */
-
-static int64_t end_of(const struct learner_join *join, const struct learner_impression *shown)
-{
-    int64_t longest_ms = shown->models == 0 ? join->config->serve_ttl_ms : 0;
-
-    /* One without rows stays as long as it can be the latest impression of its item: whether rows come late must not matter. */
-    for (int model = 0; model < join->config->model_count; model++)
-        if ((shown->models == 0 || (shown->models >> model & 1) != 0) && join->longest_ms[model] > longest_ms)
-            longest_ms = join->longest_ms[model];
-    return shown->shown_ms + longest_ms;
-}
-
-static bool is_needed(const struct learner_book *book, uint64_t request_id)
-{
-    for (int i = 0; i < book->impression_count; i++) {
-        const struct learner_impression *shown = learner_book__at(book, i);
-
-        if (shown->request_id == request_id && shown->models != 0)
-            return true;
-    }
-    return false;
-}
-
-/* When something is to be made of an impression, or it may go. */
-static int64_t due_of(const struct learner_join *join, const struct learner_impression *shown)
-{
-    int64_t due_ms = end_of(join, shown);
-
-    for (int task = 0; task < join->task_count; task++) {
-        const struct learner_task *of = join->tasks[task].task;
-
-        if (is_of(join, shown, task) && !learner_book__states(shown)[task].is_done && shown->shown_ms + of->window_ms < due_ms)
-            due_ms = shown->shown_ms + of->window_ms;
-    }
-    return due_ms;
-}
-
-int64_t learner_account__due(const struct learner_join_lane *lane)
-{
-    const struct learner_book *book = &lane->book;
-    int64_t ttl_ms = lane->join->config->serve_ttl_ms, due_ms = INT64_MAX;
-
-    for (int i = 0; i < book->impression_count; i++) {
-        int64_t at_ms = due_of(lane->join, learner_book__at(book, i));
-
-        due_ms = at_ms < due_ms ? at_ms : due_ms;
-    }
-    for (int i = 0; i < book->outcome_count; i++)
-        due_ms = book->outcomes[i].ts_ms + ttl_ms < due_ms ? book->outcomes[i].ts_ms + ttl_ms : due_ms;
-    for (int i = 0; i < book->request_count; i++) {
-        int64_t at_ms = book->requests[i].served_ms + ttl_ms;
-
-        if (at_ms < due_ms && !is_needed(book, book->requests[i].request_id))
-            due_ms = at_ms;
-    }
-    return due_ms;
-}
-
-static void pass_impressions(struct learner_join_lane *lane, uint64_t user_id, int64_t time_ms, bool is_dropping)
-{
-    for (int i = 0; i < lane->book.impression_count;) {
-        struct learner_impression *shown = learner_book__at(&lane->book, i);
-
-        if (!is_dropping && shown->models != 0)
-            make_due(lane, user_id, shown, time_ms);
-        if (is_dropping ? due_of(lane->join, shown) > time_ms : end_of(lane->join, shown) > time_ms) {
-            i++;
-            continue;
-        }
-        if (is_dropping) {
-            drop_impression(lane, i);
-            continue;
-        }
-        if (shown->models == 0)
-            learner_join__count(lane, LEARNER_IMPRESSION_UNSERVED);
-        learner_book__remove_impression(&lane->book, i);
-    }
-}
-
-void learner_account__pass(struct learner_join_lane *lane, uint64_t user_id, int64_t time_ms, bool is_dropping)
-{
-    struct learner_book *book = &lane->book;
-    int64_t ttl_ms = lane->join->config->serve_ttl_ms;
-
-    pass_impressions(lane, user_id, time_ms, is_dropping);
-    for (int i = 0; i < book->outcome_count;) {
-        if (book->outcomes[i].ts_ms + ttl_ms > time_ms) {
-            i++;
-            continue;
-        }
-        learner_join__count(lane, LEARNER_LABEL_ALONE);
-        learner_book__remove_outcome(book, i);
-    }
-    for (int i = 0; i < book->request_count;) {
-        const struct learner_request *request = &book->requests[i];
-
-        if (request->served_ms + ttl_ms > time_ms || is_needed(book, request->request_id)) {
-            i++;
-            continue;
-        }
-        if (!request->is_seen)
-            learner_join__count(lane, LEARNER_ROWS_UNSEEN);
-        note_gone(lane, user_id, request->request_id);
-        learner_book__remove_request(book, i);
-    }
 }

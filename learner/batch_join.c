@@ -10,7 +10,7 @@ enum { REQUESTS_AT_ONCE = 16 };
 
 static bool is_relevant(const struct learner_join *join, const struct proto_event *event)
 {
-    if (event->user_id == 0)
+    if (event->user_id == 0 || join->task_count == 0)
         return false;
     if (event->action == FRESHET__V1__ACTION__IMPRESSION && event->request_id != 0)
         return true;
@@ -65,10 +65,12 @@ static bool want_rows(struct learner_join_lane *lane, const struct proto_event *
     return is_wanted;
 }
 
+/* Events need them only where they make examples at once. */
 static bool want_all_rows(struct learner_join_lane *lane, const struct learner_join_batch *batch)
 {
+    uint32_t all = (UINT32_C(1) << lane->join->config->model_count) - 1;
+    bool is_wanted = true, is_at_once = lane->join->ordered != all;
     uint64_t peeked = 0;
-    bool is_wanted = true;
 
     for (int i = 0; is_wanted && i < lane->doing_count; i++) {
         const struct learner_doing *doing = &lane->doings[i];
@@ -79,6 +81,8 @@ static bool want_all_rows(struct learner_join_lane *lane, const struct learner_j
             is_wanted = learner_join__want(lane, LEARNER_KIND_ROWS, served->user_id, served->request_id);
             continue;
         }
+        if (!is_at_once)
+            continue;
         if (doing->user_id != peeked)
             learner_user__peek(lane, doing->user_id);
         peeked = doing->user_id;
@@ -181,6 +185,7 @@ static void apply_events(struct learner_join_lane *lane, const struct learner_jo
         int event = lane->doings[i].index - batch->served_count;
 
         lane->doing = lane->doings[i].index;
+        lane->at = (struct learner_place){.ms = batch->clocks_ms[event], .number = lane->first_event + (uint64_t)event};
         if (!batch->is_skipped[event])
             learner_account__event(lane, &batch->events[event]);
     }
@@ -258,14 +263,16 @@ static bool apply_user(struct learner_join_lane *lane, const struct learner_join
 
 bool learner_join_apply(struct learner_join_lane *lane, const struct learner_join_batch *batch, struct fr_err *err)
 {
+    lane->first_event = 1 + atomic_fetch_add(&lane->join->numbers, (uint64_t)batch->event_count);
     for (int first = 0, end; first < lane->doing_count; first = end) {
         for (end = first + 1; end < lane->doing_count && lane->doings[end].user_id == lane->doings[first].user_id;)
             end++;
         if (!apply_user(lane, batch, first, end, err))
             return false;
     }
-    if (!learner_user__settle(lane, err) || !learner_outbox__put(lane, err))
+    if (!learner_user__settle(lane, false, err) || !learner_join__send(lane, err))
         return false;
     learner_join__tell(lane);
+    atomic_fetch_add(&lane->join->events, (uint64_t)batch->event_count);
     return true;
 }

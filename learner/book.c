@@ -9,8 +9,10 @@
 
 void learner_book__init(struct learner_book *book, int task_count)
 {
-    *book = (struct learner_book){.stride = sizeof(struct learner_impression) +
-                                            (size_t)task_count * sizeof(struct learner_label_state)};
+    size_t states = (size_t)task_count * sizeof(struct learner_label_state);
+
+    *book = (struct learner_book){.stride = sizeof(struct learner_impression) + states,
+                                  .held_stride = sizeof(struct learner_held) + states};
 }
 
 void learner_book__fini(struct learner_book *book)
@@ -18,14 +20,16 @@ void learner_book__fini(struct learner_book *book)
     free(book->requests);
     free(book->impressions);
     free(book->outcomes);
+    free(book->held);
 }
 
 static size_t stored_bytes(const struct learner_book_head *head)
 {
-    size_t stride = sizeof(struct learner_impression) + (size_t)head->task_count * sizeof(struct learner_label_state);
+    size_t states = (size_t)head->task_count * sizeof(struct learner_label_state);
 
-    return sizeof *head + (size_t)head->request_count * sizeof(struct learner_request) + head->impression_count * stride +
-           head->outcome_count * sizeof(struct learner_outcome);
+    return sizeof *head + (size_t)head->request_count * sizeof(struct learner_request) +
+           head->impression_count * (sizeof(struct learner_impression) + states) +
+           head->outcome_count * sizeof(struct learner_outcome) + head->held_count * (sizeof(struct learner_held) + states);
 }
 
 bool learner_book__is_good(struct fr_slice bytes)
@@ -91,6 +95,17 @@ struct learner_outcome *learner_book__add_outcome(struct learner_book *book)
     return &book->outcomes[book->outcome_count++];
 }
 
+struct learner_held *learner_book__add_held(struct learner_book *book)
+{
+    void *list = book->held;
+
+    if (!reserve(book, &list, book->held_count, &book->held_capacity, book->held_stride))
+        return NULL;
+    book->held = list;
+    memset(learner_book__held_at(book, book->held_count), 0, book->held_stride);
+    return learner_book__held_at(book, book->held_count++);
+}
+
 static void remove_at(void *list, int *count, int i, size_t bytes)
 {
     uint8_t *at = (uint8_t *)list + (size_t)i * bytes;
@@ -115,6 +130,12 @@ void learner_book__remove_outcome(struct learner_book *book, int i)
 {
     book->is_changed = true;
     remove_at(book->outcomes, &book->outcome_count, i, sizeof *book->outcomes);
+}
+
+void learner_book__remove_held(struct learner_book *book, int i)
+{
+    book->is_changed = true;
+    remove_at(book->held, &book->held_count, i, book->held_stride);
 }
 
 struct learner_request *learner_book__request(const struct learner_book *book, uint64_t request_id)
@@ -142,15 +163,15 @@ void learner_book__read(struct learner_book *book, struct fr_slice bytes, uint64
     struct learner_book_head head;
     bool is_ours;
 
-    book->request_count = book->impression_count = book->outcome_count = 0;
-    book->scheduled_ms = INT64_MAX;
+    book->request_count = book->impression_count = book->outcome_count = book->held_count = 0;
+    book->scheduled = (struct learner_place){.ms = INT64_MAX};
     *lost = 0;
     book->is_changed = false;
     if (bytes.length == 0)
         return;
     memcpy(&head, at, sizeof head);
     at += sizeof head;
-    book->scheduled_ms = head.scheduled_ms;
+    book->scheduled = (struct learner_place){.ms = head.scheduled_ms, .number = head.scheduled_number};
     for (uint32_t i = 0; i < head.request_count; i++, at += sizeof(struct learner_request)) {
         struct learner_request *request = learner_book__add_request(book);
 
@@ -158,7 +179,7 @@ void learner_book__read(struct learner_book *book, struct fr_slice bytes, uint64
             memcpy(request, at, sizeof *request);
     }
     is_ours = head.tasks == tasks; /* otherwise what the states mean is not known */
-    *lost = is_ours ? 0 : (int)head.impression_count;
+    *lost = is_ours ? 0 : (int)(head.impression_count + head.held_count);
     for (uint32_t i = 0; is_ours && i < head.impression_count; i++, at += book->stride) {
         struct learner_impression *shown = learner_book__add_impression(book);
 
@@ -171,16 +192,23 @@ void learner_book__read(struct learner_book *book, struct fr_slice bytes, uint64
         if (outcome)
             memcpy(outcome, at, sizeof *outcome);
     }
+    for (uint32_t i = 0; is_ours && i < head.held_count; i++, at += book->held_stride) {
+        struct learner_held *held = learner_book__add_held(book);
+
+        if (held)
+            memcpy(held, at, book->held_stride);
+    }
     book->is_changed = *lost > 0;
 }
 
 uint32_t learner_book__bytes(const struct learner_book *book)
 {
-    if (book->request_count + book->impression_count + book->outcome_count == 0)
+    if (book->request_count + book->impression_count + book->outcome_count + book->held_count == 0)
         return 0;
     return (uint32_t)(sizeof(struct learner_book_head) + (size_t)book->request_count * sizeof(struct learner_request) +
                       (size_t)book->impression_count * book->stride +
-                      (size_t)book->outcome_count * sizeof(struct learner_outcome));
+                      (size_t)book->outcome_count * sizeof(struct learner_outcome) +
+                      (size_t)book->held_count * book->held_stride);
 }
 
 void learner_book__write(const struct learner_book *book, uint64_t tasks, void *bytes)
@@ -189,13 +217,15 @@ void learner_book__write(const struct learner_book *book, uint64_t tasks, void *
         .format = LEARNER_BOOK_FORMAT,
         .task_count = (uint32_t)((book->stride - sizeof(struct learner_impression)) / sizeof(struct learner_label_state)),
         .tasks = tasks,
-        .scheduled_ms = book->scheduled_ms,
+        .scheduled_ms = book->scheduled.ms,
+        .scheduled_number = book->scheduled.number,
         .request_count = (uint32_t)book->request_count,
         .impression_count = (uint32_t)book->impression_count,
-        .outcome_count = (uint32_t)book->outcome_count};
+        .outcome_count = (uint32_t)book->outcome_count,
+        .held_count = (uint32_t)book->held_count};
     size_t requests = (size_t)book->request_count * sizeof *book->requests,
            impressions = (size_t)book->impression_count * book->stride,
-           outcomes = (size_t)book->outcome_count * sizeof *book->outcomes;
+           outcomes = (size_t)book->outcome_count * sizeof *book->outcomes, held = (size_t)book->held_count * book->held_stride;
     uint8_t *at = bytes;
 
     memcpy(at, &head, sizeof head);
@@ -206,4 +236,6 @@ void learner_book__write(const struct learner_book *book, uint64_t tasks, void *
         memcpy(at + requests, book->impressions, impressions);
     if (outcomes > 0)
         memcpy(at + requests + impressions, book->outcomes, outcomes);
+    if (held > 0)
+        memcpy(at + requests + impressions + outcomes, book->held, held);
 }

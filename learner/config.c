@@ -28,6 +28,7 @@ struct learner_config *learner_config_parse(struct fr_yaml *root, struct fr_aren
         fr_yaml_finish(learner, "learner", NULL, 0, diagnostics);
     }
     learner_models__read(&reading, fr_yaml_get(root, "models"), config);
+    learner_sessions__read(&reading, fr_yaml_get(root, "sessions"), &config->sessions);
     return diagnostics->count == before ? config : NULL;
 }
 

@@ -1,5 +1,5 @@
 /*
- * Who is to be looked at when: a heap of (time, user), in that order, whoever was put first. A user may be in it more than once: his
+ * Who is to be looked at when: a heap of (place, user), in that order, whoever was put first. A user may be in it more than once: his
  * book says which of them counts, and the others are passed over. The lock is here because lanes put and the passing of time takes.
  */
 #include "join.h"
@@ -35,7 +35,8 @@ static bool grow(struct learner_dues *dues)
 
 static bool precedes(const struct learner_due *a, const struct learner_due *b)
 {
-    return a->due_ms < b->due_ms || (a->due_ms == b->due_ms && a->user_id < b->user_id);
+    return learner_place__precedes(a->place, b->place) ||
+           (!learner_place__precedes(b->place, a->place) && a->user_id < b->user_id);
 }
 
 static void rise(struct learner_due *heap, size_t at)
@@ -62,14 +63,14 @@ static void sink(struct learner_due *heap, size_t count)
     heap[at] = due;
 }
 
-bool learner_dues__put(struct learner_dues *dues, int64_t due_ms, uint64_t user_id)
+bool learner_dues__put(struct learner_dues *dues, struct learner_place place, uint64_t user_id)
 {
     bool has_room;
 
     pthread_mutex_lock(&dues->lock);
     has_room = grow(dues);
     if (has_room) {
-        dues->heap[dues->count] = (struct learner_due){.due_ms = due_ms, .user_id = user_id};
+        dues->heap[dues->count] = (struct learner_due){.place = place, .user_id = user_id};
         rise(dues->heap, dues->count++);
     }
     pthread_mutex_unlock(&dues->lock);
@@ -86,12 +87,12 @@ static struct learner_due take_first(struct learner_dues *dues)
     return first;
 }
 
-int learner_dues__take(struct learner_dues *dues, int64_t time_ms, struct learner_due *taken, int most)
+int learner_dues__take(struct learner_dues *dues, struct learner_place until, struct learner_due *taken, int most)
 {
     int count = 0;
 
     pthread_mutex_lock(&dues->lock);
-    while (count < most && dues->count > 0 && dues->heap[0].due_ms <= time_ms)
+    while (count < most && dues->count > 0 && !learner_place__precedes(until, dues->heap[0].place))
         taken[count++] = take_first(dues);
     pthread_mutex_unlock(&dues->lock);
     return count;
@@ -107,4 +108,14 @@ bool learner_dues__take_before(struct learner_dues *dues, const struct learner_d
         *taken = take_first(dues);
     pthread_mutex_unlock(&dues->lock);
     return is_taken;
+}
+
+bool learner_dues__has(struct learner_dues *dues, struct learner_place until)
+{
+    bool is_there;
+
+    pthread_mutex_lock(&dues->lock);
+    is_there = dues->count > 0 && !learner_place__precedes(until, dues->heap[0].place);
+    pthread_mutex_unlock(&dues->lock);
+    return is_there;
 }

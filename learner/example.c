@@ -101,14 +101,6 @@ static bool put_features(const struct learner_join *join, const struct learner_l
     return true;
 }
 
-static void append_entry(const struct learner_any_task *task, const Freshet__V1__Example *example, struct fr_buffer *chunk)
-{
-    fr_buffer_append_varint(chunk, protobuf_c_message_get_packed_size(&example->base));
-    fr_buffer_append_fixed64(chunk, task->hash);
-    fr_buffer_append_fixed64(chunk, example->user_id);
-    proto_pack(&example->base, chunk);
-}
-
 bool learner_example__append(const struct learner_join *join, const struct learner_labelled *labelled, uint64_t example_id,
                              const struct learner_rows *rows, struct fr_arena *arena, struct fr_buffer *chunk)
 {
@@ -134,6 +126,6 @@ bool learner_example__append(const struct learner_join *join, const struct learn
     if (!put_features(join, labelled, rows, row, arena, &example) || !put_labels(join, labelled, arena, &example))
         chunk->is_failed = true;
     else
-        append_entry(task, &example, chunk);
+        learner_outbox__append(chunk, task->hash, example.user_id, &example.base);
     return true;
 }

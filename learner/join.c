@@ -1,5 +1,6 @@
 /* The join as a whole: its tasks, what it counts, what it finds when it is opened. */
 #include "join.h"
+#include "sessions.h"
 
 #include <freshet/text.h>
 
@@ -62,8 +63,8 @@ static void register_metrics(struct learner_join *join, struct fr_metrics *metri
                 fr_metrics_counter(metrics, "freshet_examples_total", labels, "Examples made, by task and label.");
         }
     join->waiting = fr_metrics_gauge(metrics, "freshet_join_bytes", NULL, "Served rows and impressions that wait.");
-    join->outbox = fr_metrics_gauge(metrics, "freshet_outbox_bytes", NULL,
-                                    "Examples that Kafka has not acknowledged, or the model has not kept yet.");
+    join->outbox_bytes = fr_metrics_gauge(metrics, "freshet_outbox_bytes", NULL,
+                                          "Examples that Kafka has not acknowledged, or the model has not kept yet.");
 }
 
 void learner_join__tell(struct learner_join_lane *lane)
@@ -73,7 +74,7 @@ void learner_join__tell(struct learner_join_lane *lane)
             fr_counter_add(lane->join->counters[i], lane->counted[i]);
     memset(lane->counted, 0, sizeof lane->counted);
     fr_gauge_set(lane->join->waiting, (double)atomic_load_explicit(&lane->join->waiting_bytes, memory_order_relaxed));
-    fr_gauge_set(lane->join->outbox, (double)atomic_load_explicit(&lane->join->outbox_bytes, memory_order_relaxed));
+    fr_gauge_set(lane->join->outbox_bytes, (double)atomic_load_explicit(&lane->join->outbox.bytes, memory_order_relaxed));
 }
 
 /* ---- opening ---- */
@@ -98,7 +99,9 @@ static bool gather_tasks(struct learner_join *join, struct fr_err *err)
             join->tasks_hash = fr_text_hash(words, sizeof words, join->tasks_hash);
             join->actions |= task->actions;
             join->has_sliver = join->has_sliver || task->policy == LEARNER_SLIVER;
-            join->longest_ms[m] = task->window_ms > join->longest_ms[m] ? task->window_ms : join->longest_ms[m];
+            join->longest_ms = task->window_ms > join->longest_ms ? task->window_ms : join->longest_ms;
+            if (task->policy != LEARNER_FNW && !model->is_by_arrival)
+                join->ordered |= UINT32_C(1) << m;
         }
     }
     return true;
@@ -106,6 +109,7 @@ static bool gather_tasks(struct learner_join *join, struct fr_err *err)
 
 struct join_meta {
     int64_t time_ms, next_position, acknowledged;
+    uint64_t events;
 };
 
 static struct join_meta read_meta(struct store *store)
@@ -118,6 +122,7 @@ static struct join_meta read_meta(struct store *store)
         meta.time_ms = fr_reader_zigzag(&reader);
         meta.next_position = fr_reader_zigzag(&reader);
         meta.acknowledged = fr_reader_zigzag(&reader);
+        meta.events = reader.at < reader.end ? fr_reader_varint(&reader) : 0; /* stores of before had none */
     }
     return meta;
 }
@@ -132,8 +137,9 @@ static void restore(struct learner_join *join)
     struct join_meta meta = read_meta(join->store);
 
     atomic_store(&join->time_ms, meta.time_ms);
-    atomic_store(&join->next_position, meta.next_position);
-    atomic_store(&join->acknowledged, meta.acknowledged);
+    learner_outbox__init(&join->outbox, join->store, LEARNER_KIND_OUTBOX, meta.next_position, meta.acknowledged);
+    atomic_store(&join->numbers, meta.events);
+    atomic_store(&join->events, meta.events);
 }
 
 static bool find_one(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS])
@@ -143,16 +149,20 @@ static bool find_one(void *user, const struct store_key *key, const struct fr_sl
     struct learner_book_head head;
 
     if (key->kind == LEARNER_KIND_OUTBOX) {
-        atomic_fetch_add(&join->outbox_bytes, bytes.length);
-        if ((int64_t)key->ids[0] < join->first_position)
-            join->first_position = (int64_t)key->ids[0];
+        learner_outbox__find(&join->outbox, (int64_t)key->ids[0], bytes.length);
         return true;
     }
+    if (key->kind > LEARNER_KIND_OUTBOX)
+        return true; /* of sessions */
     atomic_fetch_add(&join->waiting_bytes, bytes.length);
-    if (key->kind != LEARNER_KIND_USER || !learner_book__is_good(bytes))
+    if (key->kind != LEARNER_KIND_USER || (!learner_book__is_good(bytes) && !learner_book__is_old(bytes)))
         return true; /* what makes no sense is told by who loads it */
-    memcpy(&head, bytes.bytes, sizeof head);
-    return learner_dues__put(&join->dues, head.tasks == join->tasks_hash ? head.scheduled_ms : INT64_MIN, key->ids[0]);
+    memset(&head, 0, sizeof head);
+    memcpy(&head, bytes.bytes, bytes.length < sizeof head ? bytes.length : sizeof head);
+    if (head.tasks != join->tasks_hash || learner_book__is_old(bytes))
+        return learner_dues__put(&join->dues, (struct learner_place){.ms = INT64_MIN}, key->ids[0]);
+    return learner_dues__put(&join->dues, (struct learner_place){.ms = head.scheduled_ms, .number = head.scheduled_number},
+                             key->ids[0]);
 }
 
 bool learner_join_open(const struct learner_join_options *options, struct learner_join **ret, struct fr_err *err)
@@ -169,7 +179,6 @@ bool learner_join_open(const struct learner_join_options *options, struct learne
     join->matrices = options->matrices;
     join->store = options->store;
     restore(join);
-    join->first_position = atomic_load(&join->next_position);
     if (!gather_tasks(join, err) || !store_scan_some(join->store, &cursor, UINT64_MAX, find_one, join, err)) {
         learner_join_close(join);
         return false;
@@ -196,7 +205,12 @@ bool learner_join_decode(const struct store_key *key, struct fr_slice disk, stru
 {
     struct learner_rows rows;
 
-    if ((key->kind == LEARNER_KIND_USER && !learner_book__is_good(disk)) ||
+    if (key->kind == LEARNER_KIND_USER && learner_book__is_old(disk)) {
+        learner_book__widen(disk, memory);
+        return !memory->is_failed;
+    }
+    if ((key->kind == LEARNER_KIND_SESSION && !learner_sessions_is_good(disk)) ||
+        (key->kind == LEARNER_KIND_USER && !learner_book__is_good(disk)) ||
         (key->kind == LEARNER_KIND_ROWS && !learner_rows__look(disk, &rows)))
         return false;
     fr_buffer_append(memory, disk.bytes, disk.length);
@@ -240,28 +254,64 @@ int64_t learner_join_time(const struct learner_join *join)
     return atomic_load(&join->time_ms);
 }
 
+uint64_t learner_join_events(const struct learner_join *join)
+{
+    return atomic_load(&join->events);
+}
+
+bool learner_join_is_due(struct learner_join *join, int64_t time_ms, uint64_t events)
+{
+    return learner_dues__has(&join->dues, (struct learner_place){.ms = time_ms, .number = events});
+}
+
 struct learner_join_stats learner_join_stats(const struct learner_join *join)
 {
     return (struct learner_join_stats){.waiting_bytes = atomic_load_explicit(&join->waiting_bytes, memory_order_relaxed),
-                                       .outbox_bytes = atomic_load_explicit(&join->outbox_bytes, memory_order_relaxed),
-                                       .next_position = atomic_load(&join->next_position)};
+                                       .outbox_bytes = atomic_load_explicit(&join->outbox.bytes, memory_order_relaxed),
+                                       .next_position = atomic_load(&join->outbox.next_position)};
 }
 
 int64_t learner_join_boundary(struct learner_join *join)
 {
-    int64_t next = atomic_load(&join->next_position);
+    int64_t next = atomic_load(&join->outbox.next_position);
     struct fr_buffer value;
 
     fr_buffer_init(&value);
     fr_buffer_append_zigzag(&value, atomic_load(&join->time_ms));
     fr_buffer_append_zigzag(&value, next);
-    fr_buffer_append_zigzag(&value, atomic_load(&join->acknowledged));
+    fr_buffer_append_zigzag(&value, atomic_load(&join->outbox.acknowledged));
+    fr_buffer_append_varint(&value, atomic_load(&join->numbers));
     if (value.is_failed)
         store_spoil(join->store); /* without it positions would be given out again */
     else
         store_meta_put(join->store, join_meta, fr_buffer_slice(&value));
     fr_buffer_fini(&value);
     return next;
+}
+
+struct learner_outbox *learner_join_outbox(struct learner_join *join)
+{
+    return &join->outbox;
+}
+
+bool learner_join_task(const struct learner_join *join, const struct learner_outbox_entry *entry, int *model, int *task)
+{
+    for (int i = 0; i < join->task_count; i++) {
+        if (join->tasks[i].hash == entry->of) {
+            *model = join->tasks[i].model;
+            *task = join->tasks[i].index;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool learner_join__send(struct learner_join_lane *lane, struct fr_err *err)
+{
+    if (!learner_outbox__put(&lane->join->outbox, &lane->chunk))
+        return learner_join__fail(lane->join, err);
+    lane->chunk_count = 0;
+    return true;
 }
 
 /* ---- keys ---- */

@@ -6,13 +6,15 @@
 #ifndef LEARNER_JOIN_INTERNAL_H
 #define LEARNER_JOIN_INTERNAL_H
 
+#include "outbox.h"
+
 #include <freshet/join.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 enum {
-    LEARNER_BOOK_FORMAT = 1,
+    LEARNER_BOOK_FORMAT = 2,
     LEARNER_ROWS_FORMAT = 1,
     LEARNER_SLIVER_MS = 30000,
     LEARNER_TASKS_ALL_MAX = 64, /* of all models together */
@@ -44,6 +46,30 @@ enum learner_counted {
     LEARNER_SAMPLED_OUT, /* negatives */
     LEARNER_COUNTED
 };
+
+/* ---- where something lies in the one order of a model's examples ---- */
+
+/*
+ * Of what an event did: the log's clock at it, and its number. Of what time does: the end of the step that it falls into, and number 0, so
+ * before all events that are as late.
+ */
+struct learner_place {
+    int64_t ms;
+    uint64_t number;
+};
+
+static inline bool learner_place__precedes(struct learner_place a, struct learner_place b)
+{
+    return a.ms < b.ms || (a.ms == b.ms && a.number < b.number);
+}
+
+/* Where time does what is due at a moment. */
+static inline struct learner_place learner_place__of_step(int64_t due_ms)
+{
+    bool is_far = due_ms == INT64_MAX || due_ms == INT64_MIN; /* never, and at once */
+
+    return (struct learner_place){.ms = is_far ? due_ms : (due_ms + LEARNER_STEP_MS - 1) / LEARNER_STEP_MS * LEARNER_STEP_MS};
+}
 
 /* ---- policy.c: when a task makes an example of an impression ---- */
 
@@ -99,30 +125,46 @@ struct learner_impression { /* one task state for each task of all models follow
     float propensity;
     uint32_t models; /* of its rows; 0: they did not come yet */
     uint32_t scene;
+    struct learner_place place, exit_place; /* so that what waited for rows is done as if they had been there */
 };
 
 struct learner_outcome { /* of an impression that is not there, or has no rows yet */
     uint64_t request_id, item_id;
     int64_t ts_ms;
-    uint64_t action;
+    uint32_t action;
+    uint32_t is_told; /* counted already, as late for an impression that was over; another one of its item may still come */
+    struct learner_place place;
+};
+
+/*
+ * An example that an event made, or that an event found to be due before it, on its way to the outbox: it leaves when time comes to its
+ * place. As it was then, whatever happens to the account meanwhile. The states follow, as those of an impression.
+ */
+struct learner_held {
+    struct learner_place place;
+    struct learner_made made;
+    uint64_t task;
+    struct learner_impression shown;
 };
 
 struct learner_book_head {
     uint32_t format;
     uint32_t task_count;
     uint64_t tasks; /* hash of the configuration's tasks */
-    int64_t scheduled_ms; /* the earliest due time that is known of it; INT64_MAX: none */
-    uint32_t request_count, impression_count, outcome_count, unused;
+    int64_t scheduled_ms; /* the earliest due place that is known of it; INT64_MAX: none */
+    uint32_t request_count, impression_count, outcome_count, held_count;
+    uint64_t scheduled_number;
 };
 
 struct learner_book { /* copied out; capacity grows as needed */
-    int64_t scheduled_ms;
+    struct learner_place scheduled;
     struct learner_request *requests;
     uint8_t *impressions;
     struct learner_outcome *outcomes;
-    int request_count, impression_count, outcome_count;
-    int request_capacity, impression_capacity, outcome_capacity;
-    size_t stride; /* of an impression */
+    uint8_t *held;
+    int request_count, impression_count, outcome_count, held_count;
+    int request_capacity, impression_capacity, outcome_capacity, held_capacity;
+    size_t stride, held_stride; /* of an impression, of what is held */
     bool is_changed; /* since it was read */
     bool is_failed; /* out of memory */
 };
@@ -133,7 +175,11 @@ void learner_book__fini(struct learner_book *book);
 /* Whether bytes are a book; of a stored one's task_count impressions are this many bytes. */
 bool learner_book__is_good(struct fr_slice bytes);
 
-/* Empty bytes are an empty book. The impressions of another configuration are left out, and *lost says how many. */
+/* Of format 1, without places: appends it as one of now. */
+bool learner_book__is_old(struct fr_slice bytes);
+void learner_book__widen(struct fr_slice bytes, struct fr_buffer *memory);
+
+/* Empty bytes are an empty book. The impressions of another configuration are left out, with what is held, and *lost says how many. */
 void learner_book__read(struct learner_book *book, struct fr_slice bytes, uint64_t tasks, int *lost);
 uint32_t learner_book__bytes(const struct learner_book *book); /* 0: nothing waits */
 void learner_book__write(const struct learner_book *book, uint64_t tasks, void *bytes);
@@ -146,15 +192,25 @@ static inline struct learner_impression *learner_book__at(const struct learner_b
 {
     return (struct learner_impression *)(void *)(book->impressions + (size_t)i * book->stride);
 }
+static inline struct learner_held *learner_book__held_at(const struct learner_book *book, int i)
+{
+    return (struct learner_held *)(void *)(book->held + (size_t)i * book->held_stride);
+}
+static inline struct learner_label_state *learner_book__held_states(const struct learner_held *held)
+{
+    return (struct learner_label_state *)(uintptr_t)(held + 1);
+}
 struct learner_request *learner_book__request(const struct learner_book *book, uint64_t request_id);
 struct learner_impression *learner_book__impression(const struct learner_book *book, uint64_t request_id, uint64_t item_id);
 /* Zeroed, at the end; NULL and is_failed when out of memory. */
 struct learner_request *learner_book__add_request(struct learner_book *book);
 struct learner_impression *learner_book__add_impression(struct learner_book *book);
 struct learner_outcome *learner_book__add_outcome(struct learner_book *book);
+struct learner_held *learner_book__add_held(struct learner_book *book);
 void learner_book__remove_request(struct learner_book *book, int i); /* keeps the order of the rest */
 void learner_book__remove_impression(struct learner_book *book, int i);
 void learner_book__remove_outcome(struct learner_book *book, int i);
+void learner_book__remove_held(struct learner_book *book, int i);
 
 /* ---- served.c: the rows of a request, as they lie in the store ---- */
 
@@ -184,7 +240,8 @@ int learner_rows__find(const struct learner_rows *rows, uint64_t item_id); /* âˆ
 /* ---- example.c ---- */
 
 struct learner_labelled { /* an example to be made, without its features */
-    int doing, number; /* what of the batch it came of, and the how manieth it is: its place among the examples */
+    int doing, number; /* what of the batch it came of, and the how manieth it is: where it lies among those of a batch */
+    struct learner_place place; /* among those that leave as time passes */
     int task; /* of all */
     uint64_t user_id;
     struct learner_made made;
@@ -207,7 +264,7 @@ bool learner_example__append(const struct learner_join *join, const struct learn
 struct learner_dues { /* a heap, under a lock */
     pthread_mutex_t lock;
     struct learner_due {
-        int64_t due_ms;
+        struct learner_place place;
         uint64_t user_id;
     } * heap;
     size_t count, capacity;
@@ -215,9 +272,10 @@ struct learner_dues { /* a heap, under a lock */
 
 bool learner_dues__init(struct learner_dues *dues);
 void learner_dues__fini(struct learner_dues *dues);
-bool learner_dues__put(struct learner_dues *dues, int64_t due_ms, uint64_t user_id); /* false: out of memory */
-/* Takes up to `most` that are due by time_ms, the earliest first. */
-int learner_dues__take(struct learner_dues *dues, int64_t time_ms, struct learner_due *taken, int most);
+bool learner_dues__put(struct learner_dues *dues, struct learner_place place, uint64_t user_id); /* false: out of memory */
+/* Takes up to `most` that are due by `until`, the earliest first. */
+int learner_dues__take(struct learner_dues *dues, struct learner_place until, struct learner_due *taken, int most);
+bool learner_dues__has(struct learner_dues *dues, struct learner_place until); /* anybody due by then */
 /* Takes the first if it is before `next`. */
 bool learner_dues__take_before(struct learner_dues *dues, const struct learner_due *next, struct learner_due *taken);
 
@@ -234,22 +292,22 @@ struct learner_join {
     const struct learner_schema *schemas;
     const uint64_t *matrices;
     uint64_t model_hashes[LEARNER_MODELS_MAX];
-    int64_t longest_ms[LEARNER_MODELS_MAX]; /* window of the model's tasks */
+    int64_t longest_ms; /* window of all tasks */
     struct learner_any_task tasks[LEARNER_TASKS_ALL_MAX];
     int task_count;
     uint64_t tasks_hash;
     uint64_t actions; /* of any task */
     bool has_sliver;
+    uint32_t ordered; /* bit m: examples of model m leave in the order of places, and not as they are made */
     struct store *store;
     struct learner_dues dues;
     _Atomic int64_t time_ms;
-    _Atomic int64_t next_position;
-    _Atomic int64_t acknowledged; /* chunks before it */
-    int64_t first_position; /* at open */
-    _Atomic uint64_t waiting_bytes, outbox_bytes;
+    _Atomic uint64_t numbers, events; /* given to events so far; of these, whose batch is done */
+    struct learner_outbox outbox;
+    _Atomic uint64_t waiting_bytes;
     struct fr_counter *counters[LEARNER_COUNTED];
     struct fr_counter *examples[LEARNER_TASKS_ALL_MAX][2]; /* by task, negative and positive */
-    struct fr_gauge *waiting, *outbox;
+    struct fr_gauge *waiting, *outbox_bytes;
 };
 
 struct learner_doing { /* work on one user of a batch */
@@ -273,6 +331,9 @@ struct learner_join_lane {
     struct learner_gone *gone; /* requests whose rows are needed no more */
     int gone_count, gone_capacity;
     int doing; /* index of the doing at hand, which examples are noted with */
+    struct learner_place at; /* of the event at hand, or of what passes */
+    bool is_passing; /* time does, and not an event */
+    uint64_t first_event; /* number of the batch's first */
     struct fr_arena *arena; /* of one example */
     struct fr_buffer chunk;
     int chunk_count; /* examples in it */
@@ -300,22 +361,51 @@ void learner_user__peek(struct learner_join_lane *lane, uint64_t user_id);
 /* Puts it back, and sees to it that it is looked at in time. False: out of memory. */
 bool learner_user__write(struct learner_join_lane *lane, struct store_entry *entry, uint64_t user_id);
 /*
- * Does what changed accounts ask for, once they are unlocked: makes examples, in the order of what they came of, and removes rows. That
- * order, and not the one of users, makes examples follow the events of a partition wherever batches end.
+ * Does what changed accounts ask for, once they are unlocked: makes examples and removes rows. Of a batch in the order of what they came
+ * of, and not of users, so that they follow the events of a partition wherever it ends; as time passes in that of places, and what
+ * one event or one step made of a user by what it is of.
  */
-FR_CHECKED bool learner_user__settle(struct learner_join_lane *lane, struct fr_err *err);
+FR_CHECKED bool learner_user__settle(struct learner_join_lane *lane, bool is_passing, struct fr_err *err);
 
 /* ---- account.c: what happens to a book ---- */
 
 void learner_account__served(struct learner_join_lane *lane, uint64_t user_id, const struct learner_request *request);
 void learner_account__event(struct learner_join_lane *lane, const struct proto_event *event);
-/* Up to time_ms; with is_dropping nothing is made of what leaves. */
-void learner_account__pass(struct learner_join_lane *lane, uint64_t user_id, int64_t time_ms, bool is_dropping);
-int64_t learner_account__due(const struct learner_join_lane *lane); /* when it is to be looked at next; INT64_MAX: never */
 
-/* ---- outbox.c ---- */
+/* ---- labelled.c: examples to be ---- */
+
+static inline bool learner_impression__is_of(const struct learner_join *join, const struct learner_impression *shown, int task)
+{
+    return (shown->models >> join->tasks[task].model & 1) != 0;
+}
+struct learner_clockwork learner_labelled__clockwork(const struct learner_join *join, const struct learner_impression *shown,
+                                                     int task);
+void learner_labelled__note(struct learner_join_lane *lane, uint64_t user_id, const struct learner_impression *shown, int task,
+                            const struct learner_made *made, struct learner_place place);
+/*
+ * Notes what is due of an impression, and one task or all, by time_ms: where the event at `at` lies; where it is NULL, at the end of the
+ * step.
+ */
+void learner_labelled__task_due(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int task,
+                                int64_t time_ms, const struct learner_place *at);
+void learner_labelled__due(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int64_t time_ms,
+                           const struct learner_place *at);
+/* What is held up to a place goes to the lane. */
+void learner_labelled__release(struct learner_join_lane *lane, uint64_t user_id, struct learner_place until);
+
+/* ---- waiting.c: how long what is in a book waits ---- */
+
+void learner_waiting__note_gone(struct learner_join_lane *lane, uint64_t user_id, uint64_t request_id); /* its rows are */
+void learner_waiting__drop_impression(struct learner_join_lane *lane, int i); /* for want of room */
+int64_t learner_waiting__outcome_end(const struct learner_join *join, const struct learner_outcome *outcome);
+void learner_waiting__tell_alone(struct learner_join_lane *lane, const struct learner_outcome *outcome); /* once */
+void learner_waiting__drop_outcome(struct learner_join_lane *lane, int i);
+/* Up to a place; with is_dropping nothing is made of what leaves, but for what is made already. */
+void learner_waiting__pass(struct learner_join_lane *lane, uint64_t user_id, struct learner_place until, bool is_dropping);
+struct learner_place
+learner_waiting__due(const struct learner_join_lane *lane); /* where it is to be looked at next; INT64_MAX: never */
 
 /* Puts the lane's chunk into the outbox when it is not empty. Inside the gate. */
-FR_CHECKED bool learner_outbox__put(struct learner_join_lane *lane, struct fr_err *err);
+FR_CHECKED bool learner_join__send(struct learner_join_lane *lane, struct fr_err *err);
 
 #endif

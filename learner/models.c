@@ -10,7 +10,8 @@
 static const char *const policies[] = {"wait", "fnw", "sliver", "first_only"};
 static const char *const task_keys[] = {"actions", "policy", "window", "negatives"};
 static const char *const model_keys[] = {"feature_set", "bits",    "factors",   "dense",  "sparse", "tasks",
-                                         "blend",       "publish", "optimiser", "shadow", "drift"};
+                                         "blend",       "publish", "optimiser", "shadow", "drift",  "order"};
+static const char *const orders[] = {"log", "arrival"};
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 enum { BITS_LEAST = 10, BITS_MOST = 30, PUBLISH_LEAST_MS = 10, ADMIT_MOST = 200 };
@@ -42,14 +43,14 @@ static bool check_name(const struct learner_reading *reading, const char *where,
                                          LEARNER_NAME_MAX);
 }
 
-static void read_actions(const struct learner_reading *reading, const char *where, struct fr_yaml *name, struct fr_yaml *yaml,
-                         struct learner_task *task)
+void learner_reading__actions(const struct learner_reading *reading, const char *where, struct fr_yaml *name,
+                              struct fr_yaml *yaml, uint64_t *actions)
 {
     const char *names[PROTO_ACTIONS];
 
     if (!yaml || yaml->kind != FR_YAML_LIST || yaml->count == 0) {
-        fr_diagnostics_add(reading->diagnostics, yaml ? yaml : name,
-                           "%s.actions: should be a list of the actions that make it positive, as in [click]", where);
+        fr_diagnostics_add(reading->diagnostics, yaml ? yaml : name, "%s.actions: should be a list of actions, as in [click]",
+                           where);
         return;
     }
     for (uint32_t i = 1; i < PROTO_ACTIONS; i++)
@@ -62,7 +63,7 @@ static void read_actions(const struct learner_reading *reading, const char *wher
         else if (action < 1 || action >= PROTO_ACTIONS)
             learner_reading__unknown(reading, yaml->values[i], where, "action", names, PROTO_ACTIONS - 1);
         else
-            task->actions |= UINT64_C(1) << action;
+            *actions |= UINT64_C(1) << action;
     }
 }
 
@@ -81,7 +82,7 @@ static void read_task(const struct learner_reading *reading, const char *model, 
         fr_diagnostics_add(diagnostics, yaml, "%s: should be a map with actions, policy and window", where);
         return;
     }
-    read_actions(reading, where, name, fr_yaml_get(yaml, "actions"), task);
+    learner_reading__actions(reading, where, name, fr_yaml_get(yaml, "actions"), &task->actions);
     fr_yaml_choice(yaml, "policy", policies, COUNT_OF(policies), &policy, diagnostics);
     fr_yaml_span(yaml, "window", 1000, INT64_C(30) * 86400000, &task->window_ms, diagnostics);
     fr_yaml_double(yaml, "negatives", 1e-6, 1, &task->negatives, diagnostics);
@@ -190,6 +191,7 @@ static void read_model(const struct learner_reading *reading, struct fr_yaml *na
     char where[LEARNER_WHERE_MAX];
     int64_t bits = 22, factors = 8;
     struct fr_yaml *set;
+    int order = 0;
 
     set_defaults(text_of(name), model);
     snprintf(where, sizeof where, "models.%.64s", text_of(name));
@@ -205,6 +207,8 @@ static void read_model(const struct learner_reading *reading, struct fr_yaml *na
     fr_yaml_int(yaml, "bits", BITS_LEAST, BITS_MOST, &bits, diagnostics);
     fr_yaml_int(yaml, "factors", 0, LEARNER_FACTORS_MAX, &factors, diagnostics);
     fr_yaml_span(yaml, "publish", PUBLISH_LEAST_MS, 3600000, &model->publish_ms, diagnostics);
+    fr_yaml_choice(yaml, "order", orders, COUNT_OF(orders), &order, diagnostics);
+    model->is_by_arrival = order == 1;
     model->bits = (int)bits;
     model->factors = (int)factors;
     learner_rows__read(reading, where, yaml, set, model);

@@ -24,6 +24,13 @@ void learner_rows__read(const struct learner_reading *reading, const char *where
 void learner_blends__read(const struct learner_reading *reading, const char *where, struct fr_yaml *yaml,
                           struct learner_model *model);
 
+/* `sessions` (may be NULL: there are none). */
+void learner_sessions__read(const struct learner_reading *reading, struct fr_yaml *yaml, struct learner_sessions *sessions);
+
+/* A list of actions as bits, added to *actions; `name` is where a missing one is told. */
+void learner_reading__actions(const struct learner_reading *reading, const char *where, struct fr_yaml *name,
+                              struct fr_yaml *yaml, uint64_t *actions);
+
 /* "where: unknown WHAT 'name'; did you mean 'nearest'?" Returns false. */
 bool learner_reading__unknown(const struct learner_reading *reading, struct fr_yaml *at, const char *where, const char *what,
                               const char *const *names, int count);

@@ -1,57 +1,77 @@
-/*
- * The outbox: finished examples in chunks, one entity each, numbered in the order in which they were made. A chunk is durable with
- * the state that made it, so a crash can neither lose an example nor make a second one of the same impression.
- */
-#include "join.h"
+/* Chunks of records, as entities of the store by position. */
+#include "outbox.h"
+
+#include <freshet/message.h>
 
 #include <inttypes.h>
 #include <string.h>
 
-bool learner_outbox__put(struct learner_join_lane *lane, struct fr_err *err)
+static void key_of(const struct learner_outbox *outbox, int64_t position, struct store_key *key)
 {
-    struct learner_join *join = lane->join;
+    *key = (struct store_key){.kind = (uint8_t)outbox->kind, .id_count = 1, .ids = {(uint64_t)position}};
+}
+
+void learner_outbox__init(struct learner_outbox *outbox, struct store *store, int kind, int64_t next, int64_t acknowledged)
+{
+    outbox->store = store;
+    outbox->kind = kind;
+    outbox->first_position = next;
+    atomic_store(&outbox->next_position, next);
+    atomic_store(&outbox->acknowledged, acknowledged);
+    atomic_store(&outbox->bytes, 0);
+}
+
+void learner_outbox__find(struct learner_outbox *outbox, int64_t position, uint64_t bytes)
+{
+    atomic_fetch_add(&outbox->bytes, bytes);
+    if (position < outbox->first_position)
+        outbox->first_position = position;
+}
+
+bool learner_outbox__put(struct learner_outbox *outbox, struct fr_buffer *chunk)
+{
     struct store_entry *entry;
     struct store_key key;
     void *bytes;
 
-    if (lane->chunk.is_failed)
-        return learner_join__fail(lane->join, err);
-    if (lane->chunk.length == 0)
+    if (chunk->is_failed)
+        return false;
+    if (chunk->length == 0)
         return true;
-    learner_join__key(LEARNER_KIND_OUTBOX, (uint64_t)atomic_fetch_add(&join->next_position, 1), 0, &key);
-    entry = store_entry_lock(join->store, &key, store_key_hash(join->store, &key), true); /* its number was never used before */
+    key_of(outbox, atomic_fetch_add(&outbox->next_position, 1), &key);
+    entry =
+        store_entry_lock(outbox->store, &key, store_key_hash(outbox->store, &key), true); /* its number was never used before */
     if (!entry)
-        return learner_join__fail(lane->join, err);
-    bytes = store_entry_write(join->store, entry, STORE_PART_ROWS, (uint32_t)lane->chunk.length);
+        return false;
+    bytes = store_entry_write(outbox->store, entry, STORE_PART_ROWS, (uint32_t)chunk->length);
     if (bytes)
-        memcpy(bytes, lane->chunk.bytes, lane->chunk.length);
-    store_entry_unlock(join->store, entry);
+        memcpy(bytes, chunk->bytes, chunk->length);
+    store_entry_unlock(outbox->store, entry);
     if (!bytes)
-        return learner_join__fail(lane->join, err);
-    atomic_fetch_add_explicit(&join->outbox_bytes, lane->chunk.length, memory_order_relaxed);
-    fr_buffer_clear(&lane->chunk);
-    lane->chunk_count = 0;
+        return false;
+    atomic_fetch_add_explicit(&outbox->bytes, chunk->length, memory_order_relaxed);
+    fr_buffer_clear(chunk);
     return true;
 }
 
-int64_t learner_outbox_acknowledged(const struct learner_join *join)
+int64_t learner_outbox_acknowledged(const struct learner_outbox *outbox)
 {
-    return atomic_load(&join->acknowledged);
+    return atomic_load(&outbox->acknowledged);
 }
 
-int64_t learner_outbox_first(const struct learner_join *join)
+int64_t learner_outbox_first(const struct learner_outbox *outbox)
 {
-    return join->first_position;
+    return outbox->first_position;
 }
 
-void learner_outbox_acknowledge(struct learner_join *join, int64_t position)
+void learner_outbox_acknowledge(struct learner_outbox *outbox, int64_t position)
 {
-    atomic_store(&join->acknowledged, position);
+    atomic_store(&outbox->acknowledged, position);
 }
 
-bool learner_outbox_read(struct learner_join *join, int64_t position, struct fr_buffer *chunk, struct fr_err *err)
+bool learner_outbox_read(struct learner_outbox *outbox, int64_t position, struct fr_buffer *chunk, struct fr_err *err)
 {
-    struct store_visit visit = store_visit_enter(join->store);
+    struct store_visit visit = store_visit_enter(outbox->store);
     struct store_entry *entry;
     struct store_key key;
     uint32_t length = 0;
@@ -59,61 +79,64 @@ bool learner_outbox_read(struct learner_join *join, int64_t position, struct fr_
     bool is_loaded;
 
     fr_buffer_clear(chunk);
-    learner_join__key(LEARNER_KIND_OUTBOX, (uint64_t)position, 0, &key);
-    hash = store_key_hash(join->store, &key);
-    is_loaded = store_load(join->store, &key, &hash, 1, err);
-    entry = is_loaded ? store_entry_lock(join->store, &key, hash, false) : NULL;
+    key_of(outbox, position, &key);
+    hash = store_key_hash(outbox->store, &key);
+    is_loaded = store_load(outbox->store, &key, &hash, 1, err);
+    entry = is_loaded ? store_entry_lock(outbox->store, &key, hash, false) : NULL;
     if (entry) {
         const void *bytes = store_entry_read(entry, STORE_PART_ROWS, &length);
 
         fr_buffer_append(chunk, bytes, length);
-        store_entry_unlock(join->store, entry);
+        store_entry_unlock(outbox->store, entry);
     }
-    store_visit_leave(join->store, visit);
+    store_visit_leave(outbox->store, visit);
     if (chunk->is_failed)
         return fr_fail(err, FR_EXHAUSTED, "outbox: out of memory for a chunk of %" PRIu32 " bytes", length);
     return is_loaded;
 }
 
-bool learner_outbox_drop(struct learner_join *join, int64_t position, struct fr_err *err)
+bool learner_outbox_drop(struct learner_outbox *outbox, int64_t position, struct fr_err *err)
 {
-    struct store_visit visit = store_visit_enter(join->store);
+    struct store_visit visit = store_visit_enter(outbox->store);
     struct store_entry *entry;
     struct store_key key;
     uint32_t length = 0;
     uint64_t hash;
     bool is_loaded;
 
-    learner_join__key(LEARNER_KIND_OUTBOX, (uint64_t)position, 0, &key);
-    hash = store_key_hash(join->store, &key);
-    is_loaded = store_load(join->store, &key, &hash, 1, err);
-    store_gate_enter(join->store);
-    entry = is_loaded ? store_entry_lock(join->store, &key, hash, false) : NULL;
+    key_of(outbox, position, &key);
+    hash = store_key_hash(outbox->store, &key);
+    is_loaded = store_load(outbox->store, &key, &hash, 1, err);
+    store_gate_enter(outbox->store);
+    entry = is_loaded ? store_entry_lock(outbox->store, &key, hash, false) : NULL;
     if (entry) {
         (void)store_entry_read(entry, STORE_PART_ROWS, &length);
-        (void)store_entry_write(join->store, entry, STORE_PART_ROWS, 0);
-        store_entry_unlock(join->store, entry);
-        atomic_fetch_sub_explicit(&join->outbox_bytes, length, memory_order_relaxed);
+        (void)store_entry_write(outbox->store, entry, STORE_PART_ROWS, 0);
+        store_entry_unlock(outbox->store, entry);
+        atomic_fetch_sub_explicit(&outbox->bytes, length, memory_order_relaxed);
     }
-    store_gate_leave(join->store);
-    store_visit_leave(join->store, visit);
+    store_gate_leave(outbox->store);
+    store_visit_leave(outbox->store, visit);
     return is_loaded;
 }
 
-bool learner_outbox_next(const struct learner_join *join, struct fr_reader *reader, struct learner_outbox_entry *entry)
+void learner_outbox__append(struct fr_buffer *chunk, uint64_t of, uint64_t user_id, const ProtobufCMessage *message)
 {
-    uint64_t length, hash;
+    fr_buffer_append_varint(chunk, protobuf_c_message_get_packed_size(message));
+    fr_buffer_append_fixed64(chunk, of);
+    fr_buffer_append_fixed64(chunk, user_id);
+    proto_pack(message, chunk);
+}
+
+bool learner_outbox_next(struct fr_reader *reader, struct learner_outbox_entry *entry)
+{
+    uint64_t length;
 
     if (reader->at == reader->end)
         return false;
     length = fr_reader_varint(reader);
-    hash = fr_reader_fixed64(reader);
-    *entry = (struct learner_outbox_entry){.user_id = fr_reader_fixed64(reader), .model = -1, .task = -1};
+    entry->of = fr_reader_fixed64(reader);
+    entry->user_id = fr_reader_fixed64(reader);
     entry->wire = fr_reader_bytes(reader, length);
-    for (int i = 0; i < join->task_count; i++)
-        if (join->tasks[i].hash == hash) {
-            entry->model = join->tasks[i].model;
-            entry->task = join->tasks[i].index;
-        }
     return !reader->is_failed;
 }

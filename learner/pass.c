@@ -1,33 +1,22 @@
 /*
  * The passing of time: whoever is due is looked at, and when too much waits, those who are due first leave.
  *
- * Examples that time makes are made by steps of event time, in a step by users, whose first is due first: an order that no pass of
- * more or less time at once changes, nor a restart. So nobody is looked at further than to the end of the step that he is due in,
- * and who is due again comes in between those who wait.
+ * Examples leave in one order, that of their places: of time by steps, in a step by users; of events by the log's clock and their
+ * numbers, behind what time has done by then. Time passes to what the log's clock was at an event, so nothing that is still to come has
+ * a place before what leaves, and neither how often time passes nor a restart shows.
  */
 #include "join.h"
 
-enum { USERS_AT_ONCE = 64, LOOKS_AT_ONCE = 8 * USERS_AT_ONCE };
+enum { USERS_AT_ONCE = 64, USERS_A_GATE = 32, GATES_AT_ONCE = 16 };
 
-/* The last moment of the step that a time is in. */
-static int64_t end_of_step(int64_t at_ms)
+static bool is_stale(const struct learner_join_lane *lane, const struct learner_due *due)
 {
-    return (at_ms + LEARNER_STEP_MS - 1) / LEARNER_STEP_MS * LEARNER_STEP_MS;
+    struct learner_place scheduled = lane->book.scheduled;
+
+    return due->place.ms != INT64_MIN && (due->place.ms != scheduled.ms || due->place.number != scheduled.number);
 }
 
-/* What else is due of him in the step goes with the first example; without one he has no place among the others. */
-static void pass_step(struct learner_join_lane *lane, const struct learner_due *due, int64_t time_ms)
-{
-    learner_account__pass(lane, due->user_id, due->due_ms, false);
-    if (lane->labelled_count == 0)
-        return;
-    if (end_of_step(due->due_ms) < time_ms)
-        time_ms = end_of_step(due->due_ms);
-    learner_account__pass(lane, due->user_id, time_ms, false);
-}
-
-static bool pass_user(struct learner_join_lane *lane, const struct learner_due *due, int64_t time_ms, bool is_dropping,
-                      struct fr_err *err)
+static bool pass_user(struct learner_join_lane *lane, const struct learner_due *due, bool is_dropping, struct fr_err *err)
 {
     struct learner_join *join = lane->join;
     uint64_t user_id = due->user_id;
@@ -44,18 +33,15 @@ static bool pass_user(struct learner_join_lane *lane, const struct learner_due *
         store_entry_unlock(join->store, entry);
         return true;
     }
-    if (due->due_ms != lane->book.scheduled_ms && due->due_ms != INT64_MIN) { /* another one of his is in the heap */
+    if (is_stale(lane, due)) { /* another one of his is in the heap */
         store_entry_unlock(join->store, entry);
         return true;
     }
-    lane->book.scheduled_ms = INT64_MAX; /* it was taken out of the heap */
-    if (is_dropping)
-        learner_account__pass(lane, user_id, learner_account__due(lane), true);
-    else
-        pass_step(lane, due, time_ms);
+    lane->book.scheduled = (struct learner_place){.ms = INT64_MAX}; /* it was taken out of the heap */
+    learner_waiting__pass(lane, user_id, is_dropping ? learner_waiting__due(lane) : due->place, is_dropping);
     is_written = learner_user__write(lane, entry, user_id);
     store_entry_unlock(join->store, entry);
-    return is_written ? learner_user__settle(lane, err) : learner_join__fail(lane->join, err);
+    return is_written ? learner_user__settle(lane, true, err) : learner_join__fail(lane->join, err);
 }
 
 /* Loads the users and all the rows that may be made into examples, or removed. */
@@ -84,7 +70,7 @@ static bool load_users(struct learner_join_lane *lane, const struct learner_due 
 static void put_back(struct learner_join *join, const struct learner_due *dues, int count)
 {
     for (int i = 0; i < count; i++)
-        (void)learner_dues__put(&join->dues, dues[i].due_ms, dues[i].user_id);
+        (void)learner_dues__put(&join->dues, dues[i].place, dues[i].user_id);
 }
 
 /*
@@ -110,19 +96,29 @@ static int next_of(struct learner_join *join, const uint64_t *loaded, int loaded
     return *count;
 }
 
-static bool pass_one(struct learner_join_lane *lane, const struct learner_due *due, int64_t time_ms, bool is_dropping,
-                     struct fr_err *err)
+/*
+ * Passes those from *at on, with whoever is due again in between, in one gate: what it makes is one chunk, or few. An epoch has to wait for
+ * no more than USERS_A_GATE of them.
+ */
+static bool pass_gate(struct learner_join_lane *lane, const uint64_t *loaded, int loaded_count, struct learner_due *dues,
+                      int *at, int *count, bool is_dropping, struct fr_err *err)
 {
-    bool is_passed;
+    bool is_passed = true;
 
-    store_gate_enter(lane->join->store); /* one by one: an epoch need not wait for all of them */
-    is_passed = pass_user(lane, due, time_ms, is_dropping, err) && learner_outbox__put(lane, err);
+    store_gate_enter(lane->join->store);
+    for (int looks = 0; is_passed && looks < USERS_A_GATE && *at < *count; looks++) {
+        is_passed = pass_user(lane, &dues[*at], is_dropping, err);
+        if (is_dropping || !is_passed)
+            ++*at;
+        else
+            *at = next_of(lane->join, loaded, loaded_count, dues, *at, count);
+    }
+    is_passed = is_passed && learner_join__send(lane, err);
     store_gate_leave(lane->join->store);
     return is_passed;
 }
 
-static bool pass_some(struct learner_join_lane *lane, struct learner_due *dues, int count, int64_t time_ms, bool is_dropping,
-                      struct fr_err *err)
+static bool pass_some(struct learner_join_lane *lane, struct learner_due *dues, int count, bool is_dropping, struct fr_err *err)
 {
     struct learner_join *join = lane->join;
     struct store_visit visit = store_visit_enter(join->store);
@@ -134,24 +130,19 @@ static bool pass_some(struct learner_join_lane *lane, struct learner_due *dues, 
         put_back(join, dues, count);
     for (int i = 0; i < count; i++)
         loaded[i] = dues[i].user_id;
-    for (int looks = 1; is_passed && at < count; looks++) {
-        is_passed = pass_one(lane, &dues[at], time_ms, is_dropping, err);
-        if (is_dropping || !is_passed) {
-            at++;
-        } else if (looks < LOOKS_AT_ONCE) {
-            at = next_of(join, loaded, loaded_count, dues, at, &count);
-        } else {
-            put_back(join, dues + at + 1, count - at - 1);
-            at = count;
-        }
-    }
+    for (int gates = 0; is_passed && at < count && gates < GATES_AT_ONCE; gates++)
+        is_passed = pass_gate(lane, loaded, loaded_count, dues, &at, &count, is_dropping, err);
+    if (is_passed)
+        put_back(join, dues + at, count - at);
     store_visit_leave(join->store, visit);
     learner_join__tell(lane);
     return is_passed;
 }
 
-bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, int most, bool *is_more, struct fr_err *err)
+bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, uint64_t events, int most, bool *is_more,
+                       struct fr_err *err)
 {
+    struct learner_place until = {.ms = time_ms, .number = events}, end = {.ms = INT64_MAX, .number = UINT64_MAX};
     struct learner_join *join = lane->join;
     struct learner_due dues[USERS_AT_ONCE];
     int count;
@@ -159,8 +150,8 @@ bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, int most
     *is_more = false;
     if (time_ms > atomic_load(&join->time_ms))
         atomic_store(&join->time_ms, time_ms);
-    for (int done = 0; (count = learner_dues__take(&join->dues, time_ms, dues, USERS_AT_ONCE)) > 0; done += count) {
-        if (!pass_some(lane, dues, count, time_ms, false, err))
+    for (int done = 0; (count = learner_dues__take(&join->dues, until, dues, USERS_AT_ONCE)) > 0; done += count) {
+        if (!pass_some(lane, dues, count, false, err))
             return false;
         if (done + count >= most) {
             *is_more = true;
@@ -168,10 +159,10 @@ bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, int most
         }
     }
     while (atomic_load_explicit(&join->waiting_bytes, memory_order_relaxed) > join->config->join_bytes) {
-        count = learner_dues__take(&join->dues, INT64_MAX, dues, USERS_AT_ONCE);
+        count = learner_dues__take(&join->dues, end, dues, USERS_AT_ONCE);
         if (count == 0)
             break;
-        if (!pass_some(lane, dues, count, 0, true, err))
+        if (!pass_some(lane, dues, count, true, err))
             return false;
     }
     return true;

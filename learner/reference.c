@@ -20,6 +20,8 @@ static const struct fr_setting model[] = {
     {"blend", "the first task", "map from scene, or default, to a formula",
      "the score: \"click^1 * buy^2\", \"0.3*click + buy\""},
     {"publish", "100ms", "10ms to 1h", "how often what was learned becomes a version"},
+    {"order", "log", "log, arrival",
+     "which examples are learned first: by the log's clock, the same after any crash; or as they are made, some 0.1 s earlier"},
     {"shadow", "none", "map, as optimiser", "where these differ: a second model learns beside the live one"},
 };
 
@@ -47,12 +49,34 @@ static const struct fr_setting drift[] = {
     {"reference", "7d", "1m to 365d", "… and of what they are compared with"},
 };
 
+static const struct fr_setting sessions[] = {
+    {"topic", "freshet.sessions", "a topic", "finished sessions; made when missing"},
+    {"actions", "what users do, but for impressions", "list of actions", "that are tokens"},
+    {"gap", "30m", "1s to 1d", "a pause longer than this ends a session"},
+    {"tokens", "200", "2 to 1000", "of a record: a longer session is cut"},
+    {"duration", "6h", "1s to 7d", "from the first token to the last of a record: a longer session is cut"},
+    {"slates", "false", "true or false", "impressions are tokens, and records tell what became of each request's items"},
+    {"bytes", "256MiB", "1MiB to 1TiB", "bound on what waits for its end, and on records that Kafka has not taken"},
+};
+
+static const struct fr_setting pairs[] = {
+    {"actions", NULL, "list of actions", "that are positive: their items go together"},
+    {"least", "0", "0 to 86400", "seconds of a watch that is positive"},
+    {"within", "5", "1 to 100", "tokens that the two of a pair may be apart"},
+    {"slots", "65536", "1024 to 16777216", "of the frequencies, 16 bytes each"},
+    {"rate", "0.01", "1e-06 to 1", "of their moving averages"},
+};
+
 static const struct fr_settings sections[] = {
     FR_SETTINGS("learner", NULL, "The join of what was served with what happened.", learner),
     FR_SETTINGS("models.NAME", NULL, "Each online model.", model),
     FR_SETTINGS("models.NAME.tasks.NAME", NULL, "1 to 16 of a model.", task),
     FR_SETTINGS("models.NAME.optimiser", NULL, "", optimiser),
     FR_SETTINGS("models.NAME.drift", NULL, "How examples of late differ from those of long: `freshet model report`.", drift),
+    FR_SETTINGS("sessions", NULL, "What users did in a row, as a topic; without it there is none (docs/sequences.md).",
+                sessions),
+    FR_SETTINGS("sessions.pairs", NULL, "Items that went together, and how frequent they are; without it there are none.",
+                pairs),
 };
 
 const struct fr_settings *learner_settings(int *section_count)

@@ -19,15 +19,15 @@ void learner_user__read(struct learner_join_lane *lane, const struct store_entry
 bool learner_user__write(struct learner_join_lane *lane, struct store_entry *entry, uint64_t user_id)
 {
     struct learner_join *join = lane->join;
-    int64_t due_ms = learner_account__due(lane);
+    struct learner_place due = learner_waiting__due(lane);
     uint32_t before = 0, length;
     void *bytes;
 
     (void)store_entry_read(entry, STORE_PART_ROWS, &before);
-    if (due_ms < lane->book.scheduled_ms) {
-        if (!learner_dues__put(&join->dues, due_ms, user_id))
+    if (learner_place__precedes(due, lane->book.scheduled)) {
+        if (!learner_dues__put(&join->dues, due, user_id))
             return false;
-        lane->book.scheduled_ms = due_ms;
+        lane->book.scheduled = due;
     }
     length = learner_book__bytes(&lane->book);
     bytes = store_entry_write(join->store, entry, STORE_PART_ROWS, length);
@@ -66,13 +66,33 @@ static int compare_labelled(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
+static int compare_ids(uint64_t x, uint64_t y)
+{
+    return x < y ? -1 : x > y;
+}
+
+/* In the order of places; in one by what they are of, as it does not tell which of them was noted first. */
+static int compare_places(const void *a, const void *b)
+{
+    const struct learner_labelled *x = a, *y = b;
+    int by_request = compare_ids(x->shown.request_id, y->shown.request_id),
+        by_item = compare_ids(x->shown.item_id, y->shown.item_id);
+
+    if (x->place.ms != y->place.ms || x->place.number != y->place.number)
+        return learner_place__precedes(x->place, y->place) ? -1 : 1;
+    if (by_request != 0 || by_item != 0)
+        return by_request != 0 ? by_request : by_item;
+    return x->task != y->task ? compare_ids((uint64_t)x->task, (uint64_t)y->task) : compare_ids(x->made.step, y->made.step);
+}
+
 /* The rows are looked at in place, under their lock. */
-static bool make_examples(struct learner_join_lane *lane, struct fr_err *err)
+static bool make_examples(struct learner_join_lane *lane, bool is_passing, struct fr_err *err)
 {
     struct learner_join *join = lane->join;
 
     if (lane->labelled_count > 1)
-        qsort(lane->labelled, (size_t)lane->labelled_count, sizeof *lane->labelled, compare_labelled);
+        qsort(lane->labelled, (size_t)lane->labelled_count, sizeof *lane->labelled,
+              is_passing ? compare_places : compare_labelled);
     for (int i = 0; i < lane->labelled_count; i++) {
         const struct learner_labelled *labelled = &lane->labelled[i];
         struct learner_rows rows;
@@ -91,7 +111,7 @@ static bool make_examples(struct learner_join_lane *lane, struct fr_err *err)
         if (entry)
             store_entry_unlock(join->store, entry);
         if ((lane->chunk.length >= LEARNER_CHUNK_BYTES || lane->chunk_count >= LEARNER_CHUNK_EXAMPLES) &&
-            !learner_outbox__put(lane, err))
+            !learner_join__send(lane, err))
             return false;
     }
     lane->labelled_count = 0;
@@ -119,11 +139,11 @@ static void remove_gone(struct learner_join_lane *lane)
     lane->gone_count = 0;
 }
 
-bool learner_user__settle(struct learner_join_lane *lane, struct fr_err *err)
+bool learner_user__settle(struct learner_join_lane *lane, bool is_passing, struct fr_err *err)
 {
     if (lane->is_failed || lane->book.is_failed)
         return learner_join__fail(lane->join, err);
-    if (!make_examples(lane, err))
+    if (!make_examples(lane, is_passing, err))
         return false;
     remove_gone(lane);
     return true;

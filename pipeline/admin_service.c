@@ -193,7 +193,7 @@ ProtobufCMessage *pipeline_admin__status_message(struct pipeline_services *servi
     put_numbers(services, response);
     put_clock(services, arena, response);
     if (!put_partitions(services, arena, response) || !put_features(services->agg, arena, response) ||
-        !put_outcomes(services->metrics, arena, response) ||
+        !put_outcomes(services->metrics, arena, response) || !pipeline_ledger__put(services, arena, response) ||
         !pipeline_blocks__counts(services->blocks, services->agg, arena, &response->blocked, &response->n_blocked))
         return NULL;
     response->models = pipeline_models__states(services->models, -1, arena, &response->n_models);

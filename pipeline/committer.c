@@ -29,7 +29,7 @@ static void put_boundary(void *user, struct store *store)
     pipeline_tables__save(committer->tables, store);
     pipeline_stream__save(committer->stream, store);
     if (committer->learning)
-        committer->boundary_position = learner_join_boundary(committer->learning->join);
+        committer->boundary_position = pipeline_learning__boundary(committer->learning);
     pipeline_tombstones__expire(committer->tombstones, store, pipeline_stream__time(committer->stream));
     if (committer->asked && committer->asked->at_boundary)
         committer->asked->is_refused = !committer->asked->at_boundary(committer->asked->user, store, &committer->asked->err);

@@ -9,8 +9,8 @@
 
 enum { CONFIG_ARENA_BYTES = 64 << 20, CONFIG_FILE_BYTES_MAX = 4 << 20, DEFAULT_PARTITIONS = 8 };
 
-static const char *const root_keys[] = {"node",     "kafka", "store",        "server", "learner", "entities",
-                                        "features", "lists", "feature_sets", "models", "texts",   "tables"};
+static const char *const root_keys[] = {"node",  "kafka",        "store",  "server", "learner", "entities", "features",
+                                        "lists", "feature_sets", "models", "texts",  "tables",  "sessions"};
 
 static bool read_file(const char *path, struct fr_buffer *text, struct fr_diagnostics *diagnostics)
 {
@@ -226,6 +226,18 @@ static void check_tables(struct fr_yaml *root, const struct pipeline_config *con
     }
 }
 
+/* What the node writes there, it must not read. */
+static void check_sessions(struct fr_yaml *root, const struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    const char *topic = config->learner ? config->learner->sessions.topic : NULL;
+
+    if (topic && (pipeline_config_has_topic(config, topic) || strcmp(topic, config->dead_letters) == 0 ||
+                  strcmp(topic, config->learner->served) == 0 || strcmp(topic, config->learner->examples) == 0))
+        fr_diagnostics_add(
+            diagnostics, fr_yaml_get(fr_yaml_get(root, "sessions"), "topic"),
+            "sessions.topic: '%s' has events, dead letters, rows or examples; sessions have a topic of their own", topic);
+}
+
 void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
 {
     set_defaults(config);
@@ -237,6 +249,7 @@ void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *con
     config->learner = learner_config_parse(root, config->arena, diagnostics);
     config->catalogue = agg_catalogue_parse(root, &config->dedupe, diagnostics);
     check_tables(root, config, diagnostics);
+    check_sessions(root, config, diagnostics);
     fr_yaml_finish(root, "the configuration", root_keys, (int)(sizeof root_keys / sizeof *root_keys), diagnostics);
 }
 
@@ -285,6 +298,7 @@ void pipeline_config_free(struct pipeline_config *config)
 void pipeline_config_estimate(const struct pipeline_config *config, struct fr_buffer *out)
 {
     agg_catalogue_estimate(config->catalogue, out);
+    learner_sessions_estimate(&config->learner->sessions, out);
 }
 
 const char *pipeline_config_topic(const struct pipeline_config *config, int *partitions, bool *is_json)

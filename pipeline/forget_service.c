@@ -45,7 +45,7 @@ bool pipeline_admin__forget(void *user, struct server_call *call, const Protobuf
     if (!pipeline_committer__commit_with(services->committer, raise_tombstone, &forgetting, COMMIT_MS, err) ||
         !agg_forget_user(services->agg, request->user_id, &forgotten, err) ||
         (services->learning &&
-         !learner_join_forget(services->learning->join, request->user_id, &forgotten.entities, &forgotten.records, err)) ||
+         !pipeline_learning__forget(services->learning, request->user_id, &forgotten.entities, &forgotten.records, err)) ||
         !pipeline_committer__commit(services->committer, COMMIT_MS, err))
         return false;
     reply->entities = forgotten.entities;

@@ -134,6 +134,8 @@ struct pipeline_offsets {
 
 struct pipeline_position {
     _Atomic int64_t next; /* −1 until started */
+    int64_t clock_ms; /* the greatest event time in it, where there are models; as `last` */
+    _Atomic int64_t joined_ms; /* the same of what the join has */
     struct ingest_mark
         last; /* of the last record before `next`; by lanes inside the gate, by the committer with the gate alone */
     int64_t put; /* what the last epoch's meta holds */
@@ -155,6 +157,12 @@ struct ingest_position pipeline_offsets__start(struct pipeline_offsets *offsets,
 void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, struct ingest_position to);
 
 int64_t pipeline_offsets__next(struct pipeline_offsets *offsets, int partition); /* −1: not started */
+
+/* A partition's clock at an event of ts_ms: the greatest time so far. By its lane, inside the gate; durable with its offset. */
+int64_t pipeline_offsets__clock(struct pipeline_offsets *offsets, int partition, int64_t ts_ms);
+/* What its clock showed until now is joined; by its lane. And how far it is; any thread. */
+void pipeline_offsets__join(struct pipeline_offsets *offsets, int partition);
+int64_t pipeline_offsets__joined(const struct pipeline_offsets *offsets, int partition);
 
 /* Puts what changed since the last epoch; in the committer's boundary. */
 void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *store);

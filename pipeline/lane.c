@@ -90,7 +90,7 @@ static bool has_room(struct pipeline_lanes *lanes, struct pipeline_lane *lane, c
     if (unwritten_bytes > lanes->dirty_bytes_most)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: %llu bytes wait for an epoch", (unsigned long long)unwritten_bytes);
     if (lanes->learning && !pipeline_learning__has_room(lanes->learning))
-        return fr_fail(err, FR_EXHAUSTED, "pipeline: the outbox is full; batches wait until Kafka takes examples");
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: the outbox is full; batches wait until Kafka takes examples and sessions");
     lane->unchecked_events = 0;
     return true;
 }

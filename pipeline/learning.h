@@ -1,6 +1,7 @@
 /*
  * The learning loop in a node: the join beside the lanes, the passing of time for it, the outbox on its way to the learner and to Kafka,
- * and the log of served rows. Without models there is none of it but the log, which starts with the first request that asks for it.
+ * and the log of served rows; and sessions, which go with the same time. Without models and sessions there is none of it but the log, which
+ * starts with the first request that asks for it.
  */
 #ifndef PIPELINE_LEARNING_H
 #define PIPELINE_LEARNING_H
@@ -10,6 +11,7 @@
 #include <freshet/join.h>
 #include <freshet/metrics.h>
 #include <freshet/queue.h>
+#include <freshet/sessions.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,7 +27,7 @@ struct pipeline_tombstones;
 
 /*
  * The event time up to which nothing more is to be expected: of each partition that is read, the greatest event time in it, or S where
- * all that was in Kafka when S was reached has been applied; the least of these. A partition without events does not hold it back,
+ * all that was in Kafka when S was reached has been applied; the least of these. That is asked of Kafka while somebody waits for it. A partition without events does not hold it back,
  * one that lags does. Nor does it go past rows that this node has answered and Kafka has not acknowledged yet. So what was in Kafka
  * before an event decides what that event finds, whatever the lanes do.
  */
@@ -33,20 +35,26 @@ struct pipeline_watermark {
     struct pipeline_stream *stream;
     struct pipeline_offsets *offsets;
     struct pipeline_served_log *served_log;
+    struct learner_join *join;
+    struct learner_session_table *sessions; /* NULL without them */
     struct ingest *_Atomic ingest; /* NULL until it is open */
-    _Atomic int64_t *seen_ms; /* of each partition; by its lane, inside the gate */
-    int64_t *bounds_ms; /* of the thread that asks */
+    const char *served; /* the topic */
+    struct pipeline_bound *bounds; /* of each partition; by the thread that looks */
+    uint64_t candidate; /* number of it */
     int64_t candidate_ms; /* S, and the moment at which it was S: the end offsets asked after that tell */
     int64_t candidate_at_ms; /* INT64_MAX: not before what was logged by then is in Kafka */
     int64_t candidate_since_ms;
     uint64_t candidate_puts; /* to the log, by then */
-    int64_t time_ms; /* the greatest one given out */
+    uint64_t candidate_events; /* that were joined by then */
+    int64_t asked_at_ms; /* for end offsets */
+    int64_t time_ms; /* the greatest it came to; of events of just then, how many have all their rows */
+    uint64_t events;
 };
 
 FR_CHECKED bool pipeline_watermark__init(struct pipeline_watermark *watermark);
 void pipeline_watermark__fini(struct pipeline_watermark *watermark);
-void pipeline_watermark__see(struct pipeline_watermark *watermark, int partition, int64_t ts_ms); /* by its lane */
-int64_t pipeline_watermark__time(struct pipeline_watermark *watermark); /* by one thread */
+/* Sees to time_ms and events; by one thread. Whether anybody waits for them. */
+bool pipeline_watermark__look(struct pipeline_watermark *watermark);
 
 /* ---- teacher.c: examples to the learner ---- */
 
@@ -66,14 +74,16 @@ struct pipeline_teacher {
 FR_CHECKED bool pipeline_teacher__start(struct pipeline_teacher *teacher, struct fr_err *err);
 void pipeline_teacher__stop(struct pipeline_teacher *teacher); /* joins */
 
-/* ---- outbox.c: examples to Kafka ---- */
+/* ---- outbox.c: examples, or sessions, to Kafka ---- */
 
 struct pipeline_outbox {
-    struct learner_join *join;
-    struct learner *learner;
+    struct learner_outbox *from;
+    const char *what; /* "examples": what it carries */
+    const char *topic;
+    struct learner *learner; /* what it learns from these stays until its files have it; NULL: nobody does */
     const struct pipeline_config *config;
     const char *brokers;
-    int topic_partitions; /* of the examples topic, when it is to be made */
+    int topic_partitions; /* of the topic, when it is to be made */
     struct ingest_producer *producer; /* NULL: to be opened */
     _Atomic int64_t durable; /* chunks before it are in a durable epoch */
     int64_t next, dropped; /* the next chunk to send, to delete */
@@ -98,13 +108,20 @@ struct pipeline_learning {
     struct pipeline_watermark watermark;
     struct pipeline_outbox outbox;
     struct pipeline_teacher teacher;
+    struct learner_session_table *sessions; /* NULL without them */
+    struct learner_sessions_lane **session_lanes, *own_sessions;
+    int session_lane_count;
+    int64_t session_position; /* of the committer's boundary */
+    struct pipeline_outbox session_outbox;
+    bool has_models; /* else nothing is joined, and nobody learns */
+    uint64_t session_bytes_most; /* in their outbox */
     bool is_event_clock;
     struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
     pthread_t thread;
     bool is_started;
 };
 
-/* Before lanes start; `models` are open and outlive it. NULL where the configuration has no models. */
+/* Before lanes start; `models` are open and outlive it. NULL where the configuration has neither models nor sessions. */
 FR_CHECKED bool pipeline_learning__open(const struct pipeline_config *config, struct pipeline_models *models,
                                         struct store *store, struct pipeline_stream *stream, struct pipeline_offsets *offsets,
                                         struct pipeline_served_log *served_log, struct fr_metrics *metrics,
@@ -116,8 +133,13 @@ FR_CHECKED bool pipeline_learning__start(struct pipeline_learning *learning, con
 void pipeline_learning__stop(struct pipeline_learning *learning); /* joins them; before the last epoch */
 void pipeline_learning__close(struct pipeline_learning *learning); /* NULL is fine */
 
-/* An epoch is durable that has the chunks before `position`. By the committer. */
+/* By the committer: in its boundary, and when that epoch is durable. The position is the examples'. */
+int64_t pipeline_learning__boundary(struct pipeline_learning *learning);
 void pipeline_learning__durable(struct pipeline_learning *learning, int64_t position);
+
+/* Takes away what waits of a user. Adds to both numbers. Blocks on the disk; any thread. */
+FR_CHECKED bool pipeline_learning__forget(struct pipeline_learning *learning, uint64_t user_id, uint64_t *entities,
+                                          uint64_t *records, struct fr_err *err);
 
 /* Of a lane: before the gate on the batch's visit, and inside it. */
 FR_CHECKED bool pipeline_learning__load(struct pipeline_learning *learning, const struct ingest_batch *batch,

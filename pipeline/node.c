@@ -227,7 +227,7 @@ static uint64_t draw(void)
 
 static bool start_broker(struct pipeline_node *node, struct fr_err *err)
 {
-    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 3 + 3 * PIPELINE_TEXTS_MAX + PIPELINE_TABLES_MAX];
+    struct ingest_topic topics[PIPELINE_TOPICS_MAX + 4 + 3 * PIPELINE_TEXTS_MAX + PIPELINE_TABLES_MAX];
     int count = node->config->topic_count, partitions = pipeline_config__partitions(node->config);
 
     if (!node->config->is_embedded) {
@@ -237,7 +237,9 @@ static bool start_broker(struct pipeline_node *node, struct fr_err *err)
     memcpy(topics, node->config->topics, (size_t)count * sizeof *topics);
     if (node->config->dead_letters[0])
         topics[count++] = (struct ingest_topic){.name = node->config->dead_letters, .partitions = 1};
-    if (node->learning) {
+    if (node->config->learner->sessions.topic)
+        topics[count++] = (struct ingest_topic){.name = node->config->learner->sessions.topic, .partitions = partitions};
+    if (node->config->learner->model_count > 0) {
         topics[count++] = (struct ingest_topic){.name = node->config->learner->served, .partitions = partitions};
         topics[count++] = (struct ingest_topic){.name = node->config->learner->examples, .partitions = partitions};
     }
@@ -293,7 +295,7 @@ static void choose_topics(struct pipeline_node *node)
 
     memcpy(node->topics, config->topics, (size_t)config->topic_count * sizeof *node->topics);
     node->topic_count = config->topic_count;
-    if (node->learning)
+    if (config->learner->model_count > 0)
         node->topics[node->topic_count++] =
             (struct ingest_topic){.name = config->learner->served, .partitions = INGEST_LIKE_FIRST, .is_served = true};
     for (int i = 0; i < config->text_count; i++)

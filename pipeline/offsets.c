@@ -1,8 +1,8 @@
 /*
  * Where each partition stands, and under which cluster. The store's epoch is the truth: what is kept there under
  * "offset/<cluster>/<topic>/<partition>" says where a restart reads on; what Kafka's group knows is for lag tools. The value is the next
- * offset, then the last record's (plus 1; 0: none) and its hash, by which a topic that was made anew is told; stores of
- * before that have the next offset alone.
+ * offset, then the last record's (plus 1; 0: none) and its hash, by which a topic that was made anew is told, then the greatest event time
+ * that the join saw in it; stores of before that have the first of these alone, or without the last.
  */
 #include "internal.h"
 
@@ -14,6 +14,7 @@
 struct pipeline_known_offset {
     const char *name; /* "<cluster>/<topic>/<partition>" */
     struct ingest_position at;
+    int64_t clock_ms;
 };
 
 static const char cluster_meta[] = "cluster";
@@ -28,6 +29,11 @@ static struct ingest_position read_position(struct fr_reader *reader)
         at.last.hash = fr_reader_fixed64(reader);
     }
     return at;
+}
+
+static int64_t read_clock(struct fr_reader *reader)
+{
+    return reader->at < reader->end ? fr_reader_zigzag(reader) : 0;
 }
 
 static void remember(void *user, const char *name, struct fr_slice value)
@@ -46,6 +52,7 @@ static void remember(void *user, const char *name, struct fr_slice value)
     }
     offsets->known[offsets->known_count].name = fr_arena_copy(offsets->arena, fr_slice_of(name + strlen(offset_prefix)));
     offsets->known[offsets->known_count].at = read_position(&reader);
+    offsets->known[offsets->known_count].clock_ms = read_clock(&reader);
     if (offsets->known[offsets->known_count].name && !reader.is_failed)
         offsets->known_count++;
 }
@@ -129,8 +136,11 @@ struct ingest_position pipeline_offsets__start(struct pipeline_offsets *offsets,
     position = &offsets->positions[partition];
     snprintf(name, sizeof name, "%s/%s/%" PRId32, offsets->cluster, topic, number);
     for (int i = 0; i < offsets->known_count; i++)
-        if (strcmp(offsets->known[i].name, name) == 0)
+        if (strcmp(offsets->known[i].name, name) == 0) {
             at = offsets->known[i].at;
+            position->clock_ms = offsets->known[i].clock_ms;
+            atomic_store_explicit(&position->joined_ms, position->clock_ms, memory_order_relaxed);
+        }
     position->name = strdup(name);
     position->put = at.next_offset;
     position->last = at.last;
@@ -148,6 +158,27 @@ void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, 
 int64_t pipeline_offsets__next(struct pipeline_offsets *offsets, int partition)
 {
     return atomic_load_explicit(&offsets->positions[partition].next, memory_order_acquire);
+}
+
+int64_t pipeline_offsets__clock(struct pipeline_offsets *offsets, int partition, int64_t ts_ms)
+{
+    struct pipeline_position *position = &offsets->positions[partition];
+
+    if (ts_ms > position->clock_ms)
+        position->clock_ms = ts_ms;
+    return position->clock_ms;
+}
+
+void pipeline_offsets__join(struct pipeline_offsets *offsets, int partition)
+{
+    struct pipeline_position *position = &offsets->positions[partition];
+
+    atomic_store_explicit(&position->joined_ms, position->clock_ms, memory_order_release);
+}
+
+int64_t pipeline_offsets__joined(const struct pipeline_offsets *offsets, int partition)
+{
+    return atomic_load_explicit(&offsets->positions[partition].joined_ms, memory_order_acquire);
 }
 
 static void forget_offset(void *user, const char *name, struct fr_slice value)
@@ -189,6 +220,7 @@ void pipeline_offsets__save(struct pipeline_offsets *offsets, struct store *stor
         fr_buffer_append_varint(&value, (uint64_t)next);
         fr_buffer_append_varint(&value, (uint64_t)(position->last.offset + 1));
         fr_buffer_append_fixed64(&value, position->last.hash);
+        fr_buffer_append_zigzag(&value, position->clock_ms);
         snprintf(name, sizeof name, "%s%s", offset_prefix, position->name ? position->name : "");
         if (value.is_failed || !position->name)
             store_spoil(store); /* an epoch with the events and without their offset counts them twice */

@@ -1,5 +1,5 @@
 /*
- * The outbox's way to Kafka: chunks whose epoch is durable are produced in order, and go once Kafka has acknowledged them and the model has
+ * An outbox's way to Kafka: chunks whose epoch is durable are produced in order, and go once Kafka has acknowledged them and the model has
  * kept what it learned of them (teacher.c). A crash in between sends some of them again, with the same ids.
  */
 #include "internal.h"
@@ -34,7 +34,7 @@ static bool open_producer(struct pipeline_outbox *outbox, struct fr_err *err)
         return true;
     if (!ingest_producer_open(&options, &outbox->producer, err))
         return false;
-    return ingest_producer_topic(outbox->producer, outbox->config->learner->examples, outbox->topic_partitions, err);
+    return ingest_producer_topic(outbox->producer, outbox->topic, outbox->topic_partitions, err);
 }
 
 static void close_producer(struct pipeline_outbox *outbox)
@@ -46,7 +46,7 @@ static void close_producer(struct pipeline_outbox *outbox)
 static bool send_entry(struct pipeline_outbox *outbox, const struct learner_outbox_entry *entry, struct fr_err *err)
 {
     char key[24];
-    struct ingest_record record = {.topic = outbox->config->learner->examples, .partition = -1, .value = entry->wire};
+    struct ingest_record record = {.topic = outbox->topic, .partition = -1, .value = entry->wire};
 
     snprintf(key, sizeof key, "%" PRIu64, entry->user_id);
     record.key = fr_slice_of(key);
@@ -60,13 +60,13 @@ static bool send_chunk(struct pipeline_outbox *outbox, struct fr_err *err)
     struct learner_outbox_entry entry;
     uint64_t count = 0;
 
-    while (learner_outbox_next(outbox->join, &reader, &entry)) {
+    while (learner_outbox_next(&reader, &entry)) {
         if (!send_entry(outbox, &entry, err))
             return false;
         count++;
     }
     if (reader.is_failed) /* what is left of it makes no sense, and never will */
-        fr_log(FR_LOG_ERROR, "pipeline", "a chunk of the outbox cannot be read behind %" PRIu64 " examples", count);
+        fr_log(FR_LOG_ERROR, "pipeline", "a chunk of the outbox cannot be read behind %" PRIu64 " %s", count, outbox->what);
     fr_counter_add(outbox->sent, count);
     return true;
 }
@@ -94,13 +94,13 @@ static bool send_some(struct pipeline_outbox *outbox, bool *is_more, struct fr_e
     if (!open_producer(outbox, err))
         return false;
     for (; to < durable && to < from + CHUNKS_AT_ONCE && !is_stopping(outbox); to++) {
-        if (!learner_outbox_read(outbox->join, to, &outbox->chunk, err) || !send_chunk(outbox, err))
+        if (!learner_outbox_read(outbox->from, to, &outbox->chunk, err) || !send_chunk(outbox, err))
             return false;
     }
     if (!flush(outbox, err))
         return false;
     outbox->next = to;
-    learner_outbox_acknowledge(outbox->join, to);
+    learner_outbox_acknowledge(outbox->from, to);
     *is_more = to < durable;
     return true;
 }
@@ -108,10 +108,10 @@ static bool send_some(struct pipeline_outbox *outbox, bool *is_more, struct fr_e
 /* Chunks that Kafka has, and whose examples are in the model's files. */
 static bool drop_some(struct pipeline_outbox *outbox, struct fr_err *err)
 {
-    int64_t kept = learner_durable_position(outbox->learner);
+    int64_t kept = outbox->learner ? learner_durable_position(outbox->learner) : INT64_MAX;
 
     while (outbox->dropped < outbox->next && outbox->dropped <= kept) {
-        if (!learner_outbox_drop(outbox->join, outbox->dropped, err))
+        if (!learner_outbox_drop(outbox->from, outbox->dropped, err))
             return false;
         outbox->dropped++;
     }
@@ -134,7 +134,7 @@ static void *run(void *user)
             continue;
         if (is_stopping(outbox))
             break;
-        fr_log_limited(&place, 6, FR_LOG_WARN, "pipeline", "examples wait, and are sent again: %s", err.message);
+        fr_log_limited(&place, 6, FR_LOG_WARN, "pipeline", "%s wait, and are sent again: %s", outbox->what, err.message);
         fr_counter_add(outbox->repeated, 1);
         close_producer(outbox);
         (void)fr_queue_receive(outbox->stop, &nothing, RETRY_MS);
@@ -144,12 +144,16 @@ static void *run(void *user)
 
 bool pipeline_outbox__start(struct pipeline_outbox *outbox, struct fr_metrics *metrics, struct fr_err *err)
 {
-    outbox->sent = fr_metrics_counter(metrics, "freshet_examples_sent_total", NULL,
-                                      "Examples given to Kafka, those that were given again included.");
-    outbox->repeated = fr_metrics_counter(metrics, "freshet_examples_retries_total", NULL,
-                                          "Times that examples could not be produced and were tried again.");
-    outbox->dropped = learner_outbox_first(outbox->join);
-    outbox->next = learner_outbox_acknowledged(outbox->join);
+    char name[64], help[128];
+
+    snprintf(name, sizeof name, "freshet_%s_sent_total", outbox->what);
+    snprintf(help, sizeof help, "Records of %s given to Kafka, those that were given again included.", outbox->what);
+    outbox->sent = fr_metrics_counter(metrics, name, NULL, help);
+    snprintf(name, sizeof name, "freshet_%s_retries_total", outbox->what);
+    snprintf(help, sizeof help, "Times that %s could not be produced and were tried again.", outbox->what);
+    outbox->repeated = fr_metrics_counter(metrics, name, NULL, help);
+    outbox->dropped = learner_outbox_first(outbox->from);
+    outbox->next = learner_outbox_acknowledged(outbox->from);
     outbox->topic_partitions = pipeline_config__partitions(outbox->config);
     outbox->stop = fr_queue_new(1);
     fr_buffer_init(&outbox->chunk);
@@ -157,7 +161,7 @@ bool pipeline_outbox__start(struct pipeline_outbox *outbox, struct fr_metrics *m
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for the outbox");
     if (pthread_create(&outbox->thread, NULL, run, outbox) != 0)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: cannot start the outbox's thread; raise the limit of threads");
-    pthread_setname_np(outbox->thread, "outbox");
+    pthread_setname_np(outbox->thread, outbox->learner ? "outbox" : "sessions");
     outbox->is_started = true;
     return true;
 }

@@ -50,6 +50,12 @@ void pipeline_callers__fini(struct pipeline_callers *callers);
 /* A reply to that caller says that applying is so far behind. Any thread. */
 void pipeline_callers__note(struct pipeline_callers *callers, const char *name, int64_t lag_ms);
 
+/* ---- ledger.c: what targets come to ---- */
+
+struct pipeline_services;
+/* False: the arena has no room. */
+bool pipeline_ledger__put(struct pipeline_services *services, struct fr_arena *arena, Freshet__V1__StatusResponse *response);
+
 /* ---- services ---- */
 
 struct pipeline_services { /* what calls may read; filled by the node before the server starts */

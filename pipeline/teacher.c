@@ -25,17 +25,18 @@ static bool add_example(struct pipeline_teacher *teacher, struct learner_batch *
     const Freshet__V1__Example *example;
     const struct learner_task *task;
     struct learner_example learned;
+    int model, number;
 
-    if (entry->task < 0)
+    if (!learner_join_task(teacher->join, entry, &model, &number))
         return true;
     fr_arena_reset(teacher->arena, EXAMPLE_BYTES / 16);
     example = (const Freshet__V1__Example *)proto_unpack(&freshet__v1__example__descriptor, entry->wire, teacher->arena, err);
     if (!example)
         return false;
-    task = &teacher->config->learner->models[entry->model].tasks[entry->task];
+    task = &teacher->config->learner->models[model].tasks[number];
     learned = (struct learner_example){.example_id = example->example_id,
-                                       .model = entry->model,
-                                       .task = entry->task,
+                                       .model = model,
+                                       .task = number,
                                        .served_ms = example->served_ms,
                                        .dense = example->dense,
                                        .sparse = example->sparse,
@@ -55,7 +56,7 @@ static bool teach_chunk(struct pipeline_teacher *teacher, bool *is_taken, struct
     struct learner_outbox_entry entry;
     bool is_read = batch != NULL || fr_fail(err, FR_EXHAUSTED, "outbox: out of memory for a batch of examples");
 
-    while (is_read && learner_outbox_next(teacher->join, &reader, &entry))
+    while (is_read && learner_outbox_next(&reader, &entry))
         is_read = add_example(teacher, batch, &entry, err);
     *is_taken = is_read && (learner_batch_count(batch) == 0 || learner_learn(teacher->learner, &batch, LEARN_MS));
     learner_batch_free(batch);
@@ -72,7 +73,7 @@ static bool teach_some(struct pipeline_teacher *teacher, bool *is_more, struct f
     bool is_taken = true;
 
     for (int i = 0; i < CHUNKS_AT_ONCE && teacher->next < end && !fr_queue_is_closed(teacher->stop); i++) {
-        if (!learner_outbox_read(teacher->join, teacher->next, &teacher->chunk, err))
+        if (!learner_outbox_read(learner_join_outbox(teacher->join), teacher->next, &teacher->chunk, err))
             return false;
         if (teacher->chunk.length == 0 && teacher->next >= durable)
             break;
@@ -109,7 +110,7 @@ static void *run(void *user)
 
 bool pipeline_teacher__start(struct pipeline_teacher *teacher, struct fr_err *err)
 {
-    int64_t first = learner_outbox_first(teacher->join);
+    int64_t first = learner_outbox_first(learner_join_outbox(teacher->join));
 
     teacher->next = learner_position(teacher->learner) + 1;
     if (teacher->next < first)

@@ -5,27 +5,26 @@
 
 #include <stdlib.h>
 
-enum { CANDIDATE_MS = 2000 }; /* a partition that is never quite caught up goes by its own events meanwhile */
+enum {
+    CANDIDATE_MS = 2000, /* a partition that is never quite caught up goes by its own events meanwhile */
+    ASK_MS = 100,
+};
+
+struct pipeline_bound { /* of a partition */
+    int64_t ms; /* that it has come to */
+    uint64_t candidate; /* the latest that it has come to */
+};
 
 bool pipeline_watermark__init(struct pipeline_watermark *watermark)
 {
-    watermark->seen_ms = calloc(PIPELINE_PARTITIONS_MAX, sizeof *watermark->seen_ms);
-    watermark->bounds_ms = calloc(PIPELINE_PARTITIONS_MAX, sizeof *watermark->bounds_ms);
-    return watermark->seen_ms && watermark->bounds_ms;
+    watermark->bounds = calloc(PIPELINE_PARTITIONS_MAX, sizeof *watermark->bounds);
+    watermark->candidate_at_ms = INT64_MAX;
+    return watermark->bounds != NULL;
 }
 
 void pipeline_watermark__fini(struct pipeline_watermark *watermark)
 {
-    free(watermark->seen_ms);
-    free(watermark->bounds_ms);
-}
-
-void pipeline_watermark__see(struct pipeline_watermark *watermark, int partition, int64_t ts_ms)
-{
-    if (partition < 0)
-        return;
-    if (ts_ms > atomic_load_explicit(&watermark->seen_ms[partition], memory_order_relaxed))
-        atomic_store_explicit(&watermark->seen_ms[partition], ts_ms, memory_order_release);
+    free(watermark->bounds);
 }
 
 /* All that was in it when the candidate was taken is applied. */
@@ -35,54 +34,99 @@ static bool is_caught_up(const struct pipeline_watermark *watermark, const struc
            (next >= partition->end || partition->end <= partition->low);
 }
 
-/* The least bound; *is_all when no partition is behind the candidate. */
-static int64_t least_bound(struct pipeline_watermark *watermark, struct ingest *ingest, bool *is_all)
+/*
+ * Whether a partition has come to the candidate; otherwise it has come to just before its own last event, as more of that moment may
+ * follow. Events make S themselves; rows may be of a clock that is ahead of it, so what was there has to be read.
+ */
+static bool has_come(struct pipeline_watermark *watermark, struct ingest *ingest, int i)
+{
+    struct ingest_partition partition = ingest_partition_at(ingest, i);
+    int64_t clock_ms = pipeline_offsets__joined(watermark->offsets, i), candidate_ms = watermark->candidate_ms, bound_ms;
+    struct pipeline_bound *bound = &watermark->bounds[i];
+    bool is_of_events = strcmp(partition.topic, watermark->served) != 0;
+
+    if (bound->candidate == watermark->candidate)
+        return true;
+    if ((is_of_events && clock_ms >= candidate_ms) ||
+        is_caught_up(watermark, &partition, pipeline_offsets__next(watermark->offsets, i))) {
+        bound->candidate = watermark->candidate;
+        bound_ms = candidate_ms;
+    } else {
+        bound_ms = (clock_ms < candidate_ms ? clock_ms : candidate_ms) - 1;
+    }
+    bound->ms = bound_ms > bound->ms ? bound_ms : bound->ms;
+    return bound->candidate == watermark->candidate;
+}
+
+/* Lets time come to the candidate, when all partitions have, or else to the least bound. */
+static bool come(struct pipeline_watermark *watermark, struct ingest *ingest)
 {
     int count = ingest_is_assigned(ingest) ? ingest_partition_count(ingest) : 0;
     int64_t least_ms = count > 0 ? INT64_MAX : 0;
+    bool is_all = count > 0;
 
-    *is_all = count > 0;
     for (int i = 0; i < count; i++) {
-        int64_t seen_ms = atomic_load_explicit(&watermark->seen_ms[i], memory_order_acquire);
-        int64_t next = pipeline_offsets__next(watermark->offsets, i);
-        struct ingest_partition partition = ingest_partition_at(ingest, i);
-        int64_t bound_ms = seen_ms < watermark->candidate_ms ? seen_ms : watermark->candidate_ms;
-
-        if (is_caught_up(watermark, &partition, next))
-            bound_ms = watermark->candidate_ms;
-        if (bound_ms > watermark->bounds_ms[i])
-            watermark->bounds_ms[i] = bound_ms;
-        *is_all = *is_all && watermark->bounds_ms[i] >= watermark->candidate_ms;
-        least_ms = watermark->bounds_ms[i] < least_ms ? watermark->bounds_ms[i] : least_ms;
+        is_all = has_come(watermark, ingest, i) && is_all;
+        least_ms = watermark->bounds[i].ms < least_ms ? watermark->bounds[i].ms : least_ms;
     }
-    return least_ms;
+    if (is_all && watermark->candidate_ms >= watermark->time_ms) {
+        watermark->time_ms = watermark->candidate_ms;
+        watermark->events = watermark->candidate_events;
+    } else if (least_ms > watermark->time_ms && least_ms < watermark->candidate_ms) {
+        watermark->time_ms = least_ms;
+        watermark->events = UINT64_MAX; /* S is later: there are no others of that moment */
+    }
+    return is_all;
 }
 
 /* A later S to come to, once the rows that were answered before it are where they can be read. */
 static void choose_candidate(struct pipeline_watermark *watermark, int64_t now_ms)
 {
-    watermark->candidate_ms = pipeline_stream__time(watermark->stream);
+    watermark->candidate++;
+    watermark->candidate_ms = pipeline_stream__time(watermark->stream); /* first: all that made it S is among the events */
+    watermark->candidate_events = learner_join_events(watermark->join);
     watermark->candidate_puts = pipeline_served_log__puts(watermark->served_log);
     watermark->candidate_at_ms = INT64_MAX;
     watermark->candidate_since_ms = now_ms;
 }
 
-int64_t pipeline_watermark__time(struct pipeline_watermark *watermark)
+/* Where somebody waits for it, end offsets are asked for at once, and not only when ingest does by itself. */
+static void ask(struct pipeline_watermark *watermark, struct ingest *ingest, int64_t now_ms)
+{
+    if (watermark->asked_at_ms > watermark->candidate_at_ms || now_ms - watermark->asked_at_ms < ASK_MS)
+        return;
+    watermark->asked_at_ms = now_ms;
+    ingest_ask(ingest);
+}
+
+/* Whether a label or a session waits for the candidate. */
+static bool is_due(const struct pipeline_watermark *watermark)
+{
+    return learner_join_is_due(watermark->join, watermark->candidate_ms, watermark->candidate_events) ||
+           (watermark->sessions && learner_sessions_is_due(watermark->sessions, watermark->candidate_ms));
+}
+
+bool pipeline_watermark__look(struct pipeline_watermark *watermark)
 {
     struct ingest *ingest = atomic_load_explicit(&watermark->ingest, memory_order_acquire);
-    int64_t now_ms = fr_clock_monotonic_ms(), least_ms;
-    bool is_all;
+    int64_t now_ms = fr_clock_monotonic_ms();
+    bool is_waited_for;
 
     if (!ingest)
-        return watermark->time_ms;
+        return false;
+    is_waited_for = is_due(watermark);
+    if (!is_waited_for || now_ms - watermark->candidate_since_ms > CANDIDATE_MS) {
+        choose_candidate(watermark, now_ms);
+        is_waited_for = is_due(watermark);
+    }
     if (watermark->candidate_at_ms == INT64_MAX) {
         if (!pipeline_served_log__is_settled(watermark->served_log, watermark->candidate_puts))
-            return watermark->time_ms;
+            return is_waited_for;
         watermark->candidate_at_ms = now_ms;
     }
-    least_ms = least_bound(watermark, ingest, &is_all);
-    if (is_all || now_ms - watermark->candidate_since_ms > CANDIDATE_MS)
+    if (come(watermark, ingest))
         choose_candidate(watermark, now_ms);
-    watermark->time_ms = least_ms > watermark->time_ms ? least_ms : watermark->time_ms;
-    return watermark->time_ms;
+    else if (is_waited_for)
+        ask(watermark, ingest, now_ms);
+    return is_waited_for;
 }

@@ -8,6 +8,7 @@
 #include <freshet/v1/feature.pb-c.h>
 #include <freshet/v1/model.pb-c.h>
 #include <freshet/v1/recall.pb-c.h>
+#include <freshet/v1/session.pb-c.h>
 
 static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__event__descriptor,
@@ -29,7 +30,8 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__list_description__descriptor,
     &freshet__v1__schema_description__descriptor,
     &freshet__v1__trending_request__descriptor,
-    &freshet__v1__labels_request__descriptor,    &freshet__v1__related_request__descriptor,
+    &freshet__v1__labels_request__descriptor,
+    &freshet__v1__related_request__descriptor,
     &freshet__v1__recent_request__descriptor,
     &freshet__v1__candidates__descriptor,
     &freshet__v1__score_request__descriptor,
@@ -53,6 +55,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__feature_status__descriptor,
     &freshet__v1__outcome_count__descriptor,
     &freshet__v1__blocked_count__descriptor,
+    &freshet__v1__ledger_row__descriptor,
     &freshet__v1__checkpoint_request__descriptor,
     &freshet__v1__checkpoint_response__descriptor,
     &freshet__v1__forget_request__descriptor,
@@ -69,6 +72,8 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__cluster_request__descriptor,
     &freshet__v1__cluster_response__descriptor,
     &freshet__v1__cluster_member__descriptor,
+    &freshet__v1__session__descriptor,
+    &freshet__v1__slate__descriptor,
 };
 
 const ProtobufCMessageDescriptor *proto_type_find(const char *full_name)

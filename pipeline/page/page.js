@@ -307,6 +307,38 @@ function showModels(status, now) {
   );
 }
 
+/* ---- The exposure ledger ---- */
+
+const percent = (share) => `${(share * 100).toFixed(1)} %`;
+function showLedger(status) {
+  rows(
+    $("ledger").tBodies[0],
+    status.ledger,
+    ({ column, name }) => `${column} ${name}`,
+    ({ column, name }) => row(column, name, "", "", ""),
+    (tr, { value: has, target, deficit, whole }) => {
+      const isShare = target !== 0 || whole !== 0 || deficit !== 0; /* a Gini has only itself */
+      cells(tr, isShare ? [percent(has), percent(target), percent(deficit)] : [has.toFixed(3), "", ""], 2);
+      tr.cells[4].className = deficit > 0.05 ? "warn" : "";
+    },
+  );
+}
+async function showPools(status) {
+  const { lists, features } = await know();
+  const isPool = ({ rank }) => features.some(({ name, aggregate }) => name === rank && aggregate === "quota");
+  const pools = lists.filter(isPool);
+  $("ledger-section").hidden = pools.length + status.ledger.length === 0;
+  const found = await Promise.all(pools.map(({ name }) => askJson("/top", { list: name, scope: "global" })));
+  rows(
+    $("pools").tBodies[0],
+    pools.map((pool, i) => ({ pool, ...found[i] })),
+    ({ pool }) => pool.name,
+    ({ pool }) => row(pool.name, "", "", ""),
+    (tr, { ids, scores }) =>
+      cells(tr, [whole.format(ids.length), short(scores.reduce((all, one) => all + one, 0)), ids.length ? `${ids[0]}: ${value(scores[0])}` : "–"], 1),
+  );
+}
+
 /* ---- The round ---- */
 
 async function seed() {
@@ -346,7 +378,8 @@ async function tick() {
     showMethods(metrics, now);
     showFacts(status, metrics, now);
     showModels(status, now);
-    if (round++ % 3 === 0) await showRanks();
+    showLedger(status);
+    if (round++ % 3 === 0) await Promise.all([showRanks(), showPools(status)]);
     if (round % 2 === 0) await showFound(false);
   } catch (error) {
     if (error instanceof Refused && (error.status === 401 || error.status === 403)) {

@@ -22,7 +22,10 @@ import bisect
 import itertools
 import math
 
+import xxhash
+
 import causal
+import ledger
 import where
 from event import ACTIONS, DAY_MS, SCENES, order, span_ms
 from number import Within, float32_of, llround, micro, within
@@ -36,9 +39,17 @@ QUANTILE_ERROR = 0.01 * (1 + 1e-6)
 QUANTILE_MIN, QUANTILE_MAX = 1e-3, 1e9
 BLOCK_HALF_LIVES, BLOCKS, DECAYED_UNIT = 8, 4, 1 << 24
 SEQUENCES = ("last", "series")
-SKETCHES = ("distinct", "quantile", "coec", "watch_rank", "capped")
-WINDOWED = ("count", "sum", "mean", "min", "max", "ratio", "budget", "ips", *SKETCHES)
+SKETCHES = ("distinct", "quantile", "coec", "watch_rank", "capped", "gini", "returning")
+WINDOWED = ("count", "sum", "mean", "min", "max", "ratio", "budget", "ips", "share", *SKETCHES)
 AGAINST_ALL = {"coec": (causal.click_rates, causal.coec), "watch_rank": (causal.ranks_of, causal.watch_rank)}
+
+
+def id_of(name):
+    """Of an id that a text or a number names."""
+    text = str(name)
+    if text.isdecimal() and str(int(text)) == text and int(text) < 1 << 64:
+        return int(text)
+    return xxhash.xxh64_intdigest(text.encode()) or 1
 
 
 def resolution_ms(window_ms, panes=WINDOW_PANES):
@@ -154,13 +165,21 @@ class Feature:
         self.is_of_user = entity.key == ("user_id",)
         self.aggregate = settings["aggregate"]
         self.match = settings.get("match")
-        self.source = settings.get("of", {"distinct": "user_id", "ips": None}.get(self.aggregate, "value"))
+        self.source = settings.get("of", {"distinct": "user_id", "gini": "creator_id", "ips": None}.get(self.aggregate, "value"))
         self.limit = settings.get("limit")
         self.fields = settings.get("fields", [])
         self.is_seen = settings.get("seen", False)
         self.emit = settings.get("emit", ["value"])
         self.q = settings.get("q")
         self.prior, self.strength = settings.get("prior"), settings.get("strength", 0)
+        if self.aggregate == "share":
+            self.prior = settings.get("scope", "global")
+        self.targets = {id_of(name): share for name, share in settings.get("targets", {}).items()}
+        self.named = ()  # fields without which it takes no event
+        self.quota, self.visits = settings.get("quota"), settings.get("visits", 2)
+        self.minus = self.numbers(settings.get("minus", []))
+        if self.aggregate == "quota":
+            self.newer, self.known = Window(settings["newer_than"]), Window(settings.get("forgotten_after", "30d"))
         self.parent, self.share, self.plus = entity.parent, settings.get("share", 0), settings.get("plus", 0)
         self.from_name, self.within_ms = settings.get("from"), span_ms(settings.get("within", 0))
         self.bin_ms, self.bins = span_ms(settings.get("bin", 0)), settings.get("bins")
@@ -185,7 +204,7 @@ class Feature:
         self.weights = {ACTIONS.index(action.lower()): weight for action, weight in settings.get("weights", {}).items()}
         self.scenes = {SCENES.index(scene.lower()) for scene in settings.get("scenes", [])}
         self.condition = where.parse(settings["where"], ACTIONS, SCENES) if "where" in settings else None
-        self.is_kept = not self.match and self.aggregate not in ("ratio", "budget", "covisit", "actor")
+        self.is_kept = not self.match and self.aggregate not in ("ratio", "share", "budget", "covisit", "actor")
         self.is_read = self.aggregate != "covisit"  # by GetFeatures
 
     @staticmethod
@@ -195,9 +214,11 @@ class Feature:
     def takes(self, event):
         if self.actions and event["action"] not in self.actions or self.scenes and event["scene"] not in self.scenes:
             return False
-        if self.aggregate == "distinct" and not event[self.source] or self.aggregate == "gauge" and not event["user_id"]:
+        if not all(event[field] for field in self.named):
             return False
-        if self.aggregate == "capped" and not event["user_id"] or self.aggregate == "watch_rank" and not event["duration_s"] > 0:
+        if self.aggregate in ("distinct", "gini") and not event[self.source] or self.aggregate == "gauge" and not event["user_id"]:
+            return False
+        if self.aggregate in ("capped", "returning") and not event["user_id"] or self.aggregate == "watch_rank" and not event["duration_s"] > 0:
             return False
         if self.aggregate == "ips" and not 0 < event["propensity"] <= 1:
             return False
@@ -206,11 +227,13 @@ class Feature:
     def weight(self, event):
         """What is kept of an event taken."""
         match self.aggregate:
-            case "count" | "series":
+            case "count" | "series" | "quota":
                 return event["action"]
+            case "sum" if event["action"] in self.minus:
+                return micro(-abs(event[self.source]))
             case "sum" | "mean" | "min" | "max":
                 return micro(event[self.source])
-            case "distinct" | "quantile":
+            case "distinct" | "quantile" | "gini":
                 return event[self.source]
             case "coec":
                 return causal.place(self, event)
@@ -218,7 +241,7 @@ class Feature:
                 return causal.watch(event)
             case "ips":
                 return causal.ips(self, event)
-            case "capped":
+            case "capped" | "returning":
                 return event["ts_ms"], event["user_id"]
             case "burst":
                 return 1
@@ -238,7 +261,8 @@ class Feature:
         bounds = [kind for kind in ("lower", "upper") if kind in self.emit]
         chain = [f"{name}.{side}" for name in self.chain() for side in ("num", "den")] if "chain" in self.emit else []
         found += [Column(self, w, kind) for kind in bounds for w in windows]
-        return tuple(found + [Column(self, w, kind) for w in windows for kind in chain])
+        found += [Column(self, w, kind) for w in windows for kind in chain]
+        return tuple(found + [Column(self, w, "deficit") for w in windows if "deficit" in self.emit])
 
     def chain(self):
         listed = self.prior if isinstance(self.prior, list) else [self.parent] if self.prior == "parent" else []
@@ -316,6 +340,10 @@ class Column:
                 return float32_of(max(taken.list(span)), 1_000_000)
             case "distinct":
                 return distinct(taken.list(span))
+            case "returning":
+                return ledger.returning(feature, self.window, taken.list(span))
+            case "gini":
+                return ledger.gini(taken.list(span))
             case "quantile":
                 exact = quantile(taken.list(span), feature.q)
                 return within(exact, exact * QUANTILE_ERROR)

@@ -82,12 +82,22 @@ def data():
 @pytest.fixture
 def make_node(binary, tmp_path):
     """Makes nodes that are killed when the test ends."""
+    yield from nodes(binary, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_node(binary, tmp_path_factory):
+    """The same for those that all tests of a file ask."""
+    yield from nodes(binary, tmp_path_factory.mktemp("nodes"))
+
+
+def nodes(binary, directory):
     import node as node_module  # here: it needs the generated messages, the oracle's own tests don't
 
     made = []
 
     def make(configuration, name=None):
-        node = node_module.Node(binary, configuration, tmp_path, name or f"node{len(made)}")
+        node = node_module.Node(binary, configuration, directory, name or f"node{len(made)}")
         made.append(node)
         return node
 

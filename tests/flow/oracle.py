@@ -5,9 +5,11 @@ same way as in the node. Events come in as dicts, in the order of arrival of eac
 and so does covisitation. What an aggregate makes of events is in aggregate.py and ratio.py, candidates are in recall.py.
 """
 
+import copy
 from fractions import Fraction
 
 import causal
+import ledger
 from aggregate import AGAINST_ALL, NOTHING, SEQUENCES, Feature, Taken, age
 from event import ACTIONS, DAY_MS, FIELD_NUMBERS, SCENES, TS_MS_END, normal, order, span_ms, verdict  # noqa: F401
 from number import float32_of, within
@@ -97,6 +99,7 @@ class Oracle:
         self.cache, self.plans = {}, {}
         self.of_entity = {name: [f for f in self.features.values() if f.entity == name and f.is_kept] for name in self.entities}
         self.keep_for_priors()
+        self.keep_for_ledger()
         self.item_entity = self.entity_of("item_id")
         self.user_entity = self.entity_of("user_id")
         self.room_entity = self.entity_of("room_id")
@@ -113,6 +116,24 @@ class Oracle:
                 kept += [self.features[name] for name in feature.source if self.features[name] not in kept]
             if feature.aggregate in AGAINST_ALL:
                 self.of_entity[ALL].append(feature)
+
+    def keep_for_ledger(self):
+        """A share's whole, in its scope, and all events of what has a quota."""
+        self.wholes, self.events = {}, {}
+        for feature in self.features.values():
+            entity = self.entities[feature.entity]
+            if feature.aggregate == "share":
+                whole = copy.copy(self.features[feature.source])
+                whole.name, whole.named = f"{feature.name}'s whole", entity.key
+                self.wholes[feature.name] = whole
+                self.of_entity[self.scope_of(feature)].append(whole)
+            elif feature.aggregate == "quota" and feature.entity not in self.events:
+                events = Feature(f"{feature.entity}'s events", {"entity": feature.entity, "aggregate": "count"}, entity)
+                self.events[feature.entity] = events
+                self.of_entity[feature.entity].append(events)
+
+    def scope_of(self, feature):
+        return self.entities[feature.entity].parent if feature.prior == "parent" else ALL
 
     def of_prior(self, feature):
         if feature.aggregate != "ratio" or not feature.prior:
@@ -195,6 +216,10 @@ class Oracle:
                     values.append(self.budget_left(column, key, time_ms))
                 elif column.feature.aggregate in AGAINST_ALL and column.kind != "age":
                     values.append(self.against_all(column, entity_name, key, time_ms))
+                elif column.feature.aggregate == "share":
+                    values.append(self.share_value(column, key, dict(parents), time_ms))
+                elif column.feature.aggregate == "quota":
+                    values.append(self.quota_left(column.feature, state, time_ms))
                 elif column.feature.aggregate == "actor":
                     source = self.features[column.feature.source]
                     records = self.records_of(source, key, time_ms) if state else []
@@ -211,6 +236,20 @@ class Oracle:
         if drawn not in self.cache:
             self.cache[drawn] = draw(self.taken(feature, ALL, (), time_ms).list(span))
         return value(feature, self.taken(feature, entity_name, key, time_ms).list(span), self.cache[drawn], column.kind)
+
+    def share_value(self, column, key, parents, time_ms):
+        feature, entity, scope = column.feature, self.entities[column.feature.entity], self.scope_of(column.feature)
+        of_scope = self.entities[scope].key
+        own = self.measure(self.features[feature.source], column, feature.entity, key, time_ms)
+        whole = self.measure(self.wholes[feature.name], column, scope, () if scope == ALL else parents[scope], time_ms)
+        target_id = next((value for field, value in zip(entity.key, key) if field not in of_scope), 0)
+        return ledger.share(feature, own, whole, column.kind, target_id)
+
+    def quota_left(self, feature, state, time_ms):
+        if not state:
+            return float(feature.quota)
+        shown, events = (state.taken.get(one.name, NOTHING) for one in (feature, self.events[feature.entity]))
+        return ledger.quota_left(feature, shown, events, time_ms)
 
     def budget_left(self, column, key, time_ms):
         feature = column.feature
@@ -255,7 +294,7 @@ class Oracle:
     def parents_of(self, entity, columns, key, ids, time_ms):
         """The keys of what ratios are drawn to: by what the key itself has, then by what an item (or its request) or room remembers."""
         parents = {}
-        for name in {name for column in columns if column.feature.aggregate == "ratio" for name in self.chain(column.feature)}:
+        for name in {name for column in columns if column.feature.aggregate in ("ratio", "share") for name in self.chain(column.feature)}:
             named = dict(zip(entity.key, key))
             for field in self.entities[name].key:
                 if field in named:

@@ -11,7 +11,7 @@ COMPANIONS = "emit"  # the key itself: n, sd, age
 BOUNDS = "bounds"  # of ratios
 ALL = (
     "count", "sum", "last", "match", "mean", "min", "max", "decayed", "distinct", "quantile", "ratio", "gauge", "series", "covisit",
-    "coec", "watch_rank", "ips", "capped", "burst", "actor", "budget",
+    "coec", "watch_rank", "ips", "capped", "burst", "actor", "share", "gini", "quota", "returning", "budget",
     "lists", COMPANIONS, BOUNDS,
 )  # fmt: skip
 ENTITIES = {
@@ -21,7 +21,7 @@ ENTITIES = {
 }  # fmt: skip
 PARENTS = {
     "item": ["creator", "category", "room"], "room": ["creator"], "user_category": ["category"], "user_creator": ["creator"],
-    "user_item": ["item"],
+    "user_item": ["item", "user"],
 }  # fmt: skip
 ACTIONS = [name for name in oracle.ACTIONS[1:] if name not in ("room_start", "room_end", "item_on", "item_off")]
 SCENES = oracle.SCENES[1:]
@@ -94,7 +94,8 @@ class Maker:
                 settings["where"] = condition(dice)
             if dice.random() < 0.2:
                 settings["scenes"] = some(dice, SCENES, 1, 3)
-        if COMPANIONS in self.aggregates and aggregate not in ("last", "series", "covisit", "actor", "budget") and dice.random() < 0.5:
+        bare = ("last", "series", "covisit", "actor", "share", "quota", "budget")
+        if COMPANIONS in self.aggregates and aggregate not in bare and dice.random() < 0.5:
             kinds = ["age"] + ["n"] * (aggregate not in ("gauge", "burst")) + ["sd"] * (aggregate in ("ratio", "coec", "watch_rank"))
             kinds += ["lower", "upper"] * (aggregate == "ratio" and BOUNDS in self.aggregates)
             kinds += ["chain"] * ("prior" in settings)
@@ -117,6 +118,11 @@ class Maker:
         settings = {"windows": self.windows()}
         if aggregate in ("sum", "mean", "min", "max", "quantile"):
             settings["of"] = self.dice.choice(("value", "value", "duration_s"))
+        if aggregate == "sum" and self.dice.random() < 0.3:
+            settings["actions"] = some(self.dice, ACTIONS, 2, 6)
+            settings["minus"] = some(self.dice, settings["actions"], 1, 2)
+        if aggregate == "returning" and self.dice.random() < 0.5:
+            settings["visits"] = self.dice.choice((2, 3, 5))
         if aggregate == "quantile":
             settings["q"] = self.dice.choice((0.01, 0.5, 0.9, 0.99))
         if aggregate == "distinct":
@@ -169,6 +175,32 @@ class Maker:
             settings["strength"] = dice.choice((0.5, 1, 20, 50))
         self.put("ratio", entity, settings, is_filtered=False)
 
+    def make_share(self):
+        dice, entity, windows = self.dice, self.entity(), self.windows()
+        aggregate = dice.choice([one for one in ("count", "count", "sum", "ips") if one in self.aggregates])
+        own = self.put(aggregate, entity, {"windows": windows, **({"of": "duration_s"} if aggregate == "sum" else {})})
+        settings = {"of": own, "windows": some(dice, windows, 1, 2)}
+        parent = self.entities[entity].get("parent")
+        if parent and dice.random() < 0.7:
+            settings["scope"] = "parent"
+        of_scope = self.entities[parent]["key"] if "scope" in settings else []
+        if len(set(self.entities[entity]["key"]) - set(of_scope)) == 1 and dice.random() < 0.8:
+            settings["targets"] = dice.choice(({1: 0.25, 2: 0.75}, {1: 0.5, 3: 0.25, "new": 0.25}, {2: 1}))
+            settings["emit"] = ["deficit", "value"]
+        if COMPANIONS in self.aggregates and dice.random() < 0.5:
+            settings["emit"] = [*settings.get("emit", ["value"]), "n"]
+        self.put("share", entity, settings, is_filtered=False)
+
+    def make_gini(self):
+        of = self.dice.choice(("creator_id", "item_id", "room_id", "category_id", "region", "user_id"))
+        self.put("gini", self.entity(), {"windows": self.windows(), "of": of})
+
+    def make_quota(self, entity=None):
+        dice = self.dice
+        newer = dice.choice(("1m", "1h", "24h"))
+        known = {"forgotten_after": dice.choice(("2h", "7d"))} if newer != "24h" else {}
+        quota = dice.choice((1, 5, 20, 1000))
+        return self.put("quota", entity or self.entity(), {"quota": quota, "newer_than": newer, **known})
     def make_budget(self):
         dice, entity, windows = self.dice, self.entity(), self.windows()
         of = [self.put("count", entity, {"windows": windows}) for _ in range(2)]
@@ -229,6 +261,10 @@ class Maker:
         dice, of = self.dice, self.entity({"item", "item", "creator", "room", "category"} & set(self.entities))
         scopes = some(dice, ("global", "category_id", "region", "scene", "creator_id", "room_id"), 1, 4)
         limit = dice.choice((3, 10, 200))
+        if "quota" in self.aggregates and dice.random() < 0.4:
+            of = self.entity({"item", "room"} & set(self.entities))
+            self.lists[f"list{len(self.lists)}"] = {"of": of, "rank": self.make_quota(of), "scopes": ["global"], "limit": limit}
+            return
         self.lists[f"list{len(self.lists)}"] = {"of": of, "rank": self.make_decayed(of), "scopes": scopes, "limit": limit}
 
 
@@ -343,7 +379,7 @@ def needed(made, names):
         if name not in wanted:
             wanted.add(name)
             settings = made["features"][name]
-            of = settings.get("of") if settings["aggregate"] in ("ratio", "actor") or "match" in settings else []
+            of = settings.get("of") if settings["aggregate"] in ("ratio", "share", "actor") or "match" in settings else []
             more += [of] if isinstance(of, str) else of
             more += [settings["from"]] if "from" in settings else []
     return wanted

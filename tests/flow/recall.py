@@ -13,6 +13,7 @@ Where the text leaves a choice, this is taken:
 - ITEM_ON and ITEM_OFF, ROOM_START and ROOM_END are remembered like attributes: gone by the retention. A room has ended if the latest
   of its two is ROOM_END; one that was never started and is idle is not live, but has not ended. What has no such entity has no life.
 - An event's time after T is age 0, so a room is live. The first event of an item is the least by time.
+- A pool has what is present, whose first event is younger than `newer_than`, and that has some of its quota left.
 - `user_id` and `exclude_seen_by` leave out items only, not rooms or creators. A creator with several live rooms is where the first is.
 """
 
@@ -81,6 +82,8 @@ class List:
         self.entries = {}  # (scope, value) → Entries
 
     def update(self, entity_id, event):
+        if self.rank.aggregate == "quota":
+            return  # a pool: what is new is asked of all there are
         weight = self.rank.weight(event)
         for scope in self.scopes:
             value = 0 if scope == "global" else event[scope]
@@ -185,9 +188,22 @@ class Recall:
     def trending(self, name, scope, scope_id, limit, time_ms, exclude_seen_by=0):
         one = self.lists[name]
         entity = self.oracle.entities[one.entity]
+        if one.rank.aggregate == "quota":
+            return self.pool(one, limit, time_ms, exclude_seen_by)
         entries = one.entries.get((scope, 0 if scope == "global" else scope_id), Entries())
         is_out = self.out(entity, exclude_seen_by, time_ms)
         return entries.candidates(one.rank.decay, entity.holds, time_ms, is_out, limit, one.limit)
+
+    def pool(self, one, limit, time_ms, exclude_seen_by):
+        """Who came less than newer_than ago and has some of the quota left, most first."""
+        entity = self.oracle.entities[one.entity]
+        is_out, ranked = self.out(entity, exclude_seen_by, time_ms), []
+        for (entity_id,), state in self.oracle.states[entity.name].items():
+            is_new = time_ms - state.first_ms < one.rank.newer.panes * one.rank.newer.resolution_ms
+            left = self.oracle.quota_left(one.rank, state, time_ms)
+            if is_new and left > 0 and entity.holds(state.newest_ms, time_ms) and not is_out(entity_id):
+                ranked.append((-left, entity_id))
+        return Candidates([(entity_id, -left) for left, entity_id in sorted(ranked)], min(limit or one.limit, one.limit))
 
     def related(self, name, item_id, limit, time_ms, exclude_seen_by=0):
         covisit = self.covisits[name]

@@ -158,7 +158,8 @@ def test_the_truth_of_a_simulation_names_everybody_and_all_that_happens_in_it(bi
     events = [json.loads(line) for line in done.stdout.splitlines()]
     truth = [json.loads(line) for line in file.read_text().splitlines()]
     of = {kind: [one for one in truth if one["truth"] == kind] for kind in {one["truth"] for one in truth}}
-    assert set(of) == {"world", "user", "item", "room", "burst", "creator", "purchase", "comment"}
+    assert set(of) == {"world", "user", "item", "maker", "room", "burst", "creator", "purchase", "comment"}
+    assert {one["tier"] for one in of["maker"]} == {"new", "known", "top"} and len(of["maker"]) == int(of["world"][0]["creators"])
     items = {one["itemId"]: one for one in of["item"]}
     assert (len(of["user"]), len(items)) == (900, 1000)
     shown = [event for event in events if event["action"] == "IMPRESSION"]

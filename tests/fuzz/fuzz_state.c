@@ -28,6 +28,7 @@ static const char configuration[] =
     "  heat: { entity: item, actions: [watch, like], weights: { like: 3 }, aggregate: decayed, half_life: 10m }\n"
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
     "  capped: { entity: item, aggregate: capped, cap: 2, windows: [1h] }\n"
+    "  uneven: { entity: item, aggregate: gini, windows: [1h] }\n"
     "  placed: { entity: item, aggregate: coec, windows: [1h] }\n"
     "lists:\n"
     "  trending: { of: item, rank: heat, scopes: [global, category_id], limit: 3 }\n";

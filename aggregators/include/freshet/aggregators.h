@@ -488,6 +488,27 @@ struct agg_explanation { /* all of it in the arena, or the catalogue's */
 FR_CHECKED bool agg_explain(struct agg *agg, const struct agg_question *question, struct fr_arena *arena,
                             struct agg_explanation *explanation, struct fr_err *err);
 
+/* ---- Ledger ---- */
+
+struct agg_ledger_row { /* of a share with targets, or of a Gini of the same entity */
+    const char *feature, *window;
+    const char *name; /* of the target, as written; valid as long as the catalogue */
+    uint64_t id;
+    double value, target, deficit;
+    double whole; /* what all have together; these three are 0 of a Gini */
+    bool is_gini;
+};
+struct agg_ledger {
+    struct agg_ledger_row *rows;
+    int count;
+};
+
+/*
+ * What everybody named by a target of a share of all has at time_ms, in the order of the configuration; at most 1,024 rows. What is
+ * on the disk only counts as nothing: nothing is loaded, so it never blocks. Any thread. False: the arena is exhausted.
+ */
+FR_CHECKED bool agg_ledger_read(struct agg *agg, int64_t time_ms, struct fr_arena *arena, struct agg_ledger *ledger);
+
 /* ---- Digest ---- */
 
 struct agg_digest {

@@ -152,6 +152,9 @@ struct ingest_partition {
 int ingest_partition_count(struct ingest *ingest); /* grows only */
 struct ingest_partition ingest_partition_at(struct ingest *ingest, int partition);
 
+/* Asks for all end offsets soon, and not only when it is time for that. Any thread; the helper does it. */
+void ingest_ask(struct ingest *ingest);
+
 /* All partitions found and started, and all end offsets known at least once. */
 bool ingest_is_assigned(struct ingest *ingest);
 

@@ -14,13 +14,24 @@
 
 #include <freshet/event.h>
 #include <freshet/learner.h>
+#include <freshet/outbox.h>
 #include <freshet/served.h>
 #include <freshet/store.h>
 
-/* Kinds of entities: what waits of a user, the rows of a request, a chunk of the outbox. Those from the first on are the join's. */
-enum { LEARNER_KIND_FIRST = 248, LEARNER_KIND_USER = 248, LEARNER_KIND_ROWS, LEARNER_KIND_OUTBOX };
+/*
+ * Kinds of entities: what waits of a user, the rows of a request, a chunk of the outbox; then those of sessions (sessions.h). From the
+ * first on they are the learner's.
+ */
+enum {
+    LEARNER_KIND_FIRST = 248,
+    LEARNER_KIND_USER = 248,
+    LEARNER_KIND_ROWS,
+    LEARNER_KIND_OUTBOX,
+    LEARNER_KIND_SESSION,
+    LEARNER_KIND_SESSION_OUTBOX
+};
 
-/* Time passes by steps of this: examples that it makes are in an order by step, whatever passes at once. */
+/* What time makes, it makes at the ends of steps of this: so a user's account is opened once for all that is due in one. */
 enum { LEARNER_STEP_MS = 100 };
 
 struct learner_join;
@@ -48,6 +59,7 @@ void learner_join_lane_free(struct learner_join_lane *lane);
 /* One batch. Rows of a user come before his events in the same batch, whichever was read first. */
 struct learner_join_batch {
     const struct proto_event *events;
+    const int64_t *clocks_ms; /* the log's at each event: the greatest time in its partition up to it; when it is applied */
     int event_count;
     const Freshet__V1__Served *const *served;
     int served_count;
@@ -63,13 +75,21 @@ FR_CHECKED bool learner_join_load(struct learner_join_lane *lane, const struct l
  */
 FR_CHECKED bool learner_join_apply(struct learner_join_lane *lane, const struct learner_join_batch *batch, struct fr_err *err);
 
+/* How many events were joined so far. Whoever asks for S first has all that made it S among them. */
+uint64_t learner_join_events(const struct learner_join *join);
+
 /*
- * Lets time pass up to `time_ms`, which never goes back: labels become final, what waited too long leaves, and so does what is due
- * first while more than `join_bytes` wait. Where each time is a multiple of LEARNER_STEP_MS, the examples that this makes are in an order
- * which does not depend on how often it is called, nor on restarts. Enters visits and gates by itself, some users at a time; at most `most` users. Sets *is_more
+ * Lets time pass up to `time_ms`, which never goes back: labels become final, what events made leaves for the outbox, what waited too long
+ * goes, and so does what is due first while more than `join_bytes` wait. Of events at which the log's clock was just time_ms,
+ * what the first `events` of all made leaves: those whose rows are known to be there. With one partition the order of examples depends on its log alone, not on how far
+ * or how often time passes, nor on restarts. Enters visits and gates by itself, some users at a time; at most `most` users. Sets *is_more
  * when some are left.
  */
-FR_CHECKED bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, int most, bool *is_more, struct fr_err *err);
+FR_CHECKED bool learner_join_pass(struct learner_join_lane *lane, int64_t time_ms, uint64_t events, int most, bool *is_more,
+                                  struct fr_err *err);
+
+/* Whether anything waits for time to pass so far. Any thread. */
+bool learner_join_is_due(struct learner_join *join, int64_t time_ms, uint64_t events);
 
 /* Takes away what waits of a user; in gates of its own. Adds to both numbers. Blocks on the disk; any thread. */
 FR_CHECKED bool learner_join_forget(struct learner_join *join, uint64_t user_id, uint64_t *entities, uint64_t *records,
@@ -92,26 +112,9 @@ int64_t learner_join_boundary(struct learner_join *join);
 /* The next chunk's position in the epoch that was opened; before anything changes. */
 int64_t learner_outbox_end(struct store *store);
 
-/* What was acknowledged before this run, as the epoch has it, and the first chunk that may be there. */
-int64_t learner_outbox_acknowledged(const struct learner_join *join);
-int64_t learner_outbox_first(const struct learner_join *join);
+struct learner_outbox *learner_join_outbox(struct learner_join *join);
 
-/* All chunks before `position` were acknowledged by Kafka; durable with the next epoch. */
-void learner_outbox_acknowledge(struct learner_join *join, int64_t position);
-
-/* A copy of a chunk; empty when there is none (any more). Blocks on the disk. */
-FR_CHECKED bool learner_outbox_read(struct learner_join *join, int64_t position, struct fr_buffer *chunk, struct fr_err *err);
-
-/* Deletes a chunk, with the next epoch. */
-FR_CHECKED bool learner_outbox_drop(struct learner_join *join, int64_t position, struct fr_err *err);
-
-/* One example of a chunk. `wire` borrows from it. */
-struct learner_outbox_entry {
-    uint64_t user_id;
-    int model, task; /* −1: the configuration has no such task any more */
-    struct fr_slice wire; /* an Example */
-};
-/* Takes the next one off the reader; false at the end, or when the bytes make no sense (the reader is failed). */
-bool learner_outbox_next(const struct learner_join *join, struct fr_reader *reader, struct learner_outbox_entry *entry);
+/* Which task an example of the outbox is of; false: the configuration has it no more. */
+bool learner_join_task(const struct learner_join *join, const struct learner_outbox_entry *entry, int *model, int *task);
 
 #endif

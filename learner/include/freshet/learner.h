@@ -110,6 +110,7 @@ struct learner_model {
     const char *feature_set;
     int bits, factors;
     int64_t publish_ms;
+    bool is_by_arrival; /* examples are learned as they are made, and not in the order of the log's clock */
     int64_t drift_current_ms, drift_reference_ms; /* half-lives of the distributions that are compared: 1 h, 7 d */
     struct learner_dense *dense;
     int dense_count; /* entries, not columns; those come with the schema */
@@ -123,19 +124,38 @@ struct learner_model {
     struct learner_optimiser shadow;
 };
 
+struct learner_sessions { /* how sessions are cut out of what users do: docs/sequences.md */
+    const char *topic; /* NULL: there are none */
+    uint64_t actions; /* that are tokens */
+    int64_t gap_ms, duration_ms;
+    int64_t tokens; /* most of a record */
+    uint64_t bytes; /* that may wait */
+    bool has_slates; /* impressions are tokens, and each request's feedback is told */
+    bool has_pairs;
+    uint64_t pair_actions; /* that are positive */
+    double least_s; /* and a watch if it was so long */
+    int64_t within; /* tokens that a pair may be apart */
+    int64_t slots; /* of the frequencies */
+    double rate; /* of their moving averages */
+};
+
 struct learner_config {
     int64_t serve_ttl_ms; /* 10 min */
     uint64_t join_bytes; /* 256 MiB */
     const char *served, *examples; /* topics */
     struct learner_model models[LEARNER_MODELS_MAX];
     int model_count;
+    struct learner_sessions sessions;
 };
 
 /*
- * Reads `learner` and `models` of the configuration's root, and looks at the names of `feature_sets`. All mistakes go to
+ * Reads `learner`, `models` and `sessions` of the configuration's root, and looks at the names of `feature_sets`. All mistakes go to
  * `diagnostics`, with the nearest name; then NULL is returned. The result is in `arena`, its texts may lie in the tree's.
  */
 struct learner_config *learner_config_parse(struct fr_yaml *root, struct fr_arena *arena, struct fr_diagnostics *diagnostics);
+
+/* What sessions cost a user, and all of them, as text; nothing without them. */
+void learner_sessions_estimate(const struct learner_sessions *sessions, struct fr_buffer *out);
 
 /* The index of the model called `name` ("": the only one). FR_BAD_INPUT with the nearest name. */
 FR_CHECKED bool learner_config_model(const struct learner_config *config, const char *name, int *index, struct fr_err *err);

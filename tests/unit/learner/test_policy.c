@@ -255,19 +255,20 @@ static void whoever_is_due_first_is_taken_first(void **state)
 {
     struct learner_dues dues;
     struct learner_due taken[ENDLESS];
+    struct learner_place end = {.ms = INT64_MAX};
 
     (void)state;
     assert_true(learner_dues__init(&dues));
     for (uint64_t i = 0; i < 1000; i++)
-        assert_true(learner_dues__put(&dues, (int64_t)(i * 7919 % 1000), i));
-    assert_int_equal(learner_dues__take(&dues, 2, taken, ENDLESS), 3);
+        assert_true(learner_dues__put(&dues, (struct learner_place){.ms = (int64_t)(i * 7919 % 1000)}, i));
+    assert_int_equal(learner_dues__take(&dues, (struct learner_place){.ms = 2}, taken, ENDLESS), 3);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(taken[i].due_ms, i);
+        assert_int_equal(taken[i].place.ms, i);
     for (int64_t next = 3; next < 1000; next++) {
-        assert_int_equal(learner_dues__take(&dues, INT64_MAX, taken, 1), 1);
-        assert_int_equal(taken[0].due_ms, next);
+        assert_int_equal(learner_dues__take(&dues, end, taken, 1), 1);
+        assert_int_equal(taken[0].place.ms, next);
     }
-    assert_int_equal(learner_dues__take(&dues, INT64_MAX, taken, 1), 0);
+    assert_int_equal(learner_dues__take(&dues, end, taken, 1), 0);
     learner_dues__fini(&dues);
 }
 

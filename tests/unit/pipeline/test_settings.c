@@ -28,7 +28,7 @@ static const char every_map[] =
     "features:\n"
     "  n: { entity: item, aggregate: count, windows: [1h] }\n"
     "  likes: { entity: item, actions: [like], aggregate: count, windows: [1h] }\n"
-    "  total: { entity: item, aggregate: sum, windows: [1h] }\n"
+    "  total: { entity: item, aggregate: sum, windows: [1h], actions: [purchase, refund], minus: [refund] }\n"
     "  middle: { entity: item, aggregate: quantile, q: 0.5, windows: [1h] }\n"
     "  viewers: { entity: item, aggregate: distinct, windows: [1h] }\n"
     "  heat: { entity: item, actions: [like], weights: { like: 2 }, aggregate: decayed, half_life: 10m }\n"
@@ -43,6 +43,10 @@ static const char every_map[] =
     "  capped: { entity: item, aggregate: capped, cap: 3, windows: [1h] }\n"
     "  burst: { entity: item, aggregate: burst, bin: 10s }\n"
     "  judged: { entity: user, aggregate: actor, of: recent }\n"
+    "  part: { entity: item, aggregate: share, of: n, windows: [1h], targets: { a: 1 } }\n"
+    "  uneven: { entity: item, aggregate: gini, windows: [1h] }\n"
+    "  again: { entity: item, aggregate: returning, windows: [7d] }\n"
+    "  fresh: { entity: item, aggregate: quota, quota: 9, newer_than: 1h }\n"
     "  related: { entity: item, aggregate: covisit, from: recent, within: 30m, half_life: 1d, limit: 5 }\n"
     "  spread: { entity: user, aggregate: entropy, of: recent.item_id }\n"
     "  left: { entity: item, aggregate: budget, of: [likes, n], share: 0.1, plus: 1, windows: [1h] }\n"
@@ -53,7 +57,8 @@ static const char every_map[] =
     "feature_sets: { all: { item: [n] } }\n"
     "models: { m: { feature_set: all, tasks: { t: { actions: [click] } }, optimiser: {}, drift: {} } }\n"
     "texts: { intent: { from: f, labelled: l, to: o, labels: [a, b] } }\n"
-    "tables: { info: { topic: i, fields: [price, tags] } }\n";
+    "tables: { info: { topic: i, fields: [price, tags] } }\n"
+    "sessions: { pairs: { actions: [watch] } }\n";
 
 struct reading {
     struct fr_arena *arena;
@@ -206,6 +211,8 @@ static void instance_of(const struct fr_settings *section, const char *key, char
                                               {"ips", "weighed"},      {"capped", "capped"},
                                               {"burst", "burst"},      {"actor", "judged"},
                                               {"entropy", "spread"},   {"top_values", "most"},
+                                              {"share", "part"},       {"gini", "uneven"},
+                                              {"quota", "fresh"},      {"returning", "again"},
                                               {"budget", "left"},      {"lift", "guessed"}};
     static const char *const names[][2] = {{"entities", "user"},    {"features", "n"},       {"lists", "best"},
                                            {"feature_sets", "all"}, {"models.m.tasks", "t"}, {"models", "m"},
