@@ -18,6 +18,7 @@ struct pipeline_bound { /* of a partition */
 bool pipeline_watermark__init(struct pipeline_watermark *watermark)
 {
     watermark->bounds = calloc(PIPELINE_PARTITIONS_MAX, sizeof *watermark->bounds);
+    watermark->candidate = 1; /* bounds have come to none */
     watermark->candidate_at_ms = INT64_MAX;
     return watermark->bounds != NULL;
 }

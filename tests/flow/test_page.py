@@ -25,6 +25,9 @@ CATALOGUE = {
         "item_watches": {"entity": "item", "actions": ["watch"], "aggregate": "count", "windows": ["5m", "1h", "24h"]},
         "item_heat": {"entity": "item", "actions": ["watch", "like"], "aggregate": "decayed", "half_life": "10m"},
         "creator_watches": {"entity": "creator", "actions": ["watch"], "aggregate": "count", "windows": ["1h"]},
+        "creator_share": {"entity": "creator", "aggregate": "share", "of": "creator_watches", "windows": ["1h"], "targets": {"91": 0.4, "92": 0.6}},
+        "creator_uneven": {"entity": "creator", "aggregate": "gini", "of": "user_id", "windows": ["1h"]},
+        "creator_left": {"entity": "creator", "aggregate": "quota", "actions": ["watch"], "quota": 100, "newer_than": "1h"},
         "room_heat": {"entity": "room", "actions": ["watch"], "aggregate": "decayed", "half_life": "10m"},
         "room_pulse": {"entity": "room", "actions": ["watch", "like"], "aggregate": "series", "bin": "10s", "bins": 30},
         "user_watches": {"entity": "user", "actions": ["watch"], "aggregate": "count", "windows": ["1h"]},
@@ -33,6 +36,7 @@ CATALOGUE = {
     "lists": {
         "trending": {"of": "item", "rank": "item_heat", "scopes": ["global"], "limit": 20},
         "rooms": {"of": "room", "rank": "room_heat", "scopes": ["global"], "limit": 20},
+        "new_creators": {"of": "creator", "rank": "creator_left", "scopes": ["global"], "limit": 20},
     },
     "feature_sets": {"rank": {"user": ["user_watches"], "item": ["item_watches", "item_heat"]}},
     "models": {"shop": {"feature_set": "rank", "tasks": {"like": {"actions": ["like"], "policy": "wait", "window": "1m"}}}},
@@ -99,6 +103,23 @@ def lookup(node, path="lookup", **query):
 
 def text(page, selector):
     return page.eval(f"document.querySelector({json.dumps(selector)}).textContent")
+
+
+# ---- The exposure ledger ----
+
+
+def test_it_shows_who_has_how_much_against_targets_and_what_is_left_of_quotas(page, node):
+    page.wait("!document.getElementById('ledger-section').hidden && document.querySelectorAll('#pools tbody tr').length === 1")
+    rows = page.eval("[...document.querySelectorAll('#ledger tbody tr')].map((tr) => [...tr.cells].map((td) => td.textContent))")
+    told = node.status()["ledger"]
+    assert [row[:2] for row in rows] == [[one["column"], one["name"]] for one in told] and len(told) == 4
+    for row, one in zip(rows, told):
+        is_share = one["column"] == "creator_share.1h"
+        shown = [f"{100 * one[key]:.1f} %" for key in ("value", "target", "deficit")] if is_share else [f"{one['value']:.3f}", "", ""]
+        assert row[2:] == shown
+    new, left = page.eval("[...document.querySelector('#pools tbody tr').cells].slice(1, 3).map((td) => td.textContent)")
+    code, pool = lookup(node, "top", list="new_creators", scope="global")
+    assert code == 200 and (int(new), int(left)) == (len(pool["ids"]), sum(pool["scores"])) and len(pool["ids"]) == 7
 
 
 # ---- What the page asks ----
