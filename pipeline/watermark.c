@@ -100,11 +100,13 @@ static void ask(struct pipeline_watermark *watermark, struct ingest *ingest, int
     ingest_ask(ingest);
 }
 
-/* Whether a label or a session waits for the candidate. */
+/* Whether a label waits for the candidate, or a session for the step that it is in. */
 static bool is_due(const struct pipeline_watermark *watermark)
 {
+    int64_t step_ms = watermark->candidate_ms - watermark->candidate_ms % LEARNER_STEP_MS;
+
     return learner_join_is_due(watermark->join, watermark->candidate_ms, watermark->candidate_events) ||
-           (watermark->sessions && learner_sessions_is_due(watermark->sessions, watermark->candidate_ms));
+           (watermark->sessions && learner_sessions_is_due(watermark->sessions, step_ms));
 }
 
 bool pipeline_watermark__look(struct pipeline_watermark *watermark)
