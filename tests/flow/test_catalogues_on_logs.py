@@ -93,9 +93,9 @@ def test_watches_with_durations_and_dislikes_are_weighed_as_the_oracle_says(make
     items = sorted({event["item_id"] for event in events})
     users = sorted({event["user_id"] for event in events})[::500]
     compare.check_values(node, judge, [(0, items[::20]), *((user, items[:3]) for user in users)], (0, 20_000_000))
-    column = "dislike_rate.7d.lower" if name == "safety" else "item_watch_rank.24h"
+    column = "dislike_rate.7d.upper" if name == "safety" else "item_watch_rank.24h"
     values = node.get_features(item_ids=items[:2000], features=[column]).item_values
-    assert len(set(values)) > 5  # the log has what it is about
+    assert len(set(values)) > 3  # the log has what it is about
 
 
 @pytest.mark.parametrize("log", [danmaku, chat])
