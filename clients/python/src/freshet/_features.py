@@ -97,7 +97,6 @@ class Padded:
         message = feature_pb2.PaddedSequence.FromString(parts[0])
         blocks = [_frozen(parts[1].get(field, np.empty(0, dtype))) for field, dtype in _BLOCKS.items()]
         keys, mask, ids, ints, numbers = blocks
-        names = (tuple(message.id_fields), tuple(message.int_fields), tuple(message.number_fields))
         shape = (len(keys), message.length)
         return cls(
             message.name,
@@ -106,8 +105,12 @@ class Padded:
             keys,
             _frozen(np.array(message.lengths, np.uint32)),
             mask.view(np.bool_).reshape(shape),
-            *(block.reshape(*shape, len(fields)) for block, fields in zip((ids, ints, numbers), names)),
-            *names,
+            ids.reshape(*shape, len(message.id_fields)),
+            ints.reshape(*shape, len(message.int_fields)),
+            numbers.reshape(*shape, len(message.number_fields)),
+            tuple(message.id_fields),
+            tuple(message.int_fields),
+            tuple(message.number_fields),
         )
 
 
