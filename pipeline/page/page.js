@@ -379,7 +379,7 @@ async function tick() {
     showFacts(status, metrics, now);
     showModels(status, now);
     showLedger(status);
-    if (round++ % 3 === 0) await Promise.all([showRanks(), showPools(status)]);
+    if (round++ % 3 === 0) await Promise.all([showRanks(), showPools(status).catch(() => {})]); /* refused: the lists say why, pools stay */
     if (round % 2 === 0) await showFound(false);
   } catch (error) {
     if (error instanceof Refused && (error.status === 401 || error.status === 403)) {

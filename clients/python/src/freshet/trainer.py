@@ -110,12 +110,14 @@ class Examples:
         self._consumer.close()
 
     def take(self, count: int, timeout: float) -> list[model_pb2.Example]:
-        """Up to `count`, as many as come within `timeout` seconds."""
-        from confluent_kafka import KafkaException
+        """Up to `count`, as many as come within `timeout` seconds. The node makes the topic with its first example: until then none."""
+        from confluent_kafka import KafkaError, KafkaException
 
         found = []
         for message in self._consumer.consume(count, timeout):
             if message.error():
+                if message.error().code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue
                 raise KafkaException(message.error())
             example = model_pb2.Example.FromString(message.value())
             if example.example_id not in self._known:
