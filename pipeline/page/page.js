@@ -323,6 +323,10 @@ function showLedger(status) {
     },
   );
 }
+/* As a list that is refused: the table says why, and the node is not gone for that. */
+function failPools(error) {
+  $("pools").tBodies[0].replaceChildren(row(error instanceof Refused ? error.message : "does not answer", "", "", ""));
+}
 async function showPools(status) {
   const { lists, features } = await know();
   const isPool = ({ rank }) => features.some(({ name, aggregate }) => name === rank && aggregate === "quota");
@@ -379,7 +383,7 @@ async function tick() {
     showFacts(status, metrics, now);
     showModels(status, now);
     showLedger(status);
-    if (round++ % 3 === 0) await Promise.all([showRanks(), showPools(status).catch(() => {})]); /* refused: the lists say why, pools stay */
+    if (round++ % 3 === 0) await Promise.all([showRanks(), showPools(status).catch(failPools)]);
     if (round % 2 === 0) await showFound(false);
   } catch (error) {
     if (error instanceof Refused && (error.status === 401 || error.status === 403)) {
