@@ -4,19 +4,29 @@
  */
 #include "type.h"
 
-static enum agg_added add(struct agg_cell *cell, const struct agg_input *input)
+static bool see(struct agg_cell *cell, int64_t ts_ms)
 {
     uint32_t bytes;
     int64_t *latest_ms = agg_cell__memory(cell, &bytes);
 
     if (!latest_ms) {
         if (!agg_cell__resize(cell, sizeof *latest_ms))
-            return AGG_NO_MEMORY;
+            return false;
         latest_ms = agg_cell__memory(cell, &bytes);
     }
-    if (*latest_ms < input->event->ts_ms)
-        *latest_ms = input->event->ts_ms;
-    return AGG_ADDED;
+    if (*latest_ms < ts_ms)
+        *latest_ms = ts_ms;
+    return true;
+}
+
+static enum agg_added add(struct agg_cell *cell, const struct agg_input *input)
+{
+    return see(cell, input->event->ts_ms) ? AGG_ADDED : AGG_NO_MEMORY;
+}
+
+static bool merge(struct agg_cell *into, struct fr_slice from)
+{
+    return see(into, *(const int64_t *)from.bytes);
 }
 
 static void prune(struct agg_cell *cell, const struct agg_moment *horizon)
@@ -77,6 +87,7 @@ static int64_t bytes_most(const struct agg_feature *feature)
 
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .add = add,
+                                           .merge = merge,
                                            .prune = prune,
                                            .encode = encode,
                                            .decode = decode,

@@ -6,6 +6,7 @@
 #include "covisit.h"
 #include "feeds.h"
 #include "ips.h"
+#include "merge.h"
 #include "type.h"
 
 #include <math.h>
@@ -331,6 +332,32 @@ static void hold(struct held *held, struct store *store, struct store_entry *ent
     }
 }
 
+/* The same once more into what others are told, where the entity began empty with the epoch. False: out of memory. */
+static bool collect(const struct batch *batch, int index)
+{
+    struct agg_lane *lane = batch->lane;
+    const struct agg_group *group = &lane->groups[index];
+    struct fr_buffer *parts = agg_deltas__want(lane->deltas, &lane->keys[index], lane->hashes[index]);
+    struct held held = {.entity = group->entity};
+    struct agg_tally told_already = {0};
+    struct batch again = *batch;
+
+    if (!parts)
+        return false;
+    again.tally = &told_already;
+    for (int part = 0; part < STORE_PARTS; part++) {
+        held.parts[part] = agg_blob__of_buffer(&parts[part]);
+        held.parts[part].is_writable = parts[part].length > 0;
+    }
+    return agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity) && apply_shares(&held, group, &again) &&
+           tidy(&held, &again);
+}
+
+static bool is_collected(const struct batch *batch, const struct agg_group *group)
+{
+    return batch->lane->deltas && !group->entity->has_user && group->first != UINT32_MAX;
+}
+
 static bool apply_group(const struct batch *batch, int index)
 {
     struct agg_lane *lane = batch->lane;
@@ -355,8 +382,88 @@ static bool apply_group(const struct batch *batch, int index)
              feed(&held, group, &lane->keys[index], batch) && tidy(&held, batch);
     }
     store_entry_unlock(store, entry);
+    if (ok && is_collected(batch, group))
+        ok = collect(batch, index);
     return ok || fail_spoiled(store, batch->err);
 }
+
+/* ---- deltas of others ---- */
+
+static bool merge_parts(struct held *held, struct agg_delta_parts *delta)
+{
+    const struct agg_entity *entity = held->entity;
+
+    for (int part = 0; part < STORE_PARTS; part++) {
+        if (delta->memory[part].length > 0 &&
+            !agg_merge__part(&held->parts[part], entity, (enum store_part)part, delta->memory[part].bytes))
+            return false;
+    }
+    held->is_sequence_touched = delta->memory[STORE_PART_SEQUENCES].length > 0;
+    if (held->parts[STORE_PART_ROWS].is_writable)
+        agg_totals__rebuild(held->parts[STORE_PART_ROWS].memory, entity);
+    return true;
+}
+
+/* Tells the lists of what is recent; whatever ranks by more is not in a cluster. */
+static bool feed_delta(const struct held *held, const struct agg_delta_parts *delta, const struct store_key *key,
+                       const struct batch *batch)
+{
+    const struct agg_rows *from = (const void *)delta->memory[STORE_PART_ROWS].bytes;
+
+    for (int i = 0; i < held->entity->feed_count && delta->memory[STORE_PART_ROWS].length > 0; i++) {
+        const struct agg_feed *to = &held->entity->feeds[i];
+        int64_t ts_ms = to->top->is_first ? agg_rows__first_ms(from) : from->latest_ms;
+
+        if (!to->source && ts_ms > 0 &&
+            !agg_feeds__bring(batch->lane, to, key, ts_ms, held->parts[STORE_PART_ROWS].memory, fr_slice(NULL, 0)))
+            return false;
+    }
+    return true;
+}
+
+static bool apply_delta(const struct batch *batch, const struct agg_delta *delta)
+{
+    struct agg_lane *lane = batch->lane;
+    struct store *store = lane->agg->store;
+    const struct agg_group *group = &lane->groups[delta->group];
+    const struct store_key *key = &lane->keys[delta->group];
+    struct agg_delta_parts parts;
+    struct store_entry *entry = NULL;
+    struct held held;
+    bool ok = agg_delta__decode(lane->agg, key, delta->value, &parts);
+
+    if (!ok)
+        fr_fail(batch->err, FR_CORRUPT, "aggregators: the bytes of a delta make no sense; is every instance of this version?");
+    else if (!(entry = store_entry_lock(store, key, lane->hashes[delta->group], true)))
+        ok = fail_spoiled(store, batch->err);
+    if (entry && store_entry_is_corrupt(entry)) {
+        batch->tally->corrupt++;
+    } else if (entry) {
+        hold(&held, store, entry, group->entity);
+        ok = (merge_parts(&held, &parts) && feed_delta(&held, &parts, key, batch) && tidy(&held, batch)) ||
+             fail_spoiled(store, batch->err);
+    }
+    if (entry)
+        store_entry_unlock(store, entry);
+    agg_delta__fini(&parts);
+    return ok;
+}
+
+bool agg_deltas_apply(struct agg_lane *lane, const struct agg_delta *deltas, int count, int64_t horizon_ms,
+                      struct agg_tally *tally, struct fr_err *err)
+{
+    struct batch batch = {.lane = lane, .horizon = agg_window__moment(horizon_ms), .tally = tally, .err = err};
+
+    for (int i = 0; i < count; i++)
+        if (!apply_delta(&batch, &deltas[i]))
+            return false;
+    for (int i = 0; i < lane->group_count; i++)
+        if (lane->groups[i].brought_first != 0 && !apply_group(&batch, i))
+            return false;
+    return true;
+}
+
+/* ---- prefetching ---- */
 
 /* What the first lines of its parts tell: where the next event will be put. */
 static void prefetch_ends(const struct agg_lane *lane, int index)

@@ -37,6 +37,23 @@ enum agg_added agg_bins__place(struct agg_cell *cell, const struct agg_input *in
     return *bin ? AGG_ADDED : AGG_NO_MEMORY;
 }
 
+bool agg_bins__merge(struct agg_cell *into, struct fr_slice from)
+{
+    size_t words = agg_bins__words(into->feature), count = agg_bins__count(into->feature, from.length);
+    const uint64_t *bins = from.bytes;
+
+    for (size_t i = 0; i < count; i++, bins += words) {
+        const uint32_t *more = (const uint32_t *)(const void *)(bins + 1);
+        uint64_t *bin = find(into, bins[0]);
+
+        for (int a = 0; bin && a < into->feature->series_count; a++)
+            agg_bins__counts(bin)[a] += more[a];
+        if (!bin)
+            return false;
+    }
+    return true;
+}
+
 void agg_bins__prune(struct agg_cell *cell, const struct agg_moment *horizon)
 {
     size_t words = agg_bins__words(cell->feature), gone = 0;

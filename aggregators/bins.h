@@ -33,6 +33,7 @@ static inline int64_t agg_bins__first(const struct agg_feature *feature, int64_t
 enum agg_added agg_bins__place(struct agg_cell *cell, const struct agg_input *input, uint64_t **bin);
 
 /* For a struct agg_cell_type. */
+FR_CHECKED bool agg_bins__merge(struct agg_cell *into, struct fr_slice from);
 void agg_bins__prune(struct agg_cell *cell, const struct agg_moment *horizon);
 void agg_bins__encode(const struct agg_feature *feature, struct fr_slice memory, struct fr_buffer *disk);
 void agg_bins__decode(struct agg_cell *cell, struct fr_reader *reader);

@@ -112,6 +112,7 @@ static void define_burst(const struct agg_feature *feature, struct fr_buffer *te
 
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .add = add,
+                                           .merge = agg_bins__merge,
                                            .prune = agg_bins__prune,
                                            .encode = agg_bins__encode,
                                            .decode = agg_bins__decode,

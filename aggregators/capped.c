@@ -74,6 +74,7 @@ static void define_capped(const struct agg_feature *feature, struct fr_buffer *t
 
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .add = agg_users__add,
+                                           .merge = agg_panes__merge,
                                            .prune = agg_panes__prune,
                                            .encode = agg_panes__encode,
                                            .decode = agg_panes__decode,

@@ -59,6 +59,11 @@ struct fr_slice agg_cells__read(const void *part, const struct agg_entity *entit
     return fr_slice((const uint8_t *)part + offset_of(lengths, count, feature->cell), lengths[feature->cell]);
 }
 
+bool agg_cells__open(struct agg_blob *blob, const struct agg_entity *entity, enum store_part part)
+{
+    return agg_blob__open(blob, head_bytes(entity->cell_count[part]));
+}
+
 bool agg_cells__add(struct agg_blob *blob, const struct agg_entity *entity, enum store_part part, const struct agg_input *input,
                     uint64_t *too_late)
 {
@@ -71,7 +76,7 @@ bool agg_cells__add(struct agg_blob *blob, const struct agg_entity *entity, enum
         if (cell.feature->type->cells->wants &&
             !cell.feature->type->cells->wants(agg_cells__read(blob->memory, entity, cell.feature), input))
             continue;
-        if (!agg_blob__open(blob, head_bytes(entity->cell_count[part])))
+        if (!agg_cells__open(blob, entity, part))
             return false;
         added = cell.feature->type->cells->add(&cell, input);
         if (added == AGG_NO_MEMORY)
@@ -88,7 +93,7 @@ bool agg_cells__take(struct agg_blob *blob, const struct agg_entity *entity, con
     const struct agg_cell_type *type = brought->feature->type->cells;
     enum agg_added added;
 
-    if (!agg_blob__open(blob, head_bytes(entity->cell_count[type->part])))
+    if (!agg_cells__open(blob, entity, type->part))
         return false;
     added = type->take(&cell, brought, horizon);
     *too_late += added == AGG_TOO_LATE;
@@ -174,7 +179,7 @@ void agg_cells__decode(struct fr_reader *reader, const struct agg_catalogue *cat
 {
     uint64_t count = fr_reader_varint(reader);
 
-    if (!agg_blob__open(blob, head_bytes(entity->cell_count[part])) || count == 0)
+    if (!agg_cells__open(blob, entity, part) || count == 0)
         reader->is_failed = true;
     for (uint64_t i = 0; i < count && !reader->is_failed; i++)
         decode_cell(reader, catalogue, entity, part, blob);

@@ -63,6 +63,8 @@ struct agg_cell_type {
     bool (*wants)(struct fr_slice memory, const struct agg_input *input);
     /* What another entity's change brings; NULL: nothing does. */
     enum agg_added (*take)(struct agg_cell *cell, const struct agg_brought *brought, const struct agg_moment *horizon);
+    /* Adds all that another cell of the feature has of other events: merge.c. NULL: nothing can. False: out of memory. */
+    bool (*merge)(struct agg_cell *into, struct fr_slice from);
     /* Drops what no read at the horizon or later can see; 0 bytes when nothing is left. */
     void (*prune)(struct agg_cell *cell, const struct agg_moment *horizon);
     /* The form on disk, which is a function of the state alone; nothing appended: the cell is empty. */
@@ -86,6 +88,9 @@ struct agg_cell_type {
 
 /* The cell's bytes in an entity's part; `part` NULL: empty. */
 struct fr_slice agg_cells__read(const void *part, const struct agg_entity *entity, const struct agg_feature *feature);
+
+/* Before the first change of a cell. False: out of memory. */
+FR_CHECKED bool agg_cells__open(struct agg_blob *blob, const struct agg_entity *entity, enum store_part part);
 
 /* All cells of the part that take the event. False: out of memory. */
 FR_CHECKED bool agg_cells__add(struct agg_blob *blob, const struct agg_entity *entity, enum store_part part,

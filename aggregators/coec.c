@@ -127,6 +127,7 @@ static void define_coec(const struct agg_feature *feature, struct fr_buffer *tex
 static const struct agg_curve_type curve = {.draw = draw, .value = value};
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .add = add,
+                                           .merge = agg_panes__merge,
                                            .prune = agg_panes__prune,
                                            .encode = agg_panes__encode,
                                            .decode = agg_panes__decode,

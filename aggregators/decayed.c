@@ -74,6 +74,21 @@ static enum agg_added add(struct agg_cell *cell, const struct agg_input *input)
     return AGG_ADDED;
 }
 
+static bool merge(struct agg_cell *into, struct fr_slice from)
+{
+    const struct block *blocks = from.bytes;
+
+    for (size_t i = 0; i < from.length / sizeof *blocks; i++) {
+        struct block *block = find(into, blocks[i].number);
+
+        if (!block)
+            return false;
+        block->events += blocks[i].events;
+        sum_set(block, sum_of(block) + sum_of(&blocks[i]));
+    }
+    return true;
+}
+
 static void prune(struct agg_cell *cell, const struct agg_moment *horizon)
 {
     uint32_t bytes, gone = 0;
@@ -265,6 +280,7 @@ static void define_decayed(const struct agg_feature *feature, struct fr_buffer *
 
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .add = add,
+                                           .merge = merge,
                                            .prune = prune,
                                            .encode = encode,
                                            .decode = decode,

@@ -356,6 +356,7 @@ static bool parse_distinct(struct agg_parse *parse)
 static const struct agg_pane_type panes = {.merge = merge, .encode = encode, .decode = decode, .words_most = AGG_HLL_WORDS};
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .add = add,
+                                           .merge = agg_panes__merge,
                                            .prune = agg_panes__prune,
                                            .encode = agg_panes__encode,
                                            .decode = agg_panes__decode,

@@ -607,7 +607,11 @@ struct agg_lane {
     uint32_t share_count;
     uint32_t *table; /* hash → group + 1, open addressing */
     uint32_t table_mask;
+    struct agg_deltas *deltas; /* where others of a cluster are told; NULL: there are none */
 };
+
+/* Forgets the groups of the last batch. */
+void agg_lane__begin(struct agg_lane *lane);
 
 /* Groups events[0..count) unless that is done already. False: more than the lane was made for. */
 FR_CHECKED bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, int count, struct fr_err *err);

@@ -207,6 +207,16 @@ static void listed_shares_add(struct agg_lane *lane, const struct agg_entity *en
     }
 }
 
+void agg_lane__begin(struct agg_lane *lane)
+{
+    memset(lane->table, 0, ((size_t)lane->table_mask + 1) * sizeof *lane->table);
+    lane->events = NULL;
+    lane->group_count = 0;
+    lane->share_count = 0;
+    lane->brought_count = 0;
+    lane->has_partners = false;
+}
+
 bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, int count, struct fr_err *err)
 {
     const struct agg_catalogue *catalogue = lane->agg->catalogue;
@@ -215,11 +225,7 @@ bool agg_lane__group(struct agg_lane *lane, const struct proto_event *events, in
         return true;
     if (count > lane->batch_max)
         return fr_fail(err, FR_EXHAUSTED, "aggregators: a batch of %d events; the lane takes %d", count, lane->batch_max);
-    memset(lane->table, 0, ((size_t)lane->table_mask + 1) * sizeof *lane->table);
-    lane->group_count = 0;
-    lane->share_count = 0;
-    lane->brought_count = 0;
-    lane->has_partners = false;
+    agg_lane__begin(lane);
     lane->taken = lane->join ? agg_join__take(lane->join, events, count) : events;
     shares_add(lane, catalogue->user, lane->taken, count);
     lane->user_group_count = lane->group_count;

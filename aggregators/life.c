@@ -28,6 +28,19 @@ static bool wants_said(struct fr_slice memory, const struct agg_input *input)
     return memory.length == 0 || agg_order__compare(input->order, memory.bytes, 3) > 0;
 }
 
+static bool merge_said(struct agg_cell *into, struct fr_slice from)
+{
+    uint32_t bytes;
+    const struct said *mine = agg_cell__memory(into, &bytes);
+
+    if (mine && agg_order__compare((const uint64_t *)mine, from.bytes, 3) >= 0)
+        return true;
+    if (!agg_cell__resize(into, sizeof(struct said)))
+        return false;
+    memcpy(agg_cell__memory(into, &bytes), from.bytes, sizeof(struct said));
+    return true;
+}
+
 static void prune_said(struct agg_cell *cell, const struct agg_moment *horizon)
 {
     uint32_t bytes;
@@ -136,6 +149,7 @@ bool agg_life__add(struct agg_catalogue *catalogue)
 static const struct agg_cell_type life_cells = {.part = STORE_PART_SKETCHES,
                                                 .add = add_said,
                                                 .wants = wants_said,
+                                                .merge = merge_said,
                                                 .prune = prune_said,
                                                 .encode = encode_said,
                                                 .decode = decode_said,

@@ -254,6 +254,19 @@ static bool put(struct agg_cell *cell, struct key key, const struct agg_body *bo
     return false;
 }
 
+bool agg_panes__merge(struct agg_cell *into, struct fr_slice from)
+{
+    const struct agg_pane *panes = directory(from.bytes);
+
+    for (uint32_t i = 0; i < pane_count(from.bytes); i++) {
+        struct agg_body body = body_at(from.bytes, i);
+
+        if (!put(into, (struct key){panes[i].level, panes[i].number}, &body))
+            return false;
+    }
+    return true;
+}
+
 /* The oldest pane of the level goes where it is needed. False: out of memory; it stays, and nothing reads wrong. */
 static bool merge_oldest(struct agg_cell *cell, uint32_t index, const struct agg_moment *horizon)
 {

@@ -80,6 +80,7 @@ void agg_panes__explain(const struct agg_feature *feature, struct fr_slice memor
                                          struct agg_piece *piece));
 
 /* For a struct agg_cell_type. */
+FR_CHECKED bool agg_panes__merge(struct agg_cell *into, struct fr_slice from);
 void agg_panes__prune(struct agg_cell *cell, const struct agg_moment *horizon);
 void agg_panes__encode(const struct agg_feature *feature, struct fr_slice memory, struct fr_buffer *disk);
 void agg_panes__decode(struct agg_cell *cell, struct fr_reader *reader);

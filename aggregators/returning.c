@@ -77,6 +77,7 @@ static bool parse_returning(struct agg_parse *parse)
 /* Not the visits: what is kept is the same for any. */
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .add = agg_users__add,
+                                           .merge = agg_panes__merge,
                                            .prune = agg_panes__prune,
                                            .encode = agg_panes__encode,
                                            .decode = agg_panes__decode,

@@ -82,6 +82,7 @@ static void define_series(const struct agg_feature *feature, struct fr_buffer *t
 
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .add = add,
+                                           .merge = agg_bins__merge,
                                            .prune = agg_bins__prune,
                                            .encode = agg_bins__encode,
                                            .decode = agg_bins__decode,

@@ -1,0 +1,197 @@
+/*
+ * Copies: parts of users' entities as another instance had them on disk, put in their places as they are; and what makes two stores'
+ * bytes mean the same.
+ */
+#include "cells.h"
+#include "type.h"
+
+#include <freshet/deltas.h>
+#include <freshet/text.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- what can be carried ---- */
+
+static void tell(void (*each)(void *user, const char *line), void *user, const char *what, const char *name, const char *why)
+{
+    char line[256];
+
+    snprintf(line, sizeof line, "%s '%s' %s", what, name, why);
+    each(user, line);
+}
+
+static bool is_carried(const struct agg_feature *feature)
+{
+    return feature->entity->has_user || feature->entity->is_fed || !feature->type->cells || feature->type->cells->merge;
+}
+
+void agg_catalogue_uncarried(const struct agg_catalogue *catalogue, void (*each)(void *user, const char *line), void *user)
+{
+    for (int i = 0; i < catalogue->table_count; i++)
+        tell(each, user, "table", agg_catalogue_table_at(catalogue, i).name, "is not in clusters yet");
+    for (int i = 0; i < catalogue->list_count; i++)
+        tell(each, user, "list", catalogue->lists[i].name, "is not in clusters yet: lists do not follow what other instances saw");
+    for (int i = 0; i < catalogue->feature_count; i++) {
+        const struct agg_feature *feature = catalogue->features[i];
+        char why[128];
+
+        if (is_carried(feature) || feature->is_hidden)
+            continue;
+        snprintf(why, sizeof why, "is a %s of '%s', which instances of a cluster cannot add up yet", feature->type->name,
+                 feature->entity->name);
+        tell(each, user, "feature", feature->name, why);
+    }
+}
+
+uint64_t agg_fingerprint(const struct agg *agg)
+{
+    const struct agg_catalogue *catalogue = agg->catalogue;
+    uint64_t print = STORE_FORMAT;
+
+    for (int kind = 1; kind <= AGG_KINDS_MAX; kind++) {
+        const struct agg_entity *entity = catalogue->kinds[kind];
+        uint64_t words[] = {print, (uint64_t)kind, entity ? fr_text_hash(entity->key, (size_t)entity->key_count, 0) : 0};
+
+        print = fr_text_hash(words, sizeof words, 0);
+    }
+    for (uint32_t slot = 0; slot < catalogue->slot_count; slot++) {
+        const struct agg_feature *feature = catalogue->slots[slot];
+        uint64_t words[] = {print, slot, feature ? feature->definition_hash : 0};
+
+        print = fr_text_hash(words, sizeof words, 0);
+    }
+    return print;
+}
+
+/* ---- copies ---- */
+
+bool agg_is_of_user(const struct agg *agg, const struct store_key *key)
+{
+    const struct agg_entity *entity = agg->catalogue->kinds[key->kind];
+
+    return entity && entity->has_user;
+}
+
+bool agg_copies_load(struct agg *agg, const struct agg_copy *copies, int count, struct fr_err *err)
+{
+    struct store_key *keys = calloc((size_t)count + 1, sizeof *keys);
+    uint64_t *hashes = calloc((size_t)count + 1, sizeof *hashes);
+    bool ok = keys && hashes;
+
+    for (int i = 0; i < count && ok; i++) {
+        keys[i] = copies[i].key;
+        hashes[i] = store_key_hash(agg->store, &keys[i]);
+        if (!agg_is_of_user(agg, &keys[i]) || copies[i].part >= STORE_PARTS) {
+            free(keys);
+            free(hashes);
+            return fr_fail(err, FR_CORRUPT,
+                           "aggregators: a copy of an entity that the configuration does not have; all instances of a cluster "
+                           "need the same");
+        }
+    }
+    ok = ok ? store_load(agg->store, keys, hashes, count, err) : fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory");
+    free(keys);
+    free(hashes);
+    return ok;
+}
+
+static bool put(struct agg *agg, const struct agg_copy *copy, struct fr_buffer *memory, struct fr_err *err)
+{
+    struct store_entry *entry;
+    void *to;
+
+    fr_buffer_clear(memory);
+    if (copy->bytes.length > 0 && !agg_codec__decode(agg->catalogue, &copy->key, copy->part, copy->bytes, memory))
+        return fr_fail(err, FR_CORRUPT, "aggregators: the bytes of a copy make no sense; is every instance of this version?");
+    entry = store_entry_lock(agg->store, &copy->key, store_key_hash(agg->store, &copy->key), true);
+    if (!entry)
+        return fr_fail(err, FR_UNAVAILABLE, "aggregators: out of memory for a copy; restart with less store.memory");
+    to = store_entry_write(agg->store, entry, copy->part, (uint32_t)memory->length);
+    if (to)
+        memcpy(to, memory->bytes, memory->length);
+    store_entry_unlock(agg->store, entry);
+    return to || memory->length == 0 ||
+           fr_fail(err, FR_UNAVAILABLE, "aggregators: out of memory for a copy; restart with less store.memory");
+}
+
+bool agg_copies_put(struct agg *agg, const struct agg_copy *copies, int count, struct fr_err *err)
+{
+    struct fr_buffer memory;
+    bool ok = true;
+
+    fr_buffer_init(&memory);
+    for (int i = 0; i < count && ok; i++)
+        ok = put(agg, &copies[i], &memory, err);
+    fr_buffer_fini(&memory);
+    return ok;
+}
+
+/* ---- dropping ---- */
+
+struct dropping {
+    struct agg *agg;
+    bool (*is_gone)(void *user, uint64_t user_id);
+    void *user;
+    struct store_key *keys;
+    size_t count, capacity;
+    bool is_failed;
+};
+
+static bool note(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS])
+{
+    struct dropping *dropping = user;
+
+    (void)disk;
+    if (!agg_is_of_user(dropping->agg, key) || !dropping->is_gone(dropping->user, key->ids[0]))
+        return true;
+    if (dropping->count == dropping->capacity) {
+        size_t capacity = dropping->capacity ? dropping->capacity * 2 : 1024;
+        struct store_key *grown = reallocarray(dropping->keys, capacity, sizeof *grown);
+
+        dropping->is_failed = !grown;
+        if (!grown)
+            return false;
+        dropping->keys = grown;
+        dropping->capacity = capacity;
+    }
+    dropping->keys[dropping->count++] = *key;
+    return true;
+}
+
+static bool erase(struct agg *agg, const struct store_key *key, struct fr_err *err)
+{
+    struct store_visit visit = store_visit_enter(agg->store);
+    uint64_t hash = store_key_hash(agg->store, key);
+    bool ok = store_load(agg->store, key, &hash, 1, err);
+    struct store_entry *entry;
+    int erased = 0;
+
+    if (ok) {
+        store_gate_enter(agg->store);
+        entry = store_entry_lock(agg->store, key, hash, false);
+        if (entry) {
+            ok = store_entry_erase(agg->store, entry, &erased) ||
+                 fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory to give users away");
+            store_entry_unlock(agg->store, entry);
+        }
+        store_gate_leave(agg->store);
+    }
+    store_visit_leave(agg->store, visit);
+    return ok;
+}
+
+bool agg_users_drop(struct agg *agg, bool (*is_gone)(void *user, uint64_t user_id), void *user, uint64_t *count,
+                    struct fr_err *err)
+{
+    struct dropping dropping = {.agg = agg, .is_gone = is_gone, .user = user};
+    bool ok = store_scan(agg->store, note, &dropping, err);
+
+    if (ok && dropping.is_failed)
+        ok = fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory to give users away");
+    for (size_t i = 0; i < dropping.count && ok; i++)
+        ok = erase(agg, &dropping.keys[i], err);
+    *count += ok ? dropping.count : 0;
+    free(dropping.keys);
+    return ok;
+}

@@ -1,0 +1,293 @@
+/*
+ * Deltas: what a lane's events meant for entities without a user since the last epoch, by entity, and the way into another instance's
+ * state. A delta is an entity in memory that is applied to like any other; its bytes are those of its parts on disk.
+ *
+ * On the wire: key: kind u8 | id_count u8 | ids, big endian. Value: for each part in order its length and bytes, 0 for none.
+ */
+#include "cells.h"
+#include "merge.h"
+
+#include <stdlib.h>
+
+enum { ENTRIES_FIRST = 256, SLOTS_FIRST = 1024, WIRE_KEY_HEAD = 2 };
+
+struct entry {
+    struct store_key key;
+    uint64_t hash;
+    struct fr_buffer parts[STORE_PARTS]; /* in memory's form */
+};
+
+struct agg_deltas {
+    struct agg *agg;
+    struct entry *entries;
+    uint32_t count, capacity;
+    uint32_t *table; /* hash → entry + 1, open addressing */
+    uint32_t mask;
+};
+
+/* ---- the table ---- */
+
+struct agg_deltas *agg_deltas_new(struct agg *agg)
+{
+    struct agg_deltas *deltas = calloc(1, sizeof *deltas);
+
+    if (!deltas)
+        return NULL;
+    deltas->agg = agg;
+    deltas->mask = SLOTS_FIRST - 1;
+    deltas->table = calloc(SLOTS_FIRST, sizeof *deltas->table);
+    if (deltas->table)
+        return deltas;
+    free(deltas);
+    return NULL;
+}
+
+void agg_deltas_clear(struct agg_deltas *deltas)
+{
+    for (uint32_t i = 0; i < deltas->count; i++)
+        for (int part = 0; part < STORE_PARTS; part++)
+            fr_buffer_fini(&deltas->entries[i].parts[part]);
+    deltas->count = 0;
+    memset(deltas->table, 0, ((size_t)deltas->mask + 1) * sizeof *deltas->table);
+}
+
+void agg_deltas_free(struct agg_deltas *deltas)
+{
+    if (!deltas)
+        return;
+    agg_deltas_clear(deltas);
+    free(deltas->entries);
+    free(deltas->table);
+    free(deltas);
+}
+
+static uint32_t slot_of(const struct agg_deltas *deltas, const struct store_key *key, uint64_t hash)
+{
+    uint32_t slot = (uint32_t)hash & deltas->mask;
+
+    while (deltas->table[slot] != 0) {
+        const struct entry *entry = &deltas->entries[deltas->table[slot] - 1];
+
+        if (entry->hash == hash && entry->key.kind == key->kind && memcmp(entry->key.ids, key->ids, sizeof key->ids) == 0)
+            break;
+        slot = (slot + 1) & deltas->mask;
+    }
+    return slot;
+}
+
+static bool grow(struct agg_deltas *deltas)
+{
+    uint32_t capacity = deltas->capacity ? deltas->capacity * 2 : ENTRIES_FIRST, slots = deltas->mask + 1;
+    struct entry *entries = reallocarray(deltas->entries, capacity, sizeof *entries);
+    uint32_t *table;
+
+    if (!entries)
+        return false;
+    deltas->entries = entries;
+    while (slots < capacity * 2)
+        slots *= 2;
+    if (slots == deltas->mask + 1) {
+        deltas->capacity = capacity;
+        return true;
+    }
+    table = calloc(slots, sizeof *table);
+    if (!table)
+        return false;
+    free(deltas->table);
+    deltas->table = table;
+    deltas->mask = slots - 1;
+    deltas->capacity = capacity;
+    for (uint32_t i = 0; i < deltas->count; i++)
+        table[slot_of(deltas, &entries[i].key, entries[i].hash)] = i + 1;
+    return true;
+}
+
+struct fr_buffer *agg_deltas__want(struct agg_deltas *deltas, const struct store_key *key, uint64_t hash)
+{
+    uint32_t slot = slot_of(deltas, key, hash);
+
+    if (deltas->table[slot] != 0)
+        return deltas->entries[deltas->table[slot] - 1].parts;
+    if (deltas->count == deltas->capacity) {
+        if (!grow(deltas))
+            return NULL;
+        slot = slot_of(deltas, key, hash);
+    }
+    deltas->entries[deltas->count] = (struct entry){.key = *key, .hash = hash};
+    deltas->table[slot] = ++deltas->count;
+    return deltas->entries[deltas->count - 1].parts;
+}
+
+struct agg_deltas *agg_lane_collect(struct agg_lane *lane, struct agg_deltas *deltas)
+{
+    struct agg_deltas *before = lane->deltas;
+
+    lane->deltas = deltas;
+    return before;
+}
+
+/* ---- lanes' together ---- */
+
+static bool merge_entry(struct agg_deltas *into, struct entry *from)
+{
+    const struct agg_entity *entity = into->agg->catalogue->kinds[from->key.kind];
+    struct fr_buffer *parts = agg_deltas__want(into, &from->key, from->hash);
+
+    for (int part = 0; parts && part < STORE_PARTS; part++) {
+        struct agg_blob blob = agg_blob__of_buffer(&parts[part]);
+
+        if (from->parts[part].length == 0)
+            continue;
+        blob.is_writable = parts[part].length > 0;
+        if (parts[part].length == 0) {
+            fr_buffer_fini(&parts[part]);
+            parts[part] = from->parts[part];
+            fr_buffer_init(&from->parts[part]);
+        } else if (!agg_merge__part(&blob, entity, (enum store_part)part, from->parts[part].bytes)) {
+            return false;
+        }
+    }
+    return parts != NULL;
+}
+
+bool agg_deltas_merge(struct agg_deltas *into, struct agg_deltas *from, struct fr_err *err)
+{
+    for (uint32_t i = 0; i < from->count; i++)
+        if (!merge_entry(into, &from->entries[i]))
+            return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for what an epoch tells others");
+    agg_deltas_clear(from);
+    return true;
+}
+
+/* ---- to the wire ---- */
+
+static void encode_key(const struct store_key *key, struct fr_buffer *wire)
+{
+    fr_buffer_append_byte(wire, key->kind);
+    fr_buffer_append_byte(wire, key->id_count);
+    for (int i = 0; i < key->id_count; i++)
+        fr_buffer_append_be64(wire, key->ids[i]);
+}
+
+/* What a buffer holds behind what is used says nothing. */
+static uint32_t used_of(const struct agg_entity *entity, enum store_part part, const struct fr_buffer *memory)
+{
+    if (memory->length == 0)
+        return 0;
+    if (part == STORE_PART_ROWS)
+        return agg_rows__used((const struct agg_rows *)(const void *)memory->bytes, entity);
+    if (part == STORE_PART_SEQUENCES)
+        return agg_sequence__used((const struct agg_ring *)(const void *)memory->bytes, entity);
+    return agg_cells__used(memory->bytes, entity, part);
+}
+
+static bool encode_value(const struct agg_deltas *deltas, const struct entry *entry, struct fr_buffer *scratch,
+                         struct fr_buffer *wire)
+{
+    struct agg_catalogue *catalogue = deltas->agg->catalogue;
+    bool is_any = false;
+
+    for (int part = 0; part < STORE_PARTS; part++) {
+        const struct fr_buffer *memory = &entry->parts[part];
+        uint32_t used = used_of(catalogue->kinds[entry->key.kind], (enum store_part)part, memory);
+
+        fr_buffer_clear(scratch);
+        if (used > 0)
+            agg_codec__encode(catalogue, &entry->key, (enum store_part)part, memory->bytes, used, scratch);
+        fr_buffer_append_varint(wire, scratch->length);
+        fr_buffer_append(wire, scratch->bytes, scratch->length);
+        wire->is_failed = wire->is_failed || scratch->is_failed;
+        is_any = is_any || scratch->length > 0;
+    }
+    return is_any;
+}
+
+bool agg_deltas_each(struct agg_deltas *deltas,
+                     bool (*each)(void *user, struct fr_slice key, struct fr_slice value, struct fr_err *err), void *user,
+                     struct fr_err *err)
+{
+    struct fr_buffer key, value, scratch;
+    bool goes_on = true;
+
+    fr_buffer_init(&key);
+    fr_buffer_init(&value);
+    fr_buffer_init(&scratch);
+    for (uint32_t i = 0; i < deltas->count && goes_on; i++) {
+        fr_buffer_clear(&key);
+        fr_buffer_clear(&value);
+        encode_key(&deltas->entries[i].key, &key);
+        if (!encode_value(deltas, &deltas->entries[i], &scratch, &value))
+            continue;
+        goes_on = !key.is_failed && !value.is_failed
+                      ? each(user, fr_buffer_slice(&key), fr_buffer_slice(&value), err)
+                      : fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for what an epoch tells others");
+    }
+    fr_buffer_fini(&key);
+    fr_buffer_fini(&value);
+    fr_buffer_fini(&scratch);
+    return goes_on;
+}
+
+/* ---- from the wire ---- */
+
+static bool decode_key(const struct agg *agg, struct fr_slice wire, struct store_key *key)
+{
+    const uint8_t *bytes = wire.bytes;
+    const struct agg_entity *entity;
+
+    *key = (struct store_key){0};
+    if (wire.length < WIRE_KEY_HEAD || bytes[1] < 1 || bytes[1] > STORE_KEY_IDS_MAX ||
+        wire.length != WIRE_KEY_HEAD + (size_t)bytes[1] * sizeof(uint64_t))
+        return false;
+    key->kind = bytes[0];
+    key->id_count = bytes[1];
+    for (int i = 0; i < key->id_count; i++)
+        for (int k = 0; k < 8; k++)
+            key->ids[i] = key->ids[i] << 8 | bytes[WIRE_KEY_HEAD + i * 8 + k];
+    entity = agg->catalogue->kinds[key->kind];
+    return entity && !entity->has_user && !entity->is_fed && entity->key_count == key->id_count;
+}
+
+void agg_delta__fini(struct agg_delta_parts *parts)
+{
+    for (int part = 0; part < STORE_PARTS; part++)
+        fr_buffer_fini(&parts->memory[part]);
+}
+
+bool agg_delta__decode(const struct agg *agg, const struct store_key *key, struct fr_slice value, struct agg_delta_parts *parts)
+{
+    struct fr_reader reader = fr_reader(value);
+
+    *parts = (struct agg_delta_parts){0};
+    for (int part = 0; part < STORE_PARTS; part++) {
+        struct fr_slice disk = fr_reader_bytes(&reader, fr_reader_varint(&reader));
+
+        if (reader.is_failed)
+            return false;
+        if (disk.length > 0 &&
+            !agg_codec__decode(agg->catalogue, key, (enum store_part)part, disk, &parts->memory[part]))
+            return false;
+    }
+    return reader.at == reader.end;
+}
+
+bool agg_deltas_load(struct agg_lane *lane, struct agg_delta *deltas, int count, struct fr_err *err)
+{
+    agg_lane__begin(lane);
+    for (int i = 0; i < count; i++) {
+        struct store_key key;
+        struct agg_group *group;
+
+        if (!decode_key(lane->agg, deltas[i].key, &key))
+            return fr_fail(err, FR_CORRUPT,
+                           "aggregators: a delta of an entity that the configuration does not have; all instances of a "
+                           "cluster need the same");
+        group = agg_lane__want(lane, lane->agg->catalogue->kinds[key.kind], &key);
+        if (!group)
+            return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for deltas");
+        deltas[i].group = (int)(group - lane->groups);
+    }
+    if (!agg_feeds__want(lane))
+        return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for deltas");
+    return store_load(lane->agg->store, lane->keys, lane->hashes, lane->group_count, err);
+}

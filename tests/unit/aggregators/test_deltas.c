@@ -1,0 +1,395 @@
+/*
+ * Any split of a stream by user into instances, any epochs, any order of merging: what each then has is what one node makes of it all.
+ */
+#include "stream.h"
+
+#include <freshet/deltas.h>
+
+enum { ROUNDS = 10, STREAMS = 4, INSTANCES_MAX = 4, CARRIED_MAX = 1 << 16 };
+
+static const struct agg_dedupe keep_all = {.ids = 4096, .horizon_ms = INT64_C(86400000) * 3000};
+
+struct feed {
+    struct proto_event *events;
+    int count;
+    int64_t greatest_ms;
+};
+
+static struct feed feed_new(struct rng *rng)
+{
+    struct feed feed = {.events = calloc((size_t)STREAMS * STREAM_EVENTS_MAX, sizeof *feed.events)};
+    struct stream *stream = calloc(1, sizeof *stream);
+
+    assert_non_null(feed.events);
+    assert_non_null(stream);
+    for (int i = 0; i < STREAMS; i++) {
+        stream_make(stream, rng, (uint64_t)(i % 2 + 1) * 1000);
+        memcpy(feed.events + feed.count, stream->events, (size_t)stream->count * sizeof *feed.events);
+        feed.count += stream->count;
+    }
+    for (int i = 0; i < feed.count; i++) {
+        feed.events[i].propensity = rng_one_in(rng, 3) ? 0 : 0.25F;
+        feed.greatest_ms = feed.events[i].ts_ms > feed.greatest_ms ? feed.events[i].ts_ms : feed.greatest_ms;
+    }
+    free(stream);
+    return feed;
+}
+
+/* What went over the wire. */
+struct carried {
+    int from;
+    uint8_t *key, *value;
+    size_t key_bytes, value_bytes;
+};
+struct carrier {
+    struct carried *all;
+    int count, from;
+};
+
+static bool carry(void *user, struct fr_slice key, struct fr_slice value, struct fr_err *err)
+{
+    struct carrier *carrier = user;
+    struct carried *carried = &carrier->all[carrier->count++];
+
+    (void)err;
+    assert_true(carrier->count < CARRIED_MAX);
+    *carried = (struct carried){carrier->from, malloc(key.length), malloc(value.length), key.length, value.length};
+    memcpy(carried->key, key.bytes, key.length);
+    memcpy(carried->value, value.bytes, value.length);
+    return true;
+}
+
+static void carrier_shuffle(struct carrier *carrier, struct rng *rng)
+{
+    for (int i = carrier->count - 1; i > 0; i--) {
+        int other = (int)rng_below(rng, i + 1);
+        struct carried one = carrier->all[i];
+
+        carrier->all[i] = carrier->all[other];
+        carrier->all[other] = one;
+    }
+}
+
+static void carrier_free(struct carrier *carrier)
+{
+    for (int i = 0; i < carrier->count; i++) {
+        free(carrier->all[i].key);
+        free(carrier->all[i].value);
+    }
+    free(carrier->all);
+}
+
+/* An epoch's end: what two lanes collected becomes one record an entity. */
+static void collect_epoch(struct node *node, struct agg_deltas *lanes[2], struct carrier *carrier)
+{
+    struct fr_err err;
+
+    (void)node;
+    if (!agg_deltas_merge(lanes[0], lanes[1], &err) || !agg_deltas_each(lanes[0], carry, carrier, &err))
+        fail_msg("%s", err.message);
+    agg_deltas_clear(lanes[0]);
+}
+
+/* The instance's share, by user, in the order of the feed. */
+static void instance_apply(struct node *node, const struct feed *feed, int instance, int instances, struct carrier *carrier,
+                           struct rng *rng)
+{
+    struct agg_deltas *lanes[2] = {agg_deltas_new(node->agg), agg_deltas_new(node->agg)};
+    enum agg_outcome outcomes[NODE_BATCH_MAX];
+    struct proto_event batch[40];
+    int64_t horizon_ms = 0;
+    int count = 0, most = 1 + (int)rng_below(rng, 40);
+
+    carrier->from = instance;
+    for (int i = 0; i <= feed->count; i++) {
+        if (i < feed->count && feed->events[i].user_id % (uint64_t)instances == (uint64_t)instance)
+            batch[count++] = feed->events[i];
+        if (count == 0 || (count < most && i < feed->count))
+            continue;
+        agg_lane_collect(node->lane, lanes[rng_below(rng, 2)]);
+        node_apply(node, batch, count, horizon_ms, outcomes);
+        if (rng_one_in(rng, 3))
+            horizon_ms = node->stream_time_ms;
+        if (rng_one_in(rng, 4))
+            collect_epoch(node, lanes, carrier);
+        count = 0;
+        most = 1 + (int)rng_below(rng, 40);
+    }
+    collect_epoch(node, lanes, carrier);
+    agg_lane_collect(node->lane, NULL);
+    agg_deltas_free(lanes[0]);
+    agg_deltas_free(lanes[1]);
+}
+
+/* All deltas but those of the instance itself, in batches; now and then what is durable is all that is left. */
+static void instance_merge(struct node *node, int instance, const struct carrier *carrier, struct rng *rng)
+{
+    struct agg_delta deltas[32];
+    struct fr_err err;
+    int count = 0;
+
+    for (int i = 0; i <= carrier->count; i++) {
+        const struct carried *carried = &carrier->all[i];
+        bool ok;
+
+        if (i < carrier->count && carried->from != instance)
+            deltas[count++] = (struct agg_delta){.key = fr_slice(carried->key, carried->key_bytes),
+                                                 .value = fr_slice(carried->value, carried->value_bytes)};
+        if (count == 0 || (count < 32 && i < carrier->count && !rng_one_in(rng, 6)))
+            continue;
+        if (!agg_deltas_load(node->lane, deltas, count, &err))
+            fail_msg("%s", err.message);
+        store_gate_enter(node->store);
+        ok = agg_deltas_apply(node->lane, deltas, count, node->stream_time_ms, &node->tally, &err);
+        store_gate_leave(node->store);
+        if (!ok)
+            fail_msg("%s", err.message);
+        count = 0;
+        if (rng_one_in(rng, 20)) {
+            node_commit(node);
+            node_restart(node);
+        }
+    }
+    node_commit(node);
+}
+
+struct copying {
+    struct node *from, *to;
+};
+
+static bool copy(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS])
+{
+    struct copying *copying = user;
+    struct agg_copy copies[STORE_PARTS];
+    struct fr_err err;
+    bool ok;
+
+    if (!agg_is_of_user(copying->from->agg, key))
+        return true;
+    for (int part = 0; part < STORE_PARTS; part++)
+        copies[part] = (struct agg_copy){.key = *key, .part = (enum store_part)part, .bytes = disk[part]};
+    if (!agg_copies_load(copying->to->agg, copies, STORE_PARTS, &err))
+        fail_msg("%s", err.message);
+    store_gate_enter(copying->to->store);
+    ok = agg_copies_put(copying->to->agg, copies, STORE_PARTS, &err);
+    store_gate_leave(copying->to->store);
+    if (!ok)
+        fail_msg("%s", err.message);
+    return true;
+}
+
+static void copy_users(struct node *from, struct node *to)
+{
+    struct copying copying = {from, to};
+    struct fr_err err;
+
+    if (!store_scan(from->store, copy, &copying, &err))
+        fail_msg("%s", err.message);
+}
+
+static bool is_everybody(void *user, uint64_t user_id)
+{
+    (void)user, (void)user_id;
+    return true;
+}
+
+static void check_split(const char *text, const struct feed *feed, struct rng *rng)
+{
+    int instances = 1 + (int)rng_below(rng, INSTANCES_MAX);
+    struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
+    struct node one = node_new(text, keep_all), nodes[INSTANCES_MAX + 1];
+    enum agg_outcome outcomes[NODE_BATCH_MAX];
+    struct agg_digest whole;
+
+    for (int at = 0; at < feed->count; at += 64)
+        node_apply(&one, feed->events + at, feed->count - at < 64 ? feed->count - at : 64, 0, outcomes);
+    node_commit(&one);
+    whole = node_digest(&one, feed->greatest_ms);
+    assert_true(whole.entities > 0);
+    for (int i = 0; i <= instances; i++)
+        nodes[i] = node_new(text, keep_all); /* the last one has no events of its own */
+    for (int i = 0; i < instances; i++) {
+        instance_apply(&nodes[i], feed, i, instances, &carrier, rng);
+        node_commit(&nodes[i]);
+    }
+    for (int i = 0; i <= instances; i++) {
+        carrier_shuffle(&carrier, rng);
+        nodes[i].stream_time_ms = feed->greatest_ms;
+        instance_merge(&nodes[i], i, &carrier, rng);
+    }
+    for (int i = 0; i <= instances; i++) {
+        uint64_t dropped = 0;
+        struct fr_err err;
+
+        assert_int_equal(agg_fingerprint(nodes[i].agg), agg_fingerprint(one.agg));
+        if (!agg_users_drop(nodes[i].agg, is_everybody, NULL, &dropped, &err))
+            fail_msg("%s", err.message);
+        node_commit(&nodes[i]);
+        copy_users(&one, &nodes[i]);
+        node_commit(&nodes[i]);
+        if (!digest_equal(whole, node_digest(&nodes[i], feed->greatest_ms)))
+            fail_msg("instance %d of %d differs with\n%s", i, instances, text);
+    }
+    for (int i = 0; i <= instances; i++)
+        node_free(&nodes[i]);
+    node_free(&one);
+    carrier_free(&carrier);
+}
+
+static void any_split_of_a_stream_merges_to_what_one_node_makes(void **state)
+{
+    struct stream_catalogue catalogue;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= (uint64_t)stream_goal(ROUNDS); seed++) {
+        struct rng rng = {seed + 500};
+        struct feed feed;
+
+        stream_catalogue_make(&catalogue, &rng);
+        feed = feed_new(&rng);
+        check_split(catalogue.text, &feed, &rng);
+        free(feed.events);
+    }
+}
+
+/* Every aggregate that keeps a cell and can be merged, and what is reckoned from measures. */
+static const char cells[] =
+    "entities:\n"
+    "  user: { key: [user_id] }\n"
+    "  item: { key: [item_id], parent: creator, retention: 3d }\n"
+    "  creator: { key: [creator_id] }\n"
+    "  room: { key: [room_id], retention: 0 }\n"
+    "  user_category: { key: [user_id, category_id] }\n"
+    "features:\n"
+    "  n: { entity: item, aggregate: count, windows: [1m, 1h, 24h], emit: [value, age] }\n"
+    "  likes: { entity: item, actions: [like], aggregate: count, windows: [1m, 1h, 24h] }\n"
+    "  low: { entity: item, aggregate: min, of: value, windows: [1h] }\n"
+    "  mean: { entity: creator, aggregate: mean, of: value, windows: [1h, 30d], emit: [value, n] }\n"
+    "  rate: { entity: item, aggregate: ratio, of: [likes, n], windows: [1h], prior: parent, strength: 5, emit: [value, n, sd] }\n"
+    "  part: { entity: item, aggregate: share, scope: parent, of: n, windows: [1h] }\n"
+    "  heat: { entity: item, actions: [watch, like], weights: { watch: 1, like: 3 }, aggregate: decayed, half_life: 10m, emit: [value, n, age] }\n"
+    "  viewers: { entity: item, aggregate: distinct, of: user_id, windows: [1h, 7d], emit: [value, n] }\n"
+    "  requests: { entity: room, aggregate: distinct, of: event_id, windows: [1h, 30d] }\n"
+    "  p90: { entity: item, aggregate: quantile, q: 0.9, of: value, windows: [1h, 24h], emit: [value, n] }\n"
+    "  pulse: { entity: room, actions: [like, watch], aggregate: series, bin: 10s, bins: 30 }\n"
+    "  spike: { entity: room, aggregate: burst, bin: 20s, bins: 60 }\n"
+    "  capped: { entity: item, aggregate: capped, cap: 2, windows: [1h, 24h], emit: [value, n] }\n"
+    "  back: { entity: room, aggregate: returning, visits: 2, windows: [1h, 24h] }\n"
+    "  spread: { entity: room, aggregate: gini, of: creator_id, windows: [1h, 24h] }\n"
+    "  coec: { entity: item, aggregate: coec, windows: [7d], emit: [value, n, sd] }\n"
+    "  rank: { entity: item, aggregate: watch_rank, windows: [7d], emit: [value, n, sd] }\n"
+    "  ips: { entity: item, aggregate: ips, floor: 0.01, windows: [30d] }\n"
+    "  latest: { entity: room, aggregate: last, limit: 7, fields: [item_id, user_id, ts_ms, value] }\n"
+    "  recent: { entity: user, aggregate: last, limit: 9, fields: [item_id] }\n"
+    "  often: { entity: user_category, aggregate: decayed, half_life: 1h }\n";
+
+static void any_split_merges_in_cells_too(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= (uint64_t)stream_goal(ROUNDS); seed++) {
+        struct rng rng = {seed + 900};
+        struct feed feed = feed_new(&rng);
+
+        for (int i = 0; i < feed.count; i++)
+            if (rng_one_in(&rng, 10))
+                feed.events[i].action = (uint32_t)(17 + rng_below(&rng, 4)); /* rooms and items begin and end */
+        check_split(cells, &feed, &rng);
+        free(feed.events);
+    }
+}
+
+static void note_line(void *user, const char *line)
+{
+    struct fr_buffer *lines = user;
+
+    fr_buffer_append_format(lines, "%s\n", line);
+}
+
+static void what_has_no_merge_is_named(void **state)
+{
+    static const char text[] = "entities: { user: { key: [user_id] }, item: { key: [item_id] }, room: { key: [room_id] } }\n"
+                               "features:\n"
+                               "  heat: { entity: item, aggregate: decayed, half_life: 10m }\n"
+                               "  online: { entity: room, aggregate: gauge, up: [enter_room], down: [leave_room], timeout: 10m }\n"
+                               "  mine: { entity: user, aggregate: gauge, up: [enter_room], down: [leave_room], timeout: 10m }\n"
+                               "lists: { hot: { of: item, rank: heat, scopes: [global], limit: 10 } }\n";
+    struct agg_catalogue *catalogue = catalogue_good(text, &keep_all), *carried = catalogue_good(cells, &keep_all);
+    struct fr_buffer lines;
+
+    (void)state;
+    fr_buffer_init(&lines);
+    agg_catalogue_uncarried(carried, note_line, &lines);
+    assert_int_equal(lines.length, 0);
+    agg_catalogue_uncarried(catalogue, note_line, &lines);
+    fr_buffer_append_byte(&lines, 0);
+    assert_string_equal((const char *)lines.bytes,
+                        "list 'hot' is not in clusters yet: lists do not follow what other instances saw\n"
+                        "feature 'online' is a gauge of 'room', which instances of a cluster cannot add up yet\n");
+    fr_buffer_fini(&lines);
+    agg_catalogue_free(catalogue);
+    agg_catalogue_free(carried);
+}
+
+static void a_hot_entity_is_one_record_an_epoch(void **state)
+{
+    struct node node = node_new(cells, keep_all);
+    struct agg_deltas *lanes[2] = {agg_deltas_new(node.agg), agg_deltas_new(node.agg)};
+    struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        agg_lane_collect(node.lane, lanes[i % 2]);
+        node_apply_one(&node,
+                       (struct proto_event){.event_id = (uint64_t)i + 1,
+                                            .ts_ms = 1700000000000 + i,
+                                            .user_id = (uint64_t)i % 100 + 1,
+                                            .room_id = 7,
+                                            .action = 3},
+                       0);
+    }
+    collect_epoch(&node, lanes, &carrier);
+    assert_int_equal(carrier.count, 2); /* the room, and all events */
+    collect_epoch(&node, lanes, &carrier);
+    assert_int_equal(carrier.count, 2); /* and nothing when nothing came */
+    carrier_free(&carrier);
+    agg_deltas_free(lanes[0]);
+    agg_deltas_free(lanes[1]);
+    node_free(&node);
+}
+
+static void deltas_that_make_no_sense_are_refused(void **state)
+{
+    static const uint8_t user_key[] = {1, 1, 0, 0, 0, 0, 0, 0, 0, 5}, short_key[] = {2, 1, 0}, value[] = {3, 1, 1};
+    struct node node = node_new(cells, keep_all);
+    struct fr_err err;
+
+    (void)state;
+    for (int kind = 0; kind < 256; kind++) {
+        uint8_t key[sizeof user_key];
+        struct agg_delta delta = {.key = fr_slice(key, sizeof key), .value = fr_slice(value, sizeof value)};
+
+        memcpy(key, user_key, sizeof key);
+        key[0] = (uint8_t)kind;
+        if (agg_deltas_load(node.lane, &delta, 1, &err)) {
+            store_gate_enter(node.store);
+            assert_false(agg_deltas_apply(node.lane, &delta, 1, 0, &node.tally, &err));
+            store_gate_leave(node.store);
+        }
+        assert_int_equal(err.code, FR_CORRUPT);
+    }
+    struct agg_delta cut = {.key = fr_slice(short_key, sizeof short_key), .value = fr_slice(value, sizeof value)};
+    assert_false(agg_deltas_load(node.lane, &cut, 1, &err));
+    node_free(&node);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_split_of_a_stream_merges_to_what_one_node_makes),
+        cmocka_unit_test(any_split_merges_in_cells_too),
+        cmocka_unit_test(what_has_no_merge_is_named),
+        cmocka_unit_test(a_hot_entity_is_one_record_an_epoch),
+        cmocka_unit_test(deltas_that_make_no_sense_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
