@@ -5,7 +5,7 @@
 
 #include <freshet/deltas.h>
 
-enum { ROUNDS = 10, STREAMS = 4, INSTANCES_MAX = 4, CARRIED_MAX = 1 << 16 };
+enum { ROUNDS = 6, STREAMS = 4, INSTANCES_MAX = 4, CARRIED_MAX = 1 << 16 };
 
 static const struct agg_dedupe keep_all = {.ids = 4096, .horizon_ms = INT64_C(86400000) * 3000};
 
