@@ -223,6 +223,30 @@ uint64_t fr_text_hash(const void *bytes, size_t length, uint64_t seed)
     return XXH64(bytes, length, seed);
 }
 
+uint32_t fr_text_murmur2(struct fr_slice key)
+{
+    const uint32_t m = 0x5bd1e995;
+    const uint8_t *at = key.bytes;
+    uint32_t hash = UINT32_C(0x9747b28c) ^ (uint32_t)key.length;
+    size_t left = key.length;
+
+    for (; left >= 4; at += 4, left -= 4) {
+        uint32_t word = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+
+        word *= m;
+        word ^= word >> 24;
+        hash = hash * m ^ word * m;
+    }
+    for (size_t i = left; i-- > 0;)
+        hash ^= (uint32_t)at[i] << (8 * i);
+    if (left > 0)
+        hash *= m;
+    hash ^= hash >> 13;
+    hash *= m;
+    hash ^= hash >> 15;
+    return hash & INT32_MAX;
+}
+
 uint64_t fr_text_id(struct fr_slice text)
 {
     const char *at = text.bytes;

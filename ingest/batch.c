@@ -195,6 +195,19 @@ static void check_last(struct ingest_lane *lane, struct ingest_part *part, const
     }
 }
 
+/* In a cluster a user's events are where his state is. */
+static enum proto_verdict judge_partition(const struct ingest_part *part, const struct proto_event *event, struct fr_err *why)
+{
+    int32_t own = ingest_partition_of(event->user_id, part->source->partition_count);
+
+    if (own == part->number)
+        return PROTO_EVENT;
+    (void)fr_fail(why, FR_BAD_INPUT,
+                  "user_id %" PRIu64 " belongs to partition %" PRId32 "; key by user_id in decimal, with partitioner murmur2",
+                  event->user_id, own);
+    return PROTO_WRONG_PARTITION;
+}
+
 /* Into the draft, when it is worth it. */
 static enum proto_verdict read_event(struct ingest_lane *lane, const struct ingest_part *part,
                                      const rd_kafka_message_t *message, int64_t future_ms, struct fr_err *why)
@@ -204,6 +217,8 @@ static enum proto_verdict read_event(struct ingest_lane *lane, const struct inge
     enum proto_verdict verdict =
         proto_event_read(part->source->format, fr_slice(message->payload, message->len), future_ms, lane->scratch, event, why);
 
+    if (lane->ingest->options.is_sharing && verdict == PROTO_EVENT && event->user_id != 0)
+        verdict = judge_partition(part, event, why);
     if (verdict == PROTO_EVENT) {
         draft->offsets[draft->event_count] = message->offset;
         draft->partitions[draft->event_count] = part->index;

@@ -33,11 +33,15 @@ static struct ingest_part *new_part(struct ingest *ingest, struct ingest_source 
     part->mail = (struct ingest_mail){.kind = INGEST_MAIL_LOST, .part = part};
     part->place = (struct ingest_order){.part = part};
     part->doubt = (struct ingest_order){.part = part, .is_doubt = true};
+    part->release = (struct ingest_order){.part = part, .is_release = true};
+    atomic_init(&part->is_owned, !ingest->options.is_sharing);
+    atomic_init(&part->is_given, false);
     part->is_waiting = true;
     part->stop_offset = -1;
     part->is_late = source->is_made_here || source->partition_count > 0;
     part->lane = ingest_parts__count(&ingest->parts) % ingest->options.lanes;
     part->seen = (struct ingest_partition){.topic = source->name, .number = number, .low = -1, .end = -1, .stop = -1};
+    part->seen.is_owned = !ingest->options.is_sharing;
     return part;
 }
 

@@ -262,7 +262,7 @@ static bool place_parts(struct ingest_helper *helper, struct fr_err *err)
     for (int i = 0; i < count; i++) {
         struct ingest_part *part = ingest_parts__at(parts, i);
 
-        if (part->is_waiting && !place_part(helper, part, err))
+        if (part->is_waiting && ingest_share__may_place(helper, part) && !place_part(helper, part, err))
             return false;
         if (part->is_doubted)
             tell_doubt(helper, part);
@@ -303,6 +303,7 @@ static void take_mail(struct ingest_helper *helper, const struct ingest_mail *ma
     switch (mail->kind) {
     case INGEST_MAIL_LOST:
         mail->part->is_waiting = true;
+        mail->part->is_releasing = false;
         mail->part->waiting_since_ms = fr_clock_monotonic_ms();
         helper->marks_due_ms = 0;
         break;
@@ -330,6 +331,8 @@ static void *run(void *arg)
         rd_kafka_poll(ingest->office, 0);
         ingest_commits__serve(&ingest->commits);
         ingest_letters__resend(ingest->letters);
+        if (ingest->options.is_sharing)
+            ingest_share__release(helper);
         if (!is_stopping(helper) && !step(helper, &err))
             fail(helper, &err);
     }

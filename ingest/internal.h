@@ -33,7 +33,15 @@ enum {
 
 /* ---- properties.c: configurations of clients ---- */
 
-enum ingest_role { INGEST_CONSUMER, INGEST_GROUP, INGEST_OFFICE, INGEST_PRODUCER, INGEST_BROKER };
+enum ingest_role {
+    INGEST_CONSUMER,
+    INGEST_GROUP,
+    INGEST_OFFICE,
+    INGEST_PRODUCER,
+    INGEST_BROKER,
+    INGEST_MEMBER,
+    INGEST_TRANSACTIONS
+};
 
 struct ingest_client {
     enum ingest_role role;
@@ -41,10 +49,13 @@ struct ingest_client {
     const struct ingest_property *properties; /* the user's */
     int property_count;
     const char *group; /* of a group's client */
+    const char *instance; /* of a member, and of transactions: which one it is */
     uint64_t queue_bytes; /* of a consumer: what one lane may have fetched and not read */
     void *opaque; /* given to the callbacks, which rd_kafka_poll() calls */
     void (*on_delivery)(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
     /* What librdkafka logs of brokers, for whoever wants to tell it; the same error comes once in a while. May be NULL. */
+    void (*on_rebalance)(rd_kafka_t *client, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *partitions,
+                         void *opaque); /* of a member */
     void (*on_error)(rd_kafka_t *client, int error, const char *reason, void *opaque);
 };
 
@@ -90,6 +101,8 @@ struct ingest_topic_wanted {
     const char *name;
     int partitions;
     bool is_compacted; /* by key; the embedded broker keeps everything all the same */
+    bool is_replicated; /* three times, as far as there are brokers; else as they do by themselves */
+    int64_t retention_ms; /* −1: for ever; of one that is compacted, of deletes; 0: as the brokers do */
 };
 FR_CHECKED bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, bool is_mock,
                                      struct fr_queue *stop, struct fr_err *err);
@@ -143,6 +156,7 @@ struct ingest_mail { /* from a lane to the helper; lives in the part or lane it 
 
 struct ingest_order { /* from the helper to a lane; lives in the part it speaks of */
     bool is_doubt; /* the part comes back if it is consumed, to be placed and checked again; otherwise: begin it */
+    bool is_release; /* it comes back, and nothing of it is fetched any more */
     struct ingest_part *part;
 };
 
@@ -153,8 +167,12 @@ struct ingest_part {
     bool is_late;
     struct ingest_source *source;
     struct ingest_mail mail;
-    struct ingest_order place, doubt;
+    struct ingest_order place, doubt, release;
     bool is_doubted; /* the helper's: the lane is to be told */
+    bool is_releasing; /* the helper's: the lane was told to let it go */
+    atomic_bool is_owned; /* it is to be read */
+    atomic_bool is_given; /* `given` is where from; told before is_owned, taken by the helper */
+    struct ingest_position given;
 
     /* Whoever holds the part; the lane holds it while is_consuming is set, and that and `quiet_…` are always the lane's. */
     int64_t next_offset; /* to hand out next; −1: unknown */
@@ -180,6 +198,7 @@ struct ingest_parts {
     int count;
     int capacity;
     bool is_complete; /* all topics were found */
+    bool is_told; /* which ones are owned */
     bool is_connected; /* the last questions were answered */
     char trouble[INGEST_TROUBLE_BYTES]; /* why not, if a client was told */
 };
@@ -194,6 +213,8 @@ struct ingest_part *ingest_parts__at(struct ingest_parts *parts, int index);
 int ingest_parts__count(struct ingest_parts *parts);
 void ingest_parts__set_marks(struct ingest_parts *parts, int index, int64_t low, int64_t end, int64_t known_ms);
 void ingest_parts__set_started(struct ingest_parts *parts, int index, int64_t stop, int64_t gap);
+void ingest_parts__set_owned(struct ingest_parts *parts, int index, bool is_owned);
+void ingest_parts__set_told(struct ingest_parts *parts);
 void ingest_parts__set_complete(struct ingest_parts *parts);
 void ingest_parts__set_connected(struct ingest_parts *parts, bool is_connected);
 void ingest_parts__set_trouble(struct ingest_parts *parts, const char trouble[INGEST_TROUBLE_BYTES]);
@@ -331,6 +352,7 @@ struct ingest_helper {
     int64_t topics_interval_ms;
     int64_t marks_due_ms;
     atomic_bool is_asked; /* for marks, by somebody who cannot wait for that */
+    atomic_uint disown_asked, disown_done; /* how often parts were disowned, and for which of these all have come back */
     int64_t silent_since_ms; /* when watermarks were first asked for in vain; 0: they were answered */
     bool was_silent; /* for so long that all parts were doubted */
     int next_mark; /* whose watermarks are asked first when they are asked one by one */
@@ -354,6 +376,12 @@ FR_CHECKED bool ingest_discovery__refresh(struct ingest *ingest, struct fr_err *
 
 /* Asks for the low and end offsets of all partitions. False when some did not answer. */
 bool ingest_watermarks__ask(struct ingest *ingest);
+
+/* ---- share.c: partitions that come and go ---- */
+
+/* Takes what was given, has lanes let go what is disowned; the helper, each round. False: the part may not be placed. */
+bool ingest_share__may_place(const struct ingest_helper *helper, struct ingest_part *part);
+void ingest_share__release(struct ingest_helper *helper);
 
 /* ---- pace.c: never ahead of what the embedded broker keeps ---- */
 

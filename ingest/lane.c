@@ -137,9 +137,11 @@ static bool take_orders(struct ingest_lane *lane)
 
         if (fr_queue_is_closed(lane->ingest->stop))
             return false;
-        if (!order->is_doubt && !begin(lane, part, is_known(lane, part)))
+        if (!order->is_doubt && !order->is_release && !begin(lane, part, is_known(lane, part)))
             return false;
-        if (order->is_doubt && part->is_consuming) {
+        if (order->is_release && part->is_consuming)
+            rd_kafka_consume_stop(part->source->handle, part->number);
+        if ((order->is_doubt || order->is_release) && part->is_consuming) {
             part->is_consuming = false;
             send_mail(lane, &part->mail);
         }

@@ -89,6 +89,21 @@ void ingest_parts__set_started(struct ingest_parts *parts, int index, int64_t st
     pthread_mutex_unlock(&parts->lock);
 }
 
+void ingest_parts__set_owned(struct ingest_parts *parts, int index, bool is_owned)
+{
+    pthread_mutex_lock(&parts->lock);
+    parts->list[index]->seen.is_owned = is_owned;
+    parts->list[index]->seen.is_started = parts->list[index]->seen.is_started && is_owned;
+    pthread_mutex_unlock(&parts->lock);
+}
+
+void ingest_parts__set_told(struct ingest_parts *parts)
+{
+    pthread_mutex_lock(&parts->lock);
+    parts->is_told = true;
+    pthread_mutex_unlock(&parts->lock);
+}
+
 void ingest_parts__set_complete(struct ingest_parts *parts)
 {
     pthread_mutex_lock(&parts->lock);
@@ -139,9 +154,9 @@ bool ingest_is_assigned(struct ingest *ingest)
     bool is_assigned;
 
     pthread_mutex_lock(&parts->lock);
-    is_assigned = parts->is_complete;
+    is_assigned = parts->is_complete && (parts->is_told || !ingest->options.is_sharing);
     for (int i = 0; i < parts->count && is_assigned; i++)
-        is_assigned = parts->list[i]->seen.is_started && parts->list[i]->seen.end >= 0;
+        is_assigned = !parts->list[i]->seen.is_owned || (parts->list[i]->seen.is_started && parts->list[i]->seen.end >= 0);
     pthread_mutex_unlock(&parts->lock);
     return is_assigned;
 }

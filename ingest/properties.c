@@ -54,6 +54,25 @@ static const struct ingest_property producer[] = {
     {"queue.buffering.max.kbytes", "65536"},
 };
 
+/* It fetches nothing; restoring may take minutes, in which it does not poll. */
+static const struct ingest_property member[] = {
+    {"enable.auto.commit", "false"},
+    {"enable.auto.offset.store", "false"},
+    {"partition.assignment.strategy", "range"},
+    {"isolation.level", "read_uncommitted"},
+    {"max.poll.interval.ms", "900000"},
+    {"queued.min.messages", "1"},
+    {"allow.auto.create.topics", "false"},
+};
+
+/* Who takes partitions over waits for a transaction that hangs, so it does not hang for long. */
+static const struct ingest_property transactions[] = {
+    {"enable.idempotence", "true"},  {"acks", "all"},
+    {"message.max.bytes", "8388608"}, {"linger.ms", "5"},
+    {"compression.type", "lz4"},     {"transaction.timeout.ms", "15000"},
+    {"topic.metadata.propagation.max.ms", "5000"},
+};
+
 /* Never the user's, and why. */
 static const struct ingest_property reserved[] = {
     {"bootstrap.servers", "set kafka.brokers"},
@@ -163,6 +182,15 @@ static bool set_bounds(rd_kafka_conf_t *conf, const struct ingest_client *client
            set_number(conf, "fetch.max.bytes", (uint64_t)message_bytes, INT32_MAX - 512, fetch_bytes, err);
 }
 
+static bool set_transactions(rd_kafka_conf_t *conf, const struct ingest_client *client, struct fr_err *err)
+{
+    char id[512];
+
+    snprintf(id, sizeof id, "%s.%s", client->group, client->instance);
+    return set_all(conf, transactions, sizeof transactions / sizeof *transactions, err) &&
+           set(conf, "transactional.id", id, err);
+}
+
 static bool set_role(rd_kafka_conf_t *conf, const struct ingest_client *client, struct fr_err *err)
 {
     switch (client->role) {
@@ -174,6 +202,11 @@ static bool set_role(rd_kafka_conf_t *conf, const struct ingest_client *client, 
         return set_all(conf, office, sizeof office / sizeof *office, err);
     case INGEST_PRODUCER:
         return set_all(conf, producer, sizeof producer / sizeof *producer, err);
+    case INGEST_MEMBER:
+        return set_all(conf, member, sizeof member / sizeof *member, err) && set(conf, "group.id", client->group, err) &&
+               set(conf, "group.instance.id", client->instance, err);
+    case INGEST_TRANSACTIONS:
+        return set_transactions(conf, client, err);
     case INGEST_BROKER:
         break;
     }
@@ -220,7 +253,7 @@ bool ingest_property_check(const struct ingest_property *property, struct fr_err
 
 bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, struct fr_err *err)
 {
-    bool is_consumer = client->role == INGEST_CONSUMER || client->role == INGEST_GROUP;
+    bool is_consumer = client->role == INGEST_CONSUMER || client->role == INGEST_GROUP || client->role == INGEST_MEMBER;
     rd_kafka_type_t type = is_consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char why[INGEST_ERROR_BYTES] = "";
@@ -230,6 +263,8 @@ bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, st
     rd_kafka_conf_set_opaque(conf, client->opaque);
     if (client->on_delivery)
         rd_kafka_conf_set_dr_msg_cb(conf, client->on_delivery);
+    if (client->on_rebalance)
+        rd_kafka_conf_set_rebalance_cb(conf, client->on_rebalance);
     if (client->on_error)
         rd_kafka_conf_set_error_cb(conf, client->on_error);
     if (!set_all(conf, common, sizeof common / sizeof *common, err) || !set_role(conf, client, err) ||

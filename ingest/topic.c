@@ -5,6 +5,8 @@
 
 #include <freshet/clock.h>
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { CREATE_MS = 10000, CREATE_SLICE_MS = 100 };
@@ -126,6 +128,29 @@ static rd_kafka_resp_err_t result_of(rd_kafka_event_t *event, char why[INGEST_ER
     return error;
 }
 
+/* Three, as far as there are brokers; 1 where nobody says. */
+static int replicas(rd_kafka_t *client)
+{
+    const struct rd_kafka_metadata *answer;
+    int brokers = 1;
+
+    if (rd_kafka_metadata(client, 0, NULL, &answer, INGEST_QUESTION_MS) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        brokers = answer->broker_cnt;
+        rd_kafka_metadata_destroy(answer);
+    }
+    return brokers < 1 ? 1 : brokers < 3 ? brokers : 3;
+}
+
+static rd_kafka_resp_err_t set_retention(rd_kafka_NewTopic_t *topic, const struct ingest_topic_wanted *wanted)
+{
+    char text[24];
+
+    if (wanted->retention_ms == 0)
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    snprintf(text, sizeof text, "%" PRId64, wanted->retention_ms);
+    return rd_kafka_NewTopic_set_config(topic, wanted->is_compacted ? "delete.retention.ms" : "retention.ms", text);
+}
+
 static rd_kafka_resp_err_t create_once(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, int replication,
                                        struct fr_queue *stop, char why[INGEST_ERROR_BYTES])
 {
@@ -136,6 +161,8 @@ static rd_kafka_resp_err_t create_once(rd_kafka_t *client, const struct ingest_t
 
     if (topic && wanted->is_compacted)
         error = rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
+    if (topic)
+        error = set_retention(topic, wanted);
     if (topic && options) {
         rd_kafka_event_t *event;
 
@@ -162,7 +189,7 @@ bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *
 
     if (is_mock)
         return create_by_name(client, wanted->name, err);
-    error = create_once(client, wanted, -1, stop, why); /* −1: the broker's own default, since Kafka 2.4 */
+    error = create_once(client, wanted, wanted->is_replicated ? replicas(client) : -1, stop, why); /* −1: the broker's own default, since Kafka 2.4 */
     if (error == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE || error == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR ||
         error == RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION)
         error = create_once(client, wanted, 1, stop, why);

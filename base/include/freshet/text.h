@@ -33,6 +33,9 @@ uint64_t fr_text_id(struct fr_slice text);
 /* XXH64 with `seed`. */
 uint64_t fr_text_hash(const void *bytes, size_t length, uint64_t seed);
 
+/* Java's murmur2 as Kafka's clients have it, made positive: modulo the partitions it is where a key goes. */
+uint32_t fr_text_murmur2(struct fr_slice key);
+
 /* True for well-formed UTF-8 (no surrogates, no overlong forms). */
 bool fr_text_is_utf8(struct fr_slice text);
 

@@ -116,6 +116,11 @@ struct ingest_options {
      */
     int64_t stop_offset;
     int64_t max_future_ms; /* later than the wall clock by more: `future`; −1: never (clock: event) */
+    /*
+     * Reads only partitions that ingest_own() names; `start` is asked all the same. A user's event in a partition to which murmur2 of
+     * user_id in decimal does not lead is a dead letter: wrong_partition.
+     */
+    bool is_sharing;
     struct fr_metrics *metrics;
     struct ingest_sink sink;
 };
@@ -148,12 +153,24 @@ struct ingest_partition {
     int64_t stop; /* where it ends by options.stop_offset; −1: nowhere, or not known yet */
     uint64_t gap_events; /* offsets that retention took before they were read */
     bool is_started;
+    bool is_owned; /* it is read: always true but for options.is_sharing */
 };
 int ingest_partition_count(struct ingest *ingest); /* grows only */
 struct ingest_partition ingest_partition_at(struct ingest *ingest, int partition);
 
 /* Asks for all end offsets soon, and not only when it is time for that. Any thread; the helper does it. */
 void ingest_ask(struct ingest *ingest);
+
+/* ---- Sharing (options.is_sharing); from any one thread but those of ingest ---- */
+
+/* True when all topics are found; *count is how many partitions each has, 0: not all as many. */
+bool ingest_topics_are_found(struct ingest *ingest, int *count);
+/* Reads these partitions (dense indices), and no others, each from where it stands; all that were read before are disowned. */
+void ingest_own(struct ingest *ingest, const int *partitions, const struct ingest_position *at, int count);
+/* Stops reading; when it returns no `batch` of what was owned runs or will. False: lanes have ended, or are to. */
+FR_CHECKED bool ingest_disown(struct ingest *ingest);
+/* The partition of so many to which a user belongs. */
+int32_t ingest_partition_of(uint64_t user_id, int partitions);
 
 /* All partitions found and started, and all end offsets known at least once. */
 bool ingest_is_assigned(struct ingest *ingest);

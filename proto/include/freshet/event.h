@@ -44,6 +44,7 @@ enum proto_verdict {
     PROTO_BAD_VALUE,
     PROTO_FUTURE,
     PROTO_BAD_KEY, /* of a table */
+    PROTO_WRONG_PARTITION, /* of a cluster: the user belongs to another one */
     PROTO_VERDICTS
 };
 const char *proto_verdict_name(enum proto_verdict verdict); /* "applied", "unknown_action", "bad_time" … static */

@@ -1,0 +1,22 @@
+/* What group.c, transaction.c and tail.c share. */
+#ifndef FRESHET_INGEST_GROUP_INTERNAL_H
+#define FRESHET_INGEST_GROUP_INTERNAL_H
+
+#include "internal.h"
+
+#include <freshet/group.h>
+
+struct ingest_group {
+    struct ingest_group_options options;
+    rd_kafka_t *member; /* reads nothing; asks for ends, open transactions included */
+    rd_kafka_t *producer;
+    rd_kafka_consumer_group_metadata_t *metadata; /* of the assignment there is; NULL between two */
+    pthread_t thread;
+    bool is_started;
+    atomic_bool is_stopping, is_failed;
+    rd_kafka_resp_err_t refused; /* what a record of the transaction met; the committer's */
+};
+
+void ingest_transaction__on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * Kafka for nodes that share the work: membership in a consumer group, transactions, and reading compacted topics to their end. A
+ * group's member fetches nothing; it is told which partitions are its own, and its generation is what fences transactions: whoever
+ * lost his partitions cannot commit (KIP-447). Events are still read by ingest, which is told what to read by ingest_own().
+ *
+ * Threads: one of the group's, which calls `assigned` and `revoked`; while one of them works the others of the group wait for it.
+ */
+#ifndef FRESHET_GROUP_H
+#define FRESHET_GROUP_H
+
+#include <freshet/ingest.h>
+
+struct ingest_group;
+
+struct ingest_group_options {
+    const char *brokers;
+    const char *group;
+    const char *instance; /* the same after a restart, no other's: static membership, and of the transactions' id */
+    const struct ingest_property *properties;
+    int property_count;
+    const char *const *topics; /* of events, each with as many partitions */
+    int topic_count;
+    void *user;
+    /* From now on these partition numbers of every topic are its own. False is fatal. */
+    bool (*assigned)(void *user, const int32_t *partitions, int count, struct fr_err *err);
+    /* And now no more; when it returns they are another's. `is_lost`: they are already. False is fatal. */
+    bool (*revoked)(void *user, bool is_lost, struct fr_err *err);
+    void (*fatal)(void *user, const struct fr_err *err); /* once; the thread has ended then */
+};
+
+/* Makes the clients and starts nothing. Copies nothing: what options point to outlives it. FR_BAD_CONFIG: a property. */
+FR_CHECKED bool ingest_group_open(const struct ingest_group_options *options, struct ingest_group **group, struct fr_err *err);
+
+struct ingest_group_topic {
+    const char *name;
+    int partitions;
+    bool is_compacted;
+    int64_t retention_ms; /* −1: for ever; of one that is compacted: how long deletes stay */
+};
+
+/* Makes the topic when it is missing. FR_BAD_CONFIG: it has another number of partitions. FR_UNAVAILABLE: nobody answers yet. */
+FR_CHECKED bool ingest_group_topic(struct ingest_group *group, const struct ingest_group_topic *topic, struct fr_err *err);
+
+/*
+ * Ends what an earlier run of the instance has left open, and fences it. Before joining. Blocks for 10 s at most: FR_UNAVAILABLE, ask
+ * again; FR_BAD_CONFIG: never.
+ */
+FR_CHECKED bool ingest_group_fence(struct ingest_group *group, struct fr_err *err);
+
+FR_CHECKED bool ingest_group_join(struct ingest_group *group, struct fr_err *err);
+/* No callback comes any more when it returns; the member stays one, so that a last transaction can be made. */
+void ingest_group_stop(struct ingest_group *group);
+bool ingest_group_is_stopping(const struct ingest_group *group);
+void ingest_group_close(struct ingest_group *group); /* stopped; leaves nothing open. NULL is fine */
+
+/* ---- Transactions: one at a time, one thread ---- */
+
+struct ingest_put {
+    const char *topic;
+    int32_t partition; /* −1: by key with murmur2 */
+    struct fr_slice key, value; /* value.bytes NULL: a delete */
+};
+struct ingest_consumed {
+    const char *topic;
+    int32_t partition;
+    int64_t next_offset;
+};
+
+FR_CHECKED bool ingest_transaction_begin(struct ingest_group *group, struct fr_err *err);
+/* Queues a copy. *offset, which may be NULL and must live until the commit, is where it came to once that has returned true. */
+FR_CHECKED bool ingest_transaction_put(struct ingest_group *group, const struct ingest_put *put, int64_t *offset,
+                                       struct fr_err *err);
+/*
+ * All that was put, and how far was read, at once or not at all; under the generation of the last `assigned`. When it fails nobody
+ * knows which, and the producer is of no use any more: the process has to end, and a restart finds out.
+ */
+FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
+                                          struct fr_err *err);
+
+/* ---- Tails: partitions of a topic, read from somewhere to their end and on, committed records only ---- */
+
+struct ingest_tail;
+
+struct ingest_tail_options {
+    const char *topic;
+    const int32_t *partitions;
+    const int64_t *starts; /* of each; −1: its first record */
+    int count;
+    uint64_t queue_bytes;
+};
+struct ingest_tailed { /* until the next read */
+    int index; /* of its partition, in the options */
+    int64_t offset;
+    struct fr_slice key, value; /* value.bytes NULL: a delete */
+};
+
+/* Asks where the partitions end, open transactions included. FR_UNAVAILABLE: ask again; FR_CORRUPT: what comes next is gone. */
+FR_CHECKED bool ingest_tail_open(struct ingest_group *group, const struct ingest_tail_options *options,
+                                 struct ingest_tail **tail, struct fr_err *err);
+/* Gives how many came, as soon as one is there; 0 after `timeout_ms`. −1: FR_CORRUPT, what comes next is gone. One thread. */
+int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, int most, int timeout_ms, struct fr_err *err);
+int64_t ingest_tail_next(const struct ingest_tail *tail, int index); /* the next offset of a partition */
+/* All that was there when it was opened has been read, which no transaction hides any more. */
+bool ingest_tail_is_through(const struct ingest_tail *tail);
+uint64_t ingest_tail_lag(const struct ingest_tail *tail); /* offsets to that */
+void ingest_tail_close(struct ingest_tail *tail); /* NULL is fine */
+
+#endif

@@ -1,0 +1,195 @@
+/*
+ * Tails. The end that is asked for includes what open transactions have written, since one of them may still be committed; reading
+ * shows committed records only and stands still before an open one. So whoever came to that end has all that anybody wrote before he
+ * asked.
+ */
+#include "group_internal.h"
+
+#include <freshet/clock.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ASK_MS = 5000, MESSAGES_MAX = 1024 };
+
+struct part {
+    int32_t number;
+    int64_t next, end;
+};
+
+struct ingest_tail {
+    rd_kafka_t *client;
+    rd_kafka_topic_t *topic;
+    rd_kafka_queue_t *queue;
+    struct part *parts;
+    int count;
+    int *index_of; /* by partition number */
+    int32_t number_most;
+    rd_kafka_message_t *messages[MESSAGES_MAX]; /* of the last read */
+    ssize_t message_count;
+};
+
+/* Marks, once by who sees open transactions too. */
+static bool ask(struct ingest_group *group, const struct ingest_tail_options *options, int index, struct part *part,
+                struct fr_err *err)
+{
+    int64_t low, end;
+
+    if (rd_kafka_query_watermark_offsets(group->member, options->topic, options->partitions[index], &low, &end, ASK_MS) !=
+        RD_KAFKA_RESP_ERR_NO_ERROR)
+        return fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' [%" PRId32 "] does not say where it ends", options->topic,
+                       options->partitions[index]);
+    *part = (struct part){.number = options->partitions[index],
+                          .next = options->starts[index] < 0 ? low : options->starts[index],
+                          .end = end};
+    return part->next >= low && part->next <= end
+               ? true
+               : fr_fail(err, FR_CORRUPT,
+                         "cluster: '%s' [%" PRId32 "] goes from %" PRId64 " to %" PRId64 " and was read up to %" PRId64
+                         ": this store has been away for too long, or the topic is another; start with an empty store.path",
+                         options->topic, part->number, low, end, part->next);
+}
+
+static bool start(struct ingest_tail *tail, struct fr_err *err)
+{
+    for (int i = 0; i < tail->count; i++) {
+        tail->index_of[tail->parts[i].number] = i;
+        if (rd_kafka_consume_start_queue(tail->topic, tail->parts[i].number, tail->parts[i].next, tail->queue) != 0)
+            return fr_fail(err, FR_UNAVAILABLE, "cluster: cannot read '%s' [%" PRId32 "]: %s", rd_kafka_topic_name(tail->topic),
+                           tail->parts[i].number, rd_kafka_err2str(rd_kafka_last_error()));
+    }
+    return true;
+}
+
+static bool make(struct ingest_tail *tail, struct ingest_group *group, const struct ingest_tail_options *options,
+                 struct fr_err *err)
+{
+    struct ingest_client client = {.role = INGEST_CONSUMER,
+                                   .brokers = group->options.brokers,
+                                   .properties = group->options.properties,
+                                   .property_count = group->options.property_count,
+                                   .queue_bytes = options->queue_bytes};
+
+    tail->parts = calloc((size_t)options->count + 1, sizeof *tail->parts);
+    if (!tail->parts)
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    for (int i = 0; i < options->count; i++) {
+        if (!ask(group, options, i, &tail->parts[i], err))
+            return false;
+        if (tail->parts[i].number > tail->number_most)
+            tail->number_most = tail->parts[i].number;
+    }
+    tail->index_of = calloc((size_t)tail->number_most + 1, sizeof *tail->index_of);
+    if (!tail->index_of)
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    if (!ingest_client__new(&client, &tail->client, err))
+        return false;
+    tail->queue = rd_kafka_queue_new(tail->client);
+    tail->topic = rd_kafka_topic_new(tail->client, options->topic, NULL);
+    if (!tail->topic)
+        return fr_fail(err, FR_BAD_CONFIG, "cluster: '%s' cannot be the name of a topic", options->topic);
+    tail->count = options->count;
+    return start(tail, err);
+}
+
+bool ingest_tail_open(struct ingest_group *group, const struct ingest_tail_options *options, struct ingest_tail **ret,
+                      struct fr_err *err)
+{
+    struct ingest_tail *tail = calloc(1, sizeof *tail);
+
+    if (!tail)
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    if (make(tail, group, options, err)) {
+        *ret = tail;
+        return true;
+    }
+    ingest_tail_close(tail);
+    return false;
+}
+
+static void let_go(struct ingest_tail *tail)
+{
+    for (ssize_t i = 0; i < tail->message_count; i++)
+        rd_kafka_message_destroy(tail->messages[i]);
+    tail->message_count = 0;
+}
+
+/* True: it is a record. */
+static bool take(struct ingest_tail *tail, const rd_kafka_message_t *message, struct ingest_tailed *record, bool *is_gone)
+{
+    struct part *part = &tail->parts[tail->index_of[message->partition]];
+
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && message->offset > part->next)
+        part->next = message->offset;
+    *is_gone = *is_gone || message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
+    if (message->err || message->offset < part->next)
+        return false;
+    part->next = message->offset + 1;
+    *record = (struct ingest_tailed){.index = tail->index_of[message->partition],
+                                     .offset = message->offset,
+                                     .key = fr_slice(message->key, message->key_len),
+                                     .value = fr_slice(message->payload, message->len)};
+    return true;
+}
+
+int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, int most, int timeout_ms, struct fr_err *err)
+{
+    size_t room = most < MESSAGES_MAX ? (size_t)most : MESSAGES_MAX;
+    bool is_gone = false;
+    ssize_t more;
+    int count = 0;
+
+    let_go(tail);
+    tail->message_count = rd_kafka_consume_batch_queue(tail->queue, timeout_ms, tail->messages, 1);
+    if (tail->message_count < 1) {
+        tail->message_count = 0;
+        return 0;
+    }
+    more = rd_kafka_consume_batch_queue(tail->queue, 0, tail->messages + 1, room - 1);
+    tail->message_count += more > 0 ? more : 0;
+    for (ssize_t i = 0; i < tail->message_count; i++)
+        count += take(tail, tail->messages[i], &records[count], &is_gone);
+    if (!is_gone)
+        return count;
+    fr_fail(err, FR_CORRUPT, "cluster: '%s' lost records before they were read; start with an empty store.path",
+            rd_kafka_topic_name(tail->topic));
+    return -1;
+}
+
+int64_t ingest_tail_next(const struct ingest_tail *tail, int index)
+{
+    return tail->parts[index].next;
+}
+
+uint64_t ingest_tail_lag(const struct ingest_tail *tail)
+{
+    uint64_t lag = 0;
+
+    for (int i = 0; i < tail->count; i++)
+        lag += tail->parts[i].end > tail->parts[i].next ? (uint64_t)(tail->parts[i].end - tail->parts[i].next) : 0;
+    return lag;
+}
+
+bool ingest_tail_is_through(const struct ingest_tail *tail)
+{
+    return ingest_tail_lag(tail) == 0;
+}
+
+void ingest_tail_close(struct ingest_tail *tail)
+{
+    if (!tail)
+        return;
+    let_go(tail);
+    for (int i = 0; i < tail->count; i++)
+        rd_kafka_consume_stop(tail->topic, tail->parts[i].number);
+    if (tail->topic)
+        rd_kafka_topic_destroy(tail->topic);
+    if (tail->queue)
+        rd_kafka_queue_destroy(tail->queue);
+    if (tail->client)
+        rd_kafka_destroy(tail->client);
+    free(tail->parts);
+    free(tail->index_of);
+    free(tail);
+}
