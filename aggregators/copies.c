@@ -64,6 +64,37 @@ uint64_t agg_fingerprint(const struct agg *agg)
     return print;
 }
 
+static int64_t greater(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t feature_seen_ms(const struct agg_feature *feature)
+{
+    int64_t seen_ms = greater(feature->bin_ms * feature->bins, feature->half_life_ms * 32);
+
+    for (int i = 0; i < feature->window_count; i++)
+        seen_ms = greater(seen_ms, feature->windows[i].span_ms);
+    return greater(seen_ms, greater(feature->newer.span_ms, feature->known.span_ms));
+}
+
+int64_t agg_catalogue_seen_ms(const struct agg *agg)
+{
+    const struct agg_catalogue *catalogue = agg->catalogue;
+    int64_t seen_ms = 0;
+
+    for (int i = 0; i < catalogue->entity_count; i++) {
+        if (catalogue->entities[i]->has_user || catalogue->entities[i]->is_fed)
+            continue;
+        if (catalogue->entities[i]->retention_ms == 0)
+            return -1;
+        seen_ms = greater(seen_ms, catalogue->entities[i]->retention_ms);
+    }
+    for (int i = 0; i < catalogue->feature_count; i++)
+        seen_ms = greater(seen_ms, feature_seen_ms(catalogue->features[i]));
+    return seen_ms;
+}
+
 /* ---- copies ---- */
 
 bool agg_is_of_user(const struct agg *agg, const struct store_key *key)

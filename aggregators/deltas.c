@@ -42,6 +42,11 @@ struct agg_deltas *agg_deltas_new(struct agg *agg)
     return NULL;
 }
 
+uint64_t agg_deltas_count(const struct agg_deltas *deltas)
+{
+    return deltas->count;
+}
+
 void agg_deltas_clear(struct agg_deltas *deltas)
 {
     for (uint32_t i = 0; i < deltas->count; i++)

@@ -21,6 +21,8 @@ const char *pipeline_admin__not_ready(struct pipeline_services *services)
         return "shutting down";
     if (store_is_failed(services->store))
         return "the store has failed; see the log, mend the disk and restart";
+    if (services->cluster && lag.is_connected && pipeline_cluster__not_ready(services->cluster))
+        return pipeline_cluster__not_ready(services->cluster);
     if (services->tables && lag.is_connected && !pipeline_tables__is_caught_up(services->tables))
         return "reading tables";
     if (atomic_load_explicit(&services->stream->was_fresh, memory_order_relaxed))
@@ -271,6 +273,8 @@ bool pipeline_admin__checkpoint(void *user, struct server_call *call, const Prot
     store_stats_read(services->store, &stats);
     response->epoch = stats.epoch;
     *answer = &response->base;
+    if (request->backup_dir[0] != 0 && !pipeline_serving__check_alone(services, "a backup", err))
+        return false;
     return request->backup_dir[0] == 0 || back_up(services, request, response, err);
 }
 

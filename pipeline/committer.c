@@ -33,6 +33,8 @@ static void put_boundary(void *user, struct store *store)
     pipeline_tombstones__expire(committer->tombstones, store, pipeline_stream__time(committer->stream));
     if (committer->asked && committer->asked->at_boundary)
         committer->asked->is_refused = !committer->asked->at_boundary(committer->asked->user, store, &committer->asked->err);
+    if (committer->cluster)
+        pipeline_cluster__boundary(committer->cluster, store);
     if (atomic_load(&committer->is_replay_done))
         store_meta_delete(store, pipeline_replay_meta);
     committer->boundary_time_ms = pipeline_stream__time(committer->stream);
@@ -48,7 +50,8 @@ static bool before_durable(void *user, struct fr_err *err)
     int timeout_ms = committer->is_last ? DEAD_LETTERS_STOP_MS : DEAD_LETTERS_MS;
 
     return pipeline_tables__flush(committer->tables, timeout_ms, committer->is_last, err) &&
-           (!ingest || ingest_dead_letters_flush(ingest, timeout_ms, committer->is_last, err));
+           (!ingest || ingest_dead_letters_flush(ingest, timeout_ms, committer->is_last, err)) &&
+           (!committer->cluster || pipeline_cluster__before_durable(committer->cluster, committer->store, err));
 }
 
 static bool turn_epoch(struct pipeline_committer *committer, struct fr_err *err)
@@ -56,14 +59,17 @@ static bool turn_epoch(struct pipeline_committer *committer, struct fr_err *err)
     struct store_epoch epoch = {.boundary = put_boundary, .before_durable = before_durable, .user = committer};
     struct ingest *ingest = atomic_load_explicit(&committer->ingest, memory_order_acquire);
 
-    if (!store_epoch_commit(committer->store, &epoch, err))
+    if (!store_epoch_commit(committer->store, &epoch, err)) {
+        if (committer->cluster && store_is_failed(committer->store))
+            pipeline_cluster__fail(committer->cluster, err);
         return false;
+    }
     fr_fault_meet(FR_FAULT_AFTER_INGEST_BEFORE_KAFKA_COMMIT);
     atomic_store(&committer->durable_time_ms, committer->boundary_time_ms);
     atomic_store(&committer->durable_at_ms, fr_clock_monotonic_ms());
     if (committer->learning)
         pipeline_learning__durable(committer->learning, committer->boundary_position);
-    if (ingest && committer->boundary_count > 0)
+    if (ingest && committer->boundary_count > 0 && !committer->cluster)
         ingest_offsets_commit(ingest, committer->boundary_offsets, committer->boundary_count);
     return true;
 }

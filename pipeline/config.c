@@ -3,6 +3,8 @@
  */
 #include "internal.h"
 
+#include <freshet/deltas.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,9 +45,8 @@ static void read_node(struct fr_yaml *root, struct pipeline_config *config, stru
     int clock = 0, mode = 0;
 
     fr_yaml_choice(node, "clock", clocks, 2, &clock, diagnostics);
-    if (fr_yaml_choice(node, "mode", modes, 2, &mode, diagnostics) && mode == 1)
-        fr_diagnostics_add(diagnostics, fr_yaml_get(node, "mode"),
-                           "node.mode: cluster mode is not in this version; use standalone");
+    fr_yaml_choice(node, "mode", modes, 2, &mode, diagnostics);
+    fr_yaml_text(node, "id", &config->id, diagnostics);
     fr_yaml_int(node, "lanes", 1, PIPELINE_LANES_MAX, &lanes, diagnostics);
     fr_yaml_span(node, "max_future", 0, INT64_C(86400000), &config->max_future_ms, diagnostics);
     fr_yaml_span(node, "canary", 0, INT64_C(3600) * 1000, &config->canary_ms, diagnostics);
@@ -55,6 +56,7 @@ static void read_node(struct fr_yaml *root, struct pipeline_config *config, stru
     fr_yaml_finish(dedupe, "node.dedupe", NULL, 0, diagnostics);
     fr_yaml_finish(node, "node", NULL, 0, diagnostics);
     config->is_event_clock = clock == 1;
+    config->is_cluster = mode == 1;
     config->lanes = (int)lanes;
     config->dedupe.ids = (int)ids;
 }
@@ -201,6 +203,7 @@ static void set_defaults(struct pipeline_config *config)
     config->memory_bytes = UINT64_C(1) << 30;
     config->free_bytes_least = UINT64_C(64) << 20;
     config->epoch_ms = 2000;
+    config->id = "";
     config->listen = "127.0.0.1:7070";
     config->operations = "127.0.0.1:7071";
     config->ready_lag_ms = 10000;
@@ -238,6 +241,45 @@ static void check_sessions(struct fr_yaml *root, const struct pipeline_config *c
             "sessions.topic: '%s' has events, dead letters, rows or examples; sessions have a topic of their own", topic);
 }
 
+struct uncarried {
+    struct fr_yaml *at;
+    struct fr_diagnostics *diagnostics;
+};
+
+static void tell_uncarried(void *user, const char *line)
+{
+    const struct uncarried *uncarried = user;
+
+    fr_diagnostics_add(uncarried->diagnostics, uncarried->at, "node.mode: cluster: %s; use standalone, or leave it out", line);
+}
+
+/* What clusters do not carry yet, a line each: nothing is done by halves. */
+static void check_cluster(struct fr_yaml *root, const struct pipeline_config *config, struct fr_diagnostics *diagnostics)
+{
+    struct uncarried uncarried = {fr_yaml_get(fr_yaml_get(root, "node"), "mode"), diagnostics};
+    const struct {
+        bool is_there;
+        const char *line;
+    } refused[] = {
+        {!config->id[0], "needs node.id, a name that no other instance has and that stays the same"},
+        {strlen(config->id) > 100 || strlen(config->group) > 100, "node.id and kafka.group have 100 bytes at most"},
+        {config->is_embedded, "needs brokers of its own; set kafka.brokers"},
+        {config->is_event_clock, "node.clock: event is for replays, by a node that stands alone"},
+        {config->lanes > PIPELINE_LANES_MAX - PIPELINE_CLUSTER_SLOTS, "node.lanes has 62 at most"},
+        {config->canary_ms > 0, "node.canary is not in clusters yet"},
+        {config->is_adopting, "kafka.recreated: adopt is not in clusters yet"},
+        {config->text_count > 0, "texts are not in clusters yet"},
+        {config->learner && config->learner->model_count > 0, "models are not in clusters yet"},
+        {config->learner && config->learner->sessions.topic != NULL, "sessions are not in clusters yet"},
+    };
+
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (refused[i].is_there)
+            tell_uncarried(&uncarried, refused[i].line);
+    if (config->catalogue)
+        agg_catalogue_uncarried(config->catalogue, tell_uncarried, &uncarried);
+}
+
 void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
 {
     set_defaults(config);
@@ -250,6 +292,8 @@ void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *con
     config->catalogue = agg_catalogue_parse(root, &config->dedupe, diagnostics);
     check_tables(root, config, diagnostics);
     check_sessions(root, config, diagnostics);
+    if (config->is_cluster)
+        check_cluster(root, config, diagnostics);
     fr_yaml_finish(root, "the configuration", root_keys, (int)(sizeof root_keys / sizeof *root_keys), diagnostics);
 }
 

@@ -28,7 +28,7 @@ static bool open_state(struct pipeline_engine *engine, struct pipeline_config *c
     engine->stream.max_future_ms = config->max_future_ms;
     pipeline_clock__init(&engine->stream.clock);
     engine->stream.ready_lag_ms = config->ready_lag_ms;
-    engine->stream.lanes = config->lanes;
+    engine->stream.lanes = config->lanes + (config->is_cluster ? PIPELINE_CLUSTER_SLOTS : 0);
     engine->stream.offsets = &engine->offsets;
     pipeline_stream__restore(&engine->stream, engine->store);
     return pipeline_offsets__init(&engine->offsets, engine->store, err) &&

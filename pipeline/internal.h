@@ -5,6 +5,7 @@
 #ifndef PIPELINE_INTERNAL_H
 #define PIPELINE_INTERNAL_H
 
+#include "cluster.h"
 #include "learning.h"
 #include "tables.h"
 #include "texts.h"
@@ -34,6 +35,7 @@ enum {
     PIPELINE_TOPICS_MAX = 64,
     PIPELINE_PROPERTIES_MAX = 256,
     PIPELINE_HOSTS_MAX = 16,
+    PIPELINE_CLUSTER_SLOTS = 2, /* beside the lanes' in the stream: what deltas and what markers tell of its time */
     PIPELINE_WATCHES_MOST = 10000, /* streams of the node that a configuration may allow */
 };
 
@@ -49,6 +51,8 @@ struct pipeline_watch_limits {
 struct pipeline_config {
     struct fr_arena *arena; /* all text below */
     bool is_event_clock;
+    bool is_cluster;
+    const char *id; /* node.id; "": none */
     int lanes;
     int64_t max_future_ms;
     int64_t tombstones_ms; /* how long late events of a forgotten user are dropped */
@@ -152,6 +156,9 @@ FR_CHECKED bool pipeline_offsets__cluster(struct pipeline_offsets *offsets, cons
 /* Where a partition now found stands; unknown where the store has nothing of it. On ingest's helper thread. */
 struct ingest_position pipeline_offsets__start(struct pipeline_offsets *offsets, int partition, const char *topic,
                                                int32_t number);
+
+/* In a cluster, of a partition that is not read: where it will be read from, or −1. */
+void pipeline_offsets__place(struct pipeline_offsets *offsets, int partition, struct ingest_position at);
 
 /* By a lane, inside the gate. */
 void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, struct ingest_position to);
@@ -366,6 +373,7 @@ struct pipeline_committer {
     struct pipeline_offsets *offsets;
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_tables *tables; /* NULL without tables */
+    struct pipeline_cluster *cluster; /* NULL: it stands alone */
     struct pipeline_tombstones *tombstones;
     struct ingest *_Atomic ingest;
     struct pipeline_commit *asked; /* the request that the running epoch is for; NULL: none */

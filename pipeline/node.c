@@ -24,7 +24,7 @@ enum {
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 64 << 20,
-    METHODS = 18,
+    METHODS = 19,
     PAGES = PIPELINE_FILES + 10,
 };
 
@@ -34,6 +34,7 @@ struct pipeline_node {
     struct pipeline_learning *learning; /* NULL without models */
     struct pipeline_served_log served_log;
     struct pipeline_texts *texts; /* NULL without texts */
+    struct pipeline_cluster *cluster; /* NULL: it stands alone */
     struct ingest_topic
         topics[PIPELINE_TOPICS_MAX + 1 + PIPELINE_TEXTS_MAX]; /* the configuration's, the served rows', read texts' */
     int topic_count;
@@ -142,6 +143,7 @@ static const struct server_method methods[METHODS] = {
     METHOD("AdminService", "Forget", forget_request, forget_reply, SERVER_ADMIN, true, pipeline_admin__forget),
     METHOD("AdminService", "Block", block_request, block_reply, SERVER_ADMIN, true, pipeline_admin__block),
     METHOD("AdminService", "Digest", digest_request, digest_response, SERVER_ADMIN, true, pipeline_admin__digest),
+    METHOD("AdminService", "Cluster", cluster_request, cluster_response, SERVER_ADMIN, false, pipeline_admin__cluster),
     METHOD("AdminService", "Explain", explain_request, explain_response, SERVER_ADMIN, true, pipeline_admin__explain),
 };
 #undef METHOD
@@ -210,6 +212,7 @@ static void fill_services(struct pipeline_node *node)
     node->services.lanes = &node->engine.lanes;
     node->services.learning = node->learning;
     node->services.tables = node->engine.tables;
+    node->services.cluster = node->cluster;
     node->services.watches = &node->watches;
     pipeline_callers__init(&node->services.callers, node->engine.metrics);
     node->services.after = fr_metrics_histogram(node->engine.metrics, "freshet_after_wait_seconds", NULL,
@@ -336,6 +339,7 @@ static bool start_ingest(struct pipeline_node *node, struct fr_err *err)
         .batch_max = PIPELINE_BATCH_EVENTS,
         .queue_bytes = INGEST_QUEUE_BYTES,
         .max_future_ms = config->is_event_clock ? -1 : config->max_future_ms,
+        .is_sharing = config->is_cluster,
         .metrics = node->engine.metrics,
         .sink = {.user = node, .cluster = on_cluster, .start = on_start, .batch = on_batch, .fatal = on_fatal}};
 
@@ -346,13 +350,26 @@ static bool start_ingest(struct pipeline_node *node, struct fr_err *err)
     return true;
 }
 
+static bool open_cluster(struct pipeline_node *node, struct fr_err *err)
+{
+    struct pipeline_cluster_options options = {
+        .config = node->config, .engine = &node->engine, .brokers = node->config->brokers, .fatal = on_fatal, .user = node};
+
+    if (!node->config->is_cluster)
+        return true;
+    if (!pipeline_cluster__open(&options, &node->cluster, err))
+        return false;
+    node->engine.committer.cluster = node->cluster;
+    return true;
+}
+
 static bool start(struct pipeline_node *node, struct fr_err *err)
 {
     if (node->wake < 0)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of file descriptors");
     if (!pipeline_engine__open(&node->engine, node->config, err) ||
         !pipeline_models__open(&node->models, node->config, node->engine.store, node->engine.agg, node->engine.metrics, err) ||
-        !open_learning(node, err) || !pipeline_engine__open_tables(&node->engine, node->config, on_fatal, node, err))
+        !open_cluster(node, err) || !open_learning(node, err) || !pipeline_engine__open_tables(&node->engine, node->config, on_fatal, node, err))
         return false;
     fill_services(node);
     fill_tables(node);
@@ -364,6 +381,7 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
            start_server(node, err) &&
            pipeline_tables__start(node->engine.tables, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
            start_ingest(node, err) &&
+           (!node->cluster || pipeline_cluster__start(node->cluster, node->ingest, server_api_address(node->server), err)) &&
            pipeline_texts__start(node->texts, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
            (!node->learning ||
             pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err)) &&
@@ -537,6 +555,8 @@ void pipeline_node_close(struct pipeline_node *node)
     atomic_store(&node->services.is_closing, true);
     pipeline_texts__stop(node->texts);
     pipeline_canary__stop(&node->canary);
+    if (node->cluster)
+        pipeline_cluster__stop(node->cluster);
     if (node->ingest)
         ingest_stop(node->ingest);
     pipeline_tables__stop(node->engine.tables);
@@ -552,6 +572,7 @@ void pipeline_node_close(struct pipeline_node *node)
     pipeline_served_log__close(&node->served_log);
     pipeline_texts__close(node->texts, INGEST_CLOSE_MS);
     close_ingest(node);
+    pipeline_cluster__close(node->cluster);
     pipeline_learning__close(node->learning);
     pipeline_models__close(&node->models);
     pipeline_callers__fini(&node->services.callers);

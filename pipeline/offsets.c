@@ -149,6 +149,12 @@ struct ingest_position pipeline_offsets__start(struct pipeline_offsets *offsets,
     return at;
 }
 
+void pipeline_offsets__place(struct pipeline_offsets *offsets, int partition, struct ingest_position at)
+{
+    offsets->positions[partition].last = at.last;
+    atomic_store_explicit(&offsets->positions[partition].next, at.next_offset, memory_order_release);
+}
+
 void pipeline_offsets__advance(struct pipeline_offsets *offsets, int partition, struct ingest_position to)
 {
     offsets->positions[partition].last = to.last;

@@ -51,7 +51,7 @@ static bool answer_with(struct pipeline_services *services, struct server_call *
     struct agg_candidates candidates;
     struct pipeline_now now;
 
-    if (!pipeline_serving__check(services, err))
+    if (!pipeline_serving__check(services, err) || !pipeline_serving__check_user(services, ask.user_id, err))
         return false;
     if (!response)
         return fr_fail(err, FR_EXHAUSTED, "the reply grows beyond its limit; ask for fewer candidates");

@@ -63,6 +63,7 @@ struct pipeline_services { /* what calls may read; filled by the node before the
     struct store *store;
     struct pipeline_stream *stream;
     struct pipeline_tables *tables; /* NULL without tables */
+    struct pipeline_cluster *cluster; /* NULL: it stands alone */
     struct pipeline_offsets *offsets;
     struct pipeline_committer *committer;
     struct pipeline_tombstones *tombstones; /* at the boundary only */
@@ -136,6 +137,8 @@ bool pipeline_admin__checkpoint(void *services, struct server_call *call, const 
 bool pipeline_admin__digest(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
 
+bool pipeline_admin__cluster(void *services, struct server_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__forget(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__block(void *services, struct server_call *call, const ProtobufCMessage *request,
@@ -170,6 +173,11 @@ uint64_t pipeline_features__schema(const struct agg_plan *plan);
 
 /* FR_UNAVAILABLE: the node is closing, or was never ready and has no state. Any thread. */
 FR_CHECKED bool pipeline_serving__check(struct pipeline_services *services, struct fr_err *err);
+
+/* The same for a call about a user (0: nobody's): in a cluster his state may be at another instance, whose address the message tells. */
+FR_CHECKED bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t user_id, struct fr_err *err);
+/* What a node of a cluster cannot do yet. FR_PRECONDITION. */
+FR_CHECKED bool pipeline_serving__check_alone(struct pipeline_services *services, const char *what, struct fr_err *err);
 
 /* ---- after.c: a read that follows a write ---- */
 

@@ -23,3 +23,13 @@ bool pipeline_serving__check(struct pipeline_services *services, struct fr_err *
            fr_fail(err, FR_UNAVAILABLE, "the node is new and not ready: %s; ask another one or retry",
                    pipeline_admin__not_ready(services));
 }
+
+bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t user_id, struct fr_err *err)
+{
+    return !services->cluster || pipeline_cluster__check_user(services->cluster, user_id, err);
+}
+
+bool pipeline_serving__check_alone(struct pipeline_services *services, const char *what, struct fr_err *err)
+{
+    return !services->cluster || fr_fail(err, FR_PRECONDITION, "%s is not in clusters yet: what it says would be of one instance", what);
+}

@@ -114,6 +114,8 @@ static int64_t count_lag(struct pipeline_stream *stream, struct ingest *ingest)
         struct ingest_partition partition = ingest_partition_at(ingest, i);
         int64_t next = pipeline_offsets__next(stream->offsets, i);
 
+        if (!partition.is_owned)
+            continue;
         if (!partition.is_started || partition.end < 0 || next < 0)
             return -1;
         next = next < partition.low ? partition.low : next;

@@ -179,6 +179,25 @@ bool store_epoch__encode(struct store *store, struct fr_err *err)
            fr_fail(err, FR_EXHAUSTED, "store: out of memory while encoding an epoch; it is tried again");
 }
 
+bool store_epoch_each(struct store *store,
+                      bool (*each)(void *user, const struct store_key *key, enum store_part part, struct fr_slice value,
+                                   struct fr_err *err),
+                      void *user, struct fr_err *err)
+{
+    bool goes_on = true;
+
+    for (size_t i = 0; i < store->sst.count && goes_on; i++) {
+        const struct store_record *record = &store->sst.records[i];
+        enum store_part part;
+        struct store_key key;
+        bool is_key = store_key__decode(fr_slice(record->key.bytes, store_disk_key__length(&record->key)), &key, &part);
+
+        assert(is_key);
+        goes_on = each(user, &key, part, fr_slice(record->value, record->value ? record->value_bytes : 0), err);
+    }
+    return goes_on;
+}
+
 /* ---- Writing ---- */
 
 bool store_epoch__write(struct store *store, struct fr_err *err)

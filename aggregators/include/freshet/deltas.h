@@ -18,6 +18,9 @@ void agg_catalogue_uncarried(const struct agg_catalogue *catalogue, void (*each)
  */
 uint64_t agg_fingerprint(const struct agg *agg);
 
+/* For how long what a delta tells may be seen: the longest window or retention of entities without a user. −1: for ever. Any thread. */
+int64_t agg_catalogue_seen_ms(const struct agg *agg);
+
 /* ---- Collecting ---- */
 
 struct agg_deltas; /* by entity; one thread at a time */
@@ -41,6 +44,7 @@ FR_CHECKED bool agg_deltas_merge(struct agg_deltas *into, struct agg_deltas *fro
 FR_CHECKED bool agg_deltas_each(struct agg_deltas *deltas,
                                 bool (*each)(void *user, struct fr_slice key, struct fr_slice value, struct fr_err *err),
                                 void *user, struct fr_err *err);
+uint64_t agg_deltas_count(const struct agg_deltas *deltas); /* entities */
 void agg_deltas_clear(struct agg_deltas *deltas);
 
 /* ---- Merging what others collected ---- */

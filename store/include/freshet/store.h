@@ -233,6 +233,15 @@ struct store_epoch {
  */
 FR_CHECKED bool store_epoch_commit(struct store *store, const struct store_epoch *epoch, struct fr_err *err);
 
+/*
+ * From `before_durable`: what this epoch writes of each entity's part, in no order; an empty value: it is deleted. `each` returns false to
+ * stop, and has set err.
+ */
+FR_CHECKED bool store_epoch_each(struct store *store,
+                                 bool (*each)(void *user, const struct store_key *key, enum store_part part,
+                                              struct fr_slice value, struct fr_err *err),
+                                 void *user, struct fr_err *err);
+
 /* Whether no epoch comes any more: after a failed write, or store_spoil(). Any thread. */
 bool store_is_failed(const struct store *store);
 

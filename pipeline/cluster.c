@@ -1,0 +1,460 @@
+/* A node of a cluster: opening, the cluster's thread, and what calls ask of it. */
+#include "cluster_internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+#include <freshet/text.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+enum { AGAIN_MS = 100, READ_MS = 100, DELTAS_AT_ONCE = 256, ARENA_BYTES = 16 << 20, DAY_MS = 86400000 };
+
+bool cluster__is_stopping(const struct pipeline_cluster *cluster)
+{
+    return atomic_load(&cluster->is_stopping) || atomic_load(&cluster->is_failed);
+}
+
+/* ---- opening ---- */
+
+static void read_partition(void *user, const char *name, struct fr_slice value)
+{
+    struct pipeline_cluster *cluster = user;
+    int number = atoi(name + strlen("cluster/partition/"));
+    struct fr_reader reader = fr_reader(value);
+    struct cluster_held *held = &cluster->held[number];
+    struct fr_err err;
+
+    if (number < 0 || number >= CLUSTER_PARTITIONS_MAX)
+        return;
+    atomic_store(&held->changelog_next, (int64_t)fr_reader_varint(&reader));
+    if (reader.at < reader.end &&
+        !cluster_marker__decode(cluster, fr_slice(reader.at, (size_t)(reader.end - reader.at)), &held->marker, &err))
+        atomic_store(&held->changelog_next, -1); /* it is restored from the beginning */
+}
+
+static void read_deltas(void *user, const char *name, struct fr_slice value)
+{
+    struct pipeline_cluster *cluster = user;
+    int number = atoi(name + strlen("cluster/deltas/"));
+    int64_t next;
+
+    if (number >= 0 && number < CLUSTER_PARTITIONS_MAX && fr_text_int64(value, &next)) {
+        atomic_store(&cluster->deltas_next[number], next);
+        cluster->deltas_saved[number] = next;
+    }
+}
+
+static void read_owner(void *user, const char *name, struct fr_slice value)
+{
+    struct pipeline_cluster *cluster = user;
+
+    cluster_owner__take(cluster, atoi(name + strlen("cluster/owner/")), value);
+}
+
+/* A store is of one group, and knows by a number of its own which deltas it made. */
+static bool read_store(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    struct fr_slice id = store_meta_get(cluster->store, "cluster/id"), made = store_meta_get(cluster->store, "cluster/epoch");
+    struct fr_slice group = store_meta_get(cluster->store, "cluster/group");
+    struct fr_reader reader = fr_reader(id);
+    struct fr_buffer value;
+    uint64_t number = 0;
+
+    if (id.length == 0 && pipeline_stream__time(&cluster->engine->stream) > 0)
+        return fr_fail(err, FR_BAD_CONFIG,
+                       "cluster: the state in '%s' is of a node that stood alone; start with an empty store.path, and it is built "
+                       "from kafka.start on",
+                       cluster->config->store_path);
+    if (group.length > 0 && !fr_slice_is(group, cluster->config->group))
+        return fr_fail(err, FR_BAD_CONFIG, "cluster: the state in '%s' is of group '%.*s', not '%s'; start with an empty store.path",
+                       cluster->config->store_path, (int)group.length, (const char *)group.bytes, cluster->config->group);
+    cluster->store_id = id.length > 0 ? fr_reader_fixed64(&reader) : 0;
+    if (made.length > 0 && !fr_text_uint64(made, &number))
+        return fr_fail(err, FR_CORRUPT, "cluster: the epoch in '%s' makes no sense", cluster->config->store_path);
+    atomic_store(&cluster->made, number);
+    cluster->made_saved = number;
+    store_meta_each(cluster->store, "cluster/partition/", read_partition, cluster);
+    store_meta_each(cluster->store, "cluster/deltas/", read_deltas, cluster);
+    store_meta_each(cluster->store, "cluster/owner/", read_owner, cluster);
+    if (id.length > 0)
+        return true;
+    if (getrandom(&cluster->store_id, sizeof cluster->store_id, 0) != (ssize_t)sizeof cluster->store_id)
+        return fr_fail(err, FR_EXHAUSTED, "cluster: no random numbers");
+    fr_buffer_init(&value);
+    fr_buffer_append_fixed64(&value, cluster->store_id);
+    store_meta_put(cluster->store, "cluster/id", fr_buffer_slice(&value));
+    store_meta_put(cluster->store, "cluster/group", fr_slice_of(cluster->config->group));
+    fr_buffer_fini(&value);
+    return true;
+}
+
+static bool make_deltas(struct pipeline_cluster *cluster)
+{
+    struct agg *agg = cluster->engine->agg;
+    bool ok = (cluster->pending = agg_deltas_new(agg)) && (cluster->merger = agg_lane_new(agg, PIPELINE_BATCH_EVENTS));
+
+    for (int i = 0; i < cluster->config->lanes && ok; i++) {
+        struct agg_deltas *first = agg_deltas_new(agg);
+
+        cluster->turned[i] = agg_deltas_new(agg);
+        ok = first && cluster->turned[i];
+        agg_lane_collect(cluster->engine->lanes.lanes[i].scratch, first);
+    }
+    return ok;
+}
+
+static void register_metrics(struct pipeline_cluster *cluster, struct fr_metrics *metrics)
+{
+    cluster->transactions =
+        fr_metrics_counter(metrics, "freshet_cluster_transactions_total", NULL, "Epochs that were committed as a transaction.");
+    cluster->copied = fr_metrics_counter(metrics, "freshet_cluster_copies_total", NULL, "Records written to the changelog.");
+    cluster->told = fr_metrics_counter(metrics, "freshet_cluster_deltas_total", NULL, "Deltas written for other instances.");
+    cluster->merged = fr_metrics_counter(metrics, "freshet_cluster_merged_total", NULL, "Deltas of others that were merged.");
+    cluster->restored =
+        fr_metrics_counter(metrics, "freshet_cluster_restored_total", NULL, "Records restored from the changelog.");
+    cluster->dropped =
+        fr_metrics_counter(metrics, "freshet_cluster_dropped_total", NULL, "Users' entities given to other instances.");
+}
+
+bool pipeline_cluster__open(const struct pipeline_cluster_options *options, struct pipeline_cluster **ret, struct fr_err *err)
+{
+    struct pipeline_cluster *cluster = calloc(1, sizeof *cluster);
+
+    if (!cluster || !(cluster->arena = fr_arena_new(ARENA_BYTES))) {
+        free(cluster);
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    }
+    *ret = cluster;
+    cluster->config = options->config;
+    cluster->engine = options->engine;
+    cluster->store = options->engine->store;
+    cluster->fatal = options->fatal;
+    cluster->user = options->user;
+    cluster->fingerprint = agg_fingerprint(options->engine->agg);
+    atomic_store(&cluster->is_local, true);
+    snprintf(cluster->brokers, sizeof cluster->brokers, "%s", options->brokers);
+    snprintf(cluster->changelog, sizeof cluster->changelog, "%s.changelog", options->config->group);
+    snprintf(cluster->deltas, sizeof cluster->deltas, "%s.deltas", options->config->group);
+    for (int i = 0; i < options->config->topic_count; i++)
+        cluster->topics[i] = options->config->topics[i].name;
+    for (int i = 0; i < CLUSTER_PARTITIONS_MAX; i++) {
+        atomic_store(&cluster->held[i].changelog_next, -1);
+        cluster->held[i].is_saved = cluster->held[i].is_owner_saved = true;
+        atomic_store(&cluster->deltas_next[i], -1);
+        cluster->deltas_saved[i] = -1;
+    }
+    register_metrics(cluster, options->engine->metrics);
+    if (!make_deltas(cluster))
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    return read_store(cluster, err);
+}
+
+/* ---- the cluster's thread ---- */
+
+static void on_fatal(void *user, const struct fr_err *err)
+{
+    pipeline_cluster__fail(user, err);
+}
+
+static bool wait_again(struct pipeline_cluster *cluster, const struct fr_err *err)
+{
+    static struct fr_log_place place;
+
+    if (err->code != FR_UNAVAILABLE || cluster__is_stopping(cluster))
+        return false;
+    fr_log_limited(&place, 10, FR_LOG_INFO, "cluster", "%s; trying again", err->message);
+    fr_clock_sleep_ms(AGAIN_MS);
+    return true;
+}
+
+static bool find_topics(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    int count = 0;
+
+    while (!ingest_topics_are_found(cluster->ingest, &count)) {
+        if (cluster__is_stopping(cluster))
+            return fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing");
+        fr_clock_sleep_ms(AGAIN_MS);
+    }
+    if (count < 1 || count > CLUSTER_PARTITIONS_MAX)
+        return fr_fail(err, FR_BAD_CONFIG,
+                       "cluster: the topics of kafka.topics do not all have as many partitions, of which a cluster takes %d; make "
+                       "them anew with the same number",
+                       CLUSTER_PARTITIONS_MAX);
+    atomic_store(&cluster->partitions, count);
+    return true;
+}
+
+/*
+ * Deltas stay for as long as an event in them can be seen by somebody who has nothing yet: the longest window or retention, from the
+ * youngest event that there may be in them, and a day for clocks.
+ */
+static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    int64_t seen_ms = agg_catalogue_seen_ms(cluster->engine->agg);
+    struct ingest_group_topic changelog = {.name = cluster->changelog,
+                                           .partitions = atomic_load(&cluster->partitions),
+                                           .is_compacted = true,
+                                           .retention_ms = INT64_C(7) * DAY_MS};
+    struct ingest_group_topic deltas = {.name = cluster->deltas,
+                                        .partitions = atomic_load(&cluster->partitions),
+                                        .retention_ms =
+                                            seen_ms < 0 ? -1 : seen_ms + 2 * cluster->config->max_future_ms + DAY_MS};
+
+    while (!ingest_group_topic(cluster->group, &changelog, err) || !ingest_group_topic(cluster->group, &deltas, err))
+        if (!wait_again(cluster, err))
+            return false;
+    return true;
+}
+
+static bool open_deltas(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    int count = atomic_load(&cluster->partitions);
+    int32_t numbers[CLUSTER_PARTITIONS_MAX];
+    int64_t starts[CLUSTER_PARTITIONS_MAX];
+    struct ingest_tail_options options = {.topic = cluster->deltas,
+                                          .partitions = numbers,
+                                          .starts = starts,
+                                          .count = count,
+                                          .queue_bytes = CLUSTER_QUEUE_BYTES};
+
+    for (int i = 0; i < count; i++) {
+        numbers[i] = i;
+        starts[i] = atomic_load(&cluster->deltas_next[i]);
+    }
+    while (!ingest_tail_open(cluster->group, &options, &cluster->tail, err))
+        if (!wait_again(cluster, err))
+            return false;
+    return true;
+}
+
+/* Gives how many there are to merge: others', and its own of epochs that the store never wrote. */
+static int choose(struct pipeline_cluster *cluster, const struct ingest_tailed *records, int count, struct agg_delta *deltas,
+                  int64_t *time_ms, struct fr_err *err)
+{
+    int chosen = 0;
+
+    for (int i = 0; i < count; i++) {
+        struct cluster_delta_head head;
+        struct fr_slice delta;
+        int partition;
+
+        if (cluster_owner__is(records[i].key, &partition)) {
+            cluster_owner__take(cluster, partition, records[i].value);
+            continue;
+        }
+        if (!cluster_delta__decode(cluster, records[i].value, &head, &delta, err))
+            return -1;
+        if (head.store_id == cluster->store_id && (cluster->is_started_up || head.epoch <= atomic_load(&cluster->made)))
+            continue;
+        if (head.store_id == cluster->store_id && head.epoch > cluster->found)
+            cluster->found = head.epoch;
+        *time_ms = head.stream_time_ms > *time_ms ? head.stream_time_ms : *time_ms;
+        deltas[chosen++] = (struct agg_delta){.key = records[i].key, .value = delta};
+    }
+    return chosen;
+}
+
+static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *records, int count, struct fr_err *err)
+{
+    struct pipeline_stream *stream = &cluster->engine->stream;
+    struct agg_delta deltas[DELTAS_AT_ONCE];
+    struct agg_tally tally = {0};
+    struct store_visit visit;
+    int64_t time_ms = 0;
+    int chosen = choose(cluster, records, count, deltas, &time_ms, err);
+    bool ok;
+
+    if (chosen < 0)
+        return false;
+    visit = store_visit_enter(cluster->store);
+    ok = agg_deltas_load(cluster->merger, deltas, chosen, err);
+    if (ok) {
+        store_gate_enter(cluster->store);
+        ok = agg_deltas_apply(cluster->merger, deltas, chosen, pipeline_stream__horizon(stream), &tally, err);
+        if (ok) {
+            pipeline_stream__raise(stream, cluster->config->lanes, time_ms);
+            for (int i = 0; i < atomic_load(&cluster->partitions); i++)
+                atomic_store(&cluster->deltas_next[i], ingest_tail_next(cluster->tail, i));
+        } else {
+            store_spoil(cluster->store);
+        }
+        store_gate_leave(cluster->store);
+    }
+    store_visit_leave(cluster->store, visit);
+    fr_counter_add(cluster->merged, (uint64_t)chosen);
+    return ok;
+}
+
+/* The budget's guard, as lanes have it. */
+static void wait_for_room(struct pipeline_cluster *cluster)
+{
+    struct store_stats stats;
+
+    do {
+        store_stats_read(cluster->store, &stats);
+        if (stats.unwritten_bytes + stats.pending_bytes <= cluster->engine->lanes.dirty_bytes_most)
+            return;
+        fr_clock_sleep_ms(AGAIN_MS);
+    } while (!cluster__is_stopping(cluster));
+}
+
+static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    struct ingest_tailed records[DELTAS_AT_ONCE];
+    int count = ingest_tail_read(cluster->tail, records, DELTAS_AT_ONCE, READ_MS, err);
+
+    if (count > 0)
+        wait_for_room(cluster);
+    return count >= 0 && merge(cluster, records, count, err);
+}
+
+static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    if (!find_topics(cluster, err) || !make_topics(cluster, err))
+        return false;
+    while (!ingest_group_fence(cluster->group, err))
+        if (!wait_again(cluster, err))
+            return false;
+    if (!open_deltas(cluster, err))
+        return false;
+    while (!ingest_tail_is_through(cluster->tail))
+        if (cluster__is_stopping(cluster) || !read_some(cluster, err))
+            return false;
+    /* Only now: had it stopped half-way through an epoch, the rest of that would still be missing. */
+    if (cluster->found > atomic_load(&cluster->made))
+        atomic_store(&cluster->made, cluster->found);
+    if (!cluster_share__commit(cluster, err)) /* what it has made counts from here on */
+        return false;
+    cluster->is_started_up = true;
+    atomic_store(&cluster->is_through, true);
+    return ingest_group_join(cluster->group, err);
+}
+
+static void *run(void *user)
+{
+    struct pipeline_cluster *cluster = user;
+    struct fr_err err = {0};
+    bool ok = come_in(cluster, &err);
+
+    while (ok && !cluster__is_stopping(cluster))
+        ok = read_some(cluster, &err);
+    if (!ok && !cluster__is_stopping(cluster))
+        pipeline_cluster__fail(cluster, &err);
+    return NULL;
+}
+
+bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, const char *api, struct fr_err *err)
+{
+    struct ingest_group_options options = {.brokers = cluster->brokers,
+                                           .group = cluster->config->group,
+                                           .instance = cluster->config->id,
+                                           .properties = cluster->config->properties,
+                                           .property_count = cluster->config->property_count,
+                                           .topics = cluster->topics,
+                                           .topic_count = cluster->config->topic_count,
+                                           .user = cluster,
+                                           .assigned = cluster_share__assigned,
+                                           .revoked = cluster_share__revoked,
+                                           .fatal = on_fatal};
+
+    cluster->ingest = ingest;
+    snprintf(cluster->api, sizeof cluster->api, "%s", api);
+    if (!ingest_group_open(&options, &cluster->group, err))
+        return false;
+    if (pthread_create(&cluster->thread, NULL, run, cluster) != 0)
+        return fr_fail(err, FR_EXHAUSTED, "cluster: cannot start the cluster's thread; raise the limit of threads");
+    pthread_setname_np(cluster->thread, "cluster");
+    cluster->is_started = true;
+    return true;
+}
+
+void pipeline_cluster__stop(struct pipeline_cluster *cluster)
+{
+    atomic_store(&cluster->is_stopping, true);
+    if (cluster->is_started)
+        pthread_join(cluster->thread, NULL);
+    cluster->is_started = false;
+    if (cluster->group)
+        ingest_group_stop(cluster->group);
+}
+
+void pipeline_cluster__close(struct pipeline_cluster *cluster)
+{
+    if (!cluster)
+        return;
+    pipeline_cluster__stop(cluster);
+    ingest_tail_close(cluster->tail);
+    ingest_group_close(cluster->group);
+    for (int i = 0; i < cluster->config->lanes; i++) {
+        if (cluster->engine->lanes.lanes[i].scratch)
+            agg_deltas_free(agg_lane_collect(cluster->engine->lanes.lanes[i].scratch, NULL));
+        agg_deltas_free(cluster->turned[i]);
+    }
+    agg_deltas_free(cluster->pending);
+    agg_lane_free(cluster->merger);
+    fr_arena_free(cluster->arena);
+    free(cluster);
+}
+
+/* ---- any thread ---- */
+
+const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster)
+{
+    if (!atomic_load(&cluster->is_through))
+        return "reading what other instances saw";
+    return atomic_load(&cluster->is_assigned) ? NULL : "waiting for partitions";
+}
+
+bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
+{
+    int count = atomic_load(&cluster->partitions), partition;
+    const struct cluster_owner *owner;
+
+    if (user_id == 0)
+        return true;
+    if (count == 0)
+        return fr_fail(err, FR_UNAVAILABLE, "the node does not know yet whose user %" PRIu64 " is; retry", user_id);
+    partition = ingest_partition_of(user_id, count);
+    switch (atomic_load(&cluster->held[partition].place)) {
+    case CLUSTER_HERE:
+        return true;
+    case CLUSTER_RESTORING:
+        return fr_fail(err, FR_UNAVAILABLE, "partition %d with user %" PRIu64 " is being handed over; retry", partition, user_id);
+    default:
+        break;
+    }
+    owner = atomic_load(&cluster->held[partition].owner);
+    if (!owner || strcmp(owner->instance, cluster->config->id) == 0)
+        return fr_fail(err, FR_UNAVAILABLE, "partition %d with user %" PRIu64 " is at another instance, which has not said where; retry",
+                       partition, user_id);
+    return fr_fail(err, FR_PRECONDITION, "partition %d with user %" PRIu64 " is at instance '%s': ask %s", partition, user_id,
+                   owner->instance, owner->api);
+}
+
+int pipeline_cluster__partitions(const struct pipeline_cluster *cluster)
+{
+    return atomic_load(&cluster->partitions);
+}
+
+struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number)
+{
+    const struct cluster_held *held = &cluster->held[number];
+    const struct cluster_owner *owner = atomic_load(&held->owner);
+    int place = atomic_load(&held->place);
+
+    return (struct pipeline_cluster_partition){.number = number,
+                                               .instance = owner ? owner->instance : "",
+                                               .api = owner ? owner->api : "",
+                                               .is_here = place == CLUSTER_HERE,
+                                               .is_restoring = place == CLUSTER_RESTORING,
+                                               .changelog_next = atomic_load(&held->changelog_next)};
+}
+
+uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster)
+{
+    return atomic_load(&cluster->made);
+}

@@ -1,0 +1,66 @@
+/*
+ * A node that shares its topics with others (ARCHITECTURE.md, "A cluster"). The cluster thread makes and checks the topics, fences what an
+ * earlier run left, and reads `<group>.deltas` to its end, then on; the group's thread restores partitions that come from
+ * `<group>.changelog`, and has ingest read them; the committer makes each epoch one transaction before it is written here.
+ */
+#ifndef PIPELINE_CLUSTER_H
+#define PIPELINE_CLUSTER_H
+
+#include <freshet/error.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct fr_arena;
+struct ingest;
+struct pipeline_cluster;
+struct pipeline_config;
+struct pipeline_engine;
+struct store;
+
+struct pipeline_cluster_options {
+    const struct pipeline_config *config;
+    struct pipeline_engine *engine;
+    const char *brokers;
+    void (*fatal)(void *user, const struct fr_err *err);
+    void *user;
+};
+
+/* After the engine is opened; lanes collect from then on. FR_CORRUPT: what the store says of the cluster makes no sense. */
+FR_CHECKED bool pipeline_cluster__open(const struct pipeline_cluster_options *options, struct pipeline_cluster **cluster,
+                                       struct fr_err *err);
+/* After ingest, which shares; `api` is where others send who asks for this node's users. */
+FR_CHECKED bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, const char *api,
+                                        struct fr_err *err);
+void pipeline_cluster__stop(struct pipeline_cluster *cluster); /* before ingest stops; a last epoch is still a transaction */
+void pipeline_cluster__close(struct pipeline_cluster *cluster); /* after it, before the engine; NULL is fine */
+
+/* ---- cluster_epoch.c: the committer ---- */
+
+void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *store);
+FR_CHECKED bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct store *store, struct fr_err *err);
+/* No epoch comes any more: the process has to end, and a restart catches up. */
+void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_err *err);
+
+/* ---- any thread ---- */
+
+/* NULL when it is of use; else why not. */
+const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster);
+
+/*
+ * Whether the user's state is here; 0 is nobody's. FR_UNAVAILABLE: it is on its way; FR_PRECONDITION: it is at another, whose
+ * address the message tells.
+ */
+FR_CHECKED bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
+
+struct pipeline_cluster_partition {
+    int32_t number;
+    const char *instance, *api; /* of its owner, as he announced it last; "" when nobody has */
+    bool is_here, is_restoring;
+    int64_t changelog_next; /* −1: nothing of it is here */
+};
+int pipeline_cluster__partitions(const struct pipeline_cluster *cluster); /* 0: not known yet */
+struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number);
+uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster); /* of the last transaction */
+
+#endif

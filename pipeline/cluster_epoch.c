@@ -1,0 +1,339 @@
+/*
+ * Each epoch is one transaction: of users' entities what was written, as copies in their partition's changelog, with a marker that says
+ * how far its events are in it; what this instance's events meant for other entities, as deltas; and the group's offsets, which the
+ * brokers refuse of whoever is no owner any more. Only once it is committed does the store write the epoch. A crash between the two
+ * leaves the store behind, and a restart reads copies and deltas from where it is.
+ */
+#include "cluster_internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_err *err)
+{
+    store_spoil(cluster->store);
+    if (!atomic_exchange(&cluster->is_failed, true))
+        cluster->fatal(cluster->user, err);
+}
+
+/* ---- the boundary ---- */
+
+static void save_deltas(struct pipeline_cluster *cluster, struct store *store)
+{
+    int count = atomic_load(&cluster->partitions);
+
+    for (int i = 0; i < count; i++) {
+        int64_t next = atomic_load(&cluster->deltas_next[i]);
+        char name[64], text[24];
+
+        if (next == cluster->deltas_saved[i])
+            continue;
+        snprintf(name, sizeof name, "cluster/deltas/%d", i);
+        snprintf(text, sizeof text, "%lld", (long long)next);
+        store_meta_put(store, name, fr_slice_of(text));
+        cluster->deltas_saved[i] = next;
+    }
+}
+
+/* Of a partition that is gone there is no record. */
+static void save_held(struct pipeline_cluster *cluster, struct store *store, int partition)
+{
+    struct cluster_held *held = &cluster->held[partition];
+    int64_t next = atomic_load(&held->changelog_next);
+    struct fr_buffer value;
+    char name[64];
+
+    snprintf(name, sizeof name, "cluster/partition/%d", partition);
+    held->is_saved = true;
+    if (next < 0) {
+        store_meta_delete(store, name);
+        return;
+    }
+    fr_buffer_init(&value);
+    fr_buffer_append_varint(&value, (uint64_t)next);
+    if (held->marker.is_known)
+        cluster_marker__encode(cluster, &held->marker, &value);
+    if (value.is_failed)
+        store_spoil(store);
+    else
+        store_meta_put(store, name, fr_buffer_slice(&value));
+    fr_buffer_fini(&value);
+}
+
+static void save_owner(struct pipeline_cluster *cluster, struct store *store, int partition)
+{
+    const struct cluster_owner *owner = atomic_load(&cluster->held[partition].owner);
+    struct fr_buffer value;
+    char name[64];
+
+    cluster->held[partition].is_owner_saved = true;
+    if (!owner)
+        return;
+    fr_buffer_init(&value);
+    fr_buffer_append_varint(&value, CLUSTER_VERSION);
+    fr_buffer_append_varint(&value, strlen(owner->instance));
+    fr_buffer_append_text(&value, owner->instance);
+    fr_buffer_append_varint(&value, strlen(owner->api));
+    fr_buffer_append_text(&value, owner->api);
+    snprintf(name, sizeof name, "cluster/owner/%d", partition);
+    if (!value.is_failed)
+        store_meta_put(store, name, fr_buffer_slice(&value));
+    fr_buffer_fini(&value);
+}
+
+/* How far events of a partition are in what is now set aside. */
+static void note_positions(struct pipeline_cluster *cluster, int partition)
+{
+    struct cluster_held *held = &cluster->held[partition];
+    struct pipeline_offsets *offsets = &cluster->engine->offsets;
+
+    held->next = (struct cluster_marker){.is_known = true, .stream_time_ms = pipeline_stream__time(&cluster->engine->stream)};
+    for (int i = 0; i < cluster->config->topic_count; i++)
+        held->next.at[i] = (struct ingest_position){.next_offset = pipeline_offsets__next(offsets, held->index[i]),
+                                                    .last = offsets->positions[held->index[i]].last};
+}
+
+static bool is_here(const struct pipeline_cluster *cluster, int partition)
+{
+    return atomic_load(&cluster->held[partition].place) == CLUSTER_HERE;
+}
+
+/* What an epoch that failed has set aside belongs to the next one: its offsets will be in it. */
+static void turn(struct pipeline_cluster *cluster, struct store *store)
+{
+    for (int i = 0; i < cluster->config->lanes; i++) {
+        struct agg_deltas *empty = cluster->turned[i];
+        struct fr_err err;
+
+        if (agg_deltas_count(empty) > 0 && !agg_deltas_merge(cluster->pending, empty, &err))
+            store_spoil(store);
+        cluster->turned[i] = agg_lane_collect(cluster->engine->lanes.lanes[i].scratch, empty);
+    }
+}
+
+static void save_made(struct pipeline_cluster *cluster, struct store *store)
+{
+    uint64_t made = atomic_load(&cluster->made);
+    char text[24];
+
+    if (made == cluster->made_saved)
+        return;
+    snprintf(text, sizeof text, "%llu", (unsigned long long)made);
+    store_meta_put(store, "cluster/epoch", fr_slice_of(text));
+    cluster->made_saved = made;
+}
+
+void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *store)
+{
+    int count = atomic_load(&cluster->partitions);
+
+    turn(cluster, store);
+    save_deltas(cluster, store);
+    save_made(cluster, store);
+    for (int i = 0; i < count; i++) {
+        if (is_here(cluster, i))
+            note_positions(cluster, i);
+        if (!cluster->held[i].is_saved)
+            save_held(cluster, store, i);
+        if (!cluster->held[i].is_owner_saved)
+            save_owner(cluster, store, i);
+    }
+}
+
+/* ---- the transaction ---- */
+
+struct writing {
+    struct pipeline_cluster *cluster;
+    struct cluster_delta_head head;
+    struct fr_buffer key, value;
+    int partitions;
+    uint64_t copies, deltas;
+    bool is_counting;
+};
+
+static bool put_copy(void *user, const struct store_key *key, enum store_part part, struct fr_slice value, struct fr_err *err)
+{
+    struct writing *writing = user;
+    struct pipeline_cluster *cluster = writing->cluster;
+    struct ingest_put put = {.topic = cluster->changelog, .value = value};
+
+    if (!agg_is_of_user(cluster->engine->agg, key))
+        return true;
+    put.partition = ingest_partition_of(key->ids[0], writing->partitions);
+    if (!is_here(cluster, put.partition))
+        return true; /* what was given away */
+    writing->copies++;
+    if (writing->is_counting)
+        return true;
+    fr_buffer_clear(&writing->key);
+    cluster_copy__key(key, part, &writing->key);
+    put.key = fr_buffer_slice(&writing->key);
+    if (value.length == 0)
+        put.value = fr_slice(NULL, 0);
+    return (!writing->key.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
+           ingest_transaction_put(cluster->group, &put, NULL, err);
+}
+
+static bool put_delta(void *user, struct fr_slice key, struct fr_slice value, struct fr_err *err)
+{
+    struct writing *writing = user;
+    struct ingest_put put = {.topic = writing->cluster->deltas, .partition = -1, .key = key};
+
+    fr_buffer_clear(&writing->value);
+    cluster_delta__encode(&writing->head, value, &writing->value);
+    put.value = fr_buffer_slice(&writing->value);
+    writing->deltas++;
+    return (!writing->value.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
+           ingest_transaction_put(writing->cluster->group, &put, NULL, err);
+}
+
+static bool put_marker(struct writing *writing, int partition, struct fr_err *err)
+{
+    struct cluster_held *held = &writing->cluster->held[partition];
+    struct ingest_put put = {.topic = writing->cluster->changelog,
+                             .partition = partition,
+                             .key = fr_slice(cluster_marker_key, sizeof cluster_marker_key)};
+
+    held->next.epoch = writing->head.epoch;
+    fr_buffer_clear(&writing->value);
+    cluster_marker__encode(writing->cluster, &held->next, &writing->value);
+    put.value = fr_buffer_slice(&writing->value);
+    return (!writing->value.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
+           ingest_transaction_put(writing->cluster->group, &put, &held->told, err);
+}
+
+static bool announce(struct writing *writing, int partition, struct fr_err *err)
+{
+    struct ingest_put put = {.topic = writing->cluster->deltas, .partition = partition};
+
+    fr_buffer_clear(&writing->key);
+    fr_buffer_clear(&writing->value);
+    cluster_owner__encode(writing->cluster, partition, &writing->key, &writing->value);
+    put.key = fr_buffer_slice(&writing->key);
+    put.value = fr_buffer_slice(&writing->value);
+    return (!writing->key.is_failed && !writing->value.is_failed) ? ingest_transaction_put(writing->cluster->group, &put, NULL, err)
+                                                                  : fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+}
+
+static bool put_partitions(struct writing *writing, bool is_announcing, struct ingest_consumed *consumed, int *count,
+                           struct fr_err *err)
+{
+    struct pipeline_cluster *cluster = writing->cluster;
+
+    for (int i = 0; i < writing->partitions; i++) {
+        if (!is_here(cluster, i))
+            continue;
+        if (!put_marker(writing, i, err) || (is_announcing && !announce(writing, i, err)))
+            return false;
+        for (int t = 0; t < cluster->config->topic_count; t++)
+            if (cluster->held[i].next.at[t].next_offset >= 0)
+                consumed[(*count)++] =
+                    (struct ingest_consumed){cluster->topics[t], i, cluster->held[i].next.at[t].next_offset};
+    }
+    return true;
+}
+
+static bool transact(struct writing *writing, bool is_announcing, struct fr_err *err)
+{
+    struct pipeline_cluster *cluster = writing->cluster;
+    int room = writing->partitions * cluster->config->topic_count, count = 0;
+    struct ingest_consumed *consumed = calloc((size_t)room + 1, sizeof *consumed);
+    bool ok = consumed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
+
+    ok = ok && ingest_transaction_begin(cluster->group, err) && store_epoch_each(cluster->store, put_copy, writing, err) &&
+         agg_deltas_each(cluster->pending, put_delta, writing, err) &&
+         put_partitions(writing, is_announcing, consumed, &count, err) &&
+         ingest_transaction_commit(cluster->group, consumed, count, err);
+    free(consumed);
+    return ok;
+}
+
+/* What Kafka has now the store is to have, too. */
+static void take_over(struct pipeline_cluster *cluster, struct store *store, const struct writing *writing)
+{
+    for (int i = 0; i < writing->partitions; i++) {
+        if (!is_here(cluster, i))
+            continue;
+        cluster->held[i].marker = cluster->held[i].next;
+        atomic_store(&cluster->held[i].changelog_next, cluster->held[i].told + 1);
+        save_held(cluster, store, i);
+    }
+    save_made(cluster, store);
+    agg_deltas_clear(cluster->pending);
+    fr_counter_add(cluster->transactions, 1);
+    fr_counter_add(cluster->copied, writing->copies);
+    fr_counter_add(cluster->told, writing->deltas);
+}
+
+static bool has_moved(const struct pipeline_cluster *cluster, int partitions)
+{
+    for (int i = 0; i < partitions; i++)
+        for (int t = 0; t < cluster->config->topic_count && is_here(cluster, i); t++)
+            if (!cluster->held[i].marker.is_known ||
+                cluster->held[i].next.at[t].next_offset != cluster->held[i].marker.at[t].next_offset)
+                return true;
+    return false;
+}
+
+static bool owns_any(const struct pipeline_cluster *cluster, int partitions)
+{
+    for (int i = 0; i < partitions; i++)
+        if (is_here(cluster, i))
+            return true;
+    return false;
+}
+
+static bool gather(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    for (int i = 0; i < cluster->config->lanes; i++)
+        if (!agg_deltas_merge(cluster->pending, cluster->turned[i], err))
+            return false;
+    return true;
+}
+
+/* Whether any user's entity is in the epoch, which the sweep may have brought there without an event. */
+static bool has_copies(struct writing *writing, struct fr_err *err)
+{
+    bool is_through;
+
+    writing->is_counting = true;
+    is_through = store_epoch_each(writing->cluster->store, put_copy, writing, err);
+    writing->is_counting = false;
+    return is_through && writing->copies > 0;
+}
+
+bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct store *store, struct fr_err *err)
+{
+    struct writing writing = {.cluster = cluster, .partitions = atomic_load(&cluster->partitions)};
+    bool is_announcing, ok;
+
+    if (!gather(cluster, err)) {
+        pipeline_cluster__fail(cluster, err); /* some of it may be there twice */
+        return false;
+    }
+    if (atomic_load(&cluster->is_local) || !owns_any(cluster, writing.partitions))
+        return true;
+    is_announcing = atomic_exchange(&cluster->needs_announcing, false);
+    if (!is_announcing && agg_deltas_count(cluster->pending) == 0 && !has_moved(cluster, writing.partitions) &&
+        !has_copies(&writing, err))
+        return true;
+    writing.copies = 0;
+    writing.head = (struct cluster_delta_head){.store_id = cluster->store_id,
+                                               .epoch = atomic_load(&cluster->made) + 1,
+                                               .fingerprint = cluster->fingerprint,
+                                               .stream_time_ms = pipeline_stream__time(&cluster->engine->stream)};
+    atomic_store(&cluster->made, writing.head.epoch); /* before anybody can read it back */
+    fr_buffer_init(&writing.key);
+    fr_buffer_init(&writing.value);
+    ok = transact(&writing, is_announcing, err);
+    fr_buffer_fini(&writing.key);
+    fr_buffer_fini(&writing.value);
+    if (ok)
+        take_over(cluster, store, &writing);
+    else
+        pipeline_cluster__fail(cluster, err);
+    return ok;
+}

@@ -1,0 +1,76 @@
+/* AdminService.Cluster: who has which partitions. Of a node that stands alone: itself, with all of them. */
+#include "services.h"
+
+static bool put_member(struct fr_arena *arena, Freshet__V1__ClusterResponse *response, const char *instance, const char *api,
+                       bool is_here, int partitions)
+{
+    Freshet__V1__ClusterMember *member = fr_arena_take(arena, sizeof *member);
+
+    if (!member)
+        return false;
+    freshet__v1__cluster_member__init(member);
+    member->instance = (char *)(uintptr_t)instance;
+    member->api = (char *)(uintptr_t)api;
+    member->live = is_here;
+    member->partitions = fr_arena_take(arena, ((size_t)partitions + 1) * sizeof *member->partitions);
+    response->members[response->n_members++] = member;
+    return member->partitions != NULL;
+}
+
+/* The member's place; a partition that nobody announced has none. */
+static Freshet__V1__ClusterMember *find(const Freshet__V1__ClusterResponse *response, const char *instance)
+{
+    for (size_t i = 0; i < response->n_members; i++)
+        if (strcmp(response->members[i]->instance, instance) == 0)
+            return response->members[i];
+    return NULL;
+}
+
+static bool put_partitions(const struct pipeline_cluster *cluster, struct fr_arena *arena, Freshet__V1__ClusterResponse *response)
+{
+    int count = pipeline_cluster__partitions(cluster);
+    Freshet__V1__ClusterPartition *partitions = fr_arena_take(arena, ((size_t)count + 1) * sizeof *partitions);
+
+    response->members = fr_arena_take(arena, ((size_t)count + 1) * sizeof *response->members);
+    response->partitions = fr_arena_take(arena, ((size_t)count + 1) * sizeof *response->partitions);
+    if (!partitions || !response->members || !response->partitions)
+        return false;
+    for (int i = 0; i < count; i++) {
+        struct pipeline_cluster_partition from = pipeline_cluster__partition(cluster, i);
+        Freshet__V1__ClusterMember *member;
+
+        freshet__v1__cluster_partition__init(&partitions[i]);
+        partitions[i].partition = i;
+        partitions[i].instance = (char *)(uintptr_t)from.instance;
+        partitions[i].here = from.is_here;
+        partitions[i].restoring = from.is_restoring;
+        partitions[i].changelog_next = from.changelog_next;
+        response->partitions[response->n_partitions++] = &partitions[i];
+        if (!from.instance[0])
+            continue;
+        if (!find(response, from.instance) && !put_member(arena, response, from.instance, from.api, from.is_here, count))
+            return false;
+        member = find(response, from.instance);
+        member->partitions[member->n_partitions++] = i;
+    }
+    return true;
+}
+
+bool pipeline_admin__cluster(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
+                             struct fr_err *err)
+{
+    struct pipeline_services *services = user;
+    Freshet__V1__ClusterResponse *response = fr_arena_take(call->arena, sizeof *response);
+
+    (void)message;
+    if (!response)
+        return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
+    freshet__v1__cluster_response__init(response);
+    response->mode = services->cluster ? "cluster" : "standalone";
+    *answer = &response->base;
+    if (!services->cluster)
+        return true;
+    response->epoch = pipeline_cluster__epoch(services->cluster);
+    return put_partitions(services->cluster, call->arena, response) ||
+           fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
+}

@@ -1,0 +1,175 @@
+/* What instances write for each other, as bytes. */
+#include "cluster_internal.h"
+
+#include <stdlib.h>
+
+const char cluster_marker_key[1] = {0}; /* no kind is 0 */
+
+static void append_text(struct fr_buffer *wire, const char *text)
+{
+    fr_buffer_append_varint(wire, strlen(text));
+    fr_buffer_append_text(wire, text);
+}
+
+static struct fr_slice read_text(struct fr_reader *reader)
+{
+    return fr_reader_bytes(reader, fr_reader_varint(reader));
+}
+
+static bool check(const struct pipeline_cluster *cluster, const struct fr_reader *reader, uint64_t version,
+                  uint64_t fingerprint, struct fr_err *err)
+{
+    if (reader->is_failed || version != CLUSTER_VERSION)
+        return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' or '%s' is of another version of freshet, or makes no sense",
+                       cluster->changelog, cluster->deltas);
+    return fingerprint == cluster->fingerprint ||
+           fr_fail(err, FR_BAD_CONFIG,
+                   "cluster: instances of '%s' have different catalogues; all need the same entities and features, from stores "
+                   "that began with them: another catalogue is another kafka.group",
+                   cluster->config->group);
+}
+
+/* ---- markers: version | fingerprint | epoch | S | topics: count, for each its name, next offset + 1, last record + 1 and hash ---- */
+
+void cluster_marker__encode(const struct pipeline_cluster *cluster, const struct cluster_marker *marker, struct fr_buffer *wire)
+{
+    fr_buffer_append_varint(wire, CLUSTER_VERSION);
+    fr_buffer_append_fixed64(wire, cluster->fingerprint);
+    fr_buffer_append_varint(wire, marker->epoch);
+    fr_buffer_append_zigzag(wire, marker->stream_time_ms);
+    fr_buffer_append_varint(wire, (uint64_t)cluster->config->topic_count);
+    for (int i = 0; i < cluster->config->topic_count; i++) {
+        append_text(wire, cluster->topics[i]);
+        fr_buffer_append_varint(wire, (uint64_t)(marker->at[i].next_offset + 1));
+        fr_buffer_append_varint(wire, (uint64_t)(marker->at[i].last.offset + 1));
+        fr_buffer_append_fixed64(wire, marker->at[i].last.hash);
+    }
+}
+
+bool cluster_marker__decode(const struct pipeline_cluster *cluster, struct fr_slice wire, struct cluster_marker *marker,
+                            struct fr_err *err)
+{
+    struct fr_reader reader = fr_reader(wire);
+    uint64_t version = fr_reader_varint(&reader), fingerprint = fr_reader_fixed64(&reader), topics;
+
+    *marker = (struct cluster_marker){.is_known = true};
+    marker->epoch = fr_reader_varint(&reader);
+    marker->stream_time_ms = fr_reader_zigzag(&reader);
+    for (int i = 0; i < PIPELINE_TOPICS_MAX; i++)
+        marker->at[i] = (struct ingest_position){.next_offset = -1, .last = {.offset = -1}};
+    topics = fr_reader_varint(&reader);
+    for (uint64_t i = 0; i < topics && !reader.is_failed; i++) {
+        struct fr_slice name = read_text(&reader);
+        struct ingest_position at = {.next_offset = (int64_t)fr_reader_varint(&reader) - 1};
+
+        at.last.offset = (int64_t)fr_reader_varint(&reader) - 1;
+        at.last.hash = fr_reader_fixed64(&reader);
+        for (int k = 0; k < cluster->config->topic_count; k++)
+            if (fr_slice_is(name, cluster->topics[k]))
+                marker->at[k] = at;
+    }
+    return check(cluster, &reader, version, fingerprint, err);
+}
+
+/* ---- copies: key: kind | ids, big endian | part ---- */
+
+void cluster_copy__key(const struct store_key *key, enum store_part part, struct fr_buffer *wire)
+{
+    fr_buffer_append_byte(wire, key->kind);
+    for (int i = 0; i < key->id_count; i++)
+        fr_buffer_append_be64(wire, key->ids[i]);
+    fr_buffer_append_byte(wire, (uint8_t)part);
+}
+
+bool cluster_copy__read_key(struct fr_slice wire, struct store_key *key, enum store_part *part)
+{
+    const uint8_t *bytes = wire.bytes;
+    size_t ids = wire.length < 2 ? 0 : (wire.length - 2) / sizeof(uint64_t);
+
+    if (ids < 1 || ids > STORE_KEY_IDS_MAX || wire.length != 2 + ids * sizeof(uint64_t) || bytes[wire.length - 1] >= STORE_PARTS)
+        return false;
+    *key = (struct store_key){.kind = bytes[0], .id_count = (uint8_t)ids};
+    for (size_t i = 0; i < ids; i++)
+        for (int k = 0; k < 8; k++)
+            key->ids[i] = key->ids[i] << 8 | bytes[1 + i * 8 + (size_t)k];
+    *part = (enum store_part)bytes[wire.length - 1];
+    return true;
+}
+
+/* ---- deltas: version | store | epoch | fingerprint | S | the delta ---- */
+
+void cluster_delta__encode(const struct cluster_delta_head *head, struct fr_slice delta, struct fr_buffer *wire)
+{
+    fr_buffer_append_varint(wire, CLUSTER_VERSION);
+    fr_buffer_append_fixed64(wire, head->store_id);
+    fr_buffer_append_varint(wire, head->epoch);
+    fr_buffer_append_fixed64(wire, head->fingerprint);
+    fr_buffer_append_zigzag(wire, head->stream_time_ms);
+    fr_buffer_append(wire, delta.bytes, delta.length);
+}
+
+bool cluster_delta__decode(const struct pipeline_cluster *cluster, struct fr_slice wire, struct cluster_delta_head *head,
+                           struct fr_slice *delta, struct fr_err *err)
+{
+    struct fr_reader reader = fr_reader(wire);
+    uint64_t version = fr_reader_varint(&reader);
+
+    head->store_id = fr_reader_fixed64(&reader);
+    head->epoch = fr_reader_varint(&reader);
+    head->fingerprint = fr_reader_fixed64(&reader);
+    head->stream_time_ms = fr_reader_zigzag(&reader);
+    *delta = fr_slice(reader.at, (size_t)(reader.end - reader.at));
+    return check(cluster, &reader, version, head->fingerprint, err);
+}
+
+/* ---- announcements: key: 0 | partition, big endian; value: version | instance | address ---- */
+
+void cluster_owner__encode(const struct pipeline_cluster *cluster, int partition, struct fr_buffer *key, struct fr_buffer *value)
+{
+    fr_buffer_append_byte(key, 0);
+    fr_buffer_append_byte(key, (uint8_t)(partition >> 8));
+    fr_buffer_append_byte(key, (uint8_t)partition);
+    fr_buffer_append_varint(value, CLUSTER_VERSION);
+    append_text(value, cluster->config->id);
+    append_text(value, cluster->api);
+}
+
+bool cluster_owner__is(struct fr_slice key, int *partition)
+{
+    const uint8_t *bytes = key.bytes;
+
+    if (key.length != 3 || bytes[0] != 0)
+        return false;
+    *partition = bytes[1] << 8 | bytes[2];
+    return true;
+}
+
+void cluster_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value)
+{
+    struct fr_reader reader = fr_reader(value);
+    uint64_t version = fr_reader_varint(&reader);
+    struct fr_slice instance = read_text(&reader), api = read_text(&reader);
+    struct cluster_owner *owner;
+    const struct cluster_owner *known;
+
+    if (reader.is_failed || version != CLUSTER_VERSION || partition >= CLUSTER_PARTITIONS_MAX)
+        return;
+    for (int i = 0; i < CLUSTER_PARTITIONS_MAX; i++) { /* owners are few, and named once each */
+        known = atomic_load(&cluster->held[i].owner);
+        if (known && fr_slice_is(instance, known->instance) && fr_slice_is(api, known->api)) {
+            cluster->held[partition].is_owner_saved = cluster->held[partition].is_owner_saved &&
+                                                      atomic_load(&cluster->held[partition].owner) == known;
+            atomic_store(&cluster->held[partition].owner, known);
+            return;
+        }
+    }
+    owner = fr_arena_take(cluster->arena, sizeof *owner);
+    if (!owner)
+        return; /* an address that is not known is told so */
+    owner->instance = fr_arena_copy(cluster->arena, instance);
+    owner->api = fr_arena_copy(cluster->arena, api);
+    if (!owner->instance || !owner->api)
+        return;
+    cluster->held[partition].is_owner_saved = false;
+    atomic_store(&cluster->held[partition].owner, owner);
+}
