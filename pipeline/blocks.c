@@ -206,6 +206,8 @@ bool pipeline_admin__block(void *user, struct server_call *call, const ProtobufC
     if (!check(request, &change.kind, err))
         return false;
     if (request->n_ids > 0) {
+        if (!pipeline_serving__check_alone(services, "blocking", err))
+            return false;
         if (!pipeline_committer__commit_with(services->committer, change_all, &change, COMMIT_MS, err))
             return false;
         tell(&change, call->caller);

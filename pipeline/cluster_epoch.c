@@ -90,7 +90,7 @@ static void note_positions(struct pipeline_cluster *cluster, int partition)
     struct cluster_held *held = &cluster->held[partition];
     struct pipeline_offsets *offsets = &cluster->engine->offsets;
 
-    held->next = (struct cluster_marker){.is_known = true, .stream_time_ms = pipeline_stream__time(&cluster->engine->stream)};
+    held->next = (struct cluster_marker){.is_known = true, .stream_time_ms = cluster->boundary_time_ms};
     for (int i = 0; i < cluster->config->topic_count; i++)
         held->next.at[i] = (struct ingest_position){.next_offset = pipeline_offsets__next(offsets, held->index[i]),
                                                     .last = offsets->positions[held->index[i]].last};
@@ -130,6 +130,7 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
 {
     int count = atomic_load(&cluster->partitions);
 
+    cluster->boundary_time_ms = pipeline_stream__time(&cluster->engine->stream);
     turn(cluster, store);
     save_deltas(cluster, store);
     save_made(cluster, store);
@@ -324,7 +325,7 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
     writing.head = (struct cluster_delta_head){.store_id = cluster->store_id,
                                                .epoch = atomic_load(&cluster->made) + 1,
                                                .fingerprint = cluster->fingerprint,
-                                               .stream_time_ms = pipeline_stream__time(&cluster->engine->stream)};
+                                               .stream_time_ms = cluster->boundary_time_ms};
     atomic_store(&cluster->made, writing.head.epoch); /* before anybody can read it back */
     fr_buffer_init(&writing.key);
     fr_buffer_init(&writing.value);

@@ -57,6 +57,7 @@ struct pipeline_cluster {
     int64_t deltas_saved[CLUSTER_PARTITIONS_MAX];
     _Atomic uint64_t made; /* epoch of the last transaction that was begun */
     uint64_t made_saved;
+    int64_t boundary_time_ms; /* S of what is set aside */
     uint64_t found; /* of its own deltas that it read at the start, the greatest */
     bool is_started_up; /* from here on its own deltas are those that it has */
 

@@ -235,7 +235,7 @@ static bool may_read(struct pipeline_services *services, struct server_call *cal
          !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err)))
         return false;
     return pipeline_after__is_applied(services, call, request->after, request->n_after, err) &&
-           pipeline_serving__check(services, err);
+           pipeline_serving__check(services, err) && pipeline_serving__check_user(services, request->user_id, err);
 }
 
 bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,

@@ -39,6 +39,8 @@ bool pipeline_admin__forget(void *user, struct server_call *call, const Protobuf
 
     if (request->user_id == 0)
         return fr_fail(err, FR_BAD_INPUT, "user_id: 0 is no user; name the one to forget");
+    if (!pipeline_serving__check_alone(services, "forgetting", err))
+        return false;
     if (!reply)
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
     freshet__v1__forget_reply__init(reply);
