@@ -6,8 +6,12 @@
  * A service would keep the connection; this asks once. A node that wants a token gets FRESHET_TOKEN; by TLS a service would ask with
  * a library that speaks it, as libcurl does.
  *
+ * Of a cluster any instance may be named: one that does not have the user says who does, and that one is asked. A service would keep what it was
+ * told, and ask again when it is refused.
+ *
  * usage: get_features HOST:PORT USER [ITEM,… [FEATURE,…]]
  */
+#include <freshet/v1/admin.pb-c.h>
 #include <freshet/v1/feature.pb-c.h>
 
 #include <errno.h>
@@ -195,6 +199,52 @@ static bool post(const char *address, const char *method, const void *body, size
     return is_done;
 }
 
+/* ---- A cluster ---- */
+
+/* Where Kafka's producers put the user's events: murmur2 of the id in decimal, made positive, as Java's default partitioner has it. */
+static size_t partition_of(uint64_t user_id, size_t partitions)
+{
+    const uint32_t mix = 0x5bd1e995;
+    char key[24];
+    uint32_t count = (uint32_t)snprintf(key, sizeof key, "%" PRIu64, user_id), hash = 0x9747b28c ^ count, rest = 0;
+    const uint8_t *at = (const uint8_t *)key;
+
+    for (; count >= 4; count -= 4, at += 4) {
+        uint32_t four = ((uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24) * mix;
+
+        hash = (hash * mix) ^ ((four ^ four >> 24) * mix);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        rest |= (uint32_t)at[i] << 8 * i;
+    if (count > 0)
+        hash = (hash ^ rest) * mix;
+    hash = (hash ^ hash >> 13) * mix;
+    return ((hash ^ hash >> 15) & 0x7fffffff) % partitions;
+}
+
+/* Where the instance that has the user is to be asked, as the instance at `address` knows it; NULL on failure. The caller frees it. */
+static char *find_owner(const char *address, uint64_t user_id)
+{
+    struct answer answer = {0};
+    Freshet__V1__ClusterResponse *cluster = NULL;
+    const char *instance = "";
+    char *owner = NULL;
+
+    if (post(address, "freshet.v1.AdminService/Cluster", "", 0, &answer) && answer.status == 200)
+        cluster = freshet__v1__cluster_response__unpack(NULL, answer.body_bytes, (const uint8_t *)answer.body);
+    if (cluster && cluster->n_partitions > 0)
+        instance = cluster->partitions[partition_of(user_id, cluster->n_partitions)]->instance;
+    for (size_t i = 0; cluster && i < cluster->n_members && !owner; i++)
+        if (strcmp(cluster->members[i]->instance, instance) == 0)
+            owner = strdup(cluster->members[i]->api);
+    if (cluster)
+        freshet__v1__cluster_response__free_unpacked(cluster, NULL);
+    free(answer.bytes);
+    return owner;
+}
+
+/* ---- The reply ---- */
+
 static void print_field(const Freshet__V1__Field *field)
 {
     printf("  %s:", field->name);
@@ -236,7 +286,8 @@ static bool check_shape(const Freshet__V1__GetFeaturesRequest *request, const Fr
            reply->n_item_values == request->n_item_ids * reply->n_item_columns;
 }
 
-static bool get_features(const char *address, const Freshet__V1__GetFeaturesRequest *request)
+/* *is_elsewhere: the node refused, and may know of an instance that has the user. */
+static bool get_features(const char *address, const Freshet__V1__GetFeaturesRequest *request, bool *is_elsewhere)
 {
     size_t body_bytes = freshet__v1__get_features_request__get_packed_size(request);
     uint8_t *body = malloc(body_bytes + 1);
@@ -252,6 +303,7 @@ static bool get_features(const char *address, const Freshet__V1__GetFeaturesRequ
     if (!post(address, "freshet.v1.FeatureService/GetFeatures", body, body_bytes, &answer))
         goto out;
     if (answer.status != 200) {
+        *is_elsewhere = strstr(answer.body, "\"failed_precondition\"") != NULL;
         fail("the node refused", answer.body); /* {"code":"invalid_argument","message":"…"} */
         goto out;
     }
@@ -267,6 +319,20 @@ out:
         freshet__v1__get_features_response__free_unpacked(reply, NULL);
     free(answer.bytes);
     free(body);
+    return is_done;
+}
+
+/* Of the node, or of the instance that the node says has the user. */
+static bool get_features_of_cluster(const char *address, const Freshet__V1__GetFeaturesRequest *request)
+{
+    bool is_elsewhere = false, is_done = get_features(address, request, &is_elsewhere);
+    char *owner = is_elsewhere ? find_owner(address, request->user_id) : NULL;
+
+    if (owner && strcmp(owner, address) != 0) {
+        fprintf(stderr, "get_features: asking %s\n", owner);
+        is_done = get_features(owner, request, &is_elsewhere);
+    }
+    free(owner);
     return is_done;
 }
 
@@ -286,5 +352,5 @@ int main(int argument_count, char **arguments)
         (argument_count > 3 && !read_items(arguments[3], items, &request.n_item_ids)) ||
         (argument_count > 4 && !read_features(arguments[4], features, &request.n_features)))
         return 2;
-    return get_features(arguments[1], &request) && fflush(stdout) == 0 ? 0 : 1;
+    return get_features_of_cluster(arguments[1], &request) && fflush(stdout) == 0 ? 0 : 1;
 }

@@ -38,15 +38,13 @@ def node():
 
 
 class Blocking:
-    """An AsyncClient whose methods block, so that one test is about both clients."""
+    """A client of asyncio whose methods block, so that one test is about both clients."""
 
-    def __init__(self, *arguments, **options):
-        import freshet
-
+    def __init__(self, kind, *arguments, **options):
         self.loop = asyncio.new_event_loop()
 
         async def make():
-            return freshet.AsyncClient(*arguments, **options)
+            return kind(*arguments, **options)
 
         self.client = self.loop.run_until_complete(make())
 
@@ -59,18 +57,29 @@ class Blocking:
         self.loop.close()
 
 
-@pytest.fixture(params=["Client", "AsyncClient"])
-def connect(request):
-    """Makes clients, closed when the test ends."""
-    import freshet
-
+def connecting(blocking, coroutines, is_async):
+    """Makes clients of either kind, closed when the test ends."""
     made = []
 
-    def make(target, **options):
-        client = freshet.Client(target, **options) if request.param == "Client" else Blocking(target, **options)
+    def make(*arguments, **options):
+        client = Blocking(coroutines, *arguments, **options) if is_async else blocking(*arguments, **options)
         made.append(client)
         return client
 
     yield make
     for client in made:
         getattr(client, "end", client.close)()
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def connect(request):
+    import freshet
+
+    yield from connecting(freshet.Client, freshet.AsyncClient, request.param == "AsyncClient")
+
+
+@pytest.fixture(params=["ClusterClient", "AsyncClusterClient"])
+def connect_cluster(request):
+    import freshet
+
+    yield from connecting(freshet.ClusterClient, freshet.AsyncClusterClient, request.param == "AsyncClusterClient")

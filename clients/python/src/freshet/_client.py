@@ -110,6 +110,10 @@ class Client:
         """A hash of the whole state, equal on nodes that hold the same; with `all`, another of the bounded lists."""
         return self._run(_requests.digest(all), timeout)
 
+    def cluster(self, *, timeout: float | None = None) -> admin_pb2.ClusterResponse:
+        """Who has which partitions, as this instance knows it."""
+        return self._run(_requests.cluster(), timeout)
+
     def _stream(self, method: str, request: bytes, timeout_s: float | None) -> Any:
         """The replies of a streaming method as bytes; cancel() ends it."""
         if self._is_closed:

@@ -96,6 +96,10 @@ class AsyncClient:
         """Client.digest"""
         return await self._run(_requests.digest(all), timeout)
 
+    async def cluster(self, *, timeout: float | None = None) -> admin_pb2.ClusterResponse:
+        """Client.cluster"""
+        return await self._run(_requests.cluster(), timeout)
+
     async def _run(self, call: _requests.Call[Reply], timeout_s: float | None) -> Reply:
         if self._is_closed:
             raise ValueError("the client is closed")

@@ -88,5 +88,10 @@ def digest(all: bool) -> Call[admin_pb2.DigestResponse]:
     return Call("/freshet.v1.AdminService/Digest", request.SerializeToString(), admin_pb2.DigestResponse.FromString)
 
 
+def cluster() -> Call[admin_pb2.ClusterResponse]:
+    request = admin_pb2.ClusterRequest()
+    return Call("/freshet.v1.AdminService/Cluster", request.SerializeToString(), admin_pb2.ClusterResponse.FromString)
+
+
 def push(request: model_pb2.PushRequest) -> Call[model_pb2.PushResponse]:
     return Call("/freshet.v1.ModelService/Push", request.SerializeToString(), model_pb2.PushResponse.FromString)

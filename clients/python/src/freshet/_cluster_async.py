@@ -1,0 +1,114 @@
+"""The client of a cluster, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from . import _requests
+from ._client_async import AsyncClient
+from ._errors import Error
+from ._features import Features
+from ._ids import Id, id_of
+from ._retry import Attempts, Retry
+from ._routes import LEARN_S, Routes
+
+
+class AsyncClusterClient:
+    """A ClusterClient whose methods are coroutines, as an AsyncClient's are."""
+
+    def __init__(
+        self,
+        targets: Iterable[str],
+        *,
+        dial: Callable[[str], str] = lambda api: api,
+        timeout: float = 5.0,
+        retries: int = 5,
+        **options: Any,
+    ) -> None:
+        self._routes = Routes(targets, dial)
+        self._retry = Retry(timeout, retries)
+        self._options = options
+        self._clients: dict[str, AsyncClient] = {}
+        self._is_closed = False
+
+    async def __aenter__(self) -> AsyncClusterClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends all connections. More than once is fine."""
+        self._is_closed = True
+        for client in self._clients.values():
+            await client.close()
+
+    def client(self, target: str) -> AsyncClient:
+        """ClusterClient.client"""
+        if self._is_closed:
+            raise ValueError("the client is closed")
+        if target not in self._clients:
+            self._clients[target] = AsyncClient(target, timeout=self._retry.timeout_s, retries=0, **self._options)
+        return self._clients[target]
+
+    async def target_of(self, user_id: Id, *, timeout: float | None = None) -> str:
+        """ClusterClient.target_of"""
+        return await self._target_of(id_of(user_id), self._retry.begin(timeout))
+
+    async def get_features(
+        self, user_id: Id, item_ids: _requests.Ids, *, timeout: float | None = None, **arguments: Any
+    ) -> Features:
+        """ClusterClient.get_features"""
+        user = id_of(user_id)
+        attempts = self._retry.begin(timeout)
+        while True:
+            target = ""
+            try:
+                target = await self._target_of(user, attempts)
+                client = self.client(target)
+                return await client.get_features(user, item_ids, timeout=_some(attempts.left_s()), **arguments)
+            except Error as failure:
+                pause_s = await self._pause_s(failure, user, target, attempts)
+                if pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
+
+    async def _target_of(self, user: int, attempts: Attempts) -> str:
+        target = self._routes.target_of(user)
+        while target is None:
+            await self._learn(self._routes.known(), attempts)
+            target = self._routes.target_of(user)
+        return target
+
+    async def _pause_s(self, failure: Error, user: int, target: str, attempts: Attempts) -> float | None:
+        """How long to wait before the user is asked for again; None: the failure stands."""
+        if failure.code is not grpc.StatusCode.FAILED_PRECONDITION or not target:
+            self._routes.forget()
+            return attempts.pause_s(failure.code)
+        # The instance knows where the user went. If it says here, it refused for another reason.
+        await self._learn([target], attempts)
+        return None if self._routes.is_owner(target, user) else attempts.pause_s(grpc.StatusCode.UNAVAILABLE)
+
+    async def _learn(self, targets: list[str], attempts: Attempts) -> None:
+        """Asks one after another who has what. Raises what the last one failed with."""
+        for at, target in enumerate(targets):
+            try:
+                reply = await self.client(target).cluster(timeout=_some(min(attempts.left_s(), LEARN_S)))
+            except Error:
+                if at == len(targets) - 1:
+                    raise
+            else:
+                self._routes.take(reply, target)
+                return
+
+
+def _some(left_s: float) -> float:
+    """A call with no time left is sent with next to none, and fails as it has to."""
+    return max(left_s, 1e-3)
