@@ -250,14 +250,18 @@ GROUP_OF = {
     "grpc.reflection.v1.ServerReflection": "read",
     "grpc.reflection.v1alpha.ServerReflection": "read",
     "grpc.health.v1.Health": None,
+    "freshet.v1.ModelService": "read",
 }
-GROUP_OF_METHOD = {"Score": "read", "Pull": "learn", "Push": "learn", "Change": "admin"}  # and of ModelService's Status: read
+GROUP_OF_METHOD = {
+    ("freshet.v1.ModelService", "Pull"): "learn",
+    ("freshet.v1.ModelService", "Push"): "learn",
+    ("freshet.v1.ModelService", "Change"): "admin",
+    ("freshet.v1.AdminService", "Cluster"): "read",  # who reads has to know where
+}
 
 
 def group_of(service, method):
-    if service != "freshet.v1.ModelService":
-        return GROUP_OF[service]
-    return GROUP_OF_METHOD.get(method, "read")
+    return GROUP_OF_METHOD.get((service, method), GROUP_OF[service])
 
 
 def methods_of(api):
