@@ -84,8 +84,8 @@ int64_t agg_catalogue_seen_ms(const struct agg *agg)
     int64_t seen_ms = 0;
 
     for (int i = 0; i < catalogue->entity_count; i++) {
-        if (catalogue->entities[i]->has_user || catalogue->entities[i]->is_fed)
-            continue;
+        if (catalogue->entities[i]->has_user || catalogue->entities[i]->is_hidden)
+            continue; /* whether all events are present nobody asks */
         if (catalogue->entities[i]->retention_ms == 0)
             return -1;
         seen_ms = greater(seen_ms, catalogue->entities[i]->retention_ms);
