@@ -205,6 +205,7 @@ static void set_defaults(struct pipeline_config *config)
     config->epoch_ms = 2000;
     config->id = "";
     config->listen = "127.0.0.1:7070";
+    config->advertised = "";
     config->operations = "127.0.0.1:7071";
     config->ready_lag_ms = 10000;
     server_limits_default(&config->limits);
@@ -263,6 +264,8 @@ static void check_cluster(struct fr_yaml *root, const struct pipeline_config *co
     } refused[] = {
         {!config->id[0], "needs node.id, a name that no other instance has and that stays the same"},
         {strlen(config->id) > 100 || strlen(config->group) > 100, "node.id and kafka.group have 100 bytes at most"},
+        {pipeline_config__is_listening_anywhere(config) && !config->advertised[0],
+         "server.listen is every address of the machine; say in server.advertised which one others are to use"},
         {config->is_embedded, "needs brokers of its own; set kafka.brokers"},
         {config->is_event_clock, "node.clock: event is for replays, by a node that stands alone"},
         {config->lanes > PIPELINE_LANES_MAX - PIPELINE_CLUSTER_SLOTS, "node.lanes has 62 at most"},

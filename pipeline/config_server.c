@@ -54,6 +54,11 @@ static bool is_loopback(const char *address)
     return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]", 5) == 0 || strncmp(address, "localhost:", 10) == 0;
 }
 
+bool pipeline_config__is_listening_anywhere(const struct pipeline_config *config)
+{
+    return strncmp(config->listen, "0.0.0.0:", 8) == 0 || strncmp(config->listen, "[::]:", 5) == 0;
+}
+
 static void check_address(struct fr_yaml *server, const char *key, const char *address, struct fr_diagnostics *diagnostics)
 {
     struct fr_err err;
@@ -226,6 +231,7 @@ void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *confi
     int64_t loops = 2;
 
     fr_yaml_text(server, "listen", &config->listen, diagnostics);
+    fr_yaml_text(server, "advertised", &config->advertised, diagnostics);
     fr_yaml_text(server, "operations", &config->operations, diagnostics);
     fr_yaml_choice(server, "plaintext", plaintexts, 2, &plaintext, diagnostics);
     fr_yaml_int(server, "loops", 1, 256, &loops, diagnostics);
@@ -237,6 +243,9 @@ void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *confi
     fr_yaml_finish(server, "server", NULL, 0, diagnostics);
     check_address(server, "listen", config->listen, diagnostics);
     check_address(server, "operations", config->operations, diagnostics);
+    if (strlen(config->advertised) > 250 || (config->advertised[0] && !strrchr(config->advertised, ':')))
+        fr_diagnostics_add(diagnostics, fr_yaml_get(server, "advertised"),
+                           "server.advertised: '%.80s' is no HOST:PORT of at most 250 bytes", config->advertised);
     if (!fr_yaml_get(server, "tls") && plaintext == 0) {
         check_plaintext(server, "listen", config->listen, diagnostics);
         check_plaintext(server, "operations", config->operations, diagnostics);

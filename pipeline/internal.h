@@ -76,6 +76,7 @@ struct pipeline_config {
     int64_t epoch_ms;
 
     const char *listen;
+    const char *advertised; /* where others are sent for this instance's users; "": where it listens */
     const char *operations;
     int loops;
     int64_t ready_lag_ms;
@@ -97,6 +98,8 @@ struct pipeline_config {
 void pipeline_config__sections(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics);
 /* config_server.c: the section `server`, told like all others in `diagnostics`. */
 void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics);
+/* Whether `server.listen` names no address of its own. */
+bool pipeline_config__is_listening_anywhere(const struct pipeline_config *config);
 /* With how many partitions the learner's topics are made: as many as the events' first topic. */
 int pipeline_config__partitions(const struct pipeline_config *config);
 

@@ -369,7 +369,8 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of file descriptors");
     if (!pipeline_engine__open(&node->engine, node->config, err) ||
         !pipeline_models__open(&node->models, node->config, node->engine.store, node->engine.agg, node->engine.metrics, err) ||
-        !open_cluster(node, err) || !open_learning(node, err) || !pipeline_engine__open_tables(&node->engine, node->config, on_fatal, node, err))
+        !open_cluster(node, err) || !open_learning(node, err) ||
+        !pipeline_engine__open_tables(&node->engine, node->config, on_fatal, node, err))
         return false;
     fill_services(node);
     fill_tables(node);
@@ -381,7 +382,10 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
            start_server(node, err) &&
            pipeline_tables__start(node->engine.tables, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
            start_ingest(node, err) &&
-           (!node->cluster || pipeline_cluster__start(node->cluster, node->ingest, server_api_address(node->server), err)) &&
+           (!node->cluster ||
+            pipeline_cluster__start(node->cluster, node->ingest,
+                                    node->config->advertised[0] ? node->config->advertised : server_api_address(node->server),
+                                    err)) &&
            pipeline_texts__start(node->texts, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
            (!node->learning ||
             pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err)) &&
