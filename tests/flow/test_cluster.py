@@ -12,11 +12,13 @@ from collections import Counter
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+import freshet
 import kafka
 import oracle
 import settings
 from freshet.v1 import admin_pb2, event_pb2
 from node import CallError, run_cli, wait_for
+from test_examples import get_features  # noqa: F401
 
 PARTITIONS = 8
 USERS, ITEMS, CREATORS = 60, 25, 5
@@ -122,6 +124,10 @@ class Cluster:
             return sorted(found) == list(range(PARTITIONS))
 
         wait_for(is_shared, lambda: [(node.name, self.owned(node), node.status()["partitions"]) for node in nodes or self.running()], deadline_s)
+
+    def alone_says(self, user):
+        reply = self.alone.get_features(user_id=user, features=["seen.1h"])
+        return dict(zip(reply.user_columns, reply.user_values))
 
     def owner_of(self, user):
         partition = kafka.murmur2_partition(str(user).encode(), PARTITIONS)
@@ -274,7 +280,7 @@ def test_a_hot_item_is_a_record_an_instance_and_epoch(cluster):
     assert len(set(keys)) == 3  # the item, the creator, all events
 
 
-def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster):
+def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, get_features):
     first, second = cluster.begin("a"), cluster.begin("b")
     cluster.load(500)
     cluster.check()
@@ -294,6 +300,23 @@ def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster):
         with pytest.raises(CallError, match="not in clusters yet"):
             first.call_json(f"AdminService/{method}", message)
     assert cluster.alone.call_json("AdminService/Cluster", {})["mode"] == "standalone"
+    check_clients(cluster, get_features, user)
+
+
+def check_clients(cluster, get_features, of_second):
+    """Who names one instance is led to the one that has the user, also when users move."""
+    first, second = cluster.instances["a"], cluster.instances["b"]
+    done = get_features(first.api, of_second, "1,2", "watches.1h")
+    assert done.returncode == 0 and f"asking {second.api}" in done.stderr, done.stderr
+    assert done.stdout == get_features(second.api, of_second, "1,2", "watches.1h").stdout
+    with freshet.ClusterClient([first.api], timeout=60, retries=1_000) as client:
+        for is_alone in (False, True):
+            if is_alone:
+                second.stop()
+            for user in range(1, USERS):
+                assert client.get_features(user, [1], features=["seen.1h"]).user == cluster.alone_says(user), user
+            found = {client.target_of(user) for user in range(1, USERS)}
+            assert found == ({first.api} if is_alone else {first.api, second.api})
 
 
 def test_a_users_event_in_another_partition_is_a_dead_letter(cluster):
