@@ -71,6 +71,8 @@ static void give_back(struct ingest_group *group)
     if (group->metadata)
         rd_kafka_consumer_group_metadata_destroy(group->metadata);
     group->metadata = NULL;
+    if (is_lost)
+        rd_kafka_unsubscribe(group->member); /* else a process that ends would get partitions once more */
     rd_kafka_assign(group->member, NULL);
 }
 

@@ -29,12 +29,13 @@ static bool check(const struct pipeline_cluster *cluster, const struct fr_reader
                    cluster->config->group);
 }
 
-/* ---- markers: version | fingerprint | epoch | S | topics: count, for each its name, next offset + 1, last record + 1 and hash ---- */
+/* ---- markers: version | fingerprint | instance | epoch | S | topics: count, for each its name, next offset + 1, last record + 1 and hash ---- */
 
 void cluster_marker__encode(const struct pipeline_cluster *cluster, const struct cluster_marker *marker, struct fr_buffer *wire)
 {
     fr_buffer_append_varint(wire, CLUSTER_VERSION);
     fr_buffer_append_fixed64(wire, cluster->fingerprint);
+    append_text(wire, cluster->config->id); /* for people */
     fr_buffer_append_varint(wire, marker->epoch);
     fr_buffer_append_zigzag(wire, marker->stream_time_ms);
     fr_buffer_append_varint(wire, (uint64_t)cluster->config->topic_count);
@@ -53,6 +54,7 @@ bool cluster_marker__decode(const struct pipeline_cluster *cluster, struct fr_sl
     uint64_t version = fr_reader_varint(&reader), fingerprint = fr_reader_fixed64(&reader), topics;
 
     *marker = (struct cluster_marker){.is_known = true};
+    (void)read_text(&reader);
     marker->epoch = fr_reader_varint(&reader);
     marker->stream_time_ms = fr_reader_zigzag(&reader);
     for (int i = 0; i < PIPELINE_TOPICS_MAX; i++)

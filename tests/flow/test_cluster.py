@@ -163,7 +163,7 @@ def cluster(make_node, real_kafka):
 
 
 def rounds(request):
-    return 200 if request.config.getoption("--long") else 3
+    return 200 if request.config.getoption("--long") else 2
 
 
 def away_s(cluster):
@@ -202,20 +202,20 @@ def test_what_instances_serve_together_is_what_one_serves(cluster, request):
 def test_a_zombie_wakes_and_writes_nothing(cluster):
     """One that was stopped for longer than the group waits, in the middle of events, ends by itself; nothing is there twice."""
     first, zombie = cluster.begin("a"), cluster.begin("b")
-    cluster.wait_shared()
-    assert len(cluster.owned(first)) == len(cluster.owned(zombie)) == PARTITIONS // 2
+    wait_for(lambda: len(cluster.owned(first)) == len(cluster.owned(zombie)) == PARTITIONS // 2, "each has half of it")
     loader = threading.Thread(target=cluster.load, args=(4_000,))
     loader.start()
     wait_for(lambda: zombie.applied() > 100, "events applied")
     zombie.signal(signal.SIGSTOP)
     loader.join()
     cluster.wait_shared([first])
-    before = settled(cluster)
+    before = {key: count for key, count in markers(cluster).items() if key[0] == "b"}
+    assert sum(before.values()) > 0
     zombie.signal(signal.SIGCONT)
     assert zombie.ended() == 1
     assert any(why in zombie.log() for why in (LOST, "is fenced", "what became of the epoch is not known")), zombie.log()
-    assert settled(cluster) == before
     cluster.check()
+    assert {key: count for key, count in markers(cluster).items() if key[0] == "b"} == before
     cluster.begin("b")
     cluster.check()
 
@@ -245,15 +245,9 @@ def committed(cluster, topic):
 
 
 def markers(cluster):
-    """How many epochs ended in each partition."""
-    return Counter(message.partition() for message in committed(cluster, "changelog") if message.key() == b"\0")
-
-
-def settled(cluster):
-    """The markers there are once nothing more comes of those who are alive."""
-    seen = [None, markers(cluster)]
-    wait_for(lambda: seen.append(markers(cluster)) or seen[-1] == seen[-2], "no epoch any more")
-    return seen[-1]
+    """How many epochs each instance ended, in each partition."""
+    found = [message for message in committed(cluster, "changelog") if message.key() == b"\0"]
+    return Counter((message.value()[10 : 10 + message.value()[9]].decode(), message.partition()) for message in found)
 
 
 def test_a_hot_item_is_a_record_an_instance_and_epoch(cluster):
@@ -263,14 +257,14 @@ def test_a_hot_item_is_a_record_an_instance_and_epoch(cluster):
     now = int(time.time() * 1000)
     records = [
         (b"%d" % user, event_pb2.Event(event_id=at + 1, ts_ms=now, user_id=user, item_id=7, creator_id=1, action=3).SerializeToString())
-        for at in range(20_000)
+        for at in range(8_000)
         for user in (at % USERS + 1,)
     ]
     kafka.produce(cluster.brokers, cluster.topic, records)
     cluster.check()
     keys = [message.key() for message in committed(cluster, "deltas") if message.key()[0] != 0]
     epochs = sum(int(cluster.members(node).epoch) for node in cluster.running())
-    assert 0 < max(keys.count(key) for key in set(keys)) <= epochs < 500
+    assert 0 < max(keys.count(key) for key in set(keys)) <= epochs < 400
     assert len(set(keys)) == 3  # the item, the creator, all events
 
 
