@@ -56,8 +56,7 @@ static void take_assignment(struct ingest_group *group, rd_kafka_topic_partition
         list->elems[i].offset = RD_KAFKA_OFFSET_END;
     rd_kafka_assign(group->member, list);
     rd_kafka_pause_partitions(group->member, list);
-    if (!numbers_of(group, list, numbers, &count, &err) ||
-        !group->options.assigned(group->options.user, numbers, count, &err))
+    if (!numbers_of(group, list, numbers, &count, &err) || !group->options.assigned(group->options.user, numbers, count, &err))
         fail(group, &err);
 }
 

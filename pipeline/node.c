@@ -369,7 +369,8 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of file descriptors");
     if (!pipeline_engine__open(&node->engine, node->config, err) ||
         !pipeline_models__open(&node->models, node->config, node->engine.store, node->engine.agg, node->engine.metrics, err) ||
-        !open_cluster(node, err) || !open_learning(node, err) || !pipeline_engine__open_tables(&node->engine, node->config, on_fatal, node, err))
+        !open_cluster(node, err) || !open_learning(node, err) ||
+        !pipeline_engine__open_tables(&node->engine, node->config, on_fatal, node, err))
         return false;
     fill_services(node);
     fill_tables(node);

@@ -3,7 +3,8 @@
 
 static const struct fr_setting node[] = {
     {"clock", "wall", "wall, event", "event: reads use the stream's time, for replays"},
-    {"mode", "standalone", "standalone, cluster", "cluster: partitions are shared with others of kafka.group: [scaling](scaling.md)"},
+    {"mode", "standalone", "standalone, cluster",
+     "cluster: partitions are shared with others of kafka.group: [scaling](scaling.md)"},
     {"id", "", "a name", "of an instance of a cluster: no other has it, and it stays the same"},
     {"lanes", "2", "1 to 64", "ingest threads; partitions are spread over them"},
     {"max_future", "1m", "0 to 1d", "an event later than the wall clock by more is a dead letter"},
@@ -18,7 +19,8 @@ static const struct fr_setting dedupe[] = {
 
 static const struct fr_setting kafka[] = {
     {"brokers", "embedded", "host:port,… or embedded", "embedded: a broker inside the process, whose records end with it"},
-    {"group", "freshet", "a name", "offsets are committed under it, for lag tools only; in a cluster what instances share, and the name of its topics"},
+    {"group", "freshet", "a name",
+     "offsets are committed under it, for lag tools only; in a cluster what instances share, and the name of its topics"},
     {"topics", "freshet.events, protobuf, 8 partitions", "list of 1 to 64 maps", "what is read"},
     {"dead_letters", "freshet.dead", "a topic, or empty",
      "where events that cannot be read go; empty: counted and logged only"},
