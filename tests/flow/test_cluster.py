@@ -17,6 +17,7 @@ import oracle
 import settings
 from freshet.v1 import admin_pb2, event_pb2
 from node import CallError, run_cli, wait_for
+from test_crash import faulty  # noqa: F401 (a fixture)
 
 PARTITIONS = 8
 USERS, ITEMS, CREATORS = 60, 25, 5
@@ -125,8 +126,9 @@ class Cluster:
 
     def owner_of(self, user):
         partition = kafka.murmur2_partition(str(user).encode(), PARTITIONS)
-        (owner,) = [node for node in self.running() if partition in self.owned(node)]
-        return owner
+        owners = [node for node in self.running() if partition in self.owned(node)]
+        assert len(owners) <= 1, [node.name for node in owners]
+        return owners[0] if owners else None
 
     def check(self):
         """Every user at his owner, every item everywhere: as the node that stands alone has it."""
@@ -145,7 +147,17 @@ class Cluster:
         for node in self.running():
             wait_for(lambda: read(node, 0) == wanted, lambda: difference(wanted, read(node, 0), node), 30)  # noqa: B023
         for user in range(1, USERS):
-            assert read(self.owner_of(user), user) == read(self.alone, user), user
+            alone = read(self.alone, user)
+            wait_for(lambda: self.read_owned(read, user) == alone, lambda: (user, self.read_owned(read, user), alone), 30)  # noqa: B023
+
+    def read_owned(self, read, user):
+        """None while his partition is on its way: an instance may come back, and join, at any time."""
+        owner = self.owner_of(user)
+        try:
+            return read(owner, user) if owner else None
+        except CallError as refused:
+            assert refused.code in ("unavailable", "failed_precondition"), refused
+            return None
 
 
 def difference(wanted, got, node):
@@ -197,6 +209,30 @@ def test_what_instances_serve_together_is_what_one_serves(cluster, request):
         cluster.load(500)
         cluster.check()
     assert cluster.instances["a"].digest() == cluster.alone.digest()
+
+
+def points(request):
+    """Where, and whether others get the partitions before it is back. An epoch is in Kafka then, and not in the store, but for the last."""
+    some = [("mid_sst_write", False), ("after_sst_finish", True)]
+    more = [("mid_ingest", True), ("mid_apply", False), ("after_ingest_before_kafka_commit", True)]
+    return [*some, *more] * 4 if request.config.getoption("--long") else some
+
+
+def test_killed_between_kafka_and_the_store_it_catches_up(cluster, faulty, request):  # noqa: F811
+    first, second = cluster.begin("a"), cluster.begin("b")
+    whole = second.binary
+    for number, (point, is_away) in enumerate(points(request)):
+        second.kill()
+        second.binary, second.environment = faulty, {"FRESHET_FAULT": f"{point}:{4 + number % 5}:kill"}
+        second.start(is_ready=False)
+        while second.process.poll() is None:
+            cluster.load(200)
+        assert second.ended() == -9
+        second.binary, second.environment = whole, {}
+        if is_away:
+            cluster.wait_shared([first])
+        cluster.begin("b")
+        cluster.check()
 
 
 def test_a_zombie_wakes_and_writes_nothing(cluster):
