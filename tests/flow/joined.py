@@ -184,11 +184,12 @@ class Join:
 
     def examples(self):
         """{example_id: what it says}."""
-        found, ranks = {}, {task.name: Ranks() for task in self.tasks}
+        found, ranks, self.unranked = {}, {task.name: Ranks() for task in self.tasks}, 0
         for user, request, item, number, step, label, delay, at_ms in self.made():
             shown, task = self.shown[user, request, item], self.tasks[number]
             identity = example_id(self.model, task.name, request, user, item, step)
             value = self.value(shown, task, label, ranks)
+            self.unranked += value is None
             if value is None or not label and not is_kept(identity, task.negatives):
                 continue
             labels = [(task.name, value, 1.0, True, delay)]
