@@ -68,7 +68,7 @@ public final class Main {
                 continue;
             }
             long[] sums = Tuned.read(streams, words[0].equals("item") ? Tuned.ITEM : Tuned.CREATOR, Long.parseUnsignedLong(words[1]),
-                                     Long.parseLong(words[2]), streamTimeMs.get(), PARTITIONS);
+                                     new Panes.Window(Long.parseLong(words[2]), streamTimeMs.get()), PARTITIONS);
             System.out.println("{\"sums\": " + java.util.Arrays.toString(sums) + "}");
         }
     }
