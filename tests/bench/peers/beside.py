@@ -19,6 +19,18 @@ def install(what):
     return subprocess.run([HERE / "install", what], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
+def within(environment):
+    """Goes on in the interpreter of one of the environments that `install` makes; returns there."""
+    python = install(environment)
+    if os.path.realpath(sys.prefix) != os.path.realpath(pathlib.Path(python).parent.parent):
+        os.execv(python, [python, *sys.argv])
+
+
+def package_version(python, package):
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    return subprocess.run([python, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 def version_of(class_path, jar):
     """A jar's, by its file."""
     found = next(pathlib.Path(class_path.split(":")[1][:-2]).glob(f"{jar}-[0-9]*.jar"))
@@ -112,18 +124,19 @@ def java_version():
     return subprocess.run(["java", "-version"], stderr=subprocess.PIPE, text=True, check=True).stderr.splitlines()[0]
 
 
-def tell(name, unit, runs, figure, versions, better="less", **more):
-    """
-    One JSON object from runs: name -> a list of figures, one a pair, "freshet" among them; `figure` is what is compared. Ratios are
-    ours / theirs, pair by pair.
-    """
+def compared(runs, figure):
+    """Ours, theirs, and ours / theirs pair by pair."""
     values = {who: [run[figure] for run in those] for who, those in runs.items() if those}
     ours = values.pop("freshet")
     ratios = {who: spread([a / b for a, b in zip(ours, theirs)]) for who, theirs in values.items()}
-    print(json.dumps({
-        "name": name, "unit": unit, "better": better, "ours": statistics.median(ours),
-        "peers": {who: statistics.median(theirs) for who, theirs in values.items()},
-        "ratio": {who: ratio["median"] for who, ratio in ratios.items()}, "pairs": len(ours), "machine": machine(),
-        "versions": versions, "spread": {"ours": spread(ours), **{who: spread(theirs) for who, theirs in values.items()}},
-        "ratio_spread": ratios, **more, "runs": runs,
-    }), flush=True)  # fmt: skip
+    return {
+        "ours": statistics.median(ours), "peers": {who: statistics.median(theirs) for who, theirs in values.items()},
+        "ratio": {who: ratio["median"] for who, ratio in ratios.items()}, "pairs": len(ours),
+        "spread": {"ours": spread(ours), **{who: spread(theirs) for who, theirs in values.items()}}, "ratio_spread": ratios,
+    }  # fmt: skip
+
+
+def tell(name, unit, runs, figure, versions, also=(), **more):
+    """One JSON object from runs: name -> a list of figures, one a pair, "freshet" among them. `figure` is what is compared; `also`: others."""
+    print(json.dumps({"name": name, "unit": unit, **compared(runs, figure), **{other: compared(runs, other) for other in also},
+                      "machine": machine(), "versions": versions, **more, "runs": runs}), flush=True)  # fmt: skip
