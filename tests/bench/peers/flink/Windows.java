@@ -44,7 +44,7 @@ final class Windows extends KeyedProcessFunction<Long, byte[], Void> {
         int minute = (int) Panes.row(tsMs), column = event.get(Packed.COLUMN);
 
         if (column >= 0)
-            rows.put(minute, Panes.add(rows.get(minute), tsMs, column, event.getLong(Packed.MICROS)));
+            rows.put(minute, Panes.W1.add(rows.get(minute), tsMs, column, event.getLong(Packed.MICROS), 0));
         if (isItem && !isSampled) {
             sample.add(context.getCurrentKey());
             isSampled = sample.size() >= SAMPLE;
@@ -53,10 +53,10 @@ final class Windows extends KeyedProcessFunction<Long, byte[], Void> {
     }
 
     private long[] read(Panes.Window window) throws Exception {
-        long[] sums = new long[5];
+        long[] sums = new long[Panes.W1.measures];
 
         for (long minute = window.firstRow; minute <= window.lastRow; minute++)
-            window.sum(rows.get((int) minute), minute, sums);
+            Panes.W1.sum(rows.get((int) minute), minute, window, sums);
         return sums;
     }
 }

@@ -53,7 +53,7 @@ final class Tuned implements Processor<byte[], byte[], Void, Void> {
         Main.saw(event.tsMs);
     }
 
-    private static Bytes key(int kind, long id, long minute) {
+    static Bytes key(int kind, long id, long minute) {
         return Bytes.wrap(ByteBuffer.allocate(13).put((byte) kind).putLong(id).putInt((int) minute).array());
     }
 
@@ -62,7 +62,7 @@ final class Tuned implements Processor<byte[], byte[], Void, Void> {
         Bytes key = key(kind, id, Panes.row(event.tsMs));
 
         if (column >= 0)
-            rows.put(key, Panes.add(rows.get(key), event.tsMs, column, event.micros()));
+            rows.put(key, Panes.W1.add(rows.get(key), event.tsMs, column, event.micros(), 0));
     }
 
     private void remember(Event event) {
@@ -92,15 +92,15 @@ final class Tuned implements Processor<byte[], byte[], Void, Void> {
             StoreQueryParameters.fromNameAndType("rows", QueryableStoreTypes.<Bytes, byte[]>keyValueStore()).withPartition(partition));
     }
 
-    /** Counts by action and the watch time of a window at a time. */
-    static long[] read(KafkaStreams streams, int kind, long id, Panes.Window window, int partitions) {
-        long[] sums = new long[5];
+    /** The measures of a window at a time. */
+    static long[] read(KafkaStreams streams, Panes panes, int kind, long id, Panes.Window window, int partitions) {
+        long[] sums = new long[panes.measures];
 
         for (int partition = 0; partition < partitions; partition++) {
             ReadOnlyKeyValueStore<Bytes, byte[]> store = store(streams, partition);
 
             for (long minute = window.firstRow; minute <= window.lastRow; minute++)
-                window.sum(store.get(key(kind, id, minute)), minute, sums);
+                panes.sum(store.get(key(kind, id, minute)), minute, window, sums);
         }
         return sums;
     }
