@@ -6,6 +6,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent.parent
@@ -91,6 +92,10 @@ class Jvm:
     def wait(self, events):
         while (processed := self.line("processed")) < events:
             print(f"\r  {processed:,} of {events:,}", end="", file=sys.stderr) if sys.stderr.isatty() else None
+
+    def drink(self):
+        """Nobody listens from now on: what it says is thrown away, so that it never waits to say it."""
+        threading.Thread(target=lambda: all(iter(self.process.stdout.readline, "")), daemon=True).start()
 
     def ask(self, text, key):
         self.process.stdin.write(text + "\n")
