@@ -12,7 +12,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent.parent
 sys.path.insert(0, str(HERE.parent))
 
-from node import Node  # noqa: E402, F401
+from node import Node, read_varint  # noqa: E402, F401
 
 
 def install(what):

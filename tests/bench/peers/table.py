@@ -7,9 +7,7 @@ import subprocess
 import sys
 import time
 
-from beside import Node
-
-from node import read_varint
+from beside import Node, read_varint
 
 ITEMS = 100_000
 PATH = "/freshet.v1.FeatureService/GetFeatures"
