@@ -269,8 +269,7 @@ bool agg_delta__decode(const struct agg *agg, const struct store_key *key, struc
 
         if (reader.is_failed)
             return false;
-        if (disk.length > 0 &&
-            !agg_codec__decode(agg->catalogue, key, (enum store_part)part, disk, &parts->memory[part]))
+        if (disk.length > 0 && !agg_codec__decode(agg->catalogue, key, (enum store_part)part, disk, &parts->memory[part]))
             return false;
     }
     return reader.at == reader.end;

@@ -40,8 +40,7 @@ static bool merge_level(struct agg_blob *into, const struct agg_entity *entity, 
         for (int c = 0; c < entity->counter_count; c++) {
             __int128 amount = agg_rows__measure(from, row, entity->counters[c]);
 
-            if (amount != 0 &&
-                agg_rows__put(into, entity, entity->counters[c], level, row->pane, amount) == AGG_NO_MEMORY)
+            if (amount != 0 && agg_rows__put(into, entity, entity->counters[c], level, row->pane, amount) == AGG_NO_MEMORY)
                 return false;
         }
     }

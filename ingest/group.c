@@ -56,8 +56,7 @@ static void take_assignment(struct ingest_group *group, rd_kafka_topic_partition
         list->elems[i].offset = RD_KAFKA_OFFSET_END;
     rd_kafka_assign(group->member, list);
     rd_kafka_pause_partitions(group->member, list);
-    if (!numbers_of(group, list, numbers, &count, &err) ||
-        !group->options.assigned(group->options.user, numbers, count, &err))
+    if (!numbers_of(group, list, numbers, &count, &err) || !group->options.assigned(group->options.user, numbers, count, &err))
         fail(group, &err);
 }
 
@@ -71,6 +70,8 @@ static void give_back(struct ingest_group *group)
     if (group->metadata)
         rd_kafka_consumer_group_metadata_destroy(group->metadata);
     group->metadata = NULL;
+    if (is_lost)
+        rd_kafka_unsubscribe(group->member); /* else a process that ends would get partitions once more */
     rd_kafka_assign(group->member, NULL);
 }
 

@@ -56,20 +56,19 @@ static const struct ingest_property producer[] = {
 
 /* It fetches nothing; restoring may take minutes, in which it does not poll. */
 static const struct ingest_property member[] = {
-    {"enable.auto.commit", "false"},
-    {"enable.auto.offset.store", "false"},
-    {"partition.assignment.strategy", "range"},
-    {"isolation.level", "read_uncommitted"},
-    {"max.poll.interval.ms", "900000"},
-    {"queued.min.messages", "1"},
+    {"enable.auto.commit", "false"},         {"enable.auto.offset.store", "false"}, {"partition.assignment.strategy", "range"},
+    {"isolation.level", "read_uncommitted"}, {"max.poll.interval.ms", "900000"},    {"queued.min.messages", "1"},
     {"allow.auto.create.topics", "false"},
 };
 
 /* Who takes partitions over waits for a transaction that hangs, so it does not hang for long. */
 static const struct ingest_property transactions[] = {
-    {"enable.idempotence", "true"},  {"acks", "all"},
-    {"message.max.bytes", "8388608"}, {"linger.ms", "5"},
-    {"compression.type", "lz4"},     {"transaction.timeout.ms", "15000"},
+    {"enable.idempotence", "true"},
+    {"acks", "all"},
+    {"message.max.bytes", "8388608"},
+    {"linger.ms", "5"},
+    {"compression.type", "lz4"},
+    {"transaction.timeout.ms", "15000"},
     {"topic.metadata.propagation.max.ms", "5000"},
 };
 

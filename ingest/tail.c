@@ -40,9 +40,8 @@ static bool ask(struct ingest_group *group, const struct ingest_tail_options *op
         RD_KAFKA_RESP_ERR_NO_ERROR)
         return fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' [%" PRId32 "] does not say where it ends", options->topic,
                        options->partitions[index]);
-    *part = (struct part){.number = options->partitions[index],
-                          .next = options->starts[index] < 0 ? low : options->starts[index],
-                          .end = end};
+    *part = (struct part){
+        .number = options->partitions[index], .next = options->starts[index] < 0 ? low : options->starts[index], .end = end};
     return part->next >= low && part->next <= end
                ? true
                : fr_fail(err, FR_CORRUPT,

@@ -189,7 +189,8 @@ bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *
 
     if (is_mock)
         return create_by_name(client, wanted->name, err);
-    error = create_once(client, wanted, wanted->is_replicated ? replicas(client) : -1, stop, why); /* −1: the broker's own default, since Kafka 2.4 */
+    error = create_once(client, wanted, wanted->is_replicated ? replicas(client) : -1, stop,
+                        why); /* −1: the broker's own default, since Kafka 2.4 */
     if (error == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE || error == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR ||
         error == RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION)
         error = create_once(client, wanted, 1, stop, why);

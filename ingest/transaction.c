@@ -40,11 +40,11 @@ bool ingest_transaction_put(struct ingest_group *group, const struct ingest_put 
     rd_kafka_resp_err_t error;
 
     for (;;) {
-        error = rd_kafka_producev(
-            group->producer, RD_KAFKA_V_TOPIC(put->topic),
-            RD_KAFKA_V_PARTITION(put->partition < 0 ? RD_KAFKA_PARTITION_UA : put->partition),
-            RD_KAFKA_V_KEY(put->key.bytes, put->key.length), RD_KAFKA_V_VALUE((void *)(uintptr_t)put->value.bytes, put->value.length),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(offset), RD_KAFKA_V_END);
+        error = rd_kafka_producev(group->producer, RD_KAFKA_V_TOPIC(put->topic),
+                                  RD_KAFKA_V_PARTITION(put->partition < 0 ? RD_KAFKA_PARTITION_UA : put->partition),
+                                  RD_KAFKA_V_KEY(put->key.bytes, put->key.length),
+                                  RD_KAFKA_V_VALUE((void *)(uintptr_t)put->value.bytes, put->value.length),
+                                  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(offset), RD_KAFKA_V_END);
         if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             break;
         rd_kafka_poll(group->producer, WAIT_MS);
@@ -91,7 +91,8 @@ bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_c
                        group->options.instance);
     if (rd_kafka_flush(group->producer, FLUSH_MS) != RD_KAFKA_RESP_ERR_NO_ERROR || group->refused)
         return fr_fail(err, FR_UNAVAILABLE, "cluster: records of an epoch did not come to the brokers at %s: %s",
-                       group->options.brokers, rd_kafka_err2str(group->refused ? group->refused : RD_KAFKA_RESP_ERR__TIMED_OUT));
+                       group->options.brokers,
+                       rd_kafka_err2str(group->refused ? group->refused : RD_KAFKA_RESP_ERR__TIMED_OUT));
     offsets = rd_kafka_topic_partition_list_new(count > 0 ? count : 1);
     for (int i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(offsets, consumed[i].topic, consumed[i].partition)->offset = consumed[i].next_offset;

@@ -12,7 +12,7 @@
 
 enum { AGAIN_MS = 100, READ_MS = 100, DELTAS_AT_ONCE = 256, ARENA_BYTES = 16 << 20, DAY_MS = 86400000 };
 
-bool cluster__is_stopping(const struct pipeline_cluster *cluster)
+bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster)
 {
     return atomic_load(&cluster->is_stopping) || atomic_load(&cluster->is_failed);
 }
@@ -24,14 +24,14 @@ static void read_partition(void *user, const char *name, struct fr_slice value)
     struct pipeline_cluster *cluster = user;
     int number = atoi(name + strlen("cluster/partition/"));
     struct fr_reader reader = fr_reader(value);
-    struct cluster_held *held = &cluster->held[number];
+    struct pipeline_held *held = &cluster->held[number];
     struct fr_err err;
 
-    if (number < 0 || number >= CLUSTER_PARTITIONS_MAX)
+    if (number < 0 || number >= PIPELINE_CLUSTER_PARTITIONS_MAX)
         return;
     atomic_store(&held->changelog_next, (int64_t)fr_reader_varint(&reader));
     if (reader.at < reader.end &&
-        !cluster_marker__decode(cluster, fr_slice(reader.at, (size_t)(reader.end - reader.at)), &held->marker, &err))
+        !pipeline_marker__decode(cluster, fr_slice(reader.at, (size_t)(reader.end - reader.at)), &held->marker, &err))
         atomic_store(&held->changelog_next, -1); /* it is restored from the beginning */
 }
 
@@ -41,7 +41,7 @@ static void read_deltas(void *user, const char *name, struct fr_slice value)
     int number = atoi(name + strlen("cluster/deltas/"));
     int64_t next;
 
-    if (number >= 0 && number < CLUSTER_PARTITIONS_MAX && fr_text_int64(value, &next)) {
+    if (number >= 0 && number < PIPELINE_CLUSTER_PARTITIONS_MAX && fr_text_int64(value, &next)) {
         atomic_store(&cluster->deltas_next[number], next);
         cluster->deltas_saved[number] = next;
     }
@@ -51,7 +51,7 @@ static void read_owner(void *user, const char *name, struct fr_slice value)
 {
     struct pipeline_cluster *cluster = user;
 
-    cluster_owner__take(cluster, atoi(name + strlen("cluster/owner/")), value);
+    pipeline_owner__take(cluster, atoi(name + strlen("cluster/owner/")), value);
 }
 
 /* A store is of one group, and knows by a number of its own which deltas it made. */
@@ -64,12 +64,14 @@ static bool read_store(struct pipeline_cluster *cluster, struct fr_err *err)
     uint64_t number = 0;
 
     if (id.length == 0 && pipeline_stream__time(&cluster->engine->stream) > 0)
-        return fr_fail(err, FR_BAD_CONFIG,
-                       "cluster: the state in '%s' is of a node that stood alone; start with an empty store.path, and it is built "
-                       "from kafka.start on",
-                       cluster->config->store_path);
+        return fr_fail(
+            err, FR_BAD_CONFIG,
+            "cluster: the state in '%s' is of a node that stood alone; start with an empty store.path, and it is built "
+            "from kafka.start on",
+            cluster->config->store_path);
     if (group.length > 0 && !fr_slice_is(group, cluster->config->group))
-        return fr_fail(err, FR_BAD_CONFIG, "cluster: the state in '%s' is of group '%.*s', not '%s'; start with an empty store.path",
+        return fr_fail(err, FR_BAD_CONFIG,
+                       "cluster: the state in '%s' is of group '%.*s', not '%s'; start with an empty store.path",
                        cluster->config->store_path, (int)group.length, (const char *)group.bytes, cluster->config->group);
     cluster->store_id = id.length > 0 ? fr_reader_fixed64(&reader) : 0;
     if (made.length > 0 && !fr_text_uint64(made, &number))
@@ -140,7 +142,7 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     snprintf(cluster->deltas, sizeof cluster->deltas, "%s.deltas", options->config->group);
     for (int i = 0; i < options->config->topic_count; i++)
         cluster->topics[i] = options->config->topics[i].name;
-    for (int i = 0; i < CLUSTER_PARTITIONS_MAX; i++) {
+    for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++) {
         atomic_store(&cluster->held[i].changelog_next, -1);
         cluster->held[i].is_saved = cluster->held[i].is_owner_saved = true;
         atomic_store(&cluster->deltas_next[i], -1);
@@ -163,7 +165,7 @@ static bool wait_again(struct pipeline_cluster *cluster, const struct fr_err *er
 {
     static struct fr_log_place place;
 
-    if (err->code != FR_UNAVAILABLE || cluster__is_stopping(cluster))
+    if (err->code != FR_UNAVAILABLE || pipeline_cluster__is_stopping(cluster))
         return false;
     fr_log_limited(&place, 10, FR_LOG_INFO, "cluster", "%s; trying again", err->message);
     fr_clock_sleep_ms(AGAIN_MS);
@@ -175,15 +177,16 @@ static bool find_topics(struct pipeline_cluster *cluster, struct fr_err *err)
     int count = 0;
 
     while (!ingest_topics_are_found(cluster->ingest, &count)) {
-        if (cluster__is_stopping(cluster))
+        if (pipeline_cluster__is_stopping(cluster))
             return fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing");
         fr_clock_sleep_ms(AGAIN_MS);
     }
-    if (count < 1 || count > CLUSTER_PARTITIONS_MAX)
-        return fr_fail(err, FR_BAD_CONFIG,
-                       "cluster: the topics of kafka.topics do not all have as many partitions, of which a cluster takes %d; make "
-                       "them anew with the same number",
-                       CLUSTER_PARTITIONS_MAX);
+    if (count < 1 || count > PIPELINE_CLUSTER_PARTITIONS_MAX)
+        return fr_fail(
+            err, FR_BAD_CONFIG,
+            "cluster: the topics of kafka.topics do not all have as many partitions, of which a cluster takes %d; make "
+            "them anew with the same number",
+            PIPELINE_CLUSTER_PARTITIONS_MAX);
     atomic_store(&cluster->partitions, count);
     return true;
 }
@@ -213,13 +216,13 @@ static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 static bool open_deltas(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     int count = atomic_load(&cluster->partitions);
-    int32_t numbers[CLUSTER_PARTITIONS_MAX];
-    int64_t starts[CLUSTER_PARTITIONS_MAX];
+    int32_t numbers[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    int64_t starts[PIPELINE_CLUSTER_PARTITIONS_MAX];
     struct ingest_tail_options options = {.topic = cluster->deltas,
                                           .partitions = numbers,
                                           .starts = starts,
                                           .count = count,
-                                          .queue_bytes = CLUSTER_QUEUE_BYTES};
+                                          .queue_bytes = PIPELINE_CLUSTER_QUEUE_BYTES};
 
     for (int i = 0; i < count; i++) {
         numbers[i] = i;
@@ -238,15 +241,15 @@ static int choose(struct pipeline_cluster *cluster, const struct ingest_tailed *
     int chosen = 0;
 
     for (int i = 0; i < count; i++) {
-        struct cluster_delta_head head;
+        struct pipeline_delta_head head;
         struct fr_slice delta;
         int partition;
 
-        if (cluster_owner__is(records[i].key, &partition)) {
-            cluster_owner__take(cluster, partition, records[i].value);
+        if (pipeline_owner__is(records[i].key, &partition)) {
+            pipeline_owner__take(cluster, partition, records[i].value);
             continue;
         }
-        if (!cluster_delta__decode(cluster, records[i].value, &head, &delta, err))
+        if (!pipeline_delta__decode(cluster, records[i].value, &head, &delta, err))
             return -1;
         if (head.store_id == cluster->store_id && (cluster->is_started_up || head.epoch <= atomic_load(&cluster->made)))
             continue;
@@ -299,7 +302,7 @@ static void wait_for_room(struct pipeline_cluster *cluster)
         if (stats.unwritten_bytes + stats.pending_bytes <= cluster->engine->lanes.dirty_bytes_most)
             return;
         fr_clock_sleep_ms(AGAIN_MS);
-    } while (!cluster__is_stopping(cluster));
+    } while (!pipeline_cluster__is_stopping(cluster));
 }
 
 static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
@@ -322,12 +325,12 @@ static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
     if (!open_deltas(cluster, err))
         return false;
     while (!ingest_tail_is_through(cluster->tail))
-        if (cluster__is_stopping(cluster) || !read_some(cluster, err))
+        if (pipeline_cluster__is_stopping(cluster) || !read_some(cluster, err))
             return false;
     /* Only now: had it stopped half-way through an epoch, the rest of that would still be missing. */
     if (cluster->found > atomic_load(&cluster->made))
         atomic_store(&cluster->made, cluster->found);
-    if (!cluster_share__commit(cluster, err)) /* what it has made counts from here on */
+    if (!pipeline_share__commit(cluster, err)) /* what it has made counts from here on */
         return false;
     cluster->is_started_up = true;
     atomic_store(&cluster->is_through, true);
@@ -340,9 +343,9 @@ static void *run(void *user)
     struct fr_err err = {0};
     bool ok = come_in(cluster, &err);
 
-    while (ok && !cluster__is_stopping(cluster))
+    while (ok && !pipeline_cluster__is_stopping(cluster))
         ok = read_some(cluster, &err);
-    if (!ok && !cluster__is_stopping(cluster))
+    if (!ok && !pipeline_cluster__is_stopping(cluster))
         pipeline_cluster__fail(cluster, &err);
     return NULL;
 }
@@ -357,8 +360,8 @@ bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *in
                                            .topics = cluster->topics,
                                            .topic_count = cluster->config->topic_count,
                                            .user = cluster,
-                                           .assigned = cluster_share__assigned,
-                                           .revoked = cluster_share__revoked,
+                                           .assigned = pipeline_share__assigned,
+                                           .revoked = pipeline_share__revoked,
                                            .fatal = on_fatal};
 
     cluster->ingest = ingest;
@@ -412,7 +415,7 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster)
 bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
 {
     int count = atomic_load(&cluster->partitions), partition;
-    const struct cluster_owner *owner;
+    const struct pipeline_owner *owner;
 
     if (user_id == 0)
         return true;
@@ -420,17 +423,19 @@ bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64
         return fr_fail(err, FR_UNAVAILABLE, "the node does not know yet whose user %" PRIu64 " is; retry", user_id);
     partition = ingest_partition_of(user_id, count);
     switch (atomic_load(&cluster->held[partition].place)) {
-    case CLUSTER_HERE:
+    case PIPELINE_CLUSTER_HERE:
         return true;
-    case CLUSTER_RESTORING:
-        return fr_fail(err, FR_UNAVAILABLE, "partition %d with user %" PRIu64 " is being handed over; retry", partition, user_id);
+    case PIPELINE_CLUSTER_RESTORING:
+        return fr_fail(err, FR_UNAVAILABLE, "partition %d with user %" PRIu64 " is being handed over; retry", partition,
+                       user_id);
     default:
         break;
     }
     owner = atomic_load(&cluster->held[partition].owner);
     if (!owner || strcmp(owner->instance, cluster->config->id) == 0)
-        return fr_fail(err, FR_UNAVAILABLE, "partition %d with user %" PRIu64 " is at another instance, which has not said where; retry",
-                       partition, user_id);
+        return fr_fail(err, FR_UNAVAILABLE,
+                       "partition %d with user %" PRIu64 " is at another instance, which has not said where; retry", partition,
+                       user_id);
     return fr_fail(err, FR_PRECONDITION, "partition %d with user %" PRIu64 " is at instance '%s': ask %s", partition, user_id,
                    owner->instance, owner->api);
 }
@@ -442,15 +447,15 @@ int pipeline_cluster__partitions(const struct pipeline_cluster *cluster)
 
 struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number)
 {
-    const struct cluster_held *held = &cluster->held[number];
-    const struct cluster_owner *owner = atomic_load(&held->owner);
+    const struct pipeline_held *held = &cluster->held[number];
+    const struct pipeline_owner *owner = atomic_load(&held->owner);
     int place = atomic_load(&held->place);
 
     return (struct pipeline_cluster_partition){.number = number,
                                                .instance = owner ? owner->instance : "",
                                                .api = owner ? owner->api : "",
-                                               .is_here = place == CLUSTER_HERE,
-                                               .is_restoring = place == CLUSTER_RESTORING,
+                                               .is_here = place == PIPELINE_CLUSTER_HERE,
+                                               .is_restoring = place == PIPELINE_CLUSTER_RESTORING,
                                                .changelog_next = atomic_load(&held->changelog_next)};
 }
 

@@ -41,7 +41,7 @@ static void save_deltas(struct pipeline_cluster *cluster, struct store *store)
 /* Of a partition that is gone there is no record. */
 static void save_held(struct pipeline_cluster *cluster, struct store *store, int partition)
 {
-    struct cluster_held *held = &cluster->held[partition];
+    struct pipeline_held *held = &cluster->held[partition];
     int64_t next = atomic_load(&held->changelog_next);
     struct fr_buffer value;
     char name[64];
@@ -55,7 +55,7 @@ static void save_held(struct pipeline_cluster *cluster, struct store *store, int
     fr_buffer_init(&value);
     fr_buffer_append_varint(&value, (uint64_t)next);
     if (held->marker.is_known)
-        cluster_marker__encode(cluster, &held->marker, &value);
+        pipeline_marker__encode(cluster, &held->marker, &value);
     if (value.is_failed)
         store_spoil(store);
     else
@@ -65,7 +65,7 @@ static void save_held(struct pipeline_cluster *cluster, struct store *store, int
 
 static void save_owner(struct pipeline_cluster *cluster, struct store *store, int partition)
 {
-    const struct cluster_owner *owner = atomic_load(&cluster->held[partition].owner);
+    const struct pipeline_owner *owner = atomic_load(&cluster->held[partition].owner);
     struct fr_buffer value;
     char name[64];
 
@@ -73,7 +73,7 @@ static void save_owner(struct pipeline_cluster *cluster, struct store *store, in
     if (!owner)
         return;
     fr_buffer_init(&value);
-    fr_buffer_append_varint(&value, CLUSTER_VERSION);
+    fr_buffer_append_varint(&value, PIPELINE_CLUSTER_VERSION);
     fr_buffer_append_varint(&value, strlen(owner->instance));
     fr_buffer_append_text(&value, owner->instance);
     fr_buffer_append_varint(&value, strlen(owner->api));
@@ -87,10 +87,10 @@ static void save_owner(struct pipeline_cluster *cluster, struct store *store, in
 /* How far events of a partition are in what is now set aside. */
 static void note_positions(struct pipeline_cluster *cluster, int partition)
 {
-    struct cluster_held *held = &cluster->held[partition];
+    struct pipeline_held *held = &cluster->held[partition];
     struct pipeline_offsets *offsets = &cluster->engine->offsets;
 
-    held->next = (struct cluster_marker){.is_known = true, .stream_time_ms = cluster->boundary_time_ms};
+    held->next = (struct pipeline_marker){.is_known = true, .stream_time_ms = cluster->boundary_time_ms};
     for (int i = 0; i < cluster->config->topic_count; i++)
         held->next.at[i] = (struct ingest_position){.next_offset = pipeline_offsets__next(offsets, held->index[i]),
                                                     .last = offsets->positions[held->index[i]].last};
@@ -98,7 +98,7 @@ static void note_positions(struct pipeline_cluster *cluster, int partition)
 
 static bool is_here(const struct pipeline_cluster *cluster, int partition)
 {
-    return atomic_load(&cluster->held[partition].place) == CLUSTER_HERE;
+    return atomic_load(&cluster->held[partition].place) == PIPELINE_CLUSTER_HERE;
 }
 
 /* What an epoch that failed has set aside belongs to the next one: its offsets will be in it. */
@@ -148,7 +148,7 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
 
 struct writing {
     struct pipeline_cluster *cluster;
-    struct cluster_delta_head head;
+    struct pipeline_delta_head head;
     struct fr_buffer key, value;
     int partitions;
     uint64_t copies, deltas;
@@ -170,7 +170,7 @@ static bool put_copy(void *user, const struct store_key *key, enum store_part pa
     if (writing->is_counting)
         return true;
     fr_buffer_clear(&writing->key);
-    cluster_copy__key(key, part, &writing->key);
+    pipeline_copy__key(key, part, &writing->key);
     put.key = fr_buffer_slice(&writing->key);
     if (value.length == 0)
         put.value = fr_slice(NULL, 0);
@@ -184,7 +184,7 @@ static bool put_delta(void *user, struct fr_slice key, struct fr_slice value, st
     struct ingest_put put = {.topic = writing->cluster->deltas, .partition = -1, .key = key};
 
     fr_buffer_clear(&writing->value);
-    cluster_delta__encode(&writing->head, value, &writing->value);
+    pipeline_delta__encode(&writing->head, value, &writing->value);
     put.value = fr_buffer_slice(&writing->value);
     writing->deltas++;
     return (!writing->value.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
@@ -193,14 +193,14 @@ static bool put_delta(void *user, struct fr_slice key, struct fr_slice value, st
 
 static bool put_marker(struct writing *writing, int partition, struct fr_err *err)
 {
-    struct cluster_held *held = &writing->cluster->held[partition];
+    struct pipeline_held *held = &writing->cluster->held[partition];
     struct ingest_put put = {.topic = writing->cluster->changelog,
                              .partition = partition,
-                             .key = fr_slice(cluster_marker_key, sizeof cluster_marker_key)};
+                             .key = fr_slice(pipeline_marker_key, sizeof pipeline_marker_key)};
 
     held->next.epoch = writing->head.epoch;
     fr_buffer_clear(&writing->value);
-    cluster_marker__encode(writing->cluster, &held->next, &writing->value);
+    pipeline_marker__encode(writing->cluster, &held->next, &writing->value);
     put.value = fr_buffer_slice(&writing->value);
     return (!writing->value.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
            ingest_transaction_put(writing->cluster->group, &put, &held->told, err);
@@ -212,11 +212,12 @@ static bool announce(struct writing *writing, int partition, struct fr_err *err)
 
     fr_buffer_clear(&writing->key);
     fr_buffer_clear(&writing->value);
-    cluster_owner__encode(writing->cluster, partition, &writing->key, &writing->value);
+    pipeline_owner__encode(writing->cluster, partition, &writing->key, &writing->value);
     put.key = fr_buffer_slice(&writing->key);
     put.value = fr_buffer_slice(&writing->value);
-    return (!writing->key.is_failed && !writing->value.is_failed) ? ingest_transaction_put(writing->cluster->group, &put, NULL, err)
-                                                                  : fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    return (!writing->key.is_failed && !writing->value.is_failed)
+               ? ingest_transaction_put(writing->cluster->group, &put, NULL, err)
+               : fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
 }
 
 static bool put_partitions(struct writing *writing, bool is_announcing, struct ingest_consumed *consumed, int *count,
@@ -231,8 +232,7 @@ static bool put_partitions(struct writing *writing, bool is_announcing, struct i
             return false;
         for (int t = 0; t < cluster->config->topic_count; t++)
             if (cluster->held[i].next.at[t].next_offset >= 0)
-                consumed[(*count)++] =
-                    (struct ingest_consumed){cluster->topics[t], i, cluster->held[i].next.at[t].next_offset};
+                consumed[(*count)++] = (struct ingest_consumed){cluster->topics[t], i, cluster->held[i].next.at[t].next_offset};
     }
     return true;
 }
@@ -322,10 +322,10 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
         !has_copies(&writing, err))
         return true;
     writing.copies = 0;
-    writing.head = (struct cluster_delta_head){.store_id = cluster->store_id,
-                                               .epoch = atomic_load(&cluster->made) + 1,
-                                               .fingerprint = cluster->fingerprint,
-                                               .stream_time_ms = cluster->boundary_time_ms};
+    writing.head = (struct pipeline_delta_head){.store_id = cluster->store_id,
+                                                .epoch = atomic_load(&cluster->made) + 1,
+                                                .fingerprint = cluster->fingerprint,
+                                                .stream_time_ms = cluster->boundary_time_ms};
     atomic_store(&cluster->made, writing.head.epoch); /* before anybody can read it back */
     fr_buffer_init(&writing.key);
     fr_buffer_init(&writing.value);

@@ -10,29 +10,34 @@
 #include <freshet/deltas.h>
 #include <freshet/group.h>
 
-enum { CLUSTER_PARTITIONS_MAX = 1024, CLUSTER_COPIES = 256, CLUSTER_VERSION = 1, CLUSTER_QUEUE_BYTES = 16 << 20 };
+enum {
+    PIPELINE_CLUSTER_PARTITIONS_MAX = 1024,
+    PIPELINE_CLUSTER_COPIES = 256,
+    PIPELINE_CLUSTER_VERSION = 1,
+    PIPELINE_CLUSTER_QUEUE_BYTES = 16 << 20
+};
 
-enum cluster_place { CLUSTER_ELSEWHERE, CLUSTER_RESTORING, CLUSTER_HERE };
+enum pipeline_place { PIPELINE_CLUSTER_ELSEWHERE, PIPELINE_CLUSTER_RESTORING, PIPELINE_CLUSTER_HERE };
 
-struct cluster_owner { /* never freed before the cluster: readers hold on to it */
+struct pipeline_owner { /* never freed before the cluster: readers hold on to it */
     const char *instance, *api;
 };
 
 /* The end of an epoch in a partition's changelog: what is before it is of this epoch or older. */
-struct cluster_marker {
+struct pipeline_marker {
     bool is_known;
     uint64_t epoch;
     int64_t stream_time_ms;
     struct ingest_position at[PIPELINE_TOPICS_MAX]; /* of each topic of the configuration */
 };
 
-struct cluster_held { /* a partition */
-    _Atomic int place; /* enum cluster_place */
-    _Atomic(const struct cluster_owner *) owner; /* as announced last; NULL: never */
+struct pipeline_held { /* a partition */
+    _Atomic int place; /* enum pipeline_place */
+    _Atomic(const struct pipeline_owner *) owner; /* as announced last; NULL: never */
     _Atomic int64_t changelog_next; /* up to here the store has it; −1: it has nothing of it */
     bool is_saved, is_owner_saved; /* the meta record says the same; the committer's */
-    struct cluster_marker marker; /* by who restores, inside the gate; then the committer */
-    struct cluster_marker next; /* of the boundary */
+    struct pipeline_marker marker; /* by who restores, inside the gate; then the committer */
+    struct pipeline_marker next; /* of the boundary */
     int index[PIPELINE_TOPICS_MAX]; /* ingest's, of each topic */
     int64_t told; /* where the marker that is on its way came to */
 };
@@ -52,9 +57,9 @@ struct pipeline_cluster {
     uint64_t fingerprint;
 
     _Atomic int partitions; /* of each topic; 0: not known yet */
-    struct cluster_held held[CLUSTER_PARTITIONS_MAX];
-    _Atomic int64_t deltas_next[CLUSTER_PARTITIONS_MAX]; /* up to here deltas are merged; −1: none */
-    int64_t deltas_saved[CLUSTER_PARTITIONS_MAX];
+    struct pipeline_held held[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    _Atomic int64_t deltas_next[PIPELINE_CLUSTER_PARTITIONS_MAX]; /* up to here deltas are merged; −1: none */
+    int64_t deltas_saved[PIPELINE_CLUSTER_PARTITIONS_MAX];
     _Atomic uint64_t made; /* epoch of the last transaction that was begun */
     uint64_t made_saved;
     int64_t boundary_time_ms; /* S of what is set aside */
@@ -77,36 +82,38 @@ struct pipeline_cluster {
 
 /* ---- cluster_wire.c ---- */
 
-struct cluster_delta_head {
+struct pipeline_delta_head {
     uint64_t store_id, epoch, fingerprint;
     int64_t stream_time_ms;
 };
-void cluster_marker__encode(const struct pipeline_cluster *cluster, const struct cluster_marker *marker, struct fr_buffer *wire);
-FR_CHECKED bool cluster_marker__decode(const struct pipeline_cluster *cluster, struct fr_slice wire,
-                                       struct cluster_marker *marker, struct fr_err *err);
-void cluster_copy__key(const struct store_key *key, enum store_part part, struct fr_buffer *wire);
-bool cluster_copy__read_key(struct fr_slice wire, struct store_key *key, enum store_part *part); /* false: it makes no sense */
-void cluster_delta__encode(const struct cluster_delta_head *head, struct fr_slice delta, struct fr_buffer *wire);
-FR_CHECKED bool cluster_delta__decode(const struct pipeline_cluster *cluster, struct fr_slice wire,
-                                      struct cluster_delta_head *head, struct fr_slice *delta, struct fr_err *err);
+void pipeline_marker__encode(const struct pipeline_cluster *cluster, const struct pipeline_marker *marker,
+                             struct fr_buffer *wire);
+FR_CHECKED bool pipeline_marker__decode(const struct pipeline_cluster *cluster, struct fr_slice wire,
+                                        struct pipeline_marker *marker, struct fr_err *err);
+void pipeline_copy__key(const struct store_key *key, enum store_part part, struct fr_buffer *wire);
+bool pipeline_copy__read_key(struct fr_slice wire, struct store_key *key, enum store_part *part); /* false: it makes no sense */
+void pipeline_delta__encode(const struct pipeline_delta_head *head, struct fr_slice delta, struct fr_buffer *wire);
+FR_CHECKED bool pipeline_delta__decode(const struct pipeline_cluster *cluster, struct fr_slice wire,
+                                       struct pipeline_delta_head *head, struct fr_slice *delta, struct fr_err *err);
 /* Of who owns a partition: an announcement among the deltas. */
-void cluster_owner__encode(const struct pipeline_cluster *cluster, int partition, struct fr_buffer *key, struct fr_buffer *value);
-bool cluster_owner__is(struct fr_slice key, int *partition);
+void pipeline_owner__encode(const struct pipeline_cluster *cluster, int partition, struct fr_buffer *key,
+                            struct fr_buffer *value);
+bool pipeline_owner__is(struct fr_slice key, int *partition);
 /* Keeps it, when it is news. */
-void cluster_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value);
+void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value);
 
-extern const char cluster_marker_key[1];
+extern const char pipeline_marker_key[1];
 
 /* ---- cluster_share.c: the group's callbacks ---- */
 
-FR_CHECKED bool cluster_share__assigned(void *user, const int32_t *partitions, int count, struct fr_err *err);
-FR_CHECKED bool cluster_share__revoked(void *user, bool is_lost, struct fr_err *err);
+FR_CHECKED bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, struct fr_err *err);
+FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err);
 
 /* Waits for an epoch, as often as that must be tried again; false when it never will, or the node stops. */
-FR_CHECKED bool cluster_share__commit(struct pipeline_cluster *cluster, struct fr_err *err);
+FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err);
 
 /* ---- cluster.c ---- */
 
-bool cluster__is_stopping(const struct pipeline_cluster *cluster);
+bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster);
 
 #endif

@@ -26,7 +26,8 @@ static Freshet__V1__ClusterMember *find(const Freshet__V1__ClusterResponse *resp
     return NULL;
 }
 
-static bool put_partitions(const struct pipeline_cluster *cluster, struct fr_arena *arena, Freshet__V1__ClusterResponse *response)
+static bool put_partitions(const struct pipeline_cluster *cluster, struct fr_arena *arena,
+                           Freshet__V1__ClusterResponse *response)
 {
     int count = pipeline_cluster__partitions(cluster);
     Freshet__V1__ClusterPartition *partitions = fr_arena_take(arena, ((size_t)count + 1) * sizeof *partitions);

@@ -13,9 +13,9 @@
 
 enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000 };
 
-bool cluster_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
+bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
 {
-    while (!cluster__is_stopping(cluster)) {
+    while (!pipeline_cluster__is_stopping(cluster)) {
         if (pipeline_committer__commit(&cluster->engine->committer, COMMIT_MS, err))
             return true;
         if (store_is_failed(cluster->store))
@@ -37,7 +37,7 @@ static bool is_owned(const int32_t *partitions, int count, int partition)
 
 struct giving {
     const struct pipeline_cluster *cluster;
-    bool is_gone[CLUSTER_PARTITIONS_MAX];
+    bool is_gone[PIPELINE_CLUSTER_PARTITIONS_MAX];
 };
 
 static bool is_gone(void *user, uint64_t user_id)
@@ -59,7 +59,7 @@ static bool drop_others(struct pipeline_cluster *cluster, const int32_t *partiti
     uint64_t dropped = 0;
 
     for (int i = 0; i < all; i++) {
-        struct cluster_held *held = &cluster->held[i];
+        struct pipeline_held *held = &cluster->held[i];
 
         giving.is_gone[i] = !is_owned(partitions, count, i) || atomic_load(&held->changelog_next) < 0;
         if (!giving.is_gone[i])
@@ -70,7 +70,7 @@ static bool drop_others(struct pipeline_cluster *cluster, const int32_t *partiti
         atomic_store(&held->changelog_next, -1);
         store_gate_leave(cluster->store);
     }
-    if (!cluster_share__commit(cluster, err))
+    if (!pipeline_share__commit(cluster, err))
         return false;
     store_stats_read(cluster->store, &stats);
     if (stats.entities == 0)
@@ -78,7 +78,7 @@ static bool drop_others(struct pipeline_cluster *cluster, const int32_t *partiti
     if (!agg_users_drop(cluster->engine->agg, is_gone, &giving, &dropped, err))
         return false;
     fr_counter_add(cluster->dropped, dropped);
-    return dropped == 0 || cluster_share__commit(cluster, err);
+    return dropped == 0 || pipeline_share__commit(cluster, err);
 }
 
 /* ---- restoring ---- */
@@ -87,8 +87,8 @@ struct restoring {
     struct pipeline_cluster *cluster;
     struct ingest_tail *tail;
     const int32_t *partitions;
-    struct agg_copy copies[CLUSTER_COPIES];
-    struct cluster_marker marker; /* of the partition at hand */
+    struct agg_copy copies[PIPELINE_CLUSTER_COPIES];
+    struct pipeline_marker marker; /* of the partition at hand */
     int count;
 };
 
@@ -103,7 +103,7 @@ static bool put_copies(struct restoring *restoring, int partition_count, struct 
         store_gate_enter(cluster->store);
         ok = agg_copies_put(cluster->engine->agg, restoring->copies, restoring->count, err);
         for (int i = 0; i < partition_count && ok; i++) {
-            struct cluster_held *held = &cluster->held[restoring->partitions[i]];
+            struct pipeline_held *held = &cluster->held[restoring->partitions[i]];
 
             atomic_store(&held->changelog_next, ingest_tail_next(restoring->tail, i));
             held->is_saved = false;
@@ -120,18 +120,18 @@ static bool put_copies(struct restoring *restoring, int partition_count, struct 
 static bool take_record(struct restoring *restoring, const struct ingest_tailed *record, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = restoring->cluster;
-    struct cluster_held *held = &cluster->held[restoring->partitions[record->index]];
+    struct pipeline_held *held = &cluster->held[restoring->partitions[record->index]];
     struct agg_copy *copy = &restoring->copies[restoring->count];
 
-    if (record->key.length == sizeof cluster_marker_key && *(const char *)record->key.bytes == cluster_marker_key[0]) {
-        if (!cluster_marker__decode(cluster, record->value, &restoring->marker, err))
+    if (record->key.length == sizeof pipeline_marker_key && *(const char *)record->key.bytes == pipeline_marker_key[0]) {
+        if (!pipeline_marker__decode(cluster, record->value, &restoring->marker, err))
             return false;
         store_gate_enter(cluster->store); /* what is before it in this read is put later: is_saved is set with that */
         held->marker = restoring->marker;
         store_gate_leave(cluster->store);
         return true;
     }
-    if (!cluster_copy__read_key(record->key, &copy->key, &copy->part))
+    if (!pipeline_copy__read_key(record->key, &copy->key, &copy->part))
         return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' makes no sense", cluster->changelog);
     copy->bytes = record->value;
     restoring->count++;
@@ -140,8 +140,8 @@ static bool take_record(struct restoring *restoring, const struct ingest_tailed 
 
 static bool read_some(struct restoring *restoring, int partition_count, struct fr_err *err)
 {
-    struct ingest_tailed records[CLUSTER_COPIES];
-    int count = ingest_tail_read(restoring->tail, records, CLUSTER_COPIES, READ_MS, err);
+    struct ingest_tailed records[PIPELINE_CLUSTER_COPIES];
+    int count = ingest_tail_read(restoring->tail, records, PIPELINE_CLUSTER_COPIES, READ_MS, err);
 
     restoring->count = 0;
     for (int i = 0; i < count; i++)
@@ -153,17 +153,17 @@ static bool read_some(struct restoring *restoring, int partition_count, struct f
 static bool open_tail(struct restoring *restoring, int count, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = restoring->cluster;
-    int64_t starts[CLUSTER_PARTITIONS_MAX];
+    int64_t starts[PIPELINE_CLUSTER_PARTITIONS_MAX];
     struct ingest_tail_options options = {.topic = cluster->changelog,
                                           .partitions = restoring->partitions,
                                           .starts = starts,
                                           .count = count,
-                                          .queue_bytes = CLUSTER_QUEUE_BYTES};
+                                          .queue_bytes = PIPELINE_CLUSTER_QUEUE_BYTES};
 
     for (int i = 0; i < count; i++)
         starts[i] = atomic_load(&cluster->held[restoring->partitions[i]].changelog_next);
     while (!ingest_tail_open(cluster->group, &options, &restoring->tail, err)) {
-        if (err->code != FR_UNAVAILABLE || cluster__is_stopping(cluster))
+        if (err->code != FR_UNAVAILABLE || pipeline_cluster__is_stopping(cluster))
             return false;
         fr_clock_sleep_ms(AGAIN_MS);
     }
@@ -182,8 +182,8 @@ static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions,
         ok = open_tail(restoring, count, err);
     }
     while (ok && !ingest_tail_is_through(restoring->tail)) {
-        ok = cluster__is_stopping(cluster) ? fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing")
-                                           : read_some(restoring, count, err);
+        ok = pipeline_cluster__is_stopping(cluster) ? fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing")
+                                                    : read_some(restoring, count, err);
         if (ok && fr_clock_monotonic_ms() - said_ms > SAY_MS) {
             said_ms = fr_clock_monotonic_ms();
             fr_log(FR_LOG_INFO, "cluster", "restoring %d partitions: %" PRIu64 " offsets of '%s' are left", count,
@@ -214,7 +214,8 @@ static bool find_parts(struct pipeline_cluster *cluster, int32_t number, struct 
         }
         if (!is_found)
             return fr_fail(err, FR_BAD_CONFIG,
-                           "cluster: '%s' has no partition %" PRId32 "; partitions were added, which a cluster cannot take: name "
+                           "cluster: '%s' has no partition %" PRId32
+                           "; partitions were added, which a cluster cannot take: name "
                            "another kafka.group and start with an empty store.path",
                            cluster->topics[t], number);
     }
@@ -230,7 +231,7 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
     bool ok = (parts && at) || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
 
     for (int i = 0; i < count && ok; i++) {
-        struct cluster_held *held = &cluster->held[partitions[i]];
+        struct pipeline_held *held = &cluster->held[partitions[i]];
 
         ok = find_parts(cluster, partitions[i], err);
         for (int t = 0; t < cluster->config->topic_count && ok; t++) {
@@ -245,7 +246,7 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
     }
     if (ok) {
         for (int i = 0; i < count; i++)
-            atomic_store(&cluster->held[partitions[i]].place, CLUSTER_HERE);
+            atomic_store(&cluster->held[partitions[i]].place, PIPELINE_CLUSTER_HERE);
         atomic_store(&cluster->is_local, false);
         atomic_store(&cluster->needs_announcing, count > 0);
         ingest_own(cluster->ingest, parts, at, all);
@@ -255,7 +256,7 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
     return ok;
 }
 
-bool cluster_share__assigned(void *user, const int32_t *partitions, int count, struct fr_err *err)
+bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = user;
     int64_t start_ms = fr_clock_monotonic_ms();
@@ -264,13 +265,16 @@ bool cluster_share__assigned(void *user, const int32_t *partitions, int count, s
 
     for (int i = 0; i < count && ok; i++)
         ok = partitions[i] < all ||
-             fr_fail(err, FR_BAD_CONFIG, "cluster: partition %" PRId32 " of %d was assigned: partitions were added, which a cluster "
-                                         "cannot take", partitions[i], all);
+             fr_fail(err, FR_BAD_CONFIG,
+                     "cluster: partition %" PRId32 " of %d was assigned: partitions were added, which a cluster "
+                     "cannot take",
+                     partitions[i], all);
     for (int i = 0; i < all && ok; i++)
-        atomic_store(&cluster->held[i].place, is_owned(partitions, count, i) ? CLUSTER_RESTORING : CLUSTER_ELSEWHERE);
+        atomic_store(&cluster->held[i].place,
+                     is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
     ok = ok && drop_others(cluster, partitions, count, err) && (count == 0 || restore(cluster, partitions, count, err)) &&
-         cluster_share__commit(cluster, err) && own(cluster, partitions, count, err);
-    if (!ok && cluster__is_stopping(cluster))
+         pipeline_share__commit(cluster, err) && own(cluster, partitions, count, err);
+    if (!ok && pipeline_cluster__is_stopping(cluster))
         return true;
     if (ok) {
         atomic_store(&cluster->is_assigned, true);
@@ -280,7 +284,7 @@ bool cluster_share__assigned(void *user, const int32_t *partitions, int count, s
     return ok;
 }
 
-bool cluster_share__revoked(void *user, bool is_lost, struct fr_err *err)
+bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = user;
     int all = atomic_load(&cluster->partitions);
@@ -294,12 +298,12 @@ bool cluster_share__revoked(void *user, bool is_lost, struct fr_err *err)
     }
     if (!ingest_disown(cluster->ingest))
         return true; /* the node closes, or has failed and says so */
-    if (!cluster_share__commit(cluster, err))
-        return cluster__is_stopping(cluster);
+    if (!pipeline_share__commit(cluster, err))
+        return pipeline_cluster__is_stopping(cluster);
     atomic_store(&cluster->is_local, true);
     for (int i = 0; i < all; i++)
-        if (atomic_load(&cluster->held[i].place) == CLUSTER_HERE)
-            atomic_store(&cluster->held[i].place, CLUSTER_RESTORING);
+        if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
+            atomic_store(&cluster->held[i].place, PIPELINE_CLUSTER_RESTORING);
     /* And once more, so that no transaction is under way when its generation goes. */
-    return cluster_share__commit(cluster, err) || cluster__is_stopping(cluster);
+    return pipeline_share__commit(cluster, err) || pipeline_cluster__is_stopping(cluster);
 }

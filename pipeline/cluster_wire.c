@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-const char cluster_marker_key[1] = {0}; /* no kind is 0 */
+const char pipeline_marker_key[1] = {0}; /* no kind is 0 */
 
 static void append_text(struct fr_buffer *wire, const char *text)
 {
@@ -19,7 +19,7 @@ static struct fr_slice read_text(struct fr_reader *reader)
 static bool check(const struct pipeline_cluster *cluster, const struct fr_reader *reader, uint64_t version,
                   uint64_t fingerprint, struct fr_err *err)
 {
-    if (reader->is_failed || version != CLUSTER_VERSION)
+    if (reader->is_failed || version != PIPELINE_CLUSTER_VERSION)
         return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' or '%s' is of another version of freshet, or makes no sense",
                        cluster->changelog, cluster->deltas);
     return fingerprint == cluster->fingerprint ||
@@ -29,12 +29,14 @@ static bool check(const struct pipeline_cluster *cluster, const struct fr_reader
                    cluster->config->group);
 }
 
-/* ---- markers: version | fingerprint | epoch | S | topics: count, for each its name, next offset + 1, last record + 1 and hash ---- */
+/* ---- markers: version | fingerprint | instance | epoch | S | topics: count, for each its name, next offset + 1, last record + 1 and hash ---- */
 
-void cluster_marker__encode(const struct pipeline_cluster *cluster, const struct cluster_marker *marker, struct fr_buffer *wire)
+void pipeline_marker__encode(const struct pipeline_cluster *cluster, const struct pipeline_marker *marker,
+                             struct fr_buffer *wire)
 {
-    fr_buffer_append_varint(wire, CLUSTER_VERSION);
+    fr_buffer_append_varint(wire, PIPELINE_CLUSTER_VERSION);
     fr_buffer_append_fixed64(wire, cluster->fingerprint);
+    append_text(wire, cluster->config->id); /* for people */
     fr_buffer_append_varint(wire, marker->epoch);
     fr_buffer_append_zigzag(wire, marker->stream_time_ms);
     fr_buffer_append_varint(wire, (uint64_t)cluster->config->topic_count);
@@ -46,13 +48,14 @@ void cluster_marker__encode(const struct pipeline_cluster *cluster, const struct
     }
 }
 
-bool cluster_marker__decode(const struct pipeline_cluster *cluster, struct fr_slice wire, struct cluster_marker *marker,
-                            struct fr_err *err)
+bool pipeline_marker__decode(const struct pipeline_cluster *cluster, struct fr_slice wire, struct pipeline_marker *marker,
+                             struct fr_err *err)
 {
     struct fr_reader reader = fr_reader(wire);
     uint64_t version = fr_reader_varint(&reader), fingerprint = fr_reader_fixed64(&reader), topics;
 
-    *marker = (struct cluster_marker){.is_known = true};
+    *marker = (struct pipeline_marker){.is_known = true};
+    (void)read_text(&reader);
     marker->epoch = fr_reader_varint(&reader);
     marker->stream_time_ms = fr_reader_zigzag(&reader);
     for (int i = 0; i < PIPELINE_TOPICS_MAX; i++)
@@ -73,7 +76,7 @@ bool cluster_marker__decode(const struct pipeline_cluster *cluster, struct fr_sl
 
 /* ---- copies: key: kind | ids, big endian | part ---- */
 
-void cluster_copy__key(const struct store_key *key, enum store_part part, struct fr_buffer *wire)
+void pipeline_copy__key(const struct store_key *key, enum store_part part, struct fr_buffer *wire)
 {
     fr_buffer_append_byte(wire, key->kind);
     for (int i = 0; i < key->id_count; i++)
@@ -81,12 +84,13 @@ void cluster_copy__key(const struct store_key *key, enum store_part part, struct
     fr_buffer_append_byte(wire, (uint8_t)part);
 }
 
-bool cluster_copy__read_key(struct fr_slice wire, struct store_key *key, enum store_part *part)
+bool pipeline_copy__read_key(struct fr_slice wire, struct store_key *key, enum store_part *part)
 {
     const uint8_t *bytes = wire.bytes;
     size_t ids = wire.length < 2 ? 0 : (wire.length - 2) / sizeof(uint64_t);
 
-    if (ids < 1 || ids > STORE_KEY_IDS_MAX || wire.length != 2 + ids * sizeof(uint64_t) || bytes[wire.length - 1] >= STORE_PARTS)
+    if (ids < 1 || ids > STORE_KEY_IDS_MAX || wire.length != 2 + ids * sizeof(uint64_t) ||
+        bytes[wire.length - 1] >= STORE_PARTS)
         return false;
     *key = (struct store_key){.kind = bytes[0], .id_count = (uint8_t)ids};
     for (size_t i = 0; i < ids; i++)
@@ -98,9 +102,9 @@ bool cluster_copy__read_key(struct fr_slice wire, struct store_key *key, enum st
 
 /* ---- deltas: version | store | epoch | fingerprint | S | the delta ---- */
 
-void cluster_delta__encode(const struct cluster_delta_head *head, struct fr_slice delta, struct fr_buffer *wire)
+void pipeline_delta__encode(const struct pipeline_delta_head *head, struct fr_slice delta, struct fr_buffer *wire)
 {
-    fr_buffer_append_varint(wire, CLUSTER_VERSION);
+    fr_buffer_append_varint(wire, PIPELINE_CLUSTER_VERSION);
     fr_buffer_append_fixed64(wire, head->store_id);
     fr_buffer_append_varint(wire, head->epoch);
     fr_buffer_append_fixed64(wire, head->fingerprint);
@@ -108,8 +112,8 @@ void cluster_delta__encode(const struct cluster_delta_head *head, struct fr_slic
     fr_buffer_append(wire, delta.bytes, delta.length);
 }
 
-bool cluster_delta__decode(const struct pipeline_cluster *cluster, struct fr_slice wire, struct cluster_delta_head *head,
-                           struct fr_slice *delta, struct fr_err *err)
+bool pipeline_delta__decode(const struct pipeline_cluster *cluster, struct fr_slice wire, struct pipeline_delta_head *head,
+                            struct fr_slice *delta, struct fr_err *err)
 {
     struct fr_reader reader = fr_reader(wire);
     uint64_t version = fr_reader_varint(&reader);
@@ -124,17 +128,18 @@ bool cluster_delta__decode(const struct pipeline_cluster *cluster, struct fr_sli
 
 /* ---- announcements: key: 0 | partition, big endian; value: version | instance | address ---- */
 
-void cluster_owner__encode(const struct pipeline_cluster *cluster, int partition, struct fr_buffer *key, struct fr_buffer *value)
+void pipeline_owner__encode(const struct pipeline_cluster *cluster, int partition, struct fr_buffer *key,
+                            struct fr_buffer *value)
 {
     fr_buffer_append_byte(key, 0);
     fr_buffer_append_byte(key, (uint8_t)(partition >> 8));
     fr_buffer_append_byte(key, (uint8_t)partition);
-    fr_buffer_append_varint(value, CLUSTER_VERSION);
+    fr_buffer_append_varint(value, PIPELINE_CLUSTER_VERSION);
     append_text(value, cluster->config->id);
     append_text(value, cluster->api);
 }
 
-bool cluster_owner__is(struct fr_slice key, int *partition)
+bool pipeline_owner__is(struct fr_slice key, int *partition)
 {
     const uint8_t *bytes = key.bytes;
 
@@ -144,21 +149,21 @@ bool cluster_owner__is(struct fr_slice key, int *partition)
     return true;
 }
 
-void cluster_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value)
+void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value)
 {
     struct fr_reader reader = fr_reader(value);
     uint64_t version = fr_reader_varint(&reader);
     struct fr_slice instance = read_text(&reader), api = read_text(&reader);
-    struct cluster_owner *owner;
-    const struct cluster_owner *known;
+    struct pipeline_owner *owner;
+    const struct pipeline_owner *known;
 
-    if (reader.is_failed || version != CLUSTER_VERSION || partition >= CLUSTER_PARTITIONS_MAX)
+    if (reader.is_failed || version != PIPELINE_CLUSTER_VERSION || partition >= PIPELINE_CLUSTER_PARTITIONS_MAX)
         return;
-    for (int i = 0; i < CLUSTER_PARTITIONS_MAX; i++) { /* owners are few, and named once each */
+    for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++) { /* owners are few, and named once each */
         known = atomic_load(&cluster->held[i].owner);
         if (known && fr_slice_is(instance, known->instance) && fr_slice_is(api, known->api)) {
-            cluster->held[partition].is_owner_saved = cluster->held[partition].is_owner_saved &&
-                                                      atomic_load(&cluster->held[partition].owner) == known;
+            cluster->held[partition].is_owner_saved =
+                cluster->held[partition].is_owner_saved && atomic_load(&cluster->held[partition].owner) == known;
             atomic_store(&cluster->held[partition].owner, known);
             return;
         }

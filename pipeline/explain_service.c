@@ -239,7 +239,8 @@ bool pipeline_admin__explain(void *user, struct server_call *call, const Protobu
     if (!response)
         return fail_exhausted(err);
     freshet__v1__explain_response__init(response);
-    if (!check(request, services, err) || !check_here(services, request->entity, err) || !explain(services, request, call->arena, &explanation, response, err))
+    if (!check(request, services, err) || !check_here(services, request->entity, err) ||
+        !explain(services, request, call->arena, &explanation, response, err))
         return false;
     if (!put_explanation(&explanation, call->arena, response))
         return fail_exhausted(err);

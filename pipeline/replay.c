@@ -257,8 +257,9 @@ static bool open_replay(struct pipeline_config **config, const struct pipeline_r
     struct pipeline_replay *replay;
 
     if ((*config)->is_cluster)
-        return fr_fail(err, FR_BAD_CONFIG, "pipeline: a replay makes the state of a node that stands alone; set node.mode to "
-                                           "standalone, or start the instance with an empty store.path");
+        return fr_fail(err, FR_BAD_CONFIG,
+                       "pipeline: a replay makes the state of a node that stands alone; set node.mode to "
+                       "standalone, or start the instance with an empty store.path");
     if (!check_empty((*config)->store_path, err))
         return false;
     replay = aligned_alloc(_Alignof(struct pipeline_replay), sizeof *replay);

@@ -31,5 +31,6 @@ bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t u
 
 bool pipeline_serving__check_alone(struct pipeline_services *services, const char *what, struct fr_err *err)
 {
-    return !services->cluster || fr_fail(err, FR_PRECONDITION, "%s is not in clusters yet: what it says would be of one instance", what);
+    return !services->cluster ||
+           fr_fail(err, FR_PRECONDITION, "%s is not in clusters yet: what it says would be of one instance", what);
 }

@@ -166,7 +166,8 @@ static bool begin(void *user, struct server_call *call, const ProtobufCMessage *
         for (int k = 0; k < agg_entity_count(services->agg); k++)
             if (strcmp(agg_entity_at(services->agg, k).name, request->entities[i]->entity) == 0 &&
                 is_of_user(agg_entity_at(services->agg, k)))
-                return fr_fail(err, FR_PRECONDITION, "entities[%zu]: what belongs to a user cannot be watched in a cluster yet", i);
+                return fr_fail(err, FR_PRECONDITION, "entities[%zu]: what belongs to a user cannot be watched in a cluster yet",
+                               i);
     if (!check(request, services->watches->limits->entities, err) || !check_features(services, request, err))
         return false;
     arena = fr_arena_new(WATCH_BYTES_MOST);

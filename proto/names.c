@@ -43,8 +43,7 @@ static const char *const field_names[] = {
 
 static const char *const verdict_names[PROTO_VERDICTS] = {
     "applied",  "unknown_action", "canary",    "empty",  "oversized", "bad_protobuf",
-    "bad_json", "bad_time",       "bad_value", "future", "bad_key",
-    "wrong_partition",
+    "bad_json", "bad_time",       "bad_value", "future", "bad_key",   "wrong_partition",
 };
 
 static int find_nocase(struct fr_slice name, const char *const *names, int count)

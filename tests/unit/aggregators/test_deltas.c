@@ -265,9 +265,11 @@ static const char cells[] =
     "  likes: { entity: item, actions: [like], aggregate: count, windows: [1m, 1h, 24h] }\n"
     "  low: { entity: item, aggregate: min, of: value, windows: [1h] }\n"
     "  mean: { entity: creator, aggregate: mean, of: value, windows: [1h, 30d], emit: [value, n] }\n"
-    "  rate: { entity: item, aggregate: ratio, of: [likes, n], windows: [1h], prior: parent, strength: 5, emit: [value, n, sd] }\n"
+    "  rate: { entity: item, aggregate: ratio, of: [likes, n], windows: [1h], prior: parent, strength: 5, emit: [value, n, sd] "
+    "}\n"
     "  part: { entity: item, aggregate: share, scope: parent, of: n, windows: [1h] }\n"
-    "  heat: { entity: item, actions: [watch, like], weights: { watch: 1, like: 3 }, aggregate: decayed, half_life: 10m, emit: [value, n, age] }\n"
+    "  heat: { entity: item, actions: [watch, like], weights: { watch: 1, like: 3 }, aggregate: decayed, half_life: 10m, emit: "
+    "[value, n, age] }\n"
     "  viewers: { entity: item, aggregate: distinct, of: user_id, windows: [1h, 7d], emit: [value, n] }\n"
     "  requests: { entity: room, aggregate: distinct, of: event_id, windows: [1h, 30d] }\n"
     "  p90: { entity: item, aggregate: quantile, q: 0.9, of: value, windows: [1h, 24h], emit: [value, n] }\n"
@@ -307,12 +309,13 @@ static void note_line(void *user, const char *line)
 
 static void what_has_no_merge_is_named(void **state)
 {
-    static const char text[] = "entities: { user: { key: [user_id] }, item: { key: [item_id] }, room: { key: [room_id] } }\n"
-                               "features:\n"
-                               "  heat: { entity: item, aggregate: decayed, half_life: 10m }\n"
-                               "  online: { entity: room, aggregate: gauge, up: [enter_room], down: [leave_room], timeout: 10m }\n"
-                               "  mine: { entity: user, aggregate: gauge, up: [enter_room], down: [leave_room], timeout: 10m }\n"
-                               "lists: { hot: { of: item, rank: heat, scopes: [global], limit: 10 } }\n";
+    static const char text[] =
+        "entities: { user: { key: [user_id] }, item: { key: [item_id] }, room: { key: [room_id] } }\n"
+        "features:\n"
+        "  heat: { entity: item, aggregate: decayed, half_life: 10m }\n"
+        "  online: { entity: room, aggregate: gauge, up: [enter_room], down: [leave_room], timeout: 10m }\n"
+        "  mine: { entity: user, aggregate: gauge, up: [enter_room], down: [leave_room], timeout: 10m }\n"
+        "lists: { hot: { of: item, rank: heat, scopes: [global], limit: 10 } }\n";
     struct agg_catalogue *catalogue = catalogue_good(text, &keep_all), *carried = catalogue_good(cells, &keep_all);
     struct fr_buffer lines;
 

@@ -219,9 +219,27 @@ static void ascii_case_can_be_ignored(void **state)
     assert_true(fr_text_equal_nocase(fr_slice(NULL, 0), ""));
 }
 
+static void murmur2_is_javas(void **state)
+{
+    /* org.apache.kafka.common.utils.Utils.murmur2, of which UtilsTest has the first four, without their signs. */
+    static const struct {
+        const char *key;
+        int32_t java;
+    } known[] = {{"21", -973932308},
+                 {"foobar", -790332482},
+                 {"a-little-bit-long-string", -985981536},
+                 {"a-little-bit-longer-string", -1486304829},
+                 {"abc", 479470107}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        assert_int_equal(fr_text_murmur2(fr_slice_of(known[i].key)), (uint32_t)known[i].java & INT32_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(murmur2_is_javas),
         cmocka_unit_test(spans_are_milliseconds),
         cmocka_unit_test(what_is_no_span_is_refused),
         cmocka_unit_test(spans_print_in_the_largest_exact_unit),

@@ -7,9 +7,11 @@
 #include "fixture.h"
 #include "join.h"
 
+#include <freshet/message.h>
 #include <freshet/text.h>
 #include <freshet/v1/event.pb-c.h>
 
+#include <math.h>
 #include <unistd.h>
 
 enum {
@@ -32,7 +34,9 @@ static const int64_t start_ms = 1700000000000;
 static const char every_policy[] = "tasks: { click: { actions: [click], policy: wait, window: 10s },"
                                    " buy: { actions: [purchase], policy: fnw, window: 30s },"
                                    " like: { actions: [like], policy: first_only, window: 12s, negatives: 0.5 },"
-                                   " talk: { actions: [comment], policy: sliver, window: 45s } }";
+                                   " talk: { actions: [comment], policy: sliver, window: 45s },"
+                                   " watch: { actions: [watch], policy: wait, window: 15s, label: watch_rank },"
+                                   " begin: { actions: [watch], policy: first_only, window: 20s, label: watch_rank } }";
 
 /* ---- a log ---- */
 
@@ -51,6 +55,7 @@ struct rows {
 
 struct story {
     uint64_t random;
+    bool is_once; /* an item is shown once for a request */
     struct said events[EVENTS_MAX];
     int event_count;
     struct rows rows[REQUESTS];
@@ -63,6 +68,17 @@ static uint64_t draw(uint64_t *random, uint64_t below)
     return (*random >> 33) % below;
 }
 
+/* What is watched at a moment: so that whoever knows the moment knows that. Every fifth item says no length. */
+static double duration_of(uint64_t item)
+{
+    return item % 5 == 0 ? 0 : 3 * (double)item;
+}
+
+static double seconds_of(uint64_t item, int64_t ts_ms)
+{
+    return 2 * duration_of(item) * (double)((uint64_t)(ts_ms / GRAIN_MS) * 7919 % 1000) / 1000;
+}
+
 static void say(struct story *story, uint32_t action, uint64_t user, uint64_t item, uint64_t request, int64_t ts_ms)
 {
     struct said *said = &story->events[story->event_count++];
@@ -72,17 +88,21 @@ static void say(struct story *story, uint32_t action, uint64_t user, uint64_t it
     ts_ms -= ts_ms % GRAIN_MS;
     *said = (struct said){.event = {.ts_ms = ts_ms, .user_id = user, .item_id = item, .request_id = request, .action = action},
                           .comes_ms = ts_ms + (is_late ? (int64_t)draw(&story->random, LATE_MOST_MS) : 0)};
+    if (action == FRESHET__V1__ACTION__WATCH) {
+        said->event.value = seconds_of(item, ts_ms);
+        said->event.duration_s = duration_of(item);
+    }
 }
 
 static void tell_item(struct story *story, uint64_t user, uint64_t item, uint64_t request, int64_t shown_ms)
 {
     static const uint32_t actions[] = {FRESHET__V1__ACTION__CLICK, FRESHET__V1__ACTION__PURCHASE, FRESHET__V1__ACTION__LIKE,
-                                       FRESHET__V1__ACTION__COMMENT};
+                                       FRESHET__V1__ACTION__COMMENT, FRESHET__V1__ACTION__WATCH};
 
     say(story, FRESHET__V1__ACTION__IMPRESSION, user, item, request, shown_ms);
-    if (draw(&story->random, 8) == 0)
+    if (draw(&story->random, 8) == 0 && !story->is_once)
         say(story, FRESHET__V1__ACTION__IMPRESSION, user, item, request, shown_ms + (int64_t)draw(&story->random, 60000));
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         for (uint64_t left = draw(&story->random, 3); left > 0; left--)
             say(story, actions[i], user, item, draw(&story->random, 3) > 0 ? request : 0,
                 shown_ms - 1000 + (int64_t)draw(&story->random, 40000));
@@ -147,13 +167,14 @@ static int before_impressions(struct story *story, uint64_t request)
     return first > 0 ? first : 0;
 }
 
-static struct story *story_new(uint64_t seed)
+static struct story *story_new(uint64_t seed, bool is_once)
 {
     struct story *story = calloc(1, sizeof *story);
     int64_t clock_ms = 0;
 
     assert_non_null(story);
     story->random = seed;
+    story->is_once = is_once;
     for (uint64_t request = 1; request <= REQUESTS; request++)
         tell_request(story, request);
     for (int i = 0; i < story->event_count; i++)
@@ -435,23 +456,29 @@ static void act(struct node *node, uint64_t *random)
     }
 }
 
-static struct made *anyhow(const struct story *story, const char *model, uint64_t random)
+static struct node *read_anyhow(const struct story *story, const char *model, uint64_t random)
 {
     struct node *node = node_new(story, model);
-    struct made *made;
 
     while (node->next_event < story->event_count)
         act(node, &random);
     node_choose(node);
     node_come(node);
-    made = node_made(node);
+    return node;
+}
+
+static struct made *anyhow(const struct story *story, const char *model, uint64_t random)
+{
+    struct node *node = read_anyhow(story, model, random);
+    struct made *made = node_made(node);
+
     node_free(node);
     return made;
 }
 
 static void check_story(uint64_t seed, const char *model)
 {
-    struct story *story = story_new(seed);
+    struct story *story = story_new(seed, false);
     struct made *wanted = plain(story, model), *made = anyhow(story, model, seed);
 
     assert_true(wanted->count > 2 * REQUESTS);
@@ -472,6 +499,115 @@ static void one_log_gives_one_order_of_all_policies(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= count; seed++)
         check_story(seed, every_policy);
+}
+
+/* ---- ranks, by looking at each watch again ---- */
+
+struct ranked {
+    const char *task;
+    int length[EXAMPLES_MAX], time[EXAMPLES_MAX];
+    int count;
+};
+
+static const struct proto_event *impression_of(const struct story *story, const Freshet__V1__Example *example)
+{
+    for (int i = 0; i < story->event_count; i++) {
+        const struct proto_event *event = &story->events[i].event;
+
+        if (event->action == FRESHET__V1__ACTION__IMPRESSION && event->request_id == example->request_id &&
+            event->item_id == example->item_id)
+            return event;
+    }
+    fail_msg("an example of nothing that was shown");
+    return NULL;
+}
+
+/* The watch that a label is of, as the documentation's buckets. */
+static void bucket_of(const struct story *story, const Freshet__V1__Example *example, const Freshet__V1__Label *label,
+                      int *length, int *time)
+{
+    const struct proto_event *shown = impression_of(story, example);
+    double duration_s = duration_of(example->item_id), part;
+
+    for (*length = 0; *length < 12 && duration_s >= exp2(*length + 1);)
+        ++*length;
+    part = seconds_of(example->item_id, shown->ts_ms + label->delay_ms) / exp2(*length);
+    for (*time = 0; *time < 80 && part >= exp2((double)*time / 8 - 6);)
+        ++*time;
+}
+
+static float rank_of(const struct ranked *before, int length, int time)
+{
+    double below = 0, own = 1, all = 1;
+
+    for (int i = 0; i < before->count; i++) {
+        all += before->length[i] == length;
+        below += before->length[i] == length && before->time[i] < time;
+        own += before->length[i] == length && before->time[i] == time;
+    }
+    return (float)((below + own / 2) / all);
+}
+
+/* Its labels of ranks, and whether its own is one that counts from now on. */
+static void check_example(const struct story *story, const Freshet__V1__Example *example, struct ranked ranked[2])
+{
+    for (size_t i = 0; i < example->n_labels; i++) {
+        const Freshet__V1__Label *label = example->labels[i];
+        int of = strcmp(label->task, ranked[0].task) == 0 ? 0 : strcmp(label->task, ranked[1].task) == 0 ? 1 : -1;
+        int length, time;
+
+        if (of < 0 || label->value == 0)
+            continue;
+        assert_true(duration_of(example->item_id) > 0 && label->observed);
+        bucket_of(story, example, label, &length, &time);
+        assert_true(label->value == rank_of(&ranked[of], length, time));
+        if (i > 0)
+            continue;
+        ranked[of].length[ranked[of].count] = length;
+        ranked[of].time[ranked[of].count++] = time;
+    }
+}
+
+static void check_ranks(const struct story *story, struct node *node)
+{
+    struct ranked *ranked = calloc(2, sizeof *ranked);
+    struct fr_arena *arena = fr_arena_new(1 << 20);
+    struct learner_outbox_entry entry;
+    struct fr_buffer chunk;
+    struct fr_err err;
+
+    ranked[0].task = "watch";
+    ranked[1].task = "begin";
+    fr_buffer_init(&chunk);
+    for (int64_t at = 1; at < learner_join_stats(node->join).next_position; at++) {
+        struct fr_reader reader;
+
+        assert_true(learner_outbox_read(learner_join_outbox(node->join), at, &chunk, &err));
+        reader = fr_reader(fr_buffer_slice(&chunk));
+        while (learner_outbox_next(&reader, &entry)) {
+            fr_arena_reset(arena, 1 << 16);
+            check_example(
+                story, (const Freshet__V1__Example *)proto_unpack(&freshet__v1__example__descriptor, entry.wire, arena, &err),
+                ranked);
+        }
+    }
+    assert_true(ranked[0].count > 10 && ranked[1].count > 10);
+    fr_buffer_fini(&chunk);
+    fr_arena_free(arena);
+    free(ranked);
+}
+
+static void a_watch_is_ranked_among_those_of_the_examples_before_it(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SCHEDULES; seed++) {
+        struct story *story = story_new(seed, true);
+        struct node *node = read_anyhow(story, every_policy, seed);
+
+        check_ranks(story, node);
+        node_free(node);
+        free(story);
+    }
 }
 
 /* ---- by hand ---- */
@@ -580,7 +716,7 @@ static void what_is_held_of_a_forgotten_user_goes(void **state)
     node_read(node, 2, 4);
     node_choose(node);
     node_come(node);
-    assert_int_equal(count_made(node), 4); /* the other one's, of each task one */
+    assert_int_equal(count_made(node), 6); /* the other one's, of each task one */
     node_free(node);
     free(story);
 }
@@ -630,6 +766,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_log_gives_one_order_of_all_policies),
+        cmocka_unit_test(a_watch_is_ranked_among_those_of_the_examples_before_it),
         cmocka_unit_test(what_a_moment_made_waits_for_the_rows_of_all_before_it),
         cmocka_unit_test(by_arrival_an_outcome_makes_its_example_at_once),
         cmocka_unit_test(what_is_held_of_a_forgotten_user_goes),
