@@ -203,6 +203,34 @@ static void what_is_held_of_a_forgotten_user_goes(void **state)
     free(story);
 }
 
+/* How many examples of two impressions are made when the task's label is of another kind after a restart, or not. */
+static int made_after_a_restart(bool is_changed)
+{
+    struct story *story = story_of_a_moment();
+    struct node *node = node_new(story, "tasks: { watch: { actions: [watch], policy: wait, window: 12s } }");
+    int count;
+
+    node_read(node, 2, 3);
+    node_commit(node);
+    node_close(node);
+    node->fixture.config->models[0].tasks[0].is_watch_rank = is_changed;
+    node_open(node);
+    node_read(node, 2, 4);
+    node_choose(node);
+    node_come(node);
+    count = count_made(node);
+    node_free(node);
+    free(story);
+    return count;
+}
+
+static void what_waits_under_another_kind_of_label_is_dropped(void **state)
+{
+    (void)state;
+    assert_int_equal(made_after_a_restart(false), 2);
+    assert_int_equal(made_after_a_restart(true), 0);
+}
+
 /* Accounts of before are this one without the places at the ends of impressions and outcomes, and of the head. */
 static void an_account_without_places_is_read_as_one_of_now(void **state)
 {
@@ -251,6 +279,7 @@ int main(void)
         cmocka_unit_test(what_a_moment_made_waits_for_the_rows_of_all_before_it),
         cmocka_unit_test(by_arrival_an_outcome_makes_its_example_at_once),
         cmocka_unit_test(what_is_held_of_a_forgotten_user_goes),
+        cmocka_unit_test(what_waits_under_another_kind_of_label_is_dropped),
         cmocka_unit_test(an_account_without_places_is_read_as_one_of_now),
     };
 
