@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What sharing costs: the same events, as fast as they can be produced, taken in by one node that stands alone, and by 1, 2 and 3 instances of a cluster,
+"""What sharing costs: the same events, at a rate or as fast as they can be produced, taken in by one node that stands alone, and by 1, 2 and 3 instances of a cluster,
 turn about.
 
 Events are like W1's, but of the last two hours, since a cluster's clock is the wall's. Of each: CPU seconds per million events of all processes, from when
@@ -7,7 +7,7 @@ instances have shared the partitions until every event is applied and every inst
 that. What instances and the one node say of 200 items must be the same.
 
     tests/kafka/start
-    tests/bench/cluster.py --brokers 127.0.0.1:29092 [--build build/release] [--events 1000000] [--instances 1 2 3] [--pairs 2] [--json]
+    tests/bench/cluster.py --brokers 127.0.0.1:29092 [--build build/release] [--events 1000000] [--rate 50000] [--instances 1 2 3] [--pairs 2] [--json]
 """
 import argparse
 import itertools
@@ -106,7 +106,7 @@ def run(args, file, count, wanted):
         if count > 0:
             wait_shared(nodes)
         before, begin = sum(cpu_seconds(node.process.pid) for node in nodes), time.monotonic()
-        produce(args, name, file)
+        produce(args, name, *(["--rate", str(args.rate)] if args.rate else ()), file)
         while sum(applied(node, count > 0) for node in nodes) < args.events:
             time.sleep(0.05)
         values = [ask(node, wanted["as_of"]) for node in nodes]
@@ -128,6 +128,7 @@ def main():
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--rate", type=int, default=0, help="events a second; 0: as fast as it goes")
     parser.add_argument("--instances", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--json", action="store_true")
