@@ -50,8 +50,10 @@ FAST = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
 LOST = "its partitions are another's now"
 
 
-def configuration(brokers, topic, mode, name=None, **more):
+def configuration(brokers, topic, mode, name=None, second=None, **more):
     made = settings.configuration(brokers, topic, catalogue=CATALOGUE, clock="wall", mode=mode)
+    if second:
+        made["kafka"]["topics"].append({"name": second})
     made["store"].update(epoch="200ms", memory="64MiB")
     made["kafka"].update(group=f"g.{topic}", properties=FAST)
     if name:
@@ -66,13 +68,14 @@ class Cluster:
     def __init__(self, make_node, brokers):
         self.make_node, self.brokers = make_node, brokers
         self.topic = kafka.new_topic(brokers, PARTITIONS, prefix="cluster")
+        self.second = kafka.new_topic(brokers, PARTITIONS, prefix="second")
         self.group = f"g.{self.topic}"
         self.instances, self.produced, self.dice = {}, 0, random.Random(3)
-        self.alone = make_node(configuration(brokers, self.topic, "standalone"), "alone").start()
+        self.alone = make_node(configuration(brokers, self.topic, "standalone", second=self.second), "alone").start()
 
     def begin(self, name, is_ready=True):
         if name not in self.instances:
-            self.instances[name] = self.make_node(configuration(self.brokers, self.topic, "cluster", name), name)
+            self.instances[name] = self.make_node(configuration(self.brokers, self.topic, "cluster", name, self.second), name)
         self.instances[name].start(is_ready=is_ready)
         return self.instances[name]
 
@@ -100,7 +103,8 @@ class Cluster:
         made = list(self.events(count))
         made += self.dice.sample(made, count // 20)  # some come twice
         records = [(str(event["user_id"]).encode(), event_pb2.Event(**event).SerializeToString()) for event in made]
-        return kafka.produce(self.brokers, self.topic, records, **{"enable.idempotence": True})
+        kafka.produce(self.brokers, self.topic, records[::2], **{"enable.idempotence": True})
+        kafka.produce(self.brokers, self.second, records[1::2], **{"enable.idempotence": True})
 
     def members(self, node):
         return node.call("AdminService/Cluster", admin_pb2.ClusterRequest(), admin_pb2.ClusterResponse)
@@ -110,15 +114,19 @@ class Cluster:
 
     def wait_shared(self, nodes=None, deadline_s=60):
         """Until each partition has one owner among those that run, or these, who has applied all of it."""
-        ends = [high for _, high in kafka.watermarks(self.brokers, self.topic)]
+        ends = {
+            (topic, number): high
+            for topic in (self.topic, self.second)
+            for number, (_, high) in enumerate(kafka.watermarks(self.brokers, topic))
+        }
 
         def is_shared():
             found = []
             for node in nodes or self.running():
                 owned = self.owned(node)
                 found += owned
-                next_of = {one["partition"]: int(one["nextOffset"]) for one in node.status()["partitions"]}
-                if any(next_of.get(number, -1) < ends[number] for number in owned):
+                next_of = {(one["topic"], one["partition"]): int(one["nextOffset"]) for one in node.status()["partitions"]}
+                if any(next_of.get(part, -1) < end for part, end in ends.items() if part[1] in owned):
                     return False
             return sorted(found) == list(range(PARTITIONS))
 
@@ -384,3 +392,7 @@ def test_the_clusters_topics_are_made_as_they_must_be(cluster):
     other = cluster.make_node({**made, "store": {**made["store"], "path": str(node.directory / "other")}}, "other").spawn()
     assert other.ended() == 1
     assert "different catalogues" in other.log()
+    short = kafka.new_topic(cluster.brokers, PARTITIONS // 2, prefix="short")
+    unlike = cluster.make_node(configuration(cluster.brokers, cluster.topic, "cluster", "c", short), "unlike").spawn()
+    assert unlike.ended() == 1
+    assert "do not all have as many partitions" in unlike.log()
