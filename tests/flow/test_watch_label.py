@@ -87,13 +87,17 @@ def check_labels(node, join, wanted, found):
 
 
 def check_model(node, wanted):
-    """It learned them all, and says of each task what its labels are on the average."""
+    """It learned them all, and says of each task how well."""
     request = model_pb2.ModelStatusRequest(model="watching")
     state = node.call("ModelService/Status", request, model_pb2.ModelStatusResponse).models[0]
     assert (state.examples, state.rejected) == (len(wanted), 0)
+    report = node.cli("model", "report")
+    assert report.returncode == 0, report.stderr
     for task in state.tasks:
         labels = [labels[0][1] for *_, labels in wanted.values() if labels[0][0] == task.name]
         assert (task.examples, task.positives) == (len(labels), sum(label > 0 for label in labels))
+        line = next(line.split() for line in report.stdout.splitlines() if line.split()[:1] == [task.name])
+        assert line[1:6] == [str(task.examples), *(f"{one:.4f}" for one in (task.log_loss, task.normalized_entropy, task.auc)), f"{task.calibration:.3f}"]
         assert task.name == "click" or (0 < task.log_loss < 1 and 0.7 < task.calibration < 1.4)
 
 
