@@ -217,7 +217,7 @@ def test_what_instances_serve_together_is_what_one_serves(cluster, request):
             cluster.check()
     cluster.check()
     for name in "cb":
-        cluster.instances[name].stop()
+        assert cluster.instances[name].stop() == 0
         cluster.load(500)
         cluster.check()
     assert cluster.instances["a"].digest() == cluster.alone.digest()
