@@ -138,6 +138,13 @@ static bool take_state(struct ingest *ingest, struct ingest_source *source, cons
 
     switch (state->found) {
     case INGEST_TOPIC_FOUND:
+        if (ingest->options.is_sharing && source->is_read && source->partition_count > 0 &&
+            state->partitions > source->partition_count)
+            return fr_fail(
+                err, FR_BAD_CONFIG,
+                "cluster: '%s' has %d partitions now and had %d; a cluster's users stay with their partition, so they "
+                "cannot be added: name another kafka.group and start with an empty store.path",
+                source->name, state->partitions, source->partition_count);
         if (take_partitions(ingest, source, state->partitions))
             return true;
         return fr_fail(err, FR_EXHAUSTED, "ingest: out of memory for the partitions of '%s'", source->name);

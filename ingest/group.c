@@ -67,11 +67,12 @@ static void give_back(struct ingest_group *group)
 
     if (group->metadata && !group->options.revoked(group->options.user, is_lost, &err))
         fail(group, &err);
-    if (group->metadata)
+    if (is_lost) { /* a transaction may be under way, to be refused; and a process that ends must not get partitions once more */
+        rd_kafka_unsubscribe(group->member);
+    } else if (group->metadata) {
         rd_kafka_consumer_group_metadata_destroy(group->metadata);
-    group->metadata = NULL;
-    if (is_lost)
-        rd_kafka_unsubscribe(group->member); /* else a process that ends would get partitions once more */
+        group->metadata = NULL;
+    }
     rd_kafka_assign(group->member, NULL);
 }
 

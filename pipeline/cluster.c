@@ -144,7 +144,8 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
         cluster->topics[i] = options->config->topics[i].name;
     for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++) {
         atomic_store(&cluster->held[i].changelog_next, -1);
-        cluster->held[i].is_saved = cluster->held[i].is_owner_saved = true;
+        cluster->held[i].is_saved = true;
+        atomic_store(&cluster->held[i].is_owner_saved, true);
         atomic_store(&cluster->deltas_next[i], -1);
         cluster->deltas_saved[i] = -1;
     }
@@ -292,8 +293,7 @@ static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *
     return ok;
 }
 
-/* The budget's guard, as lanes have it. */
-static void wait_for_room(struct pipeline_cluster *cluster)
+void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster)
 {
     struct store_stats stats;
 
@@ -311,7 +311,7 @@ static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
     int count = ingest_tail_read(cluster->tail, records, DELTAS_AT_ONCE, READ_MS, err);
 
     if (count > 0)
-        wait_for_room(cluster);
+        pipeline_cluster__wait_for_room(cluster);
     return count >= 0 && merge(cluster, records, count, err);
 }
 

@@ -65,11 +65,12 @@ static void save_held(struct pipeline_cluster *cluster, struct store *store, int
 
 static void save_owner(struct pipeline_cluster *cluster, struct store *store, int partition)
 {
-    const struct pipeline_owner *owner = atomic_load(&cluster->held[partition].owner);
+    const struct pipeline_owner *owner;
     struct fr_buffer value;
     char name[64];
 
-    cluster->held[partition].is_owner_saved = true;
+    atomic_store(&cluster->held[partition].is_owner_saved, true); /* before it is looked at: news come again */
+    owner = atomic_load(&cluster->held[partition].owner);
     if (!owner)
         return;
     fr_buffer_init(&value);
@@ -139,7 +140,7 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
             note_positions(cluster, i);
         if (!cluster->held[i].is_saved)
             save_held(cluster, store, i);
-        if (!cluster->held[i].is_owner_saved)
+        if (!atomic_load(&cluster->held[i].is_owner_saved))
             save_owner(cluster, store, i);
     }
 }

@@ -35,7 +35,8 @@ struct pipeline_held { /* a partition */
     _Atomic int place; /* enum pipeline_place */
     _Atomic(const struct pipeline_owner *) owner; /* as announced last; NULL: never */
     _Atomic int64_t changelog_next; /* up to here the store has it; −1: it has nothing of it */
-    bool is_saved, is_owner_saved; /* the meta record says the same; the committer's */
+    bool is_saved; /* the meta record says the same; changed inside the gate or by the committer */
+    atomic_bool is_owner_saved;
     struct pipeline_marker marker; /* by who restores, inside the gate; then the committer */
     struct pipeline_marker next; /* of the boundary */
     int index[PIPELINE_TOPICS_MAX]; /* ingest's, of each topic */
@@ -114,6 +115,8 @@ FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct 
 
 /* ---- cluster.c ---- */
 
+/* The budget's guard, as lanes have it: returns when there is room for more, or the node stops. */
+void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster);
 bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster);
 
 #endif

@@ -144,6 +144,7 @@ static bool read_some(struct restoring *restoring, int partition_count, struct f
     int count = ingest_tail_read(restoring->tail, records, PIPELINE_CLUSTER_COPIES, READ_MS, err);
 
     restoring->count = 0;
+    pipeline_cluster__wait_for_room(restoring->cluster);
     for (int i = 0; i < count; i++)
         if (!take_record(restoring, &records[i], err))
             return false;

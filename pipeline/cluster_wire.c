@@ -162,9 +162,8 @@ void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struc
     for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++) { /* owners are few, and named once each */
         known = atomic_load(&cluster->held[i].owner);
         if (known && fr_slice_is(instance, known->instance) && fr_slice_is(api, known->api)) {
-            cluster->held[partition].is_owner_saved =
-                cluster->held[partition].is_owner_saved && atomic_load(&cluster->held[partition].owner) == known;
-            atomic_store(&cluster->held[partition].owner, known);
+            if (atomic_exchange(&cluster->held[partition].owner, known) != known)
+                atomic_store(&cluster->held[partition].is_owner_saved, false);
             return;
         }
     }
@@ -175,6 +174,6 @@ void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struc
     owner->api = fr_arena_copy(cluster->arena, api);
     if (!owner->instance || !owner->api)
         return;
-    cluster->held[partition].is_owner_saved = false;
     atomic_store(&cluster->held[partition].owner, owner);
+    atomic_store(&cluster->held[partition].is_owner_saved, false);
 }
