@@ -9,22 +9,6 @@ static uint64_t add_events(uint64_t word, uint64_t more)
     return more > count_mask - agg_bucket__events(word) ? word | count_mask : word + more;
 }
 
-/* The place of the bucket, or that which it would have. */
-static uint32_t lower_bound(const uint64_t *words, uint32_t count, uint32_t wanted)
-{
-    uint32_t low = 0;
-
-    while (low < count) {
-        uint32_t middle = low + (count - low) / 2;
-
-        if (agg_bucket__of(words[middle]) < wanted)
-            low = middle + 1;
-        else
-            count = middle;
-    }
-    return low;
-}
-
 static void merge(struct agg_sketch *into, const struct agg_body *from)
 {
     uint64_t words[AGG_BUCKETS_MOST];
@@ -86,7 +70,7 @@ enum agg_added agg_buckets__add(struct agg_cell *cell, const struct agg_input *i
         return added;
     words = agg_panes__bytes(cell, index);
     count = agg_panes__pane(cell, index)->count;
-    at = lower_bound(words, count, wanted);
+    at = agg_words__lower_bound(words, count, AGG_BUCKET_COUNT_BITS, wanted);
     if (at == count || agg_bucket__of(words[at]) != wanted) {
         if (!agg_panes__reserve(cell, index))
             return AGG_NO_MEMORY;

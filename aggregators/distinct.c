@@ -12,22 +12,6 @@ enum { EXACT_MOST = 128, ENTRIES_MOST = 512, RANK_MASK = (1 << AGG_HLL_RANK_BITS
 
 /* ---- sets ---- */
 
-/* The place of the first word that isn't less. */
-static uint32_t lower_bound(const uint64_t *words, uint32_t count, uint64_t word)
-{
-    uint32_t low = 0;
-
-    while (low < count) {
-        uint32_t middle = low + (count - low) / 2;
-
-        if (words[middle] < word)
-            low = middle + 1;
-        else
-            count = middle;
-    }
-    return low;
-}
-
 /* The place of the register, or that which it would have. */
 static uint32_t lower_entry(const uint32_t *entries, uint32_t count, uint32_t entry)
 {
@@ -218,7 +202,7 @@ static bool add_id(struct agg_cell *cell, uint32_t index, uint64_t id)
 {
     uint32_t count = agg_panes__pane(cell, index)->count;
     uint64_t *ids = agg_panes__bytes(cell, index);
-    uint32_t at = lower_bound(ids, count, id);
+    uint32_t at = agg_words__lower_bound(ids, count, 0, id);
 
     if (at < count && ids[at] == id)
         return true;

@@ -94,22 +94,6 @@ static void decode(struct agg_sketch *sketch, enum agg_form form, struct fr_read
 
 /* ---- cells ---- */
 
-/* The place of the hash, or that which it would have. */
-static uint32_t lower_bound(const uint64_t *words, uint32_t count, uint64_t hash)
-{
-    uint32_t low = 0;
-
-    while (low < count) {
-        uint32_t middle = low + (count - low) / 2;
-
-        if (words[middle] >> EVENT_BITS < hash)
-            low = middle + 1;
-        else
-            count = middle;
-    }
-    return low;
-}
-
 /* A member who falls out has more than 512 before him, and so has every pane that this one is merged into: he never comes back. */
 static enum agg_added add(struct agg_cell *cell, const struct agg_input *input)
 {
@@ -126,7 +110,7 @@ static enum agg_added add(struct agg_cell *cell, const struct agg_input *input)
         words[0] = 0;
     }
     count = agg_panes__pane(cell, index)->count - 1U;
-    at = lower_bound(words + 1, count, hash);
+    at = agg_words__lower_bound(words + 1, count, EVENT_BITS, hash);
     if (at == KEPT || (at < count && words[at + 1] >> EVENT_BITS == hash)) {
         words[0]++;
         if (at < count)

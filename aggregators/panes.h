@@ -51,6 +51,22 @@ struct agg_pane_type {
     uint32_t words_most; /* of a body */
 };
 
+/* The first of ascending words that without its lowest `bits`, where what was counted is, is not below `wanted`; `count`: none is. */
+static inline uint32_t agg_words__lower_bound(const uint64_t *words, uint32_t count, int bits, uint64_t wanted)
+{
+    uint32_t low = 0;
+
+    while (low < count) {
+        uint32_t middle = low + (count - low) / 2;
+
+        if (words[middle] >> bits < wanted)
+            low = middle + 1;
+        else
+            count = middle;
+    }
+    return low;
+}
+
 struct agg_body agg_sketch__body(const struct agg_sketch *sketch);
 void agg_sketch__load(struct agg_sketch *sketch, const struct agg_body *body);
 

@@ -138,13 +138,13 @@ static inline uint32_t agg_row__lower_bound(const struct agg_row *first, uint32_
     last = agg_row__after(first, (count - 1) * bytes)->pane;
     if (last <= pane)
         return last < pane ? count : count - 1;
-    if (first->pane >= pane)
-        return 0;
     if (last - pane < (int64_t)count) {
         low = count - 1 - (uint32_t)(last - pane);
         if (agg_row__after(first, low * bytes)->pane == pane)
             return low;
     }
+    if (first->pane >= pane) /* looked at last: of a hot entity it is far from where events come */
+        return 0;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 

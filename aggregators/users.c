@@ -75,22 +75,6 @@ static void decode(struct agg_sketch *sketch, enum agg_form form, struct fr_read
 
 /* ---- cells ---- */
 
-/* The place of the hash, or that which it would have. */
-static uint32_t lower_bound(const uint64_t *words, uint32_t count, uint64_t hash)
-{
-    uint32_t low = 0;
-
-    while (low < count) {
-        uint32_t middle = low + (count - low) / 2;
-
-        if (words[middle] >> OFTEN_BITS < hash)
-            low = middle + 1;
-        else
-            count = middle;
-    }
-    return low;
-}
-
 /* A user who falls out has more than 512 before him, and so has every pane that this one is merged into: he never comes back. */
 enum agg_added agg_users__add(struct agg_cell *cell, const struct agg_input *input)
 {
@@ -103,7 +87,7 @@ enum agg_added agg_users__add(struct agg_cell *cell, const struct agg_input *inp
         return added;
     words = agg_panes__bytes(cell, index);
     count = agg_panes__pane(cell, index)->count;
-    at = lower_bound(words, count, hash);
+    at = agg_words__lower_bound(words, count, OFTEN_BITS, hash);
     if (at < count && words[at] >> OFTEN_BITS == hash) {
         words[at] = come_again(words[at], 1);
         return AGG_ADDED;

@@ -2,59 +2,17 @@
  * `watch_rank`: how long an entity's items are watched beside all of about their length (ALGORITHMS.md 6, D2Q: the quantile of the watch time
  * within the bucket of the duration, which long items can't win by being long). Kept are watches by (length, time watched); the
  * curve gives each such bucket its middle rank among all watches of the length, and the value is the mean of an entity's ranks.
- *
- * A length is a power of 2 of seconds; times are in eighths of a power of 2 of it. Powers are of exact doubles, so that a watch is
- * in the same bucket on every machine.
  */
 #include "curves.h"
 
 #include <math.h>
 
-enum {
-    LENGTHS = 13, /* below 2 s, below 4 s …, 4,096 s and more */
-    TIMES = 81, /* less than 1/64 of the length's lower edge, then eighths up to 16 times it and more */
-    EIGHTHS = 8,
-    LEAST_POWER = -6,
-};
-
-/* The doubles nearest to 2^(k/8). */
-static const double steps[EIGHTHS] = {0x1p+0,
-                                      0x1.172b83c7d517bp+0,
-                                      0x1.306fe0a31b715p+0,
-                                      0x1.4bfdad5362a27p+0,
-                                      0x1.6a09e667f3bcdp+0,
-                                      0x1.8ace5422aa0dbp+0,
-                                      0x1.ae89f995ad3adp+0,
-                                      0x1.d5818dcfba487p+0};
-
-static int length_of(double duration_s)
-{
-    int length = ilogb(duration_s);
-
-    return length < 0 ? 0 : length < LENGTHS ? length : LENGTHS - 1;
-}
-
-/* The time watched, as a part of the length's lower edge. */
-static int time_of(double part)
-{
-    int power, time, k = EIGHTHS - 1;
-    double mantissa;
-
-    if (!(part >= ldexp(1, LEAST_POWER)))
-        return 0; /* also of a negative one */
-    power = ilogb(part);
-    mantissa = ldexp(part, -power);
-    while (mantissa < steps[k])
-        k--;
-    time = 1 + (power - LEAST_POWER) * EIGHTHS + k;
-    return time < TIMES ? time : TIMES - 1;
-}
+enum { LENGTHS = PROTO_WATCHED_LENGTHS, TIMES = PROTO_WATCHED_TIMES };
 
 static enum agg_added add(struct agg_cell *cell, const struct agg_input *input)
 {
-    int length = length_of(input->event->duration_s);
-
-    return agg_buckets__add(cell, input, (uint32_t)(length * TIMES + time_of(ldexp(input->event->value, -length))));
+    return agg_buckets__add(cell, input,
+                            (uint32_t)proto_event_watched(input->event)); /* it has a length: see parse_watch_rank() */
 }
 
 static void draw(const struct agg_feature *feature, const uint64_t *all, double *curve)

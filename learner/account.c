@@ -33,31 +33,31 @@ static void make_over(struct learner_join_lane *lane, uint64_t user_id, struct l
     }
 }
 
-static void apply_outcome(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, uint64_t action,
-                          int64_t ts_ms)
+static void apply_outcome(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown,
+                          const struct learner_happened *happened)
 {
     lane->book.is_changed = true;
-    make_over(lane, user_id, shown, ts_ms);
+    make_over(lane, user_id, shown, happened->ts_ms);
     for (int task = 0; task < lane->join->task_count; task++) {
         struct learner_clockwork of = learner_labelled__clockwork(lane->join, shown, task);
         struct learner_made made;
         bool is_made;
 
-        if (!learner_impression__is_of(lane->join, shown, task) || (of.task->actions >> action & 1) == 0)
+        if (!learner_impression__is_of(lane->join, shown, task) || (of.task->actions >> happened->action & 1) == 0)
             continue;
-        learner_join__count(lane, learner_policy__outcome(&of, &learner_book__states(shown)[task], ts_ms, &made, &is_made));
+        learner_join__count(lane, learner_policy__outcome(&of, &learner_book__states(shown)[task], happened, &made, &is_made));
         if (is_made)
             learner_labelled__note(lane, user_id, shown, task, &made, lane->at);
     }
 }
 
-static void take_outcome(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, uint64_t action,
-                         int64_t ts_ms)
+static void take_outcome(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown,
+                         const struct learner_happened *happened)
 {
-    if (ts_ms < shown->shown_ms)
+    if (happened->ts_ms < shown->shown_ms)
         learner_join__count(lane, LEARNER_LABEL_EARLY);
     else
-        apply_outcome(lane, user_id, shown, action, ts_ms);
+        apply_outcome(lane, user_id, shown, happened);
 }
 
 static void apply_exit(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int64_t ts_ms)
@@ -94,6 +94,7 @@ static struct learner_place later_of(struct learner_place a, struct learner_plac
 static void take_waiting(struct learner_join_lane *lane, uint64_t user_id, struct learner_impression *shown, int waiting)
 {
     struct learner_outcome outcome = lane->book.outcomes[waiting];
+    struct learner_happened happened = {.ts_ms = outcome.ts_ms, .action = outcome.action, .watched = outcome.watched};
     bool is_early = outcome.place.number < shown->place.number;
 
     learner_book__remove_outcome(&lane->book, waiting);
@@ -101,7 +102,7 @@ static void take_waiting(struct learner_join_lane *lane, uint64_t user_id, struc
     if (is_early && learner_waiting__outcome_end(lane->join, &outcome) <= shown->place.ms)
         learner_waiting__tell_alone(lane, &outcome); /* it had waited too long when the impression came */
     else
-        take_outcome(lane, user_id, shown, outcome.action, outcome.ts_ms);
+        take_outcome(lane, user_id, shown, &happened);
 }
 
 /*
@@ -231,8 +232,17 @@ static struct learner_impression *latest_of(const struct learner_join_lane *lane
     return latest;
 }
 
+/* What was watched is kept where a task asks for it. */
+static struct learner_happened happened_of(const struct learner_join *join, const struct proto_event *event)
+{
+    return (struct learner_happened){.ts_ms = event->ts_ms,
+                                     .action = event->action,
+                                     .watched = join->has_ranks ? (uint16_t)(1 + proto_event_watched(event)) : 0};
+}
+
 static void wait_outcome(struct learner_join_lane *lane, uint64_t request_id, const struct proto_event *event, bool is_told)
 {
+    struct learner_happened happened = happened_of(lane->join, event);
     struct learner_outcome *outcome;
 
     if (lane->book.outcome_count >= LEARNER_OUTCOMES_MAX)
@@ -241,9 +251,10 @@ static void wait_outcome(struct learner_join_lane *lane, uint64_t request_id, co
     if (outcome)
         *outcome = (struct learner_outcome){.request_id = request_id,
                                             .item_id = event->item_id,
-                                            .ts_ms = event->ts_ms,
-                                            .action = event->action,
+                                            .ts_ms = happened.ts_ms,
+                                            .action = happened.action,
                                             .is_told = is_told,
+                                            .watched = happened.watched,
                                             .place = lane->at};
 }
 
@@ -253,6 +264,7 @@ static void take_action(struct learner_join_lane *lane, const struct proto_event
                                            ? learner_book__impression(&lane->book, event->request_id, event->item_id)
                                            : latest_of(lane, event);
 
+    struct learner_happened happened = happened_of(lane->join, event);
     bool is_late = shown && is_over(lane->join, shown, lane->at.ms);
 
     if (is_late) {
@@ -264,7 +276,7 @@ static void take_action(struct learner_join_lane *lane, const struct proto_event
     else if (!shown || shown->models == 0)
         wait_outcome(lane, shown ? shown->request_id : event->request_id, event, is_late);
     else
-        take_outcome(lane, event->user_id, shown, event->action, event->ts_ms);
+        take_outcome(lane, event->user_id, shown, &happened);
 }
 
 void learner_account__event(struct learner_join_lane *lane, const struct proto_event *event)

@@ -27,6 +27,22 @@ bool learner_example__is_kept(uint64_t example_id, double rate)
     return (double)(fr_text_hash(&example_id, sizeof example_id, KEPT_SEED) >> 11) * 0x1p-53 < rate;
 }
 
+/* Of a positive; false: it is a watch that said no length, and has no rank. */
+static bool value_of(const struct learner_labelled *labelled, int any, const struct learner_any_task *task, float *value)
+{
+    uint16_t watched = labelled->states[any].watched;
+
+    *value = 1;
+    if (task->watched && watched > 0)
+        *value = (float)learner_watched__rank(task->watched, watched - 1U);
+    return !task->watched || watched > 0;
+}
+
+bool learner_example__is_unranked(const struct learner_join *join, const struct learner_labelled *labelled)
+{
+    return labelled->made.is_positive && join->tasks[labelled->task].watched && labelled->states[labelled->task].watched == 0;
+}
+
 static void label_of(const struct learner_labelled *labelled, int any, const struct learner_any_task *task,
                      Freshet__V1__Label *label)
 {
@@ -38,7 +54,9 @@ static void label_of(const struct learner_labelled *labelled, int any, const str
     freshet__v1__label__init(label);
     label->task = (char *)task->task->name;
     label->observed = learner_policy__is_final(&of, &labelled->states[any], labelled->made.at_ms, &is_positive, &delay_ms);
-    label->value = is_positive ? 1 : 0;
+    if (is_positive)
+        label->observed = value_of(labelled, any, task, &label->value);
+    label->value = label->observed ? label->value : 0;
     label->weight = label->observed ? 1 : 0;
     label->delay_ms = label->observed ? delay_ms : 0;
 }
@@ -56,7 +74,8 @@ static bool put_labels(const struct learner_join *join, const struct learner_lab
         return false;
     freshet__v1__label__init(&labels[0]);
     labels[0].task = (char *)own->task->name;
-    labels[0].value = labelled->made.is_positive ? 1 : 0;
+    if (labelled->made.is_positive)
+        (void)value_of(labelled, labelled->task, own, &labels[0].value);
     labels[0].weight = 1;
     labels[0].observed = true;
     labels[0].delay_ms = labelled->made.delay_ms;

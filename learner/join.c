@@ -44,6 +44,7 @@ static const char *const counted_names[LEARNER_COUNTED] = {
     [LEARNER_DROPPED_ROOM] = "dropped_for_room",
     [LEARNER_DROPPED_CONFIG] = "dropped_for_other_tasks",
     [LEARNER_SAMPLED_OUT] = "negatives_sampled_out",
+    [LEARNER_UNRANKED] = "watches_without_length",
 };
 
 static void register_metrics(struct learner_join *join, struct fr_metrics *metrics)
@@ -79,6 +80,15 @@ void learner_join__tell(struct learner_join_lane *lane)
 
 /* ---- opening ---- */
 
+/* What its labels mean. Those of outcomes have the hash that they had before there were others. */
+static uint64_t definition_of(const struct learner_task *task, uint64_t before)
+{
+    uint64_t words[3] = {task->actions, (uint64_t)task->policy, (uint64_t)task->window_ms};
+    uint64_t hash = fr_text_hash(words, sizeof words, before);
+
+    return task->is_watch_rank ? fr_text_hash("watch_rank", strlen("watch_rank"), hash) : hash;
+}
+
 static bool gather_tasks(struct learner_join *join, struct fr_err *err)
 {
     for (int m = 0; m < join->config->model_count; m++) {
@@ -87,18 +97,23 @@ static bool gather_tasks(struct learner_join *join, struct fr_err *err)
         join->model_hashes[m] = fr_text_hash(model->name, strlen(model->name), 0);
         for (int t = 0; t < model->task_count; t++) {
             const struct learner_task *task = &model->tasks[t];
-            uint64_t words[3] = {task->actions, (uint64_t)task->policy, (uint64_t)task->window_ms};
+            struct learner_any_task *any = &join->tasks[join->task_count];
             char name[512];
 
             if (join->task_count == LEARNER_TASKS_ALL_MAX)
                 return fr_fail(err, FR_BAD_CONFIG, "models: more than %d tasks in all; leave some out", LEARNER_TASKS_ALL_MAX);
             snprintf(name, sizeof name, "%s.%s", model->name, task->name);
-            join->tasks[join->task_count++] =
-                (struct learner_any_task){.model = m, .index = t, .task = task, .hash = fr_text_hash(name, strlen(name), 0)};
-            join->tasks_hash = fr_text_hash(name, strlen(name), join->tasks_hash);
-            join->tasks_hash = fr_text_hash(words, sizeof words, join->tasks_hash);
+            *any = (struct learner_any_task){.model = m, .index = t, .task = task, .hash = fr_text_hash(name, strlen(name), 0)};
+            join->task_count++;
+            if (task->is_watch_rank) {
+                any->watched = learner_watched__open(any->hash, definition_of(task, 0), join->store);
+                if (!any->watched)
+                    return fr_fail(err, FR_EXHAUSTED, "join: out of memory");
+            }
+            join->tasks_hash = definition_of(task, fr_text_hash(name, strlen(name), join->tasks_hash));
             join->actions |= task->actions;
             join->has_sliver = join->has_sliver || task->policy == LEARNER_SLIVER;
+            join->has_ranks = join->has_ranks || task->is_watch_rank;
             join->longest_ms = task->window_ms > join->longest_ms ? task->window_ms : join->longest_ms;
             if (task->policy != LEARNER_FNW && !model->is_by_arrival)
                 join->ordered |= UINT32_C(1) << m;
@@ -193,6 +208,8 @@ void learner_join_close(struct learner_join *join)
     if (!join)
         return;
     learner_dues__fini(&join->dues);
+    for (int i = 0; i < join->task_count; i++)
+        learner_watched__close(join->tasks[i].watched);
     free(join);
 }
 
@@ -286,6 +303,9 @@ int64_t learner_join_boundary(struct learner_join *join)
     else
         store_meta_put(join->store, join_meta, fr_buffer_slice(&value));
     fr_buffer_fini(&value);
+    for (int i = 0; i < join->task_count; i++)
+        if (join->tasks[i].watched)
+            learner_watched__save(join->tasks[i].watched, join->store);
     return next;
 }
 

@@ -44,6 +44,7 @@ enum learner_counted {
     LEARNER_DROPPED_ROOM, /* impressions, for want of room */
     LEARNER_DROPPED_CONFIG, /* impressions, because the tasks are others now */
     LEARNER_SAMPLED_OUT, /* negatives */
+    LEARNER_UNRANKED, /* examples of a watch that said no length */
     LEARNER_COUNTED
 };
 
@@ -78,7 +79,7 @@ struct learner_label_state {
     int32_t sliver; /* 1 + the latest sliver that had an outcome */
     uint8_t steps; /* fnw: 1 the negative is out, 2 the positive is */
     bool is_done;
-    uint8_t unused[2];
+    uint16_t watched; /* of a task of ranks: 1 + the bucket of the earliest outcome; 0: it said no length */
 };
 
 struct learner_made { /* an example that a policy asks for */
@@ -95,9 +96,15 @@ struct learner_clockwork { /* of one impression and task */
     uint64_t seed; /* where the slivers begin */
 };
 
-/* An outcome at ts_ms. What became of it; *made is set when it makes an example at once (is_made). */
+struct learner_happened { /* an outcome */
+    int64_t ts_ms;
+    uint32_t action;
+    uint16_t watched; /* as in the label's state */
+};
+
+/* What became of an outcome; *made is set when it makes an example at once (is_made). */
 enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_label_state *state,
-                                             int64_t ts_ms, struct learner_made *made, bool *is_made);
+                                             const struct learner_happened *happened, struct learner_made *made, bool *is_made);
 
 /* What is due by time_ms (INT64_MIN: only what needs no time to pass). True: *made is to be made, and it is to be asked again. */
 bool learner_policy__due(const struct learner_clockwork *of, struct learner_label_state *state, int64_t time_ms,
@@ -132,9 +139,14 @@ struct learner_outcome { /* of an impression that is not there, or has no rows y
     uint64_t request_id, item_id;
     int64_t ts_ms;
     uint32_t action;
-    uint32_t is_told; /* counted already, as late for an impression that was over; another one of its item may still come */
+    uint16_t is_told; /* counted already, as late for an impression that was over; another one of its item may still come */
+    uint16_t watched; /* where some task has ranks: 1 + the bucket, 0 for none */
     struct learner_place place;
 };
+
+/* Before there were ranks these had 0 where it now says what was watched, so accounts of then are ones of now. */
+_Static_assert(sizeof(struct learner_label_state) == 16 && offsetof(struct learner_outcome, place) == 32,
+               "format 2 of accounts");
 
 /*
  * An example that an event made, or that an event found to be due before it, on its way to the outbox: it leaves when time comes to its
@@ -255,9 +267,24 @@ uint64_t learner_example__id(const struct learner_labelled *labelled, const char
 /* Whether a negative is kept at this rate: a hash of the id, as a fraction, is below it. */
 bool learner_example__is_kept(uint64_t example_id, double rate);
 
-/* Appends it to a chunk; false when the rows do not have the item. */
+/* Whether it is a watch of a task of ranks that said no length: nobody can tell its label. */
+bool learner_example__is_unranked(const struct learner_join *join, const struct learner_labelled *labelled);
+
+/* Appends it to a chunk, with ranks as they are now; false when the rows do not have the item. */
 bool learner_example__append(const struct learner_join *join, const struct learner_labelled *labelled, uint64_t example_id,
                              const struct learner_rows *rows, struct fr_arena *arena, struct fr_buffer *chunk);
+
+/* ---- watched.c: the ranks that are labels ---- */
+
+struct learner_watched;
+
+/* What the last epoch has of it; another definition's begins anew. NULL: out of memory. Close takes NULL. */
+struct learner_watched *learner_watched__open(uint64_t name, uint64_t definition, struct store *store);
+void learner_watched__close(struct learner_watched *watched);
+/* The middle rank of a watch in that bucket (proto_event_watched()) among those of its length so far and itself: between 0 and 1. */
+double learner_watched__rank(const struct learner_watched *watched, uint32_t bucket);
+void learner_watched__count(struct learner_watched *watched, uint32_t bucket); /* inside the gate, by whoever passes time */
+void learner_watched__save(struct learner_watched *watched, struct store *store); /* what changed; with the gate held alone */
 
 /* ---- due.c: who is to be looked at when ---- */
 
@@ -285,6 +312,7 @@ struct learner_any_task {
     int model, index;
     const struct learner_task *task;
     uint64_t hash; /* of "model.task" */
+    struct learner_watched *watched; /* of a task of ranks; else NULL */
 };
 
 struct learner_join {
@@ -297,7 +325,7 @@ struct learner_join {
     int task_count;
     uint64_t tasks_hash;
     uint64_t actions; /* of any task */
-    bool has_sliver;
+    bool has_sliver, has_ranks;
     uint32_t ordered; /* bit m: examples of model m leave in the order of places, and not as they are made */
     struct store *store;
     struct learner_dues dues;

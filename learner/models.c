@@ -3,12 +3,14 @@
 
 #include <freshet/event.h>
 #include <freshet/text.h>
+#include <freshet/v1/event.pb-c.h>
 
 #include <math.h>
 #include <stdio.h>
 
 static const char *const policies[] = {"wait", "fnw", "sliver", "first_only"};
-static const char *const task_keys[] = {"actions", "policy", "window", "negatives"};
+static const char *const labels[] = {"outcome", "watch_rank"};
+static const char *const task_keys[] = {"actions", "policy", "window", "negatives", "label"};
 static const char *const model_keys[] = {"feature_set", "bits",    "factors",   "dense",  "sparse", "tasks",
                                          "blend",       "publish", "optimiser", "shadow", "drift",  "order"};
 static const char *const orders[] = {"log", "arrival"};
@@ -67,12 +69,40 @@ void learner_reading__actions(const struct learner_reading *reading, const char 
     }
 }
 
+/* What ranks make no sense with. */
+static void check_ranks(const struct learner_reading *reading, const char *where, struct fr_yaml *label,
+                        const struct learner_task *task)
+{
+    if (task->actions != UINT64_C(1) << FRESHET__V1__ACTION__WATCH)
+        fr_diagnostics_add(reading->diagnostics, label,
+                           "%s: label watch_rank is of actions: [watch]; what another action's value is, is no time watched",
+                           where);
+    if (task->policy == LEARNER_FNW)
+        fr_diagnostics_add(
+            reading->diagnostics, label,
+            "%s: label watch_rank can't go with policy fnw, whose weights are for labels of 0 and 1; use wait or "
+            "first_only",
+            where);
+    if (task->policy == LEARNER_SLIVER)
+        fr_diagnostics_add(
+            reading->diagnostics, label,
+            "%s: label watch_rank can't go with policy sliver, which cuts a watch into parts that have no rank; use "
+            "wait or first_only",
+            where);
+    if (task->negatives < 1)
+        fr_diagnostics_add(
+            reading->diagnostics, label,
+            "%s: label watch_rank can't go with negatives below 1: what is corrected for that is a probability of 0 "
+            "or 1, and no rank",
+            where);
+}
+
 static void read_task(const struct learner_reading *reading, const char *model, struct fr_yaml *name, struct fr_yaml *yaml,
                       struct learner_task *task)
 {
     struct fr_diagnostics *diagnostics = reading->diagnostics;
     char where[LEARNER_WHERE_MAX];
-    int policy = LEARNER_WAIT;
+    int policy = LEARNER_WAIT, label = 0;
 
     *task = (struct learner_task){.name = text_of(name), .window_ms = 300000, .negatives = 1};
     snprintf(where, sizeof where, "models.%.64s.tasks.%.64s", model, text_of(name));
@@ -86,8 +116,12 @@ static void read_task(const struct learner_reading *reading, const char *model, 
     fr_yaml_choice(yaml, "policy", policies, COUNT_OF(policies), &policy, diagnostics);
     fr_yaml_span(yaml, "window", 1000, INT64_C(30) * 86400000, &task->window_ms, diagnostics);
     fr_yaml_double(yaml, "negatives", 1e-6, 1, &task->negatives, diagnostics);
+    fr_yaml_choice(yaml, "label", labels, COUNT_OF(labels), &label, diagnostics);
     fr_yaml_finish(yaml, where, task_keys, COUNT_OF(task_keys), diagnostics);
     task->policy = (enum learner_policy)policy;
+    task->is_watch_rank = label == 1;
+    if (task->is_watch_rank)
+        check_ranks(reading, where, fr_yaml_get(yaml, "label"), task);
 }
 
 static void read_tasks(const struct learner_reading *reading, struct fr_yaml *name, struct fr_yaml *tasks,
@@ -103,6 +137,19 @@ static void read_tasks(const struct learner_reading *reading, struct fr_yaml *na
         read_task(reading, model->name, tasks->keys[i], tasks->values[i], &model->tasks[i]);
         model->task_count++;
     }
+}
+
+/* A rank is among the watches of the examples before it, and those before it must be the same after a crash. */
+static void check_order(const struct learner_reading *reading, const char *where, struct fr_yaml *order,
+                        const struct learner_model *model)
+{
+    for (int i = 0; i < model->task_count; i++)
+        if (model->tasks[i].is_watch_rank && model->is_by_arrival)
+            fr_diagnostics_add(
+                reading->diagnostics, order,
+                "%s: order arrival can't go with label watch_rank (of %.64s), whose ranks follow from the order of "
+                "examples; use order: log",
+                where, model->tasks[i].name);
 }
 
 static void read_optimiser(const struct learner_reading *reading, const char *model, const char *key, struct fr_yaml *yaml,
@@ -213,6 +260,7 @@ static void read_model(const struct learner_reading *reading, struct fr_yaml *na
     model->factors = (int)factors;
     learner_rows__read(reading, where, yaml, set, model);
     read_tasks(reading, name, fr_yaml_get(yaml, "tasks"), model);
+    check_order(reading, where, fr_yaml_get(yaml, "order"), model);
     learner_blends__read(reading, where, fr_yaml_get(yaml, "blend"), model);
     read_optimiser(reading, model->name, "optimiser", fr_yaml_get(yaml, "optimiser"), &model->optimiser);
     model->has_shadow = fr_yaml_get(yaml, "shadow") != NULL;

@@ -31,10 +31,13 @@ static int32_t sliver_of(const struct learner_clockwork *of, int64_t ts_ms)
     return ts_ms < begin_ms ? 0 : (int32_t)(1 + (ts_ms - begin_ms) / LEARNER_SLIVER_MS);
 }
 
-static void note(struct learner_label_state *state, int64_t ts_ms)
+/* The earliest; of one moment the first that came. */
+static void note(const struct learner_clockwork *of, struct learner_label_state *state, const struct learner_happened *happened)
 {
-    if (state->label_ms == 0 || ts_ms < state->label_ms)
-        state->label_ms = ts_ms;
+    if (state->label_ms != 0 && happened->ts_ms >= state->label_ms)
+        return;
+    state->label_ms = happened->ts_ms;
+    state->watched = of->task->is_watch_rank ? happened->watched : 0;
 }
 
 static void make_positive(const struct learner_clockwork *of, uint32_t step, int64_t ts_ms, struct learner_made *made)
@@ -43,9 +46,10 @@ static void make_positive(const struct learner_clockwork *of, uint32_t step, int
 }
 
 enum learner_counted learner_policy__outcome(const struct learner_clockwork *of, struct learner_label_state *state,
-                                             int64_t ts_ms, struct learner_made *made, bool *is_made)
+                                             const struct learner_happened *happened, struct learner_made *made, bool *is_made)
 {
     bool is_first = state->label_ms == 0;
+    int64_t ts_ms = happened->ts_ms;
     int32_t sliver;
 
     *is_made = false;
@@ -53,7 +57,7 @@ enum learner_counted learner_policy__outcome(const struct learner_clockwork *of,
         return LEARNER_LABEL_LATE;
     if (state->is_done)
         return is_first ? LEARNER_LABEL_LATE : LEARNER_LABEL_DUPLICATE;
-    note(state, ts_ms);
+    note(of, state, happened);
     switch (of->task->policy) {
     case LEARNER_WAIT:
         break;

@@ -30,6 +30,8 @@ static const struct fr_setting task[] = {
     {"policy", "wait", "wait, fnw, sliver, first_only", "when a label is told"},
     {"window", "5m", "1s to 30d", "how long after the impression an outcome counts"},
     {"negatives", "1", "1e-06 to 1", "the share of negatives that is kept"},
+    {"label", "outcome", "outcome, watch_rank",
+     "1 for an outcome; or, of watches, its rank among those of items about as long, 0 to 1 (docs/examples.md)"},
 };
 
 static const struct fr_setting optimiser[] = {

@@ -39,7 +39,18 @@ bool learner_user__write(struct learner_join_lane *lane, struct store_entry *ent
     return true;
 }
 
-/* Makes an example of what was noted, unless it is a negative that is sampled out. */
+/* What was watched counts for the ranks of all that come after it. */
+static void count_example(struct learner_join_lane *lane, const struct learner_labelled *labelled)
+{
+    const struct learner_any_task *task = &lane->join->tasks[labelled->task];
+
+    lane->chunk_count++;
+    fr_counter_add(lane->join->examples[labelled->task][labelled->made.is_positive], 1);
+    if (task->watched && labelled->made.is_positive)
+        learner_watched__count(task->watched, labelled->states[labelled->task].watched - 1U);
+}
+
+/* Makes an example of what was noted, unless it is a negative that is sampled out, or a watch that has no rank. */
 static void make_example(struct learner_join_lane *lane, const struct learner_labelled *labelled,
                          const struct learner_rows *rows)
 {
@@ -49,12 +60,12 @@ static void make_example(struct learner_join_lane *lane, const struct learner_la
 
     if (!labelled->made.is_positive && !learner_example__is_kept(id, task->task->negatives))
         learner_join__count(lane, LEARNER_SAMPLED_OUT);
+    else if (learner_example__is_unranked(join, labelled))
+        learner_join__count(lane, LEARNER_UNRANKED);
     else if (!learner_example__append(join, labelled, id, rows, lane->arena, &lane->chunk))
         learner_join__count(lane, LEARNER_IMPRESSION_UNLOGGED);
-    else {
-        lane->chunk_count++;
-        fr_counter_add(join->examples[labelled->task][labelled->made.is_positive], 1);
-    }
+    else
+        count_example(lane, labelled);
 }
 
 static int compare_labelled(const void *a, const void *b)

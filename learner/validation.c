@@ -64,7 +64,7 @@ void learner_judged__add(struct learner_judged *judged, double probability, doub
     judged->quick_loss = judged->quick_loss * (1 - 1 / QUICK_EXAMPLES) + weight * loss;
     judged->quick_weight = judged->quick_weight * (1 - 1 / QUICK_EXAMPLES) + weight;
     judged->examples++;
-    judged->positives += label > 0.5;
+    judged->positives += label > 0;
     if (judged->unit > UNIT_MOST)
         scale_down(judged);
 }

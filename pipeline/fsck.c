@@ -104,8 +104,9 @@ static bool check_store(struct fsck *fsck, struct pipeline_config *config, struc
     }
     if (!store_scan(store, check_entity, fsck, &fault))
         find_fault(fsck, "%s", fault.message);
-    else if (fsck->entities != stats.entities)
-        find_fault(fsck, "%" PRIu64 " entities are there, the last epoch counted %" PRIu64, fsck->entities, stats.entities);
+    else if (stats.is_disk_counted && fsck->entities != stats.disk_entities)
+        find_fault(fsck, "%" PRIu64 " entities are there, the last epoch counted %" PRIu64, fsck->entities,
+                   stats.disk_entities);
     if (fsck->unread > 0)
         find_fault(fsck, "%" PRIu64 " records were not checked: out of memory", fsck->unread);
     agg_close(agg);

@@ -110,9 +110,9 @@ static void note_empty(struct store_stripe *stripe, struct store_entry *entry, e
     pthread_mutex_unlock(&stripe->lock);
 }
 
-/* The record of one part. An empty one is a delete, and nothing at all where nothing can be on disk. */
+/* The record of one part. An empty one is a delete, and nothing at all where nothing can be on disk. *on_disk: the parts that are. */
 static bool encode_part(struct store *store, struct store_stripe *stripe, struct store_entry *entry,
-                        const struct store_key *key, enum store_part part, const struct taken *taken)
+                        const struct store_key *key, enum store_part part, const struct taken *taken, unsigned *on_disk)
 {
     struct fr_slice memory = taken->memory;
 
@@ -121,8 +121,10 @@ static bool encode_part(struct store *store, struct store_stripe *stripe, struct
         store->codec.encode(store->codec.user, key, part, memory.bytes, (uint32_t)memory.length, &store->scratch);
     if (store->scratch.is_failed)
         return false;
-    if (memory.length > 0 && store->scratch.length == 0)
+    if (memory.length > 0 && store->scratch.length == 0) {
         note_empty(stripe, entry, part);
+        *on_disk &= ~(1U << part);
+    }
     if (store->scratch.length == 0 && !taken->was_on_disk)
         return true;
     if (store->scratch.length > 0)
@@ -141,18 +143,20 @@ static bool encode_next(struct store *store, struct place *place)
     __builtin_prefetch(ahead(place, 2));
     pthread_mutex_lock(&stripe->lock);
     struct store_key key = store_entry__key(entry);
-    uint8_t parts = store_entry__dirty_parts(entry, store->turn - 1);
+    uint8_t parts = store_entry__dirty_parts(entry, store->turn - 1), before = entry->flags & STORE_ON_DISK;
     bool is_encoded = take_entry(store, stripe, entry, parts, taken);
+    unsigned on_disk = entry->flags & STORE_ON_DISK;
     if (next != NULL)
         fetch_parts(next);
     pthread_mutex_unlock(&stripe->lock);
 
-    place->chunk->parts[place->at++] = parts;
+    place->chunk->parts[place->at++] = (uint8_t)(parts | before << STORE_PARTS);
     for (enum store_part part = 0; part < STORE_PARTS; part++) {
         if ((parts & 1 << part) != 0)
-            is_encoded = is_encoded && encode_part(store, stripe, entry, &key, part, &taken[part]);
+            is_encoded = is_encoded && encode_part(store, stripe, entry, &key, part, &taken[part], &on_disk);
         store_block__free(taken[part].copy);
     }
+    store->disk_change += (uint64_t)(on_disk != 0) - (uint64_t)(before != 0);
     return is_encoded;
 }
 
@@ -190,6 +194,7 @@ bool store_epoch__encode(struct store *store, struct fr_err *err)
 {
     bool is_encoded = true;
 
+    store->disk_change = 0;
     for (int i = 0; i < STORE_STRIPES && is_encoded; i += GROUP)
         is_encoded = encode_group(store, &store->stripes[i]);
     note_buffers(store);

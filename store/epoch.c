@@ -95,6 +95,7 @@ bool store_epoch__write(struct store *store, struct fr_err *err)
     (void)snprintf(number, sizeof(number), "%" PRIu64, epoch);
     store_meta__put(&store->meta, "epoch", fr_slice_of(number));
     store__put_entities(store);
+    store__put_disk_entities(store, store_stripe__read(&store->disk_entities) + store->disk_change);
     if (store->meta.is_failed) {
         atomic_store(&store->is_failed, true);
         return fr_fail(err, FR_UNAVAILABLE, "store: out of memory lost a meta record; restart to open the last epoch");
@@ -104,6 +105,7 @@ bool store_epoch__write(struct store *store, struct fr_err *err)
         atomic_store(&store->is_failed, true);
         return false;
     }
+    store_stripe__count(&store->disk_entities, store->disk_change);
     atomic_store_explicit(&store->epoch, epoch, memory_order_relaxed);
     atomic_store_explicit(&store->epoch_bytes, file_bytes, memory_order_relaxed);
     store_meta__settle(&store->meta);
@@ -162,16 +164,18 @@ void store_epoch__settle(struct store *store)
 /* ---- Taking a failed epoch back ---- */
 
 /*
- * Its parts are the next epoch's now, as they are by now; what was copied of them is dropped. Whether a record of them is on
- * disk is no longer known. True when the entity was not on the list of changed ones.
+ * Its parts are the next epoch's now, as they are by now; what was copied of them is dropped. The disk has of it what it had: where RocksDB
+ * was asked to write and failed, there is no next epoch. True when the entity was not on the list of changed ones.
  */
-static bool take_back_entry(struct store *store, struct store_stripe *stripe, struct store_entry *entry, uint8_t parts)
+static bool take_back_entry(struct store *store, struct store_stripe *stripe, struct store_entry *entry, uint8_t done)
 {
     uint64_t turn = store->turn;
     uint8_t pending = store_entry__dirty_parts(entry, turn - 1);
     uint8_t dirty = store_entry__dirty_parts(entry, turn);
+    uint8_t parts = (uint8_t)((done & STORE_ON_DISK) | pending);
 
-    parts |= pending;
+    if ((done & STORE_ON_DISK) != 0)
+        entry->flags = (uint8_t)((entry->flags & ~STORE_ON_DISK) | done >> STORE_PARTS);
     for (enum store_part part = 0; part < STORE_PARTS; part++) {
         struct store_block *copy;
         uint32_t bytes;
@@ -186,7 +190,7 @@ static bool take_back_entry(struct store *store, struct store_stripe *stripe, st
     }
     store_entry__clear_dirty(entry, turn - 1, pending);
     store_entry__set_dirty(entry, turn, parts);
-    entry->flags = (uint8_t)((entry->flags | parts) & ~STORE_IN_EPOCH);
+    entry->flags = (uint8_t)(entry->flags & ~STORE_IN_EPOCH);
     if (dirty == 0)
         store_stripe__count(&stripe->dirty_entities, 1);
     return dirty == 0;

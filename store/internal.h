@@ -122,7 +122,8 @@ struct fr_slice store_entry__take_boundary(struct store_stripe *stripe, struct s
 struct store_dirty {
     struct store_dirty *next;
     uint32_t count;
-    uint8_t parts[STORE_DIRTY_ENTRIES]; /* encoded for the epoch being written, so that a failed one can be taken back */
+    /* Encoded for the epoch being written, and STORE_PARTS bits above what the disk had before: a failed one can be taken back. */
+    uint8_t parts[STORE_DIRTY_ENTRIES];
     struct store_entry *entries[STORE_DIRTY_ENTRIES];
 };
 
@@ -456,6 +457,9 @@ struct store {
     struct store_disk disk;
     struct store_meta meta;
     struct store_sst sst; /* the committer's */
+    _Atomic uint64_t disk_entities; /* that have a record on disk, as of the last epoch */
+    uint64_t disk_change; /* to it by the epoch being written, wraps around; the committer's */
+    bool is_disk_counted; /* false: an earlier version made it, which did not count */
     struct fr_buffer taken, scratch; /* the committer's */
     struct store_leaving leaving; /* the committer's */
     struct store_build build;
@@ -503,6 +507,7 @@ void store__note_part(struct store *store, uint8_t kind, enum store_part part);
 
 /* Puts how many entities there are, so that a restart knows it without looking through the disk. By the committer. */
 void store__put_entities(struct store *store);
+void store__put_disk_entities(struct store *store, uint64_t entities); /* unless they are not known */
 
 /* Tells stats and metrics about an epoch that took so long. */
 void store__measure_epoch(struct store *store, int64_t took_us);

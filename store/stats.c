@@ -84,6 +84,16 @@ void store__put_entities(struct store *store)
     store_meta__put(&store->meta, "entities", fr_slice_of(text));
 }
 
+void store__put_disk_entities(struct store *store, uint64_t entities)
+{
+    char text[24];
+
+    if (!store->is_disk_counted)
+        return;
+    (void)snprintf(text, sizeof(text), "%" PRIu64, entities);
+    store_meta__put(&store->meta, "disk_entities", fr_slice_of(text));
+}
+
 void store_stats_read(struct store *store, struct store_stats *stats)
 {
     *stats = (struct store_stats){
@@ -92,6 +102,8 @@ void store_stats_read(struct store *store, struct store_stats *stats)
         .epoch_ms = atomic_load_explicit(&store->epoch_ms, memory_order_relaxed),
         .level0_files = atomic_load_explicit(&store->level0_files, memory_order_relaxed),
         .entities = store_stripe__read(&store->unloaded),
+        .disk_entities = store_stripe__read(&store->disk_entities),
+        .is_disk_counted = store->is_disk_counted,
         .pending_bytes = store_stripe__read(&store->pending_bytes),
         .evicted = store_stripe__read(&store->evicted),
         .filter_bytes = store_stripe__read(&store->filter_bytes),

@@ -89,6 +89,7 @@ static bool check_format(struct store *store, bool is_read_only, struct fr_err *
 
     if (text.length == 0 && is_read_only)
         return fr_fail(err, FR_CORRUPT, "store: '%s' does not say its format: no epoch was ever finished in it", store->path);
+    store->is_disk_counted = text.length == 0;
     if (text.length == 0)
         return write_format(store, err);
     if (!fr_text_uint64(text, &format) || format == 0 || !fr_text_uint64(epoch_text, &epoch))
@@ -102,6 +103,9 @@ static bool check_format(struct store *store, bool is_read_only, struct fr_err *
     atomic_store(&store->epoch, epoch);
     if (fr_text_uint64(store_meta__get(&store->meta, "entities"), &entities))
         atomic_store(&store->unloaded, entities);
+    store->is_disk_counted = fr_text_uint64(store_meta__get(&store->meta, "disk_entities"), &entities);
+    if (store->is_disk_counted)
+        atomic_store(&store->disk_entities, entities);
     return format == STORE_FORMAT || is_read_only || put_format(store, err);
 }
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The learner beside Vowpal Wabbit on public click logs: each log becomes one text file of hashed features that both read, and `freshet bench
-learn --file` runs them in pairs. Of each: examples per CPU second, the ratio, progressive log loss of both, the constant predictor's.
+"""The learner beside Vowpal Wabbit and River on L1 and on public click logs: each log becomes one text file of hashed features that all read,
+and `freshet bench learn --file` runs them in pairs. Of each: examples per CPU second, the ratio, progressive log loss, the constant
+predictor's. River, which is slow, gets the first examples alone; its log loss stands beside ours of just these.
 What cannot run is skipped by name and reason: a log that FRESHET_TEST_DATA lacks, Vowpal Wabbit where --python has none.
 
-    tests/bench/learn.py --build build/release [--python PATH] [--pairs 3] [--river 20000]
+    tests/bench/learn.py --build build/release [--logs L1] [--python $(tests/bench/peers/install python)] [--pairs 3] [--river 20000]
 """
 import argparse
 import csv
@@ -13,6 +14,7 @@ import json
 import math
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -73,15 +75,28 @@ def bench(args, file, pairs):
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 
+def spread(values):
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
 def beside_river(args, file, work):
-    """River on the first examples, and ours on the same: it is too slow for all of them."""
+    """River on the first examples, and ours on the same, for the log loss: in so few, what our table costs to make is most of our time."""
     first = os.path.join(work, "first")
     with open(file) as whole, open(first, "w") as part:
         part.writelines(itertools.islice(whole, args.river))
     peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers/river_ftrl.py")
-    river = json.loads(subprocess.run([args.python, peer, first], stdout=subprocess.PIPE, check=True).stdout)
+    runs = [json.loads(subprocess.run([args.python, peer, first], stdout=subprocess.PIPE, check=True).stdout) for _ in range(int(args.pairs))]
     ours = bench(args, first, "1")["ours_last"]
-    return {**river, "log_loss_ours": ours["log_loss"], "examples": args.river}
+    return {**runs[-1], "examples_per_cpu_second": spread([run["examples_per_cpu_second"] for run in runs]),
+            "log_loss_ours": ours["log_loss"], "examples": args.river}  # fmt: skip
+
+
+def write_l1(args, path):
+    """(examples, mean label)"""
+    subprocess.run([os.path.join(args.build, "tests", "bench", "l1"), path, str(args.examples)], check=True)
+    with open(path) as file:
+        labels = [line.startswith("1") for line in file]
+    return len(labels), statistics.mean(labels)
 
 
 def main():
@@ -89,28 +104,31 @@ def main():
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--python", default=sys.executable, help="an interpreter that has vowpalwabbit")
     parser.add_argument("--pairs", default="3")
-    parser.add_argument("--river", type=int, default=0, metavar="N", help="the first N examples of each log with River, too")
+    parser.add_argument("--logs", default=",".join(("L1", *LOGS)), help="which of these")
+    parser.add_argument("--examples", type=int, default=1_000_000, help="of L1")
+    parser.add_argument("--river", type=int, default=0, metavar="N", help="River, too, on the first N examples of each log")
     args = parser.parse_args()
     data = pathlib.Path(os.environ.get("FRESHET_TEST_DATA", "/nonexistent"))
     with tempfile.TemporaryDirectory() as work:
-        for name, read in LOGS.items():
-            if not (data / name).is_dir():
+        for name in args.logs.split(","):
+            if name != "L1" and not (data / name).is_dir():
                 print(json.dumps({"log": name, "skipped": f"not in FRESHET_TEST_DATA ({data})"}), flush=True)
                 continue
             file = os.path.join(work, name)
-            count, rate = write(read(data), file)
+            count, rate = write_l1(args, file) if name == "L1" else write(LOGS[name](data), file)
             constant = -(rate * math.log(rate) + (1 - rate) * math.log(1 - rate))
             found = bench(args, file, args.pairs)
             vw = found.get("vowpal_wabbit_last")
             row = {
                 "log": name, "examples": count, "rate": round(rate, 5), "constant": round(constant, 5), "ours": found["ours"],
-                "ratio": found["ratio"], "log_loss": found["ours_last"]["log_loss"],
+                "ratio": found["ratio"], "spread": found["spread"], "machine": found["machine"], "log_loss": found["ours_last"]["log_loss"],
                 "log_loss_8_factors": found["ours_8_factors"]["log_loss"],
                 "log_loss_vowpal_wabbit": vw["log_loss"] if vw else "skipped: no vowpalwabbit at --python",
             }  # fmt: skip
             if args.river:
                 row["river"] = beside_river(args, file, work)
-                row["ratio_river"] = found["ours"] / row["river"]["examples_per_cpu_second"]
+                theirs = row["river"]["examples_per_cpu_second"]
+                row["ratio_river"] = spread([found["ours"] / theirs[name] for name in theirs])
             print(json.dumps(row), flush=True)
 
 

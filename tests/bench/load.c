@@ -2,10 +2,10 @@
  * The load of S1: GetFeatures of one user and so many items, ids drawn anew for each request among 100,000 users and 100,000 items,
  * over connections that each ask again as soon as they are answered; all in one thread.
  *
- *   load ADDRESS grpc|http1 CONNECTIONS SECONDS ITEMS SEED [FILE]
+ *   load ADDRESS grpc|http1 CONNECTIONS SECONDS ITEMS SEED [FILE [USERS]]
  *
  * prints one line of JSON: requests, seconds, per_second, p50_us, p99_us, p999_us, reply_bytes, cpu_s (its own); the last reply's
- * message goes to FILE.
+ * message goes to FILE ("": nowhere). USERS: there are fewer.
  */
 #include "load.h"
 
@@ -26,7 +26,7 @@ struct load {
     int connection_count;
     int asked_count; /* connections that wait for an answer */
     int64_t end_us; /* nothing is asked from then on */
-    int item_count;
+    int user_count, item_count;
     uint64_t draw;
     struct fr_buffer latencies; /* of each answer, int microseconds */
     size_t reply_bytes;
@@ -63,7 +63,7 @@ static bool ask(struct load *load, struct load_connection *connection)
     if (now_us >= load->end_us)
         return true;
     load->asked_count++;
-    load_request(&load->draw, load->item_count, "s1", &connection->message);
+    load_request(&load->draw, load->user_count, load->item_count, "s1", &connection->message);
     fr_buffer_clear(&connection->in);
     connection->is_answered = false;
     connection->asked_us = now_us;
@@ -183,9 +183,10 @@ int main(int argc, char **argv)
         seconds = atof(argv[4]);
         load.item_count = atoi(argv[5]);
         load.draw = strtoull(argv[6], NULL, 10);
+        load.user_count = argc > 8 ? atoi(argv[8]) : LOAD_USERS;
     }
-    if (load.connection_count < 1 || load.connection_count > CONNECTIONS_MAX || !(seconds > 0)) {
-        fprintf(stderr, "usage: load ADDRESS grpc|http1 CONNECTIONS SECONDS ITEMS SEED [FILE]\n");
+    if (load.connection_count < 1 || load.connection_count > CONNECTIONS_MAX || !(seconds > 0) || load.user_count < 1) {
+        fprintf(stderr, "usage: load ADDRESS grpc|http1 CONNECTIONS SECONDS ITEMS SEED [FILE [USERS]]\n");
         return 2;
     }
     ok = open_all(&load, argv[1], protocol);
@@ -193,7 +194,7 @@ int main(int argc, char **argv)
         int64_t start_us = fr_clock_monotonic_us();
 
         load.end_us = start_us + (int64_t)(seconds * 1e6);
-        ok = run(&load) && !load.latencies.is_failed && (argc < 8 || save(&load, argv[7]));
+        ok = run(&load) && !load.latencies.is_failed && (argc < 8 || argv[7][0] == 0 || save(&load, argv[7]));
         if (ok)
             report(&load, fr_clock_monotonic_us() - start_us);
     }

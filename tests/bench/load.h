@@ -36,7 +36,8 @@ extern const struct load_protocol load_grpc, load_http1;
 
 int load_connect(const char *address); /* "host:port"; −1: no */
 
-/* freshet.v1.GetFeaturesRequest of one user and so many items, drawn anew. */
-void load_request(uint64_t *draw, int item_count, const char *feature_set, struct fr_buffer *message);
+/* freshet.v1.GetFeaturesRequest of one of so many users and so many items, drawn anew. */
+enum { LOAD_USERS = 100000 }; /* of S1 in full */
+void load_request(uint64_t *draw, int users, int item_count, const char *feature_set, struct fr_buffer *message);
 
 #endif

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { USERS = 100000, ITEMS = 100000 };
+enum { ITEMS = 100000 };
 
 int load_connect(const char *address)
 {
@@ -36,7 +36,7 @@ int load_connect(const char *address)
 }
 
 /* freshet.v1.GetFeaturesRequest: user_id, item_ids, feature_set. */
-void load_request(uint64_t *draw, int item_count, const char *feature_set, struct fr_buffer *message)
+void load_request(uint64_t *draw, int users, int item_count, const char *feature_set, struct fr_buffer *message)
 {
     struct fr_buffer items;
 
@@ -45,7 +45,7 @@ void load_request(uint64_t *draw, int item_count, const char *feature_set, struc
         fr_buffer_append_varint(&items, draw_id(DRAW_ITEM, draw_next(draw) % ITEMS));
     fr_buffer_clear(message);
     fr_buffer_append_byte(message, 1 << 3);
-    fr_buffer_append_varint(message, draw_id(DRAW_USER, draw_next(draw) % USERS));
+    fr_buffer_append_varint(message, draw_id(DRAW_USER, draw_next(draw) % (uint64_t)users));
     fr_buffer_append_byte(message, 2 << 3 | 2);
     fr_buffer_append_varint(message, items.length);
     fr_buffer_append(message, items.bytes, items.length);

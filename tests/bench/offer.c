@@ -32,7 +32,7 @@ static bool make_messages(int items, const char *feature_set)
         struct fr_buffer message;
 
         fr_buffer_init(&message);
-        load_request(&draw, items, feature_set, &message);
+        load_request(&draw, LOAD_USERS, items, feature_set, &message);
         fr_buffer_append_byte(&offer.messages[i], 0);
         for (int shift = 24; shift >= 0; shift -= 8)
             fr_buffer_append_byte(&offer.messages[i], (uint8_t)(message.length >> shift));

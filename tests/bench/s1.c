@@ -1,6 +1,8 @@
 /*
  * What fills S1's tables: events as length-delimited protobuf on stdout, 100 for each of 100,000 users over 2 h of event time, with
  * any of 100,000 items, each of one of 5,000 creators. Seeded: the same bytes every time.
+ *
+ *   s1 [EVENTS [USERS]]
  */
 #include <freshet/bench.h>
 #include <freshet/buffer.h>
@@ -15,7 +17,7 @@ int main(int argc, char **argv)
     struct bench_s1 s1 = {.events = argc > 1 ? strtoull(argv[1], NULL, 10) : UINT64_C(100) * USERS,
                           .start_ms = INT64_C(1760000000000),
                           .span_ms = SPAN_MS,
-                          .users = USERS,
+                          .users = argc > 2 ? atoi(argv[2]) : USERS,
                           .items = ITEMS,
                           .creators = CREATORS,
                           .state = 42};

@@ -14,6 +14,7 @@ import kafka
 import logs
 import oracle
 import settings
+import world
 
 CATALOGUES = pathlib.Path(__file__).resolve().parents[2] / "examples/catalogues"
 T0 = 1_600_000_000_000
@@ -96,6 +97,17 @@ def test_watches_with_durations_and_dislikes_are_weighed_as_the_oracle_says(make
     column = "dislike_rate.7d.upper" if name == "safety" else "item_watch_rank.24h"
     values = node.get_features(item_ids=items[:2000], features=[column]).item_values
     assert len(set(values)) > 3  # the log has what it is about
+
+
+def test_rates_bursts_and_caps_of_the_simulated_world_are_the_oracles(binary, make_node, tmp_path):
+    """What is planted there to be found: a longer run, in test_causal.py, finds it."""
+    simulated = world.World(binary, tmp_path, rate=10, seconds=300, seed=6, items=150, users=40)
+    catalogue = yaml.safe_load((CATALOGUES / "safety.yaml").read_text())
+    node, judge, events = judged(make_node, catalogue, map(logs.event_of, simulated.events))
+    compare.check_values(node, judge, compare.questions(events, users_every=3), (0, 60_000))
+    names = ["likes_capped.24h", "room_likes.1h", "report_rate.7d.upper", "dislike_rate.7d.upper"]
+    columns = world.columns(node, sorted({event["item_id"] for event in events} - {0}), names)
+    assert all(len({column[name] for column in columns}) > 3 for name in names), names
 
 
 @pytest.mark.parametrize("log", [danmaku, chat])

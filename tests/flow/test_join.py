@@ -44,6 +44,7 @@ def configuration(brokers, topic, tasks=TASKS, lanes=2, format="protobuf"):
 def settings_of(task):
     return {
         "actions": list(task.actions), "policy": task.policy, "window": f"{task.window_ms}ms", "negatives": task.negatives,
+        "label": task.label,
     }  # fmt: skip
 
 

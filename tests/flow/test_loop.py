@@ -28,6 +28,10 @@ MODELS = {
         joined.Task("click", ("click",), "wait", 60_000), joined.Task("buy", ("purchase",), "fnw", 300_000),
         joined.Task("look", ("click",), "first_only", 20_000), joined.Task("take", ("purchase",), "sliver", 12_000),
     ),
+    "ranks": (
+        joined.Task("long", ("watch",), "wait", 20_000, label="watch_rank"), joined.Task("click", ("click",), "first_only", 20_000),
+        joined.Task("begin", ("watch",), "first_only", 9_000, label="watch_rank"),
+    ),
 }  # fmt: skip
 
 
@@ -63,12 +67,13 @@ def tell(schema, seed):
             events.append(
                 test_join.event_of("impression", shown_ms, user, item, request, dice.getrandbits(60), category_id=item % 4)
             )
-            for action, chance in (("click", 0.1 + item / 60), ("purchase", 0.1)):
+            for action, chance in (("click", 0.1 + item / 60), ("purchase", 0.1), ("watch", 0.6)):
                 if dice.random() < chance:
                     ts_ms = shown_ms + 1 + int(dice.expovariate(1 / 8000))
                     if is_near_an_end(ts_ms - shown_ms):  # and may be late by the log's clock: that is for others to judge
                         continue
-                    events.append(test_join.event_of(action, ts_ms, user, item, request, dice.getrandbits(60)))
+                    watched = {"value": dice.expovariate(1 / item), "duration_s": item % 9 * 2.5} if action == "watch" else {}
+                    events.append(test_join.event_of(action, ts_ms, user, item, request, dice.getrandbits(60), **watched))
         events.append(test_join.event_of("leave_room", at_ms + dice.randint(600, 40_000), user, event_id=dice.getrandbits(60)))
         ahead_ms = at_ms + dice.randint(0, STEP_MS) + AHEAD_MS
         events.append(test_join.event_of("watch", ahead_ms, USERS + 1, 1, event_id=dice.getrandbits(60)))
@@ -124,15 +129,30 @@ def check_weights(make_node, brokers, kills, models=tuple(MODELS), is_served_fir
         killed.kill()
         killed.start(is_ready=False)
     for model in models:
-        wanted = len(wanted_examples(model, served, events))
-        mine, theirs = (learn(node, wanted, model) for node in (killed, calm))
+        wanted = wanted_examples(model, served, events)
+        mine, theirs = (learn(node, len(wanted), model) for node in (killed, calm))
         assert digest(killed, model) == digest(calm, model), model
         assert [task.log_loss for task in mine.tasks] == [task.log_loss for task in theirs.tasks]
         assert mine.coordinates == theirs.coordinates > 10 * USERS and min(task.positives for task in mine.tasks) > 100
+        if any(task.label == "watch_rank" for task in MODELS[model]):
+            check_labels(brokers, f"{topic}.examples.killed", wanted)
+
+
+def check_labels(brokers, topic, wanted):
+    """Ranks follow from the order of examples, so each label says whether what was counted outlived the kills."""
+    found = {}
+
+    def are_there():
+        examples = map(model_pb2.Example.FromString, (one.value() for one in kafka.consume_all(brokers, topic)))
+        found.update({one.example_id: joined.told(one) for one in examples if one.example_id in wanted})
+        return len(found) == len(wanted)
+
+    wait_for(are_there, lambda: f"{len(found)} of {len(wanted)} examples came")
+    assert found == wanted
 
 
 def test_kills_leave_the_same_weights_bit_by_bit(make_node, real_kafka):
-    check_weights(make_node, real_kafka, KILLS, ("fnw", "first_only", "every"))
+    check_weights(make_node, real_kafka, KILLS, ("fnw", "first_only", "every", "ranks"))
 
 
 @pytest.mark.long

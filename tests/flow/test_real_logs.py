@@ -1,4 +1,5 @@
-"""The public logs through the real wire: every value of every user and item equals the oracle's, at T and three later times."""
+"""The public logs through the real wire: every value of every user and item equals the oracle's, at T and three later times; and however they
+came in, they leave one digest."""
 
 import random
 
@@ -65,10 +66,11 @@ def test_every_value_is_the_oracles(binary, make_node, data, request, name, way,
     node.wait_applied(len(arrived))
 
     asked = compare.questions(events)
-    # Against the embedded broker only how events come in is new: there, all at T and a sample at the later times.
-    compare.check_values(node, made, asked, compare.LATER_MS if where == "kafka" else (0,))
-    if where == "embedded":
-        compare.check_values(node, made, asked[::25], compare.LATER_MS[1:])
+    # What is new in the other three ways is how events come in, and the test behind this one holds their digests against the first's.
+    if (way, where) == ("json", "kafka"):
+        compare.check_values(node, made, asked, compare.LATER_MS)
+    else:
+        compare.check_values(node, made, asked[::10], compare.LATER_MS)
     digests.setdefault(name, {})[way, where] = node.digest()
 
 

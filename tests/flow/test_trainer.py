@@ -245,10 +245,10 @@ class Given:
 
 
 def made_examples(schema, count, seed):
-    """Of coordinates that no example of the node's own names."""
+    """Of coordinates that no example of the node's own names; some labels are ranks."""
     draw = np.random.default_rng(seed)
     for number in range(count):
-        label = model_pb2.Label(task="click", value=float(draw.random() < 0.3), weight=float(draw.choice([1, 2])))
+        label = model_pb2.Label(task="click", value=float(draw.choice([0, 0, 1, draw.random()])), weight=float(draw.choice([1, 2])))
         sparse = (1 << 32) + draw.integers(0, 40, len(schema.sparse))
         dense = draw.integers(0, 9, len(schema.dense))
         yield model_pb2.Example(
@@ -331,7 +331,7 @@ def made_batch():
     count = 50
     zeros = np.zeros(count, bool)
     batch = trainer.Batch(
-        draw.normal(size=(count, 3)), np.zeros((count, 2), np.uint64), draw.integers(0, 2, count) * 1.0, 1 + draw.random(count), zeros
+        draw.normal(size=(count, 3)), np.zeros((count, 2), np.uint64), draw.integers(0, 2, count) * draw.random(count), 1 + draw.random(count), zeros
     )
     here = trainer.Here(np.arange(12, dtype=np.uint64), draw.normal(size=12), draw.integers(4, 12, (count, 2)), draw.normal(size=count))
     return batch, here

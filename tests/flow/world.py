@@ -33,15 +33,16 @@ class World:
         return [one for one in self.truth if one["truth"] == kind]
 
     def run(self, make_node, example):
-        """A node with the example's catalogue that has read the creators' rows first, and then all events."""
+        """A node with the example's catalogue that has read the rows of creators and items first, and then all events."""
         catalogue = {key: value for key, value in example.items() if key not in ("node", "kafka")}
         node = make_node(settings.configuration("embedded", partitions=4, lanes=1, catalogue=catalogue)).start()
-        table = catalogue.get("tables", {}).get("creator_info")
-        if table:
-            rows = [(str(creator).encode(), json.dumps(one).encode()) for creator, one in self.makers.items()]
-            kafka.produce(node.brokers, table["topic"], rows)
-            changed = f'freshet_table_rows_total{{table="creator_info",outcome="changed"}} {len(rows)}'
-            wait_for(lambda: changed in node.page("/metrics")[2].decode(), "the creators' rows")
+        for name, known in (("creator_info", self.makers), ("item_info", self.items)):
+            if name not in catalogue.get("tables", {}):
+                continue
+            rows = [(str(one).encode(), json.dumps(told).encode()) for one, told in known.items()]
+            kafka.produce(node.brokers, catalogue["tables"][name]["topic"], rows)
+            changed = f'freshet_table_rows_total{{table="{name}",outcome="changed"}} {len(rows)}'
+            wait_for(lambda changed=changed: changed in node.page("/metrics")[2].decode(), f"the rows of {name}")
         records = ((str(event.user_id).encode(), event.SerializeToString()) for event in self.sent)
         kafka.produce(node.brokers, "freshet.events", records)
         node.wait_applied(len(self.sent))

@@ -53,6 +53,7 @@ struct learner_task {
     enum learner_policy policy;
     int64_t window_ms; /* default 5 min */
     double negatives; /* the rate at which negatives are kept, (0, 1]; 1: all */
+    bool is_watch_rank; /* its label is the rank of the watch among those of about its length, and not 1; of watches alone */
 };
 
 /* What a sparse coordinate is hashed from. */
@@ -288,7 +289,7 @@ int64_t learner_durable_position(const struct learner *learner);
  * below 0.1 little has changed, above 0.25 much.
  */
 struct learner_label_drift {
-    double stability, rate, reference_rate; /* the share of positives, of late and of long */
+    double stability, rate, reference_rate; /* the mean label, of late and of long */
 };
 struct learner_column_drift {
     const char *column;
@@ -298,7 +299,7 @@ struct learner_column_drift {
 struct learner_task_state {
     const char *name;
     double auc, log_loss, normalized_entropy, calibration; /* of progressive validation, fading; 0 before the first example */
-    uint64_t examples, positives;
+    uint64_t examples, positives; /* with a label above 0 */
     struct learner_label_drift drift; /* of the live line; the shadow learns from the same */
 };
 

@@ -88,6 +88,15 @@ void proto_event_to_json(const struct proto_event *event, struct fr_buffer *out)
  */
 int proto_event_compare(const struct proto_event *a, const struct proto_event *b);
 
+/*
+ * How long its item was watched beside how long it is, as one of PROTO_WATCHED_LENGTHS × PROTO_WATCHED_TIMES buckets: the length's number ×
+ * PROTO_WATCHED_TIMES + that of the time. Lengths are below 2 s, below 4 s …, 4,096 s and more; times of a length are less than 1/64 of its
+ * lower edge, which nothing and negative ones are too, then eighths of a power of 2 up to 16 times it and more. −1: the event says no
+ * length (duration_s > 0). Pure, and the same on every machine.
+ */
+enum { PROTO_WATCHED_LENGTHS = 13, PROTO_WATCHED_TIMES = 81 };
+int proto_event_watched(const struct proto_event *event);
+
 /* By name in any case; −1 for an unknown one. `action_name(3)` is "watch" (lower case), "" out of range. Static memory. */
 int proto_action_number(struct fr_slice name);
 int proto_scene_number(struct fr_slice name);

@@ -260,6 +260,8 @@ struct store_stats {
     uint64_t epoch; /* number of the last durable one */
     uint64_t entities; /* in the table, or on disk only */
     uint64_t table_entities; /* in the table */
+    uint64_t disk_entities; /* with a record on disk, as of the last epoch */
+    bool is_disk_counted; /* disk_entities is known: false where an earlier version made the store */
     uint64_t total_bytes; /* all that the budget covers: the next five together */
     uint64_t memory_bytes; /* table, parts and copies */
     uint64_t filter_bytes;

@@ -1,146 +1,85 @@
 #!/usr/bin/env python3
-"""W1 drained from a full topic by Freshet and by Kafka Streams, hand-tuned and as its manual teaches it, turn about on one broker.
+"""W1 drained from a full topic by Freshet, by Flink and by Kafka Streams, hand-tuned and as its manual teaches it, turn about on one broker.
 
-Of each: CPU seconds per million events of the process (start and end included: a JVM's start is some 3 s of it), events/s, resident
-memory, bytes of its store. The hand-tuned one is asked for windows of items and creators, which must equal Freshet's.
+Of each: CPU seconds per million events of the process (start and end included: a JVM's start is some 3 to 8 s of it), events/s, resident
+memory, bytes of its store. Those that are tuned by hand are asked for windows of items, which must equal Freshet's.
 
     tests/kafka/start
     build/release/freshet bench ingest --brokers 127.0.0.1:29092 --pairs 1      # fills the topic
-    tests/bench/peers/ingest.py --brokers 127.0.0.1:29092 [--events 2000000] [--dsl-events 200000] [--pairs 2]
+    tests/bench/peers/ingest.py --brokers 127.0.0.1:29092 [--events 2000000] [--peers flink,tuned,dsl] [--dsl-events 200000] [--pairs 2]
 
 The topic of --dsl-events is filled likewise (freshet bench ingest --events 200000). Needs a JDK (17 or later) and Maven.
 """
 import argparse
-import json
-import os
 import pathlib
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
 
-HERE = pathlib.Path(__file__).resolve().parent
-TOP = HERE.parent.parent.parent
-sys.path.insert(0, str(HERE.parent))
+import beside
+from beside import TOP, Node
 
-from node import Node  # noqa: E402
-
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "freshet-tests" / "peers"
 ACTIONS = ("watches", "likes", "comments", "purchases", "watch_time")
 SPANS = {"5m": 300_000, "1h": 3_600_000}
 SAMPLED = 200
+NAMES = {"tuned": "streams_tuned", "dsl": "streams_dsl", "flink": "flink"}
 
 
-def build_streams():
-    """The class path; jars and classes are kept in the user's cache."""
-    jars, classes = CACHE / "streams-jars", CACHE / "streams-classes"
-    sources = sorted((HERE / "streams").glob("*.java"))
-    if not (jars / ".complete").exists():
-        print("peers: fetching Kafka Streams", file=sys.stderr)
-        subprocess.run(["mvn", "-q", "-B", "-f", HERE / "streams" / "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime",
-                        f"-DoutputDirectory={jars}"], check=True)
-        (jars / ".complete").touch()
-    shutil.rmtree(classes, ignore_errors=True)
-    subprocess.run(["javac", "-nowarn", "-cp", f"{jars}/*", "-d", classes, *sources], check=True)
-    return f"{classes}:{jars}/*"
+def start(kind, class_path, args, topic, directory):
+    group = f"freshet-bench-{uuid.uuid4().hex[:8]}"
+    if kind == "flink":
+        return beside.Jvm(class_path, args.brokers, topic, directory, group)
+    return beside.Jvm(class_path, args.brokers, topic, kind, directory, group)
 
 
-def resident(pid):
-    with open(f"/proc/{pid}/status") as file:
-        return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
-
-
-def size(directory):
-    return sum(path.stat().st_size for path in pathlib.Path(directory).rglob("*") if path.is_file())
-
-
-class Streams:
-    """A Kafka Streams application over the topic, until all of it is processed and flushed."""
-
-    def __init__(self, class_path, args, topic, kind, directory):
-        self.process = subprocess.Popen(
-            ["java", "-Xmx2g", "-XX:+UseParallelGC", "-cp", class_path, "Main", args.brokers, topic, kind, directory,
-             f"freshet-bench-{uuid.uuid4().hex[:8]}"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-    def line(self, key):
-        while True:
-            text = self.process.stdout.readline()
-            assert text, "the peer died"
-            found = json.loads(text)
-            if key in found:
-                return found[key]
-
-    def drain(self, events):
-        start = time.monotonic()
-        while (processed := self.line("processed")) < events:
-            print(f"\r  {processed:,} of {events:,}", end="", file=sys.stderr) if sys.stderr.isatty() else None
-        self.seconds = time.monotonic() - start
-
-    def send(self, text):
-        self.process.stdin.write(text + "\n")
-        self.process.stdin.flush()
-
-    def ask(self, item, span):
-        self.send(f"item {item} {span}")
-        return self.line("sums")
-
-    def stop(self):
-        self.process.stdin.close()
-        while self.process.stdout.readline():
-            pass
-        self.process.wait(120)
-
-
-def children():
-    times = os.times()
-    return times.children_user + times.children_system
-
-
-def run_streams(class_path, args, topic, kind, events):
+def run_peer(kind, class_path, args, topic, events):
     """The figures, and what it says of some items: {(item, span): sums}."""
-    with tempfile.TemporaryDirectory(prefix="freshet-streams-") as directory:
-        before = children()
-        peer = Streams(class_path, args, topic, kind, directory)
-        peer.drain(events)
+    with tempfile.TemporaryDirectory(prefix="freshet-peer-") as directory:
+        before, begin = beside.children(), time.monotonic()
+        peer = start(kind, class_path, args, topic, directory)
+        peer.wait(events)
+        seconds = time.monotonic() - begin
         answers = {}
-        if kind == "tuned":
-            peer.send(f"sample {SAMPLED}")
-            answers = {(item, span): peer.ask(item, span) for item in peer.line("sample") for span in SPANS.values()}
-        memory = resident(peer.process.pid)
+        if kind != "dsl":
+            items = peer.ask(f"sample {SAMPLED}", "sample")
+            answers = {(item, span): peer.ask(f"item {item} {span}", "sums") for item in items for span in SPANS.values()}
+        resident = beside.memory(peer.process.pid, "VmHWM")
         peer.stop()
-        return figures(events, peer.seconds, children() - before, memory, directory), answers
+        # What Flink leaves is its last checkpoint: the cluster's own copies are not counted.
+        store = pathlib.Path(directory, "checkpoints") if kind == "flink" else directory
+        return figures(events, seconds, beside.children() - before, resident, store), answers
 
 
 def run_freshet(args, topic, events, answers):
     with tempfile.TemporaryDirectory(prefix="freshet-bench-") as directory:
-        before, start = children(), time.monotonic()
+        before, begin = beside.children(), time.monotonic()
         node = Node(str(args.binary), args.brokers, f"{directory}/state", TOP / "bench" / "w1.yaml",
                     (f"kafka.topics=[{{name: {topic}, format: protobuf}}]",))  # fmt: skip
         try:
             node.wait(events)
-            seconds = time.monotonic() - start
+            seconds = time.monotonic() - begin
             node.call("AdminService/Checkpoint", {})
-            memory = resident(node.process.pid)
-            check(node, answers)
+            resident = beside.memory(node.process.pid, "VmHWM")
+            for those in answers:
+                check(node, those)
         finally:
             node.stop()
-        return figures(events, seconds, children() - before, memory, directory)
+        return figures(events, seconds, beside.children() - before, resident, directory)
 
 
-def figures(events, seconds, cpu, memory, directory):
-    return {"cpu_seconds_per_million": cpu / events * 1e6, "events_per_second": events / seconds, "resident_bytes": memory,
-            "store_bytes": size(directory)}  # fmt: skip
+def figures(events, seconds, cpu, resident, directory):
+    return {"cpu_seconds_per_million": cpu / events * 1e6, "events_per_second": events / seconds, "resident_bytes": resident,
+            "store_bytes": beside.size(directory)}  # fmt: skip
 
 
 def check(node, answers):
-    """What the peer said of items is what the node says; watch time in micro-units there, in float32 here."""
+    """What a peer said of items is what the node says; watch time in micro-units there, in float32 here."""
     names = [f"item_{action}.{window}" for window in SPANS for action in ACTIONS]
     items = sorted({item for item, _ in answers})
+    assert len(items) == SAMPLED
     reply = node.call("FeatureService/GetFeatures", {"itemIds": [str(item) for item in items], "features": names})
+    assert any(reply["itemValues"])
     for row, item in enumerate(items):
         values = reply["itemValues"][row * len(names) : (row + 1) * len(names)]
         for at, span in enumerate(SPANS.values()):
@@ -159,33 +98,30 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--binary", type=pathlib.Path, default=TOP / "build" / "release" / "freshet")
+    parser.add_argument("--peers", default="flink,tuned,dsl", help="whom, of these")
     parser.add_argument("--events", type=int, default=2_000_000)
-    parser.add_argument("--dsl-events", type=int, default=200_000, help="0: leave the DSL out")
+    parser.add_argument("--dsl-events", type=int, default=200_000, help="of the DSL, which is slow; 0: leave it out")
     parser.add_argument("--pairs", type=int, default=2)
     args = parser.parse_args()
-    class_path = build_streams()
-    runs = {"freshet": [], "streams_tuned": [], "streams_dsl": []}
+    kinds = [kind for kind in args.peers.split(",") if kind != "dsl" or args.dsl_events]
+    paths = {kind: beside.install("flink" if kind == "flink" else "streams") for kind in kinds}
+    runs = {"freshet": [], **{NAMES[kind]: [] for kind in kinds}}
     for _ in range(args.pairs):
-        topic = f"freshet.bench.w1.{args.events}"
-        tuned, answers = run_streams(class_path, args, topic, "tuned", args.events)
-        say("streams tuned", tuned)
-        ours = run_freshet(args, topic, args.events, answers)
+        answers = []
+        for kind in kinds:
+            events = args.dsl_events if kind == "dsl" else args.events
+            run, said = run_peer(kind, paths[kind], args, f"freshet.bench.w1.{events}", events)
+            say(NAMES[kind], run)
+            runs[NAMES[kind]].append(run)
+            answers += [said] if said else []
+        ours = run_freshet(args, f"freshet.bench.w1.{args.events}", args.events, answers)
         say("freshet", ours)
-        runs["streams_tuned"].append(tuned)
         runs["freshet"].append(ours)
-        if args.dsl_events:
-            dsl, _ = run_streams(class_path, args, f"freshet.bench.w1.{args.dsl_events}", "dsl", args.dsl_events)
-            say("streams DSL", dsl)
-            runs["streams_dsl"].append(dsl)
-
-    def median(name):
-        return statistics.median(run["cpu_seconds_per_million"] for run in runs[name]) if runs[name] else None
-
-    peers = {name: median(name) for name in ("streams_tuned", "streams_dsl") if runs[name]}
-    ratios = {name: statistics.median(a["cpu_seconds_per_million"] / b["cpu_seconds_per_million"]
-                                      for a, b in zip(runs["freshet"], runs[name])) for name in peers}  # fmt: skip
-    print(json.dumps({"name": "ingest", "unit": "CPU seconds per million events", "ours": median("freshet"), "peers": peers,
-                      "ratio": ratios, "pairs": args.pairs, "items_checked": SAMPLED, "runs": runs}))  # fmt: skip
+    jars = {"flink": "flink-runtime", "tuned": "kafka-streams", "dsl": "kafka-streams"}
+    versions = {"freshet": beside.freshet_version(args.binary), "java": beside.java_version(),
+                **{jars[kind]: beside.version_of(paths[kind], jars[kind]) for kind in kinds}}  # fmt: skip
+    beside.tell("ingest", "CPU seconds per million events", runs, "cpu_seconds_per_million", versions, events=args.events,
+                dsl_events=args.dsl_events, items_checked=SAMPLED)  # fmt: skip
 
 
 if __name__ == "__main__":

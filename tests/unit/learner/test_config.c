@@ -83,6 +83,33 @@ static void each_mistake_names_its_place_and_the_nearest_name(void **state)
     expect_mistake(text, "unknown key 'bitz'; did you mean 'bits'?");
 }
 
+static void ranks_of_watches_are_refused_where_they_make_no_sense(void **state)
+{
+    static const char *const refused[][2] = {
+        {"actions: [watch, like]", "f:2:86: models.shop.tasks.long: label watch_rank is of actions: [watch]"},
+        {"actions: [purchase]", "what another action's value is, is no time watched"},
+        {"actions: [watch], policy: fnw", "can't go with policy fnw, whose weights are for labels of 0 and 1"},
+        {"actions: [watch], policy: sliver", "can't go with policy sliver"},
+        {"actions: [watch], negatives: 0.5", "can't go with negatives below 1"},
+    };
+    struct fixture fixture;
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        snprintf(text, sizeof text, "feature_set: fine, tasks: { long: { %s, label: watch_rank } }", refused[i][0]);
+        expect_mistake(text, refused[i][1]);
+    }
+    expect_mistake("feature_set: fine, order: arrival, tasks: { long: { actions: [watch], label: watch_rank } }",
+                   "models.shop: order arrival can't go with label watch_rank (of long)");
+    expect_mistake("feature_set: fine, tasks: { long: { actions: [watch], label: rank } }", "label: 'rank' is not known here");
+    fixture_init(&fixture,
+                 "tasks: { long: { actions: [watch], label: watch_rank, policy: first_only }, click: { actions: [click] } }");
+    assert_true(fixture.config->models[0].tasks[0].is_watch_rank);
+    assert_false(fixture.config->models[0].tasks[1].is_watch_rank);
+    fixture_fini(&fixture);
+}
+
 /* The definition, computed from its words: XXH64 of "name\0" and 8 bytes, for each part. */
 static void a_coordinate_is_the_hash_of_named_values(void **state)
 {
@@ -142,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_is_read_whole),
         cmocka_unit_test(each_mistake_names_its_place_and_the_nearest_name),
+        cmocka_unit_test(ranks_of_watches_are_refused_where_they_make_no_sense),
         cmocka_unit_test(a_coordinate_is_the_hash_of_named_values),
         cmocka_unit_test(buckets_are_half_octaves),
         cmocka_unit_test(the_schema_changes_with_whatever_changes_rows),

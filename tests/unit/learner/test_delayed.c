@@ -86,7 +86,9 @@ static int tell(const struct learner_task *task, const struct shown *shown, uint
     while (learner_policy__due(&of, &state, INT64_MIN, &made[count]))
         count++;
     if (shown->outcome_ms > 0) {
-        (void)learner_policy__outcome(&of, &state, shown->outcome_ms, &made[count], &is_made);
+        struct learner_happened happened = {.ts_ms = shown->outcome_ms};
+
+        (void)learner_policy__outcome(&of, &state, &happened, &made[count], &is_made);
         count += is_made;
     }
     while (learner_policy__due(&of, &state, shown->shown_ms + WINDOW_MS, &made[count]))

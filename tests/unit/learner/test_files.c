@@ -274,6 +274,25 @@ static void validation_tells_auc_log_loss_and_calibration(void **state)
     assert_int_equal(told.positives, 1000);
 }
 
+/* A rank is a positive of its weight and a negative of the rest, in the same bin. */
+static void validation_of_ranks_weighs_both_sides(void **state)
+{
+    struct learner_judged judged;
+    struct learner_task_state told;
+
+    (void)state;
+    learner_judged__init(&judged);
+    for (int i = 0; i < 4000; i++)
+        learner_judged__add(&judged, i % 2 ? 0.8 : 0.4, i % 2 ? 0.8 : 0.25, 1);
+    learner_judged__add(&judged, 0.4, 0, 0); /* what nobody watched is no positive */
+    told = learner_judged__state(&judged, "long");
+    assert_true(fabs(told.auc - (0.8 * (0.75 + 0.1) + 0.25 * 0.375) / (1.05 * 0.95)) < 1e-3);
+    assert_true(fabs(told.calibration - 0.6 / 0.525) < 1e-3);
+    assert_true(fabs(told.log_loss - 0.5563) < 1e-3 && fabs(told.normalized_entropy - 0.5563 / 0.6919) < 1e-3);
+    assert_int_equal(told.positives, 4000);
+    assert_int_equal(told.examples, 4001);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +303,7 @@ int main(void)
         cmocka_unit_test(a_frozen_model_judges_and_learns_no_more),
         cmocka_unit_test(a_shadow_learns_beside_and_is_promoted),
         cmocka_unit_test(validation_tells_auc_log_loss_and_calibration),
+        cmocka_unit_test(validation_of_ranks_weighs_both_sides),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,14 +31,20 @@ static struct learner_clockwork *of(struct story *story)
     return &story->of;
 }
 
-static enum learner_counted outcome(struct story *story, int64_t after_ms)
+static enum learner_counted watch(struct story *story, int64_t after_ms, uint16_t watched)
 {
+    struct learner_happened happened = {.ts_ms = SHOWN_MS + after_ms, .watched = watched};
     bool is_made;
     enum learner_counted counted =
-        learner_policy__outcome(of(story), &story->state, SHOWN_MS + after_ms, &story->made[story->count], &is_made);
+        learner_policy__outcome(of(story), &story->state, &happened, &story->made[story->count], &is_made);
 
     story->count += is_made;
     return counted;
+}
+
+static enum learner_counted outcome(struct story *story, int64_t after_ms)
+{
+    return watch(story, after_ms, 0);
 }
 
 static void pass(struct story *story, int64_t after_ms)
@@ -229,6 +235,45 @@ static void another_tasks_label_is_final_when_it_cannot_change(void **state)
     assert_int_equal(delay_ms, 500);
 }
 
+static void a_rank_is_of_the_earliest_watch_and_of_one_moment_of_the_first_that_came(void **state)
+{
+    struct story story = begin(LEARNER_WAIT);
+
+    (void)state;
+    story.task.is_watch_rank = true;
+    watch(&story, 9000, 5);
+    assert_int_equal(story.state.watched, 5);
+    watch(&story, 4000, 7);
+    watch(&story, 4000, 9);
+    watch(&story, 8000, 8);
+    assert_int_equal(story.state.watched, 7);
+    watch(&story, 3000, 0); /* it said no length: no later one takes its place */
+    assert_int_equal(story.state.watched, 0);
+    pass(&story, WINDOW_MS);
+    assert_made(story, 0, 0, true, 3000);
+}
+
+static void a_task_of_outcomes_keeps_nothing_of_what_was_watched(void **state)
+{
+    struct story story = begin(LEARNER_WAIT);
+
+    (void)state;
+    watch(&story, 9000, 5);
+    assert_int_equal(story.state.watched, 0);
+}
+
+static void first_only_ranks_the_watch_that_came_first(void **state)
+{
+    struct story story = begin(LEARNER_FIRST_ONLY);
+
+    (void)state;
+    story.task.is_watch_rank = true;
+    watch(&story, 9000, 5);
+    watch(&story, 4000, 7);
+    assert_int_equal(story.state.watched, 5);
+    assert_made(story, 0, 0, true, 9000);
+}
+
 static void negatives_are_kept_at_their_rate_and_always_the_same_ones(void **state)
 {
     int kept = 0;
@@ -287,6 +332,9 @@ int main(void)
         cmocka_unit_test(a_sliver_is_negative_only_when_the_user_leaves),
         cmocka_unit_test(a_user_who_stays_leaves_at_the_end_of_the_window),
         cmocka_unit_test(another_tasks_label_is_final_when_it_cannot_change),
+        cmocka_unit_test(a_rank_is_of_the_earliest_watch_and_of_one_moment_of_the_first_that_came),
+        cmocka_unit_test(a_task_of_outcomes_keeps_nothing_of_what_was_watched),
+        cmocka_unit_test(first_only_ranks_the_watch_that_came_first),
         cmocka_unit_test(negatives_are_kept_at_their_rate_and_always_the_same_ones),
         cmocka_unit_test(the_ids_of_examples_are_the_documented_bytes),
         cmocka_unit_test(whoever_is_due_first_is_taken_first),

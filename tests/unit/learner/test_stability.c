@@ -76,6 +76,8 @@ static struct seen make(uint64_t *random, int number)
     one.dense[2] = draw(random) % 3 == 0 ? 0 : (float)(-5 * unit(random));
     one.dense[3] = (float)exp(3 * unit(random));
     one.label = unit(random) < (is_after && one.task == 0 ? 0.02 : 0.2);
+    if (one.task == 1 && one.label > 0)
+        one.label = (float)unit(random); /* ranks */
     return one;
 }
 

@@ -103,10 +103,31 @@ static void check(struct store *store)
     assert_int_equal(fixture_meta_get(store, "offset"), now.offset);
 }
 
+static bool count_entity(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS])
+{
+    (void)key, (void)disk;
+    ++*(uint64_t *)user;
+    return true;
+}
+
+/* Those that are emptied, new, or of an epoch that was taken back are not of the disk. */
+static void check_disk_count(struct store *store)
+{
+    struct store_stats stats;
+    struct fr_err err;
+    uint64_t count = 0;
+
+    assert_true(store_scan(store, count_entity, &count, &err));
+    store_stats_read(store, &stats);
+    assert_true(stats.is_disk_counted);
+    assert_int_equal(stats.disk_entities, count);
+}
+
 /* After a restart a part is as long as its last number that is not zero. */
 static void restart(struct fixture *fixture)
 {
     fixture_reopen(fixture);
+    check_disk_count(fixture->store);
     now = durable;
     for (int id = 0; id < ENTITIES; id++)
         for (int part = 0; part < STORE_PARTS; part++)
@@ -125,16 +146,18 @@ static void run(struct fixture *fixture)
     for (int step = 0; step < STEPS; step++) {
         long dice = random() % 1000;
 
-        if (dice < 10)
+        if (dice < 10) {
             restart(fixture);
-        else if (dice < 30)
+        } else if (dice < 30) {
             turn(fixture->store);
-        else if (dice < 60)
+            check_disk_count(fixture->store);
+        } else if (dice < 60) {
             assert_true(store_tend(fixture->store, random() % 200, &err)); /* seldom long enough for a whole filter */
-        else if (dice < 300)
+        } else if (dice < 300) {
             check_entity(fixture->store, (uint64_t)(random() % ENTITIES));
-        else
+        } else {
             change(fixture->store);
+        }
     }
     turn(fixture->store);
     restart(fixture);

@@ -41,7 +41,7 @@ _KNOWN_IDS = 1 << 20
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of one task. `dense` is standardised as the node does it, `sparse` has coordinates (2^32 + …)."""
+    """Examples of one task. `dense` is standardised as the node does it, `sparse` has coordinates (2^32 + …), labels lie in [0, 1]."""
 
     dense: npt.NDArray[np.float64]
     sparse: npt.NDArray[np.uint64]

@@ -21,9 +21,7 @@ import org.apache.kafka.streams.state.Stores;
  * 10 s in it. That is less than W1 asks: the window of a minute has panes of 10 s, not of 1 s.
  */
 final class Tuned implements Processor<byte[], byte[], Void, Void> {
-    static final int ITEM = 1, CREATOR = 2, LAST = 50;
-    private static final int PANE_BYTES = 1 + 4 * 4 + 8, RECORD_BYTES = 16;
-    private static final long PANE_MS = 10_000, ROW_MS = 60_000;
+    static final int ITEM = 1, CREATOR = 2;
 
     private KeyValueStore<Bytes, byte[]> rows, users;
 
@@ -55,52 +53,24 @@ final class Tuned implements Processor<byte[], byte[], Void, Void> {
         Main.saw(event.tsMs);
     }
 
-    private static Bytes key(int kind, long id, long minute) {
+    static Bytes key(int kind, long id, long minute) {
         return Bytes.wrap(ByteBuffer.allocate(13).put((byte) kind).putLong(id).putInt((int) minute).array());
     }
 
     private void add(int kind, long id, Event event) {
         int column = event.column();
-        byte pane = (byte) (event.tsMs % ROW_MS / PANE_MS);
-        Bytes key = key(kind, id, event.tsMs / ROW_MS);
-        byte[] row = rows.get(key);
-        int at = 0;
+        Bytes key = key(kind, id, Panes.row(event.tsMs));
 
-        if (column < 0)
-            return;
-        while (row != null && at < row.length && row[at] != pane)
-            at += PANE_BYTES;
-        if (row == null || at == row.length) {
-            byte[] grown = new byte[at + PANE_BYTES];
-            if (row != null)
-                System.arraycopy(row, 0, grown, 0, at);
-            grown[at] = pane;
-            row = grown;
-        }
-        ByteBuffer buffer = ByteBuffer.wrap(row);
-        buffer.putInt(at + 1 + 4 * column, buffer.getInt(at + 1 + 4 * column) + 1);
-        buffer.putLong(at + 17, buffer.getLong(at + 17) + event.micros());
-        rows.put(key, row);
+        if (column >= 0)
+            rows.put(key, Panes.W1.add(rows.get(key), event.tsMs, column, event.micros(), 0));
     }
 
-    /** The user's last items by time, newest last. */
     private void remember(Event event) {
         Bytes key = Bytes.wrap(ByteBuffer.allocate(8).putLong(event.userId).array());
-        byte[] before = users.get(key);
-        int have = before == null ? 0 : before.length / RECORD_BYTES, from = have == LAST ? 1 : 0, at = have;
-        ByteBuffer old = before == null ? null : ByteBuffer.wrap(before);
+        byte[] after = Recent.add(users.get(key), event.tsMs, event.itemId);
 
-        while (at > 0 && old.getLong((at - 1) * RECORD_BYTES) > event.tsMs)
-            at--;
-        if (at < from)
-            return;
-        ByteBuffer after = ByteBuffer.allocate((have + 1 - from) * RECORD_BYTES);
-        if (before != null)
-            after.put(before, from * RECORD_BYTES, (at - from) * RECORD_BYTES);
-        after.putLong(event.tsMs).putLong(event.itemId);
-        if (before != null)
-            after.put(before, at * RECORD_BYTES, (have - at) * RECORD_BYTES);
-        users.put(key, after.array());
+        if (after != null)
+            users.put(key, after);
     }
 
     /** Items of the first partition, as they come. */
@@ -122,28 +92,15 @@ final class Tuned implements Processor<byte[], byte[], Void, Void> {
             StoreQueryParameters.fromNameAndType("rows", QueryableStoreTypes.<Bytes, byte[]>keyValueStore()).withPartition(partition));
     }
 
-    /** Counts by action and the watch time of a window at time T: panes of 10 s, or of whole minutes from an hour on. */
-    static long[] read(KafkaStreams streams, int kind, long id, long spanMs, long timeMs, int partitions) {
-        long paneMs = spanMs >= 3_600_000 ? ROW_MS : PANE_MS;
-        long last = timeMs / paneMs, first = last - spanMs / paneMs + 1;
-        long[] sums = new long[5];
+    /** The measures of a window at a time. */
+    static long[] read(KafkaStreams streams, Panes panes, int kind, long id, Panes.Window window, int partitions) {
+        long[] sums = new long[panes.measures];
 
         for (int partition = 0; partition < partitions; partition++) {
             ReadOnlyKeyValueStore<Bytes, byte[]> store = store(streams, partition);
 
-            for (long minute = first * paneMs / ROW_MS; minute <= last * paneMs / ROW_MS; minute++) {
-                byte[] row = store.get(key(kind, id, minute));
-                ByteBuffer buffer = row == null ? null : ByteBuffer.wrap(row);
-
-                for (int at = 0; row != null && at < row.length; at += PANE_BYTES) {
-                    long pane = (minute * ROW_MS + row[at] * PANE_MS) / paneMs;
-                    if (pane < first || pane > last)
-                        continue;
-                    for (int i = 0; i < 4; i++)
-                        sums[i] += buffer.getInt(at + 1 + 4 * i);
-                    sums[4] += buffer.getLong(at + 17);
-                }
-            }
+            for (long minute = window.firstRow; minute <= window.lastRow; minute++)
+                panes.sum(store.get(key(kind, id, minute)), minute, window, sums);
         }
         return sums;
     }

@@ -44,6 +44,11 @@ final class Event {
         return action == WATCH ? Math.round(value * 1e6) : 0;
     }
 
+    /** The price of a purchase in micro-units. */
+    long spent() {
+        return action == PURCHASE ? Math.round(value * 1e6) : 0;
+    }
+
     private static long varint(ByteBuffer in) {
         long value = 0;
         for (int shift = 0;; shift += 7) {
