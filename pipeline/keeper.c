@@ -11,8 +11,7 @@
 enum {
     TICK_MS = 50,
     TEND_US = 10000,
-    WARM_US =
-        40000, /* of every 50 ms, until the state of a restart is in memory: till then lanes and calls look for each entity on disk */
+    WARM_US = 200000, /* at a time, at a start: till it is over lanes and calls look for each entity on disk */
     PASS_TICKS = 3600 * 1000 / TICK_MS, /* for a whole sweep of a great store */
     PASS_MS_LEAST = 10000, /* and for that of a small one */
     SWEEP_LEAST = 64, /* entities a tick */
