@@ -4,6 +4,7 @@
  * the next goes out when the one before was seen, a few milliseconds apart.
  */
 #include "bench.h"
+#include "connection.h"
 
 #include <freshet/bench.h>
 #include <freshet/clock.h>
@@ -137,11 +138,11 @@ static bool send_probe(struct freshness *freshness, int64_t *sent_us, struct fr_
     return is_good;
 }
 
-/* Until a ranker would see it. */
-static bool wait_readable(const struct freshness *freshness, const char *api, int64_t *seen_us, struct fr_err *err)
+/* Until a ranker would see it, on the connection that he has. */
+static bool wait_readable(const struct freshness *freshness, struct cli_connection *ranker, int64_t *seen_us,
+                          struct fr_err *err)
 {
     static const char seen[] = "\"userPresent\":true";
-    const struct cli_node node = {.api = api};
     int64_t until_ms = fr_clock_monotonic_ms() + PROBE_PATIENCE_MS;
     char question[128];
     struct fr_buffer reply;
@@ -152,7 +153,8 @@ static bool wait_readable(const struct freshness *freshness, const char *api, in
     fr_buffer_init(&reply);
     while (is_good && !is_seen) {
         fr_buffer_clear(&reply);
-        is_good = cli_client__call(&node, "freshet.v1.FeatureService/GetFeatures", fr_slice_of(question), CALL_MS, &reply, err);
+        is_good =
+            cli_client__call_kept(ranker, "freshet.v1.FeatureService/GetFeatures", fr_slice_of(question), CALL_MS, &reply, err);
         *seen_us = fr_clock_monotonic_us();
         is_seen = is_good && memmem(reply.bytes, reply.length, seen, sizeof seen - 1);
         if (is_good && !is_seen && fr_clock_monotonic_ms() > until_ms)
@@ -194,8 +196,8 @@ static struct percentiles sort_out(int64_t *latencies_us, int count)
                                 .probes = count};
 }
 
-/* `api` or `follow` says who sees them. */
-static bool probe(struct freshness *freshness, const char *api, const struct cli_bench_process *follow,
+/* `ranker` or `follow` says who sees them. */
+static bool probe(struct freshness *freshness, struct cli_connection *ranker, const struct cli_bench_process *follow,
                   struct percentiles *percentiles, struct fr_err *err)
 {
     int64_t end_ms = fr_clock_monotonic_ms() + (int64_t)freshness->bench->seconds * 1000;
@@ -206,7 +208,7 @@ static bool probe(struct freshness *freshness, const char *api, const struct cli
 
         freshness->probes++;
         if (!send_probe(freshness, &sent_us, err) ||
-            !(api ? wait_readable(freshness, api, &seen_us, err) : wait_consumed(freshness, follow, &seen_us, err)))
+            !(ranker ? wait_readable(freshness, ranker, &seen_us, err) : wait_consumed(freshness, follow, &seen_us, err)))
             return false;
         freshness->latencies_us[count++] = seen_us - sent_us;
         if (cli_signals__is_stopped())
@@ -276,15 +278,18 @@ static bool run_ours(struct freshness *freshness, struct percentiles *percentile
 {
     struct cli_bench_process node = {0}, pour = {0};
     char api[BENCH_API_BYTES];
+    const struct cli_node ranked = {.api = api};
+    struct cli_connection ranker = {.node = &ranked, .fd = -1};
     bool is_good;
 
     if (!start_node(freshness, &node, api, err))
         return false;
     is_good = start_pour(freshness, freshness->rate, &pour, err);
     if (is_good) {
-        is_good = probe(freshness, api, NULL, percentiles, err);
+        is_good = probe(freshness, &ranker, NULL, percentiles, err);
         cli_bench_process__give_up(&pour);
     }
+    cli_connection__close(&ranker);
     end_node(freshness, &node);
     return is_good;
 }
@@ -369,8 +374,8 @@ static void describe(const struct freshness *freshness, struct cli_bench_report 
     fr_buffer_append_format(
         &report->notes,
         "  W1 at %s events a second beside it; %s are what this machine takes with broker, producer and node "
-        "on it.\n  p50: %.2f ms against %.2f, ratio %.2f. A node is read every %d µs, each time by a call of "
-        "its own.\n",
+        "on it.\n  p50: %.2f ms against %.2f, ratio %.2f. A node is read every %d µs, on one "
+        "connection.\n",
         cli_progress__grouped(freshness->rate, number), cli_progress__grouped(freshness->capacity, capacity),
         median_of(freshness->ours, report->pairs, offsetof(struct percentiles, p50_ms)),
         median_of(freshness->bare, report->pairs, offsetof(struct percentiles, p50_ms)), cli_bench_report__ours(&ratios).median,

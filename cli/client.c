@@ -1,6 +1,6 @@
 /*
- * One question to a node over HTTP/1.1: a connection, a POST with JSON, the reply, all within one deadline. Blocking, because
- * whoever calls has nothing else to do.
+ * One question to a node over HTTP/1.1: a connection, a POST with JSON, the reply, all within one deadline; or one after the other on a
+ * connection that is kept. Blocking, because whoever calls has nothing else to do.
  */
 #include "connection.h"
 
@@ -156,12 +156,12 @@ static bool refused(const struct cli_connection *connection, int status, const s
 
 /* The token is a header field; it is in nothing that is printed. */
 static void build_request(const struct cli_node *node, const char *token, const char *method, struct fr_slice json,
-                          int timeout_ms, struct fr_buffer *request)
+                          int timeout_ms, bool is_kept, struct fr_buffer *request)
 {
     fr_buffer_append_format(request,
                             "POST /%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
-                            "Connection: close\r\nConnect-Timeout-Ms: %d\r\nContent-Length: %zu\r\n",
-                            method, node->api, timeout_ms - timeout_ms / 10,
+                            "%sConnect-Timeout-Ms: %d\r\nContent-Length: %zu\r\n",
+                            method, node->api, is_kept ? "" : "Connection: close\r\n", timeout_ms - timeout_ms / 10,
                             json.length); /* so that it says itself what was slow */
     if (token[0])
         fr_buffer_append_format(request, "Authorization: Bearer %s\r\n", token);
@@ -169,27 +169,32 @@ static void build_request(const struct cli_node *node, const char *token, const 
     fr_buffer_append(request, json.bytes, json.length);
 }
 
+/* On an open connection. */
+static bool exchange_on(struct cli_connection *connection, const struct fr_buffer *request, struct fr_buffer *reply,
+                        struct fr_err *err)
+{
+    struct fr_buffer in;
+    struct reply_head head = {0};
+    bool is_good;
+
+    if (request->is_failed)
+        return fr_fail(err, FR_EXHAUSTED, "out of memory");
+    fr_buffer_init(&in);
+    fr_buffer_clear(reply);
+    is_good = cli_connection__send(connection, fr_buffer_slice(request), err) && read_head(connection, &in, &head, err) &&
+              read_body(connection, &in, &head, reply, err) &&
+              (head.status == 200 || refused(connection, head.status, reply, err));
+    fr_buffer_fini(&in);
+    return is_good;
+}
+
 static bool exchange(const struct cli_node *node, const struct fr_buffer *request, int timeout_ms, struct fr_buffer *reply,
                      struct fr_err *err)
 {
     struct cli_connection connection = {.node = node, .fd = -1, .deadline_ms = fr_clock_monotonic_ms() + timeout_ms};
-    struct fr_buffer in;
-    struct reply_head head = {0};
-    bool is_good = false;
+    bool is_good = cli_connection__open(&connection, err) && exchange_on(&connection, request, reply, err);
 
-    fr_buffer_init(&in);
-    fr_buffer_clear(reply);
-    if (request->is_failed) {
-        (void)fr_fail(err, FR_EXHAUSTED, "out of memory");
-        goto out;
-    }
-    if (!cli_connection__open(&connection, err) || !cli_connection__send(&connection, fr_buffer_slice(request), err) ||
-        !read_head(&connection, &in, &head, err) || !read_body(&connection, &in, &head, reply, err))
-        goto out;
-    is_good = head.status == 200 ? true : refused(&connection, head.status, reply, err);
-out:
     cli_connection__close(&connection);
-    fr_buffer_fini(&in);
     return is_good;
 }
 
@@ -203,8 +208,25 @@ bool cli_client__call(const struct cli_node *node, const char *method, struct fr
     if (!cli_node__token(node, token, err))
         return false;
     fr_buffer_init(&request);
-    build_request(node, token, method, json, timeout_ms, &request);
+    build_request(node, token, method, json, timeout_ms, false, &request);
     is_good = exchange(node, &request, timeout_ms, reply, err);
+    fr_buffer_fini(&request);
+    return is_good;
+}
+
+bool cli_client__call_kept(struct cli_connection *connection, const char *method, struct fr_slice json, int timeout_ms,
+                           struct fr_buffer *reply, struct fr_err *err)
+{
+    char token[CLI_TOKEN_BYTES];
+    struct fr_buffer request;
+    bool is_good;
+
+    connection->deadline_ms = fr_clock_monotonic_ms() + timeout_ms;
+    if (!cli_node__token(connection->node, token, err) || (connection->fd < 0 && !cli_connection__open(connection, err)))
+        return false;
+    fr_buffer_init(&request);
+    build_request(connection->node, token, method, json, timeout_ms, true, &request);
+    is_good = exchange_on(connection, &request, reply, err);
     fr_buffer_fini(&request);
     return is_good;
 }

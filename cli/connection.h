@@ -1,5 +1,5 @@
 /*
- * A connection to a node, for one question and its answer. One thread.
+ * A connection to a node, for one question and its answer, or for many, one after the other. One thread.
  */
 #ifndef FRESHET_CLI_CONNECTION_H
 #define FRESHET_CLI_CONNECTION_H
@@ -23,6 +23,10 @@ FR_CHECKED bool cli_connection__send(struct cli_connection *connection, struct f
 /* Appends what comes next; *is_end when the node has closed. */
 FR_CHECKED bool cli_connection__receive(struct cli_connection *connection, struct fr_buffer *in, bool *is_end,
                                         struct fr_err *err);
+
+/* As cli_client__call(), on a connection that stays open for the next call; opened when it is not yet (`fd` −1). */
+FR_CHECKED bool cli_client__call_kept(struct cli_connection *connection, const char *method, struct fr_slice json,
+                                      int timeout_ms, struct fr_buffer *reply, struct fr_err *err);
 
 /* "cannot reach …"; false. */
 bool cli_connection__unreachable(const struct cli_connection *connection, const char *why, struct fr_err *err);

@@ -141,18 +141,28 @@ static bool refuse_recreated(const struct ingest_helper *helper, const struct in
                    part->source->name, part->number, brokers, end, part->next_offset, cure);
 }
 
+/* A lane that has nothing to read waits up to 50 ms for the next record; it shall look at its orders before. */
+static bool give_order(const struct ingest_lane *lane, struct ingest_order *order)
+{
+    void *message = order;
+
+    if (!fr_queue_send(lane->orders, &message, 0))
+        return false;
+    rd_kafka_queue_yield(lane->queue);
+    return true;
+}
+
 /* Gives a placed part to its lane. When the lane is too busy to take it, the next round does. */
 static void hand_over(struct ingest_helper *helper, struct ingest_part *part, const struct ingest_place *place)
 {
     struct ingest *ingest = helper->ingest;
-    void *message = &part->place;
     int64_t from = part->next_offset;
 
     part->needs_telling = part->needs_telling || part->next_offset != place->next_offset;
     part->next_offset = place->next_offset;
     part->is_checking = place->is_checked;
     part->is_waiting = false;
-    if (!fr_queue_send(ingest->lanes[part->lane].orders, &message, 0)) {
+    if (!give_order(&ingest->lanes[part->lane], &part->place)) {
         part->next_offset = from;
         part->is_waiting = true;
         return;
@@ -230,9 +240,7 @@ void ingest_helper__doubt_all(struct ingest *ingest, const struct ingest_source 
 /* When the lane is too busy to hear it, the next round tells. */
 static void tell_doubt(const struct ingest_helper *helper, struct ingest_part *part)
 {
-    void *message = &part->doubt;
-
-    if (part->is_waiting || fr_queue_send(helper->ingest->lanes[part->lane].orders, &message, 0))
+    if (part->is_waiting || give_order(&helper->ingest->lanes[part->lane], &part->doubt))
         part->is_doubted = false;
 }
 

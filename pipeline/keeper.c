@@ -11,6 +11,7 @@
 enum {
     TICK_MS = 50,
     TEND_US = 10000,
+    WARM_US = 200000, /* at a time, at a start: till it is over lanes and calls look for each entity on disk */
     PASS_TICKS = 3600 * 1000 / TICK_MS, /* for a whole sweep of a great store */
     PASS_MS_LEAST = 10000, /* and for that of a small one */
     SWEEP_LEAST = 64, /* entities a tick */
@@ -45,13 +46,17 @@ static void sweep(struct pipeline_keeper *keeper)
 static void *run(void *user)
 {
     struct pipeline_keeper *keeper = user;
+    bool is_warming = true;
     void *message;
 
     while (!atomic_load(&keeper->is_stopping)) {
         struct fr_err err;
 
+        is_warming = is_warming && store_warm(keeper->store, WARM_US);
         if (!store_tend(keeper->store, TEND_US, &err))
             fr_log(FR_LOG_WARN, "pipeline", "keys that are nowhere are looked for on disk from now on: %s", err.message);
+        if (is_warming)
+            continue;
         sweep(keeper);
         (void)fr_queue_receive(keeper->stop, &message, TICK_MS); /* closed when it is to stop */
     }

@@ -1,8 +1,8 @@
 /*
  * The epoch. For an instant the committer holds the gate alone: the meta records of that instant are put, each stripe's list of
  * changed entities is set aside, and the turn counts up; from then on changes are the next epoch's. Then, with lanes running, it
- * encodes what was set aside part by part, each under its stripe's lock, before anything that may wait (the dead letters, the
- * disk): the sooner a part is encoded, the less is copied. One SST then makes all of it durable at once.
+ * encodes what was set aside part by part (encode.c), before anything that may wait (the dead letters, the disk): the sooner a
+ * part is encoded, the less is copied. One SST then makes all of it durable at once.
  *
  * A bit per part and turn says what is dirty. One epoch is in flight, so two turns are enough: even and odd.
  */
@@ -19,7 +19,6 @@ enum {
     SST_SPARE_BYTES = 1 << 20, /* what an SST has beside its values, at the least */
     KEEP_SHARE = 32, /* of the memory budget stays with the committer between two epochs */
     FETCH_AHEAD = 8,
-    BUFFERS_FADE = 4,
 };
 
 void store_gate_enter(struct store *store)
@@ -82,104 +81,7 @@ bool store_epoch__turn(struct store *store, const struct store_epoch *epoch)
     return true;
 }
 
-/* ---- Encoding ---- */
-
-/* The record of one part. An empty one is a delete, and nothing at all where nothing can be on disk. */
-static bool encode_part(struct store *store, struct store_entry *entry, const struct store_key *key, enum store_part part,
-                        struct fr_slice memory)
-{
-    uint8_t bit = (uint8_t)(1 << part);
-
-    fr_buffer_clear(&store->scratch);
-    if (memory.length > 0)
-        store->codec.encode(store->codec.user, key, part, memory.bytes, (uint32_t)memory.length, &store->scratch);
-    if (store->scratch.is_failed)
-        return false;
-    if (store->scratch.length == 0 && (entry->flags & bit) == 0)
-        return true;
-    if (!store_sst__add(&store->sst, key, part, fr_buffer_slice(&store->scratch)))
-        return false;
-    entry->flags = (uint8_t)(store->scratch.length > 0 ? entry->flags | bit : entry->flags & ~bit);
-    if (store->scratch.length > 0)
-        store__note_part(store, key->kind, part);
-    return true;
-}
-
-/* The parts of one entity that belong to the epoch, as `done` has them in a chunk. Stripe locked. */
-static bool encode_entry(struct store *store, struct store_stripe *stripe, struct store_entry *entry, uint8_t *done)
-{
-    struct store_key key = store_entry__key(entry);
-    uint8_t parts = store_entry__dirty_parts(entry, store->turn - 1), before = entry->flags & STORE_ON_DISK;
-    bool is_encoded = true;
-
-    store_entry__clear_dirty(entry, store->turn - 1, parts);
-    entry->flags |= STORE_IN_EPOCH; /* not dirty any more, but it must not leave before it is durable */
-    *done = (uint8_t)(parts | before << STORE_PARTS);
-    for (enum store_part part = 0; part < STORE_PARTS; part++) {
-        struct store_block *copy;
-
-        if ((parts & 1 << part) == 0)
-            continue;
-        struct fr_slice memory = store_entry__take_boundary(stripe, entry, part, &copy);
-        is_encoded = is_encoded && encode_part(store, entry, &key, part, memory);
-        store_block__free(copy);
-    }
-    store->disk_change += (uint64_t)((entry->flags & STORE_ON_DISK) != 0) - (uint64_t)(before != 0);
-    return is_encoded;
-}
-
-/* Its changed parts, as far as two cache lines of each: most are no longer. Stripe locked. */
-static void fetch_parts(const struct store_entry *entry)
-{
-    for (int part = 0; part < STORE_PARTS; part++) {
-        const struct store_block *block = entry->parts[part];
-
-        if ((entry->dirty & (1 | 1 << STORE_PARTS) << part) == 0)
-            continue;
-        __builtin_prefetch(block);
-        __builtin_prefetch((const uint8_t *)block + STORE_LINE_BYTES);
-    }
-}
-
-static bool encode_chunk(struct store *store, struct store_stripe *stripe, struct store_dirty *chunk)
-{
-    bool is_encoded = true;
-
-    for (uint32_t i = 0; is_encoded && i < chunk->count; i++) {
-        if (!store_sst__reserve(&store->sst, STORE_PARTS)) /* outside the lock: it may move megabytes */
-            return false;
-        if (i + FETCH_AHEAD < chunk->count)
-            __builtin_prefetch(chunk->entries[i + FETCH_AHEAD]);
-        pthread_mutex_lock(&stripe->lock);
-        if (i + FETCH_AHEAD / 2 < chunk->count)
-            fetch_parts(chunk->entries[i + FETCH_AHEAD / 2]);
-        is_encoded = encode_entry(store, stripe, chunk->entries[i], &chunk->parts[i]);
-        pthread_mutex_unlock(&stripe->lock);
-    }
-    return is_encoded;
-}
-
-/* What an epoch took it is left to the next one, so that the table's share does not go up and down with each. */
-static void note_buffers(struct store *store)
-{
-    uint64_t bytes = store_sst__bytes(&store->sst), before = store_stripe__read(&store->buffer_bytes);
-
-    atomic_store_explicit(&store->buffer_bytes, bytes > before ? bytes : before - (before - bytes) / BUFFERS_FADE,
-                          memory_order_relaxed);
-}
-
-bool store_epoch__encode(struct store *store, struct fr_err *err)
-{
-    bool is_encoded = true;
-
-    store->disk_change = 0;
-    for (int i = 0; i < STORE_STRIPES; i++)
-        for (struct store_dirty *chunk = store->stripes[i].pending; is_encoded && chunk != NULL; chunk = chunk->next)
-            is_encoded = encode_chunk(store, &store->stripes[i], chunk);
-    note_buffers(store);
-    return (is_encoded && store_sst__sort(&store->sst)) ||
-           fr_fail(err, FR_EXHAUSTED, "store: out of memory while encoding an epoch; it is tried again");
-}
+/* ---- Telling ---- */
 
 bool store_epoch_each(struct store *store,
                       bool (*each)(void *user, const struct store_key *key, enum store_part part, struct fr_slice value,
@@ -250,14 +152,32 @@ static void settle_chunk(struct store *store, struct store_stripe *stripe, const
     pthread_mutex_unlock(&stripe->lock);
 }
 
+/* One chunk of each stripe at a time, so that no stripe's lock is taken again at once (encode.c says why). */
+static void settle_all(struct store *store)
+{
+    const struct store_dirty *chunks[STORE_STRIPES];
+    bool is_any = true;
+
+    for (int i = 0; i < STORE_STRIPES; i++)
+        chunks[i] = store->stripes[i].pending;
+    while (is_any) {
+        is_any = false;
+        for (int i = 0; i < STORE_STRIPES; i++) {
+            if (chunks[i] == NULL)
+                continue;
+            settle_chunk(store, &store->stripes[i], chunks[i]);
+            chunks[i] = chunks[i]->next;
+            is_any = true;
+        }
+    }
+}
+
 void store_epoch__settle(struct store *store)
 {
     store_leaving__let_go(store);
-    for (int i = 0; i < STORE_STRIPES; i++) {
-        for (const struct store_dirty *chunk = store->stripes[i].pending; chunk != NULL; chunk = chunk->next)
-            settle_chunk(store, &store->stripes[i], chunk);
+    settle_all(store);
+    for (int i = 0; i < STORE_STRIPES; i++)
         store_dirty__free(&store->stripes[i].pending);
-    }
     atomic_store_explicit(&store->pending_bytes, 0, memory_order_relaxed);
     store_sst__clear(&store->sst, store->memory_bytes / KEEP_SHARE);
 }

@@ -61,6 +61,7 @@ static void unlink_entity(struct store *store, struct store_stripe *stripe, cons
             store_filter__add(&stripe->filter_next, victim->hash);
         atomic_fetch_add_explicit(&store->unloaded, 1, memory_order_relaxed);
     }
+    atomic_fetch_add(&store->departed, 1); /* before: see warm.c */
     store_stripe__remove(stripe, victim->entry, victim->hash);
 }
 

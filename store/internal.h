@@ -46,6 +46,7 @@ static inline int store_disk_key__compare(const struct store_disk_key *a, const 
 
 void store_key__encode(const struct store_key *key, enum store_part part, struct store_disk_key *disk_key);
 FR_CHECKED bool store_key__decode(struct fr_slice bytes, struct store_key *key, enum store_part *part);
+bool store_key__is_same(const struct store_key *a, const struct store_key *b);
 
 /* The first bytes of a key in hex, for messages. */
 struct store_key_text {
@@ -396,6 +397,20 @@ struct store_build { /* of the thread that tends the store */
 void store_build__begin_empty(struct store *store);
 void store_build__fini(struct store *store);
 
+/* ---- Loading, and ahead of need (load.c, warm.c) ---- */
+
+enum store_outcome { STORE_LOADED, STORE_DAMAGED, STORE_NO_MEMORY };
+
+/* Decodes a part's record into an entity that nobody else sees yet. */
+enum store_outcome store_load__part(const struct store_codec *codec, const struct store_key *key, enum store_part part,
+                                    struct fr_slice disk, struct store_entry *entry);
+
+struct store_warming { /* of the thread that tends the store */
+    bool is_over;
+    uint8_t at[STORE_KEY_BYTES_MAX]; /* where it goes on */
+    size_t at_bytes;
+};
+
 /* ---- The store ---- */
 
 struct store_metrics {
@@ -445,9 +460,10 @@ struct store {
     _Atomic uint64_t disk_entities; /* that have a record on disk, as of the last epoch */
     uint64_t disk_change; /* to it by the epoch being written, wraps around; the committer's */
     bool is_disk_counted; /* false: an earlier version made it, which did not count */
-    struct fr_buffer scratch; /* the committer's */
+    struct fr_buffer taken, scratch; /* the committer's */
     struct store_leaving leaving; /* the committer's */
     struct store_build build;
+    struct store_warming warming;
     _Atomic uint8_t kind_parts[256]; /* a bit per part that any entity of the kind has on disk */
     _Atomic bool are_kinds_known; /* false: it may have any */
     _Atomic bool is_filter_built; /* or nothing is on disk that it would have */
@@ -457,6 +473,7 @@ struct store {
     _Atomic uint64_t unloaded; /* entities of the disk that are not in the table */
     _Atomic uint64_t gone; /* entities that left the disk since the filters were built */
     _Atomic uint64_t evicted;
+    _Atomic uint64_t departed; /* entities that left the table, evicted or empty; counted before each goes, stripe locked */
     _Atomic uint64_t hand; /* of the clock: a stripe */
     _Atomic uint64_t filter_bytes;
     _Atomic uint64_t index_bytes; /* of RocksDB's open files, as of the last epoch */
@@ -472,7 +489,7 @@ struct store {
     struct store_metrics metrics;
 };
 
-/* The three steps of a commit, apart for tests; all by the committer (epoch.c). */
+/* The steps of a commit, apart for tests; all by the committer (epoch.c, encode.c). */
 bool store_epoch__turn(struct store *store, const struct store_epoch *epoch);
 FR_CHECKED bool store_epoch__encode(struct store *store, struct fr_err *err);
 FR_CHECKED bool store_epoch__write(struct store *store, struct fr_err *err);

@@ -65,6 +65,12 @@ bool store_key__decode(struct fr_slice bytes, struct store_key *key, enum store_
     return true;
 }
 
+bool store_key__is_same(const struct store_key *a, const struct store_key *b)
+{
+    return a->kind == b->kind && a->id_count == b->id_count && a->partition == b->partition &&
+           memcmp(a->ids, b->ids, sizeof(a->ids)) == 0;
+}
+
 struct store_key_text store_key__print(struct fr_slice bytes)
 {
     struct store_key_text text = {{0}};

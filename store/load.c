@@ -140,40 +140,39 @@ static void free_slice(struct slice *slice, int count)
 
 /* ---- One entity ---- */
 
-enum outcome { LOADED, DAMAGED, NO_MEMORY };
-
-static enum outcome decode_part(const struct store_codec *codec, const struct store_key *key, enum store_part part,
-                                struct fr_slice disk, struct store_entry *entry)
+enum store_outcome store_load__part(const struct store_codec *codec, const struct store_key *key, enum store_part part,
+                                    struct fr_slice disk, struct store_entry *entry)
 {
-    enum outcome outcome = NO_MEMORY;
+    enum store_outcome outcome = STORE_NO_MEMORY;
     struct fr_buffer memory;
 
     fr_buffer_init(&memory);
     bool is_sound = codec->decode(codec->user, key, part, disk, &memory);
     if (!is_sound && !memory.is_failed)
-        outcome = DAMAGED;
+        outcome = STORE_DAMAGED;
     else if (is_sound && !memory.is_failed && memory.length == 0)
-        outcome = LOADED;
+        outcome = STORE_LOADED;
     else if (is_sound && !memory.is_failed)
-        outcome = (entry->parts[part] = store_block__new(fr_buffer_slice(&memory))) != NULL ? LOADED : NO_MEMORY;
+        outcome = (entry->parts[part] = store_block__new(fr_buffer_slice(&memory))) != NULL ? STORE_LOADED : STORE_NO_MEMORY;
     fr_buffer_fini(&memory);
     entry->flags = (uint8_t)(entry->flags | 1 << part);
     return outcome;
 }
 
-static enum outcome decode_entity(const struct store *store, const struct missing *missing,
-                                  rocksdb_pinnableslice_t *const *values, char *const *messages, struct store_entry *entry)
+static enum store_outcome decode_entity(const struct store *store, const struct missing *missing,
+                                        rocksdb_pinnableslice_t *const *values, char *const *messages,
+                                        struct store_entry *entry)
 {
-    enum outcome outcome = LOADED;
+    enum store_outcome outcome = STORE_LOADED;
 
-    for (enum store_part part = 0; part < STORE_PARTS && outcome == LOADED; part++) {
+    for (enum store_part part = 0; part < STORE_PARTS && outcome == STORE_LOADED; part++) {
         size_t length = 0;
         const char *bytes = values[part] != NULL ? rocksdb_pinnableslice_value(values[part], &length) : NULL;
 
         if (messages[part] != NULL)
-            outcome = DAMAGED; /* the disk's own failures were told before */
+            outcome = STORE_DAMAGED; /* the disk's own failures were told before */
         else if (bytes != NULL)
-            outcome = decode_part(&store->codec, missing->key, part, fr_slice(bytes, length), entry);
+            outcome = store_load__part(&store->codec, missing->key, part, fr_slice(bytes, length), entry);
     }
     return outcome;
 }
@@ -229,12 +228,12 @@ static bool load_entity(struct store *store, const struct missing *missing, rock
         entry->flags = STORE_NOTHING;
         return insert(store, missing, entry);
     }
-    enum outcome outcome = decode_entity(store, missing, values, messages, entry);
-    if (outcome == NO_MEMORY) {
+    enum store_outcome outcome = decode_entity(store, missing, values, messages, entry);
+    if (outcome == STORE_NO_MEMORY) {
         store_entry__free(entry);
         return false;
     }
-    if (outcome == DAMAGED)
+    if (outcome == STORE_DAMAGED)
         quarantine(store, missing, entry);
     return insert(store, missing, entry);
 }

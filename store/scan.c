@@ -19,12 +19,6 @@ static _Thread_local struct {
     const rocksdb_snapshot_t *snapshot;
 } running;
 
-static bool is_same(const struct store_key *a, const struct store_key *b)
-{
-    return a->kind == b->kind && a->id_count == b->id_count && a->partition == b->partition &&
-           memcmp(a->ids, b->ids, sizeof(a->ids)) == 0;
-}
-
 static bool deliver(struct gathered *gathered,
                     bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]), void *user)
 {
@@ -82,7 +76,7 @@ static bool walk(rocksdb_iterator_t *iterator, struct range *range, struct gathe
         *last = store_key__print(fr_slice(key_at, key_bytes));
         if (!store_key__decode(fr_slice(key_at, key_bytes), &key, &part))
             return fr_fail(err, FR_CORRUPT, "store: a key that makes no sense: %s", last->text);
-        bool is_new = !gathered->is_any || !is_same(&gathered->key, &key);
+        bool is_new = !gathered->is_any || !store_key__is_same(&gathered->key, &key);
         if (gathered->is_any && is_new && !deliver(gathered, each, user))
             return true;
         if (is_new && is_far_enough(range, key_at, key_bytes))
@@ -175,7 +169,7 @@ static bool walk_keys(rocksdb_iterator_t *iterator, const struct store_disk_key 
             return true;
         if (!store_key__decode(fr_slice(at, bytes), &key, &part))
             return fr_fail(err, FR_CORRUPT, "store: a key that makes no sense: %s", store_key__print(fr_slice(at, bytes)).text);
-        if (!is_same(&last, &key) && !each(user, &key))
+        if (!store_key__is_same(&last, &key) && !each(user, &key))
             return true;
         last = key;
     }

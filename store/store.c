@@ -43,6 +43,7 @@ static struct store *store_new(const struct store_options *options, struct fr_er
     store->has_metrics = options->metrics != NULL;
     if (store->has_metrics)
         store__register_metrics(&store->metrics, options->metrics);
+    fr_buffer_init(&store->taken);
     fr_buffer_init(&store->scratch);
     store->path = options->path != NULL ? strdup(options->path) : NULL;
     store_excerpts__init(store);
@@ -161,6 +162,7 @@ void store_close(struct store *store)
     store_directory__close(store->lock_fd); /* last: until RocksDB is done nobody else may begin */
     store_meta__fini(&store->meta);
     store_sst__fini(&store->sst);
+    fr_buffer_fini(&store->taken);
     fr_buffer_fini(&store->scratch);
     free(store->leaving.hashes);
     store_build__fini(store);

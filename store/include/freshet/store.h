@@ -258,6 +258,13 @@ void store_spoil(struct store *store);
  */
 FR_CHECKED bool store_tend(struct store *store, int64_t work_us, struct fr_err *err);
 
+/*
+ * After an open, on the thread that tends the store: brings entities from disk into the table for about `work_us`, before anybody wants
+ * them, when what is on disk is at most an eighth of the budget. True while there is more to bring: call it again at once. What cannot
+ * be read is left for the load that wants it.
+ */
+bool store_warm(struct store *store, int64_t work_us);
+
 struct store_stats {
     uint64_t epoch; /* number of the last durable one */
     uint64_t entities; /* in the table, or on disk only */
