@@ -90,8 +90,11 @@ class Jvm:
                 return found[key]
 
     def wait(self, events):
+        """Yields how many it has processed, until these are."""
         while (processed := self.line("processed")) < events:
             print(f"\r  {processed:,} of {events:,}", end="", file=sys.stderr) if sys.stderr.isatty() else None
+            yield processed
+        yield processed
 
     def drink(self):
         """Nobody listens from now on: what it says is thrown away, so that it never waits to say it."""

@@ -144,7 +144,7 @@ def run_streams(args, probes, directory, class_path):
     try:
         address = peer.line("http")
         load = pour(args, probes.topic)
-        peer.wait(args.rate)  # from the end of each partition once it has it: all have begun by then
+        list(peer.wait(args.rate))  # from the end of each partition once it has it: all have begun by then
         peer.drink()
         return measure(args, probes, peer.process.pid, Looker(address, ask_streams))
     finally:

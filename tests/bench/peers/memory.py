@@ -39,7 +39,7 @@ def run_peer(args, class_path, topic, kind, events):
     """{memory, resident, disk}, and what it says of some items."""
     with tempfile.TemporaryDirectory(prefix="freshet-peer-") as directory:
         peer = beside.Jvm(class_path, args.brokers, topic, kind, directory, f"freshet-bench-{uuid.uuid4().hex[:8]}", collector=LITTLE_MEMORY)
-        peer.wait(events)
+        list(peer.wait(events))
         answers = {}
         if events:
             items = peer.ask(f"sample {SAMPLED}", "sample")

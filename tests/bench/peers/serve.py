@@ -194,6 +194,10 @@ def start_grpc(args, directory, processes):
     return GrpcServer(args, process.pid, line["api"]), line["grpc"]
 
 
+def redis_version():
+    return subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[2][2:]
+
+
 def compare(args, rows, directory, processes):
     kinds = args.peers.split(",")
     servers = {"freshet": GrpcServer(args, rows.node.process.pid, rows.node.addresses["api"])}
@@ -204,7 +208,7 @@ def compare(args, rows, directory, processes):
     if "feast" in kinds:
         servers["feast"] = Feast(args, rows, directory, processes)
         versions |= {"feast": beside.package_version(servers["feast"].python, "feast"),
-                     "redis": subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[2][2:]}  # fmt: skip
+                     "redis": redis_version()}  # fmt: skip
     runs = {name: [] for name in servers}
     for pair in range(args.pairs):
         sample = rows.sample(SAMPLED, args.items)
