@@ -50,7 +50,9 @@ class Looker:
         self.connection.sendall(self.request(user))
         text = b""
         while True:
-            text += self.connection.recv(1 << 16)
+            more = self.connection.recv(1 << 16)
+            assert more, "the one who was asked hung up"
+            text += more
             head, end, body = text.partition(b"\r\n\r\n")
             if end and len(body) >= length(head):
                 assert head.split()[1] == b"200", text

@@ -97,7 +97,8 @@ def measure(args, class_path, empty_topic, runs):
     for kind, name in KINDS.items():
         runs[name].append(each(*found[kind], items))
     for name, rows in runs.items():
-        print(f"  {name:15} bytes an item: {rows[-1]['memory']:7.0f} in memory, {rows[-1]['resident']:7.0f} resident, {rows[-1]['disk']:7.0f} on disk",
+        run = rows[-1]
+        print(f"  {name:15} bytes an item: {run['memory']:7.0f} in memory, {run['resident']:7.0f} resident, {run['disk']:7.0f} on disk",
               file=sys.stderr)  # fmt: skip
     return items
 

@@ -52,15 +52,15 @@ class GrpcServer:
                 assert table.answer(call(asked)) == table.answer(reply), f"another answer from {self.address}"
 
     def load(self, seconds, seed):
-        done = subprocess.run([f"{self.args.build}/tests/bench/load", self.address, "grpc", "16", str(seconds), str(self.args.items), str(seed), "",
-                               str(self.args.users)], stdout=subprocess.PIPE, check=True)  # fmt: skip
+        done = subprocess.run([f"{self.args.build}/tests/bench/load", self.address, "grpc", "16", str(seconds), str(self.args.items), str(seed),
+                               "", str(self.args.users)], stdout=subprocess.PIPE, check=True)  # fmt: skip
         return json.loads(done.stdout)
 
 
 class Feast:
     """Redis, and `feast serve` over it."""
 
-    def __init__(self, args, rows, directory):
+    def __init__(self, args, rows, directory, processes):
         self.args, self.rows = args, rows
         self.repository = pathlib.Path(directory, "feast")
         self.repository.mkdir()
@@ -69,6 +69,7 @@ class Feast:
         self.port = free_port()
         self.redis = subprocess.Popen(["redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
                                       stdout=subprocess.DEVNULL)  # fmt: skip
+        processes.append(self.redis)
         self.write_values()
         environment = {**os.environ, "FEAST_USAGE": "False", "FEAST_TELEMETRY": "False"}
         subprocess.run([self.python, beside.HERE / "feast" / "fill.py", self.repository, f"127.0.0.1:{redis}"], stdout=sys.stderr, env=environment,
@@ -76,6 +77,7 @@ class Feast:
         self.server = subprocess.Popen([pathlib.Path(self.python).parent / "feast", "-c", self.repository, "serve", "-h", "127.0.0.1", "-p",
                                         str(self.port), "--no-access-log", "--workers", str(args.feast_workers)],
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)  # fmt: skip
+        processes.append(self.server)
         self.pids = [self.server.pid, self.redis.pid]
         self.wait()
 
@@ -158,11 +160,6 @@ class Feast:
         return {"requests": len(latencies), "seconds": spent, "per_second": len(latencies) / spent, "p50_us": sorted_us[len(sorted_us) // 2],
                 "p99_us": sorted_us[len(sorted_us) * 99 // 100], "reply_bytes": latencies[-1][1]}  # fmt: skip
 
-    def stop(self):
-        for one in (self.server, self.redis):
-            one.terminate()
-            one.wait(30)
-
 
 def columns(answer):
     """Name → values, one an entity."""
@@ -205,10 +202,9 @@ def compare(args, rows, directory, processes):
         rows.write(f"{directory}/table")
         servers["grpc_cpp"], versions["grpc_cpp"] = start_grpc(args, directory, processes)
     if "feast" in kinds:
-        servers["feast"] = Feast(args, rows, directory)
-        processes += [servers["feast"].server, servers["feast"].redis]
+        servers["feast"] = Feast(args, rows, directory, processes)
         versions |= {"feast": beside.package_version(servers["feast"].python, "feast"),
-                     "redis": subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[2]}  # fmt: skip
+                     "redis": subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[2][2:]}  # fmt: skip
     runs = {name: [] for name in servers}
     for pair in range(args.pairs):
         sample = rows.sample(SAMPLED, args.items)

@@ -7,6 +7,7 @@ import org.apache.kafka.streams.processor.api.ProcessorContext;
 import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.KeyValueBytesStoreSupplier;
 import org.apache.kafka.streams.state.KeyValueStore;
+import org.apache.kafka.streams.state.StoreBuilder;
 import org.apache.kafka.streams.state.Stores;
 
 /** Six measures of items and nothing else, in the rows that Tuned has: for what an item takes. In RocksDB or in the heap. */
@@ -15,11 +16,12 @@ final class Items implements Processor<byte[], byte[], Void, Void> {
 
     static Topology topology(String topic, boolean isInMemory) {
         KeyValueBytesStoreSupplier kept = isInMemory ? Stores.inMemoryKeyValueStore("rows") : Stores.persistentKeyValueStore("rows");
+        StoreBuilder<KeyValueStore<Bytes, byte[]>> store = Stores.keyValueStoreBuilder(kept, Serdes.Bytes(), Serdes.ByteArray());
         Topology topology = new Topology();
 
         topology.addSource("in", Serdes.ByteArray().deserializer(), Serdes.ByteArray().deserializer(), topic);
         topology.addProcessor("features", Items::new, "in");
-        topology.addStateStore(Stores.keyValueStoreBuilder(kept, Serdes.Bytes(), Serdes.ByteArray()).withCachingEnabled(), "features");
+        topology.addStateStore(isInMemory ? store : store.withCachingEnabled(), "features"); // a heap needs no cache of itself
         return topology;
     }
 
