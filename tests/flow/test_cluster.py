@@ -175,7 +175,9 @@ class Cluster:
             return read(owner, user) if owner else None
         except CallError as refused:
             assert refused.code in ("unavailable", "failed_precondition"), refused
-            return None
+        except OSError:  # he ended just now; running() sees why, and starts him again
+            pass
+        return None
 
 
 def difference(wanted, got, node):
