@@ -519,6 +519,7 @@ struct cli_world_options {
     double transfer; /* of those who watch a short video, how many go over to its maker's room, if that is open; 0: nobody */
     double swing; /* in [0, 1): how much the rate is above the mean at the busiest hour; 0: the same all day */
     FILE *truth; /* gets what is true of the world, as JSON lines; NULL: nobody is told */
+    int64_t truth_end_ms; /* nobody is told of what would be sent at this time or later, for it is not sent */
 };
 
 struct cli_world;

@@ -54,10 +54,15 @@ static void keep_pace(const struct simulate *simulate, int64_t begun_ms, int64_t
     }
 }
 
+static int64_t end_of(const struct simulate *simulate)
+{
+    return simulate->seconds > 0 ? simulate->start_ms + (int64_t)simulate->seconds * 1000 : INT64_MAX;
+}
+
 static bool run(struct simulate *simulate, struct cli_world *world, uint64_t *count, struct fr_err *err)
 {
     int64_t begun_ms = fr_clock_monotonic_ms();
-    int64_t end_ms = simulate->seconds > 0 ? simulate->start_ms + (int64_t)simulate->seconds * 1000 : INT64_MAX;
+    int64_t end_ms = end_of(simulate);
     int64_t size_ms = simulate->seconds > 0 ? (int64_t)simulate->seconds * 1000 : -1;
     struct cli_progress progress;
     bool is_good = true;
@@ -144,7 +149,8 @@ static int simulate_world(struct simulate *simulate)
                                               .items = (int)simulate->items,
                                               .transfer = (double)simulate->transfer / 100,
                                               .swing = (double)simulate->swing / 100,
-                                              .truth = simulate->truth_file};
+                                              .truth = simulate->truth_file,
+                                              .truth_end_ms = end_of(simulate)};
     struct cli_world *world = cli_world__new(&world_options);
     uint64_t count = 0;
     struct fr_err err;

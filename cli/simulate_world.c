@@ -312,7 +312,7 @@ static void send(struct cli_world *world, const struct cli_agenda_entry *entry, 
             pending->event.ts_ms = 1;
     }
     *event = pending->event;
-    if (!pending->is_repeat)
+    if (!pending->is_repeat && *sent_ms < world->options.truth_end_ms)
         cli_truth__sent(world, event, &pending->secret);
     if (!pending->is_repeat && cli_random__below(&world->random, WORLD_REPEAT_ONE_IN) == 0) {
         pending->is_repeat = true;

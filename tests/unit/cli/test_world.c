@@ -167,7 +167,10 @@ static FILE *make_with_truth(double rate)
     FILE *truth = tmpfile();
 
     assert_non_null(truth);
-    make_of(&(struct cli_world_options){.seed = 5, .start_ms = 1700000000000, .rate = rate, .truth = truth}, EVENTS);
+    make_of(
+        &(struct cli_world_options){
+            .seed = 5, .start_ms = 1700000000000, .rate = rate, .truth = truth, .truth_end_ms = INT64_MAX},
+        EVENTS);
     rewind(truth);
     return truth;
 }
