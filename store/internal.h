@@ -407,8 +407,7 @@ enum store_outcome store_load__part(const struct store_codec *codec, const struc
 
 struct store_warming { /* of the thread that tends the store */
     bool is_over;
-    uint8_t at[STORE_KEY_BYTES_MAX]; /* where it goes on */
-    size_t at_bytes;
+    struct store_cursor cursor; /* where it goes on */
 };
 
 /* ---- The store ---- */
