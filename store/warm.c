@@ -13,7 +13,7 @@
 #include <freshet/clock.h>
 
 enum {
-    PIECE_ENTITIES = 256, /* between two looks at the clock */
+    PIECE_ENTITIES = 1024, /* between two looks at the clock */
     DISK_SHARE = 8, /* of the budget at most is warmed: in memory it is some three times as much */
     TABLE_SHARE = 2, /* of what the table may have is filled so at most */
 };
