@@ -387,82 +387,6 @@ static bool apply_group(const struct batch *batch, int index)
     return ok || fail_spoiled(store, batch->err);
 }
 
-/* ---- deltas of others ---- */
-
-static bool merge_parts(struct held *held, struct agg_delta_parts *delta)
-{
-    const struct agg_entity *entity = held->entity;
-
-    for (int part = 0; part < STORE_PARTS; part++) {
-        if (delta->memory[part].length > 0 &&
-            !agg_merge__part(&held->parts[part], entity, (enum store_part)part, delta->memory[part].bytes))
-            return false;
-    }
-    held->is_sequence_touched = delta->memory[STORE_PART_SEQUENCES].length > 0;
-    if (held->parts[STORE_PART_ROWS].is_writable)
-        agg_totals__rebuild(held->parts[STORE_PART_ROWS].memory, entity);
-    return true;
-}
-
-/* Tells the lists of what is recent; whatever ranks by more is not in a cluster. */
-static bool feed_delta(const struct held *held, const struct agg_delta_parts *delta, const struct store_key *key,
-                       const struct batch *batch)
-{
-    const struct agg_rows *from = (const void *)delta->memory[STORE_PART_ROWS].bytes;
-
-    for (int i = 0; i < held->entity->feed_count && delta->memory[STORE_PART_ROWS].length > 0; i++) {
-        const struct agg_feed *to = &held->entity->feeds[i];
-        int64_t ts_ms = to->top->is_first ? agg_rows__first_ms(from) : from->latest_ms;
-
-        if (!to->source && ts_ms > 0 &&
-            !agg_feeds__bring(batch->lane, to, key, ts_ms, held->parts[STORE_PART_ROWS].memory, fr_slice(NULL, 0)))
-            return false;
-    }
-    return true;
-}
-
-static bool apply_delta(const struct batch *batch, const struct agg_delta *delta)
-{
-    struct agg_lane *lane = batch->lane;
-    struct store *store = lane->agg->store;
-    const struct agg_group *group = &lane->groups[delta->group];
-    const struct store_key *key = &lane->keys[delta->group];
-    struct agg_delta_parts parts;
-    struct store_entry *entry = NULL;
-    struct held held;
-    bool ok = agg_delta__decode(lane->agg, key, delta->value, &parts);
-
-    if (!ok)
-        fr_fail(batch->err, FR_CORRUPT, "aggregators: the bytes of a delta make no sense; is every instance of this version?");
-    else if (!(entry = store_entry_lock(store, key, lane->hashes[delta->group], true)))
-        ok = fail_spoiled(store, batch->err);
-    if (entry && store_entry_is_corrupt(entry)) {
-        batch->tally->corrupt++;
-    } else if (entry) {
-        hold(&held, store, entry, group->entity);
-        ok = (merge_parts(&held, &parts) && feed_delta(&held, &parts, key, batch) && tidy(&held, batch)) ||
-             fail_spoiled(store, batch->err);
-    }
-    if (entry)
-        store_entry_unlock(store, entry);
-    agg_delta__fini(&parts);
-    return ok;
-}
-
-bool agg_deltas_apply(struct agg_lane *lane, const struct agg_delta *deltas, int count, int64_t horizon_ms,
-                      struct agg_tally *tally, struct fr_err *err)
-{
-    struct batch batch = {.lane = lane, .horizon = agg_window__moment(horizon_ms), .tally = tally, .err = err};
-
-    for (int i = 0; i < count; i++)
-        if (!apply_delta(&batch, &deltas[i]))
-            return false;
-    for (int i = 0; i < lane->group_count; i++)
-        if (lane->groups[i].brought_first != 0 && !apply_group(&batch, i))
-            return false;
-    return true;
-}
-
 /* ---- prefetching ---- */
 
 /* What the first lines of its parts tell: where the next event will be put. */
@@ -503,6 +427,84 @@ static void prefetch(const struct agg_lane *lane, int index)
     }
     if (end >= 0 && end < lane->group_count)
         prefetch_ends(lane, end);
+}
+
+/* ---- deltas of others ---- */
+
+static bool merge_parts(struct held *held, struct agg_delta_parts *delta)
+{
+    const struct agg_entity *entity = held->entity;
+
+    for (int part = 0; part < STORE_PARTS; part++) {
+        if (delta->memory[part].length > 0 &&
+            !agg_merge__part(&held->parts[part], entity, (enum store_part)part, delta->memory[part].bytes))
+            return false;
+    }
+    held->is_sequence_touched = delta->memory[STORE_PART_SEQUENCES].length > 0;
+    return true;
+}
+
+/* Tells the lists of what is recent; whatever ranks by more is not in a cluster. */
+static bool feed_delta(const struct held *held, const struct agg_delta_parts *delta, const struct store_key *key,
+                       const struct batch *batch)
+{
+    const struct agg_rows *from = (const void *)delta->memory[STORE_PART_ROWS].bytes;
+
+    for (int i = 0; i < held->entity->feed_count && delta->memory[STORE_PART_ROWS].length > 0; i++) {
+        const struct agg_feed *to = &held->entity->feeds[i];
+        int64_t ts_ms = to->top->is_first ? agg_rows__first_ms(from) : from->latest_ms;
+
+        if (!to->source && ts_ms > 0 &&
+            !agg_feeds__bring(batch->lane, to, key, ts_ms, held->parts[STORE_PART_ROWS].memory, fr_slice(NULL, 0)))
+            return false;
+    }
+    return true;
+}
+
+static bool apply_delta(const struct batch *batch, const struct agg_delta *delta)
+{
+    struct agg_lane *lane = batch->lane;
+    struct store *store = lane->agg->store;
+    const struct agg_group *group = &lane->groups[delta->group];
+    const struct store_key *key = &lane->keys[delta->group];
+    uint64_t hash = lane->hashes[delta->group];
+    struct agg_delta_parts parts;
+    struct store_entry *entry = NULL;
+    struct held held;
+    bool ok = agg_delta__decode(lane->agg, key, delta->value, &parts);
+
+    if (!ok)
+        fr_fail(batch->err, FR_CORRUPT, "aggregators: the bytes of a delta make no sense; is every instance of this version?");
+    else if (!(group->found && (entry = store_entry_lock_found(store, group->found, key, hash))) &&
+             !(entry = store_entry_lock(store, key, hash, true)))
+        ok = fail_spoiled(store, batch->err);
+    if (entry && store_entry_is_corrupt(entry)) {
+        batch->tally->corrupt++;
+    } else if (entry) {
+        hold(&held, store, entry, group->entity);
+        ok = (merge_parts(&held, &parts) && feed_delta(&held, &parts, key, batch) && tidy(&held, batch)) ||
+             fail_spoiled(store, batch->err);
+    }
+    if (entry)
+        store_entry_unlock(store, entry);
+    agg_delta__fini(&parts);
+    return ok;
+}
+
+bool agg_deltas_apply(struct agg_lane *lane, const struct agg_delta *deltas, int count, int64_t horizon_ms,
+                      struct agg_tally *tally, struct fr_err *err)
+{
+    struct batch batch = {.lane = lane, .horizon = agg_window__moment(horizon_ms), .tally = tally, .err = err};
+
+    for (int i = -4 * PREFETCH_AHEAD; i < count; i++) {
+        prefetch(lane, i); /* of groups, which are as many as deltas, but for what an entity has twice */
+        if (i >= 0 && !apply_delta(&batch, &deltas[i]))
+            return false;
+    }
+    for (int i = 0; i < lane->group_count; i++)
+        if (lane->groups[i].brought_first != 0 && !apply_group(&batch, i))
+            return false;
+    return true;
 }
 
 bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, int count, int64_t horizon_ms,

@@ -229,6 +229,7 @@ static void decode_row(struct fr_reader *reader, const struct agg_entity *entity
 {
     struct fr_slice taken = fr_reader_bytes(reader, (size_t)(count + 7) / 8);
     uint8_t mask[MASK_BYTES_MAX] = {0};
+    int own;
 
     if (reader->is_failed)
         return;
@@ -241,7 +242,7 @@ static void decode_row(struct fr_reader *reader, const struct agg_entity *entity
         value = read_wide(reader);
         if (i >= count || value == 0 || (features[i] && !agg_measure__is_sound(features[i], value)))
             reader->is_failed = true;
-        else if (features[i] && agg_rows__put(blob, entity, features[i], level, pane, value) == AGG_NO_MEMORY)
+        else if (features[i] && agg_rows__put(blob, entity, features[i], level, pane, value, &own) == AGG_NO_MEMORY)
             reader->is_failed = true;
     }
 }

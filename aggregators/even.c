@@ -92,22 +92,31 @@ static bool increase_row(struct agg_row *row, const struct agg_amount *amounts, 
     return done == count;
 }
 
+/* Whether the span's totals are to have what comes to a row of this level; its edge is told. */
+static bool is_in_span(struct agg_rows *rows, const struct agg_entity *entity, int index, int level, const struct agg_moment *at)
+{
+    const struct agg_span *span = &entity->spans[index];
+    uint32_t *edge = &agg_rows__edges(rows)[index];
+    int64_t pane = at->pane[span->level];
+    bool is_head = at->pane[0] == (int64_t)rows->head_s;
+
+    if (span->level < level || (!is_head && pane <= agg_rows__head_pane(rows, span->level) - span->panes))
+        return false;
+    if (pane < (int64_t)*edge)
+        *edge = (uint32_t)pane;
+    return true;
+}
+
 static void increase_totals(struct agg_rows *rows, const struct agg_entity *entity, int level, const struct agg_moment *at,
                             const struct agg_amount *amounts, int count)
 {
-    bool is_head = at->pane[0] == (int64_t)rows->head_s, is_over = false;
-    uint32_t *edges = agg_rows__edges(rows);
+    bool is_over = false;
 
     for (int s = 0; s < entity->span_count; s++) {
-        const struct agg_span *span = &entity->spans[s];
-        int64_t pane = at->pane[span->level];
-
-        if (span->level < level || (!is_head && pane <= agg_rows__head_pane(rows, span->level) - span->panes))
+        if (!is_in_span(rows, entity, s, level, at))
             continue;
-        if (pane < (int64_t)edges[s])
-            edges[s] = (uint32_t)pane;
         for (int i = 0; i < count; i++)
-            is_over |= increase(totals_of(rows, span), &amounts[i]);
+            is_over |= increase(totals_of(rows, &entity->spans[s]), &amounts[i]);
     }
     rows->has_no_totals = rows->has_no_totals || is_over;
 }
@@ -129,7 +138,7 @@ enum agg_added agg_even__add(struct agg_blob *blob, const struct agg_entity *ent
     struct agg_row *row;
     int level = 0;
 
-    if (rows->is_wide || rows->has_no_totals)
+    if (rows->is_wide)
         return add_each(blob, entity, amounts, count, at, horizon);
     while (level < AGG_LEVELS &&
            (entity->panes_most[level] == 0 || at->pane[level] <= horizon->pane[level] - entity->panes_most[level]))
@@ -141,8 +150,43 @@ enum agg_added agg_even__add(struct agg_blob *blob, const struct agg_entity *ent
         return AGG_NO_MEMORY;
     if (!increase_row(row, amounts, count))
         return add_each(blob, entity, amounts, count, at, horizon);
-    increase_totals(blob->memory, entity, level, at, amounts, count);
+    rows = blob->memory;
+    if (!rows->has_no_totals)
+        increase_totals(rows, entity, level, at, amounts, count);
     return AGG_ADDED;
+}
+
+/* ---- a row of another part ---- */
+
+bool agg_even__put(struct agg_blob *blob, const struct agg_entity *entity, int level, const struct agg_row *from,
+                   const struct agg_moment *at, bool *is_put)
+{
+    struct agg_row *numbers = (struct agg_row *)(uintptr_t)from; /* only read */
+    struct agg_rows *rows = blob->memory;
+    struct agg_row *row;
+
+    *is_put = false;
+    if (rows->is_wide || entity->panes_most[level] == 0)
+        return true;
+    row = agg_rows__find(blob, entity, level, from->pane);
+    if (!row)
+        return false;
+    if (!fits(entity, row, numbers))
+        return true;
+    *is_put = true;
+    add(entity, row, numbers);
+    rows = blob->memory;
+    for (int s = 0; s < entity->span_count && !rows->has_no_totals; s++) {
+        struct agg_row *totals = totals_of(rows, &entity->spans[s]);
+
+        if (!is_in_span(rows, entity, s, level, at))
+            continue;
+        if (fits(entity, totals, numbers))
+            add(entity, totals, numbers);
+        else
+            rows->has_no_totals = true;
+    }
+    return true;
 }
 
 /* ---- what time does ---- */

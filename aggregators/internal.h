@@ -485,6 +485,12 @@ struct agg_amount {
 /* What one event adds to several counters: as agg_rows__add() of each. AGG_TOO_LATE: all of them were. */
 enum agg_added agg_even__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_amount *amounts,
                              int count, const struct agg_moment *at, const struct agg_moment *horizon);
+/*
+ * Adds a narrow row of another part, running totals too; `at`: any moment of its pane. *is_put false: not a number of it went anywhere,
+ * they are to be put one by one. False: out of memory.
+ */
+FR_CHECKED bool agg_even__put(struct agg_blob *blob, const struct agg_entity *entity, int level, const struct agg_row *from,
+                              const struct agg_moment *at, bool *is_put);
 /* Narrow rows of the level up to pane `oldest` go where windows still need them; stops at one that has no room in a narrow row. */
 void agg_even__merge(struct agg_rows *rows, const struct agg_entity *entity, int level, int64_t oldest,
                      const struct agg_moment *horizon);

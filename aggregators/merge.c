@@ -32,24 +32,54 @@ static bool merge_attributes(struct agg_blob *into, const struct agg_entity *ent
     return true;
 }
 
-static bool merge_level(struct agg_blob *into, const struct agg_entity *entity, const struct agg_rows *from, int level)
+/* Number by number. Any moment of the row's pane is in the same pane of every level that may take it. */
+static bool merge_numbers(struct agg_blob *into, const struct agg_entity *entity, const struct agg_rows *from, int level,
+                          const struct agg_row *row, const struct agg_moment *at)
 {
-    for (uint32_t i = 0; i < from->row_count[level]; i++) {
-        const struct agg_row *row = agg_rows__row(from, entity, level, i);
+    for (int i = 0; i < entity->counter_count; i++) {
+        const struct agg_feature *feature = entity->counters[i];
+        __int128 amount = agg_rows__measure(from, row, feature);
+        int own;
 
-        for (int c = 0; c < entity->counter_count; c++) {
-            __int128 amount = agg_rows__measure(from, row, entity->counters[c]);
-
-            if (amount != 0 && agg_rows__put(into, entity, entity->counters[c], level, row->pane, amount) == AGG_NO_MEMORY)
-                return false;
+        if (amount == 0)
+            continue;
+        switch (agg_rows__put(into, entity, feature, level, row->pane, amount, &own)) {
+        case AGG_NO_MEMORY:
+            return false;
+        case AGG_ADDED:
+            agg_totals__add(into->memory, feature, own, at, amount);
+            break;
+        case AGG_TOO_LATE:
+            break;
         }
     }
     return true;
 }
 
+static bool merge_level(struct agg_blob *into, const struct agg_entity *entity, const struct agg_rows *from, int level)
+{
+    for (uint32_t i = 0; i < from->row_count[level]; i++) {
+        const struct agg_row *row = agg_rows__row(from, entity, level, i);
+        struct agg_moment at = agg_window__moment(row->pane * agg__level_ms[level]);
+        bool is_put = false;
+
+        if (entity->is_even && !from->is_wide && !agg_even__put(into, entity, level, row, &at, &is_put))
+            return false;
+        if (!is_put && !merge_numbers(into, entity, from, level, row, &at))
+            return false;
+    }
+    return true;
+}
+
+/* The head first: what is put behind it goes into the totals of the windows that it then is in. */
 static bool merge_rows(struct agg_blob *into, const struct agg_entity *entity, const struct agg_rows *from)
 {
-    merge_presence(into->memory, from);
+    struct agg_rows *rows = into->memory;
+    struct agg_moment latest;
+
+    merge_presence(rows, from);
+    latest = agg_window__moment(rows->latest_ms);
+    agg_totals__advance(rows, entity, &latest);
     for (int level = 0; level < AGG_LEVELS; level++)
         if (!merge_level(into, entity, from, level))
             return false;

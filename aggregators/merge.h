@@ -7,8 +7,8 @@
 #include <freshet/deltas.h>
 
 /*
- * Adds all of a part in its form in memory to a part of the same entity; `memory` lies outside of it and is not empty. Running totals
- * are not told: agg_totals__rebuild() of who wants them. False: out of memory.
+ * Adds all of a part in its form in memory to a part of the same entity, running totals too where it has them; `memory` lies outside
+ * of it and is not empty. False: out of memory.
  */
 FR_CHECKED bool agg_merge__part(struct agg_blob *into, const struct agg_entity *entity, enum store_part part,
                                 const void *memory);

@@ -194,11 +194,9 @@ static enum agg_added put(struct agg_blob *blob, const struct agg_entity *entity
 }
 
 enum agg_added agg_rows__put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
-                             int level, int64_t pane, __int128 amount)
+                             int level, int64_t pane, __int128 amount, int *own)
 {
-    int own;
-
-    return put(blob, entity, feature, level, pane, amount, &own);
+    return put(blob, entity, feature, level, pane, amount, own);
 }
 
 /* The finest level that a window of the feature still needs at the horizon. */

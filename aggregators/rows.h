@@ -173,9 +173,9 @@ struct agg_row *agg_rows__find(struct agg_blob *blob, const struct agg_entity *e
 /* Adds to the row of the finest level that a window of the feature still needs at `horizon`, and to the running totals. */
 enum agg_added agg_rows__add(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
                              const struct agg_moment *at, __int128 amount, const struct agg_moment *horizon);
-/* Adds to this level, or the next coarser one that the feature has; nothing when it has none. Running totals stay as they are. */
+/* Adds to this level, or the next coarser one that the feature has: *own; nothing when it has none. Running totals stay as they are. */
 enum agg_added agg_rows__put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
-                             int level, int64_t pane, __int128 amount);
+                             int level, int64_t pane, __int128 amount, int *own);
 /* Merges rows that no window needs at their level any more into coarser ones, or drops them. False: out of memory. */
 FR_CHECKED bool agg_rows__prune(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_moment *horizon);
 

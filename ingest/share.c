@@ -6,17 +6,17 @@
 
 #include <freshet/text.h>
 
-#include <inttypes.h>
-#include <stdio.h>
-
 enum { WAIT_MS = 5 };
 
 int32_t ingest_partition_of(uint64_t user_id, int partitions)
 {
-    char text[24];
-    int length = snprintf(text, sizeof text, "%" PRIu64, user_id);
+    char text[20], *end = text + sizeof text, *at = end;
 
-    return (int32_t)(fr_text_murmur2(fr_slice(text, (size_t)length)) % (uint32_t)partitions);
+    do { /* by hand: it is asked of every event, and snprintf() took longer than all else that is done to check one */
+        *--at = (char)('0' + user_id % 10);
+        user_id /= 10;
+    } while (user_id > 0);
+    return (int32_t)(fr_text_murmur2(fr_slice(at, (size_t)(end - at))) % (uint32_t)partitions);
 }
 
 /* ---- the helper ---- */
