@@ -407,6 +407,12 @@ static void prefetch_ends(const struct agg_lane *lane, int index)
     store_entry_unlock(store, entry);
 }
 
+static void prefetch_delta(const struct agg_lane *lane, int index, enum agg_deltas_stage stage)
+{
+    if (lane->deltas && index >= 0 && index < lane->group_count && !lane->groups[index].entity->has_user)
+        agg_deltas__prefetch(lane->deltas, lane->hashes[index], stage);
+}
+
 /* Fetches what groups further on will touch, in stages: each looks at what the one before brought. */
 static void prefetch(const struct agg_lane *lane, int index)
 {
@@ -427,6 +433,9 @@ static void prefetch(const struct agg_lane *lane, int index)
     }
     if (end >= 0 && end < lane->group_count)
         prefetch_ends(lane, end);
+    prefetch_delta(lane, entry, AGG_DELTAS_SLOT);
+    prefetch_delta(lane, part, AGG_DELTAS_ENTRY);
+    prefetch_delta(lane, end, AGG_DELTAS_ROWS);
 }
 
 /* ---- deltas of others ---- */
@@ -461,17 +470,16 @@ static bool feed_delta(const struct held *held, const struct agg_delta_parts *de
     return true;
 }
 
-static bool apply_delta(const struct batch *batch, const struct agg_delta *delta)
+static bool apply_delta(const struct batch *batch, const struct agg_delta *delta, struct agg_delta_parts *parts)
 {
     struct agg_lane *lane = batch->lane;
     struct store *store = lane->agg->store;
     const struct agg_group *group = &lane->groups[delta->group];
     const struct store_key *key = &lane->keys[delta->group];
     uint64_t hash = lane->hashes[delta->group];
-    struct agg_delta_parts parts;
     struct store_entry *entry = NULL;
     struct held held;
-    bool ok = agg_delta__decode(lane->agg, key, delta->value, &parts);
+    bool ok = agg_delta__decode(lane->agg, key, delta->value, parts);
 
     if (!ok)
         fr_fail(batch->err, FR_CORRUPT, "aggregators: the bytes of a delta make no sense; is every instance of this version?");
@@ -482,12 +490,11 @@ static bool apply_delta(const struct batch *batch, const struct agg_delta *delta
         batch->tally->corrupt++;
     } else if (entry) {
         hold(&held, store, entry, group->entity);
-        ok = (merge_parts(&held, &parts) && feed_delta(&held, &parts, key, batch) && tidy(&held, batch)) ||
+        ok = (merge_parts(&held, parts) && feed_delta(&held, parts, key, batch) && tidy(&held, batch)) ||
              fail_spoiled(store, batch->err);
     }
     if (entry)
         store_entry_unlock(store, entry);
-    agg_delta__fini(&parts);
     return ok;
 }
 
@@ -495,16 +502,18 @@ bool agg_deltas_apply(struct agg_lane *lane, const struct agg_delta *deltas, int
                       struct agg_tally *tally, struct fr_err *err)
 {
     struct batch batch = {.lane = lane, .horizon = agg_window__moment(horizon_ms), .tally = tally, .err = err};
+    struct agg_delta_parts parts;
+    bool ok = true;
 
-    for (int i = -4 * PREFETCH_AHEAD; i < count; i++) {
+    agg_delta__init(&parts);
+    for (int i = -4 * PREFETCH_AHEAD; i < count && ok; i++) {
         prefetch(lane, i); /* of groups, which are as many as deltas, but for what an entity has twice */
-        if (i >= 0 && !apply_delta(&batch, &deltas[i]))
-            return false;
+        ok = i < 0 || apply_delta(&batch, &deltas[i], &parts);
     }
-    for (int i = 0; i < lane->group_count; i++)
-        if (lane->groups[i].brought_first != 0 && !apply_group(&batch, i))
-            return false;
-    return true;
+    agg_delta__fini(&parts);
+    for (int i = 0; i < lane->group_count && ok; i++)
+        ok = lane->groups[i].brought_first == 0 || apply_group(&batch, i);
+    return ok;
 }
 
 bool agg_batch_apply(struct agg_lane *lane, const struct proto_event *events, int count, int64_t horizon_ms,

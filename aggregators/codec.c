@@ -414,10 +414,7 @@ static uint32_t decode_part(struct fr_reader *reader, int format, const struct a
             reader->is_failed = true;
         else
             decode_rows(reader, format, catalogue, entity, blob);
-        if (reader->is_failed)
-            return 0;
-        agg_totals__rebuild(blob->memory, entity);
-        return agg_rows__used(blob->memory, entity);
+        return reader->is_failed ? 0 : agg_rows__used(blob->memory, entity);
     case STORE_PART_SEQUENCES:
         if (!agg_blob__open(blob, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)))
             reader->is_failed = true;
@@ -430,30 +427,38 @@ static uint32_t decode_part(struct fr_reader *reader, int format, const struct a
     }
 }
 
-bool agg_codec__decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
-                       struct fr_buffer *memory)
+bool agg_codec__decode_delta(const struct agg_catalogue *catalogue, const struct store_key *key, enum store_part part,
+                             struct fr_slice disk, struct fr_buffer *memory)
 {
-    const struct agg_catalogue *catalogue = user;
     const struct agg_entity *entity = catalogue->kinds[key->kind];
     struct fr_reader reader = fr_reader(disk);
     struct fr_slice first = fr_reader_bytes(&reader, 1);
     int format = reader.is_failed ? 0 : *(const uint8_t *)first.bytes;
+    struct agg_blob blob = agg_blob__of_buffer(memory);
+
+    if (part >= STORE_PARTS || (format != FORMAT && !(format == FORMAT_FIRST && part == STORE_PART_ROWS)))
+        return false;
+    if (entity) /* else: a kind that the configuration no longer has */
+        memory->length = decode_part(&reader, format, catalogue, entity, part, &blob);
+    return !entity || (!reader.is_failed && reader.at == reader.end && !memory->is_failed);
+}
+
+bool agg_codec__decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
+                       struct fr_buffer *memory)
+{
+    const struct agg_catalogue *catalogue = user;
     struct fr_buffer scratch; /* of our own: `memory` need not begin aligned */
-    struct agg_blob blob;
-    uint32_t used;
+    bool ok;
 
     if (key->kind == AGG_KIND_TABLES)
         return part == STORE_PART_ROWS && agg_table__decode(catalogue, key, disk, memory);
-    if (part >= STORE_PARTS || (format != FORMAT && !(format == FORMAT_FIRST && part == STORE_PART_ROWS)))
-        return false;
-    if (!entity)
-        return true; /* a kind that the configuration no longer has */
     fr_buffer_init(&scratch);
-    blob = agg_blob__of_buffer(&scratch);
-    used = decode_part(&reader, format, catalogue, entity, part, &blob);
-    if (used > 0)
-        fr_buffer_append(memory, blob.memory, used);
+    ok = agg_codec__decode_delta(catalogue, key, part, disk, &scratch);
+    if (ok && part == STORE_PART_ROWS && scratch.length > 0)
+        agg_totals__rebuild((struct agg_rows *)(void *)scratch.bytes, catalogue->kinds[key->kind]);
+    if (ok)
+        fr_buffer_append(memory, scratch.bytes, scratch.length);
     memory->is_failed = memory->is_failed || scratch.is_failed; /* out of memory is not the bytes' fault */
     fr_buffer_fini(&scratch);
-    return !reader.is_failed && reader.at == reader.end && !memory->is_failed;
+    return ok && !memory->is_failed;
 }

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { ENTRIES_FIRST = 256, SLOTS_FIRST = 1024, WIRE_KEY_HEAD = 2 };
+enum { ENTRIES_FIRST = 256, SLOTS_FIRST = 1024, WIRE_KEY_HEAD = 2, KEPT_BYTES_MAX = 1024 };
 
 struct entry {
     struct store_key key;
@@ -21,6 +21,7 @@ struct agg_deltas {
     struct agg *agg;
     struct entry *entries;
     uint32_t count, capacity;
+    uint32_t made; /* entries that have been something; those from `count` on are empty, and keep memory for the next epoch */
     uint32_t *table; /* hash → entry + 1, open addressing */
     uint32_t mask;
 };
@@ -47,11 +48,25 @@ uint64_t agg_deltas_count(const struct agg_deltas *deltas)
     return deltas->count;
 }
 
+/*
+ * Small buffers stay for the next epoch, up to twice as many as this one had: to give them all back and take them again would have the
+ * kernel empty some megabytes of pages an epoch, which took longer than what is put there.
+ */
 void agg_deltas_clear(struct agg_deltas *deltas)
 {
-    for (uint32_t i = 0; i < deltas->count; i++)
-        for (int part = 0; part < STORE_PARTS; part++)
-            fr_buffer_fini(&deltas->entries[i].parts[part]);
+    uint64_t kept = (uint64_t)deltas->count * 2;
+
+    for (uint32_t i = 0; i < deltas->made; i++) {
+        for (int part = 0; part < STORE_PARTS; part++) {
+            struct fr_buffer *buffer = &deltas->entries[i].parts[part];
+
+            if (i >= kept || buffer->capacity > KEPT_BYTES_MAX)
+                fr_buffer_fini(buffer);
+            else
+                fr_buffer_clear(buffer);
+        }
+    }
+    deltas->made = deltas->made > kept ? (uint32_t)kept : deltas->made;
     deltas->count = 0;
     memset(deltas->table, 0, ((size_t)deltas->mask + 1) * sizeof *deltas->table);
 }
@@ -60,7 +75,9 @@ void agg_deltas_free(struct agg_deltas *deltas)
 {
     if (!deltas)
         return;
-    agg_deltas_clear(deltas);
+    for (uint32_t i = 0; i < deltas->made; i++)
+        for (int part = 0; part < STORE_PARTS; part++)
+            fr_buffer_fini(&deltas->entries[i].parts[part]);
     free(deltas->entries);
     free(deltas->table);
     free(deltas);
@@ -110,6 +127,7 @@ static bool grow(struct agg_deltas *deltas)
 struct fr_buffer *agg_deltas__want(struct agg_deltas *deltas, const struct store_key *key, uint64_t hash)
 {
     uint32_t slot = slot_of(deltas, key, hash);
+    struct entry *entry;
 
     if (deltas->table[slot] != 0)
         return deltas->entries[deltas->table[slot] - 1].parts;
@@ -118,9 +136,36 @@ struct fr_buffer *agg_deltas__want(struct agg_deltas *deltas, const struct store
             return NULL;
         slot = slot_of(deltas, key, hash);
     }
-    deltas->entries[deltas->count] = (struct entry){.key = *key, .hash = hash};
+    entry = &deltas->entries[deltas->count];
+    if (deltas->count == deltas->made) {
+        deltas->made++;
+        *entry = (struct entry){0};
+    }
+    entry->key = *key;
+    entry->hash = hash;
     deltas->table[slot] = ++deltas->count;
-    return deltas->entries[deltas->count - 1].parts;
+    return entry->parts;
+}
+
+void agg_deltas__prefetch(const struct agg_deltas *deltas, uint64_t hash, enum agg_deltas_stage stage)
+{
+    const uint32_t *slot = &deltas->table[(uint32_t)hash & deltas->mask];
+    const struct entry *entry;
+
+    if (stage == AGG_DELTAS_SLOT || *slot == 0) {
+        __builtin_prefetch(slot);
+        return;
+    }
+    entry = &deltas->entries[*slot - 1]; /* or one beside it, then it is fetched in vain */
+    if (stage == AGG_DELTAS_ENTRY) {
+        __builtin_prefetch(entry);
+        __builtin_prefetch(&entry->parts[STORE_PART_ROWS]);
+    } else if (entry->hash == hash && entry->parts[STORE_PART_ROWS].length > 0) {
+        const uint8_t *rows = entry->parts[STORE_PART_ROWS].bytes;
+
+        __builtin_prefetch(rows, 1);
+        __builtin_prefetch(rows + entry->parts[STORE_PART_ROWS].length - 1, 1);
+    }
 }
 
 struct agg_deltas *agg_lane_collect(struct agg_lane *lane, struct agg_deltas *deltas)
@@ -145,9 +190,10 @@ static bool merge_entry(struct agg_deltas *into, struct entry *from)
             continue;
         blob.is_writable = parts[part].length > 0;
         if (parts[part].length == 0) {
-            fr_buffer_fini(&parts[part]);
+            struct fr_buffer empty = parts[part];
+
             parts[part] = from->parts[part];
-            fr_buffer_init(&from->parts[part]);
+            from->parts[part] = empty;
         } else if (!agg_merge__part(&blob, entity, (enum store_part)part, from->parts[part].bytes)) {
             return false;
         }
@@ -157,6 +203,13 @@ static bool merge_entry(struct agg_deltas *into, struct entry *from)
 
 bool agg_deltas_merge(struct agg_deltas *into, struct agg_deltas *from, struct fr_err *err)
 {
+    struct agg_deltas before = *into;
+
+    if (into->count == 0) { /* as with one lane in every epoch */
+        *into = *from;
+        *from = before;
+        return true;
+    }
     for (uint32_t i = 0; i < from->count; i++)
         if (!merge_entry(into, &from->entries[i]))
             return fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory for what an epoch tells others");
@@ -253,6 +306,12 @@ static bool decode_key(const struct agg *agg, struct fr_slice wire, struct store
     return entity && !entity->has_user && !entity->is_fed && entity->key_count == key->id_count;
 }
 
+void agg_delta__init(struct agg_delta_parts *parts)
+{
+    for (int part = 0; part < STORE_PARTS; part++)
+        fr_buffer_init(&parts->memory[part]);
+}
+
 void agg_delta__fini(struct agg_delta_parts *parts)
 {
     for (int part = 0; part < STORE_PARTS; part++)
@@ -263,13 +322,13 @@ bool agg_delta__decode(const struct agg *agg, const struct store_key *key, struc
 {
     struct fr_reader reader = fr_reader(value);
 
-    *parts = (struct agg_delta_parts){0};
     for (int part = 0; part < STORE_PARTS; part++) {
         struct fr_slice disk = fr_reader_bytes(&reader, fr_reader_varint(&reader));
 
+        fr_buffer_clear(&parts->memory[part]);
         if (reader.is_failed)
             return false;
-        if (disk.length > 0 && !agg_codec__decode(agg->catalogue, key, (enum store_part)part, disk, &parts->memory[part]))
+        if (disk.length > 0 && !agg_codec__decode_delta(agg->catalogue, key, (enum store_part)part, disk, &parts->memory[part]))
             return false;
     }
     return reader.at == reader.end;

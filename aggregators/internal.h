@@ -637,6 +637,9 @@ void agg_codec__encode(void *user, const struct store_key *key, enum store_part 
                        struct fr_buffer *disk);
 bool agg_codec__decode(void *user, const struct store_key *key, enum store_part part, struct fr_slice disk,
                        struct fr_buffer *memory);
+/* The same into an empty buffer, of what is to be added to another: without running totals. */
+bool agg_codec__decode_delta(const struct agg_catalogue *catalogue, const struct store_key *key, enum store_part part,
+                             struct fr_slice disk, struct fr_buffer *memory);
 
 /* ---- sweep.c ---- */
 

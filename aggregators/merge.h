@@ -18,12 +18,17 @@ FR_CHECKED bool agg_merge__part(struct agg_blob *into, const struct agg_entity *
 /* The parts of the entity, made when it isn't there; NULL: out of memory. Valid until the next call. */
 struct fr_buffer *agg_deltas__want(struct agg_deltas *deltas, const struct store_key *key, uint64_t hash);
 
-/* One that is decoded: the parts that it has, in memory. */
+/* Fetches what agg_deltas__want() will touch: each stage looks at what the one before brought. */
+enum agg_deltas_stage { AGG_DELTAS_SLOT, AGG_DELTAS_ENTRY, AGG_DELTAS_ROWS };
+void agg_deltas__prefetch(const struct agg_deltas *deltas, uint64_t hash, enum agg_deltas_stage stage);
+
+/* One that is decoded: the parts that it has, in memory, without running totals. */
 struct agg_delta_parts {
     struct fr_buffer memory[STORE_PARTS];
 };
+void agg_delta__init(struct agg_delta_parts *parts);
 void agg_delta__fini(struct agg_delta_parts *parts);
-/* False: bytes that make no sense, or out of memory, which a failed buffer tells. Free with agg_delta__fini() in any case. */
+/* In place of what `parts` had. False: bytes that make no sense, or out of memory, which a failed buffer tells. */
 FR_CHECKED bool agg_delta__decode(const struct agg *agg, const struct store_key *key, struct fr_slice value,
                                   struct agg_delta_parts *parts);
 
