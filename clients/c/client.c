@@ -87,9 +87,29 @@ static void read_text(const char *json, const char *field, char *text, size_t ro
     text[count] = '\0';
 }
 
+/* Of an answer without a code, which is a proxy's, as Connect has it. */
+static const char *code_of(int status)
+{
+    switch (status) {
+    case 401:
+        return "unauthenticated";
+    case 403:
+        return "permission_denied";
+    case 404:
+        return "unimplemented";
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+        return "unavailable";
+    default:
+        return "unknown";
+    }
+}
+
 static void read_refusal(const struct freshet__answer *answer, const char *address, struct freshet_failure *failure)
 {
-    freshet__fail(failure, "unknown", address, answer->body);
+    freshet__fail(failure, code_of(answer->status), address, answer->body);
     if (answer->body[0] != '{' || !strstr(answer->body, "\"code\":\""))
         return;
     read_text(answer->body, "\"code\":\"", failure->code, sizeof failure->code);

@@ -133,6 +133,7 @@ def test_the_c_example_refuses_what_it_cannot_do(get_features, arguments, code, 
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\x4a\x02\x01\x01",  # two items where one was asked for
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\x4a\x01\x01\x3a\x00",  # a column without its value
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 6\r\n\r\nclosed",
     ],
 )
 def test_the_c_example_trusts_no_answer(get_features, answer):
