@@ -51,6 +51,7 @@ struct ingest_client {
     const char *group; /* of a group's client */
     const char *instance; /* of a member, and of transactions: which one it is */
     uint64_t queue_bytes; /* of a consumer: what one lane may have fetched and not read */
+    unsigned wait_ms; /* of a consumer: for how long a broker that has nothing holds a fetch; 0: as events need it */
     void *opaque; /* given to the callbacks, which rd_kafka_poll() calls */
     void (*on_delivery)(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
     /* What librdkafka logs of brokers, for whoever wants to tell it; the same error comes once in a while. May be NULL. */

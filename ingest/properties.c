@@ -194,7 +194,8 @@ static bool set_role(rd_kafka_conf_t *conf, const struct ingest_client *client, 
 {
     switch (client->role) {
     case INGEST_CONSUMER:
-        return set_all(conf, consumer, sizeof consumer / sizeof *consumer, err) && set_bounds(conf, client, err);
+        return set_all(conf, consumer, sizeof consumer / sizeof *consumer, err) && set_bounds(conf, client, err) &&
+               (client->wait_ms == 0 || set_number(conf, "fetch.wait.max.ms", 1, 1000, client->wait_ms, err));
     case INGEST_GROUP:
         return set(conf, "group.id", client->group, err) && set(conf, "enable.auto.commit", "false", err);
     case INGEST_OFFICE:

@@ -68,7 +68,8 @@ static bool make(struct ingest_tail *tail, struct ingest_group *group, const str
                                    .brokers = group->options.brokers,
                                    .properties = group->options.properties,
                                    .property_count = group->options.property_count,
-                                   .queue_bytes = options->queue_bytes};
+                                   .queue_bytes = options->queue_bytes,
+                                   .wait_ms = options->wait_ms};
 
     tail->parts = calloc((size_t)options->count + 1, sizeof *tail->parts);
     if (!tail->parts)

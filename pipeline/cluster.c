@@ -10,7 +10,15 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-enum { AGAIN_MS = 100, READ_MS = 100, DELTAS_AT_ONCE = 256, ARENA_BYTES = 16 << 20, DAY_MS = 86400000 };
+enum {
+    AGAIN_MS = 100,
+    FETCH_MS = 100, /* a record is told at once; ten fetches a second when there is none are enough */
+    READ_MS = 100,
+    RECORDS_AT_ONCE = 4, /* what they bring is merged inside one gate */
+    CHOSEN_FIRST = 1024,
+    ARENA_BYTES = 16 << 20,
+    DAY_MS = 86400000
+};
 
 bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster)
 {
@@ -223,7 +231,8 @@ static bool open_deltas(struct pipeline_cluster *cluster, struct fr_err *err)
                                           .partitions = numbers,
                                           .starts = starts,
                                           .count = count,
-                                          .queue_bytes = PIPELINE_CLUSTER_QUEUE_BYTES};
+                                          .queue_bytes = PIPELINE_CLUSTER_QUEUE_BYTES,
+                                          .wait_ms = FETCH_MS};
 
     for (int i = 0; i < count; i++) {
         numbers[i] = i;
@@ -235,50 +244,68 @@ static bool open_deltas(struct pipeline_cluster *cluster, struct fr_err *err)
     return true;
 }
 
-/* Gives how many there are to merge: others', and its own of epochs that the store never wrote. */
-static int choose(struct pipeline_cluster *cluster, const struct ingest_tailed *records, int count, struct agg_delta *deltas,
-                  int64_t *time_ms, struct fr_err *err)
+static bool choose_all(struct pipeline_cluster *cluster, const struct ingest_tailed *record,
+                       const struct pipeline_delta_head *head, struct fr_reader *deltas, struct fr_err *err)
 {
-    int chosen = 0;
+    struct agg_delta delta;
 
+    while (pipeline_delta__next(head, record, deltas, &delta)) {
+        if (cluster->chosen_count == cluster->chosen_capacity) {
+            int capacity = cluster->chosen_capacity ? 2 * cluster->chosen_capacity : CHOSEN_FIRST;
+            struct agg_delta *chosen = reallocarray(cluster->chosen, (size_t)capacity, sizeof *chosen);
+
+            if (!chosen)
+                return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for deltas");
+            cluster->chosen = chosen;
+            cluster->chosen_capacity = capacity;
+        }
+        cluster->chosen[cluster->chosen_count++] = delta;
+    }
+    return !deltas->is_failed || fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' ends too soon", cluster->deltas);
+}
+
+/* What there is to merge: others' deltas, and its own of epochs that the store never wrote. */
+static bool choose(struct pipeline_cluster *cluster, const struct ingest_tailed *records, int count, int64_t *time_ms,
+                   struct fr_err *err)
+{
+    cluster->chosen_count = 0;
     for (int i = 0; i < count; i++) {
         struct pipeline_delta_head head;
-        struct fr_slice delta;
+        struct fr_reader deltas;
         int partition;
 
         if (pipeline_owner__is(records[i].key, &partition)) {
             pipeline_owner__take(cluster, partition, records[i].value);
             continue;
         }
-        if (!pipeline_delta__decode(cluster, records[i].value, &head, &delta, err))
-            return -1;
+        if (!pipeline_delta__decode(cluster, &records[i], &head, &deltas, err))
+            return false;
         if (head.store_id == cluster->store_id && (cluster->is_started_up || head.epoch <= atomic_load(&cluster->made)))
             continue;
         if (head.store_id == cluster->store_id && head.epoch > cluster->found)
             cluster->found = head.epoch;
         *time_ms = head.stream_time_ms > *time_ms ? head.stream_time_ms : *time_ms;
-        deltas[chosen++] = (struct agg_delta){.key = records[i].key, .value = delta};
+        if (!choose_all(cluster, &records[i], &head, &deltas, err))
+            return false;
     }
-    return chosen;
+    return true;
 }
 
 static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *records, int count, struct fr_err *err)
 {
     struct pipeline_stream *stream = &cluster->engine->stream;
-    struct agg_delta deltas[DELTAS_AT_ONCE];
     struct agg_tally tally = {0};
     struct store_visit visit;
     int64_t time_ms = 0;
-    int chosen = choose(cluster, records, count, deltas, &time_ms, err);
     bool ok;
 
-    if (chosen < 0)
+    if (!choose(cluster, records, count, &time_ms, err))
         return false;
     visit = store_visit_enter(cluster->store);
-    ok = agg_deltas_load(cluster->merger, deltas, chosen, err);
+    ok = agg_deltas_load(cluster->merger, cluster->chosen, cluster->chosen_count, err);
     if (ok) {
         store_gate_enter(cluster->store);
-        ok = agg_deltas_apply(cluster->merger, deltas, chosen, pipeline_stream__horizon(stream), &tally, err);
+        ok = agg_deltas_apply(cluster->merger, cluster->chosen, cluster->chosen_count, pipeline_stream__horizon(stream), &tally, err);
         if (ok) {
             pipeline_stream__raise(stream, cluster->config->lanes, time_ms);
             for (int i = 0; i < atomic_load(&cluster->partitions); i++)
@@ -289,7 +316,7 @@ static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *
         store_gate_leave(cluster->store);
     }
     store_visit_leave(cluster->store, visit);
-    fr_counter_add(cluster->merged, (uint64_t)chosen);
+    fr_counter_add(cluster->merged, (uint64_t)cluster->chosen_count);
     return ok;
 }
 
@@ -307,8 +334,8 @@ void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster)
 
 static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
 {
-    struct ingest_tailed records[DELTAS_AT_ONCE];
-    int count = ingest_tail_read(cluster->tail, records, DELTAS_AT_ONCE, READ_MS, err);
+    struct ingest_tailed records[RECORDS_AT_ONCE];
+    int count = ingest_tail_read(cluster->tail, records, RECORDS_AT_ONCE, READ_MS, err);
 
     if (count > 0)
         pipeline_cluster__wait_for_room(cluster);
@@ -399,6 +426,7 @@ void pipeline_cluster__close(struct pipeline_cluster *cluster)
     }
     agg_deltas_free(cluster->pending);
     agg_lane_free(cluster->merger);
+    free(cluster->chosen);
     fr_arena_free(cluster->arena);
     free(cluster);
 }

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { DELTAS_BYTES = 16 << 10 }; /* of a record, some hundred entities: others merge a record inside one gate */
+
 void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_err *err)
 {
     store_spoil(cluster->store);
@@ -179,17 +181,40 @@ static bool put_copy(void *user, const struct store_key *key, enum store_part pa
            ingest_transaction_put(cluster->group, &put, NULL, err);
 }
 
-static bool put_delta(void *user, struct fr_slice key, struct fr_slice value, struct fr_err *err)
+/* Those that are gathered. An epoch's go to one partition: each that a transaction writes to costs the brokers some records of their own. */
+static bool put_deltas(struct writing *writing, struct fr_err *err)
+{
+    struct ingest_put put = {.topic = writing->cluster->deltas,
+                             .partition = (int32_t)(writing->head.epoch % (uint64_t)writing->partitions),
+                             .value = fr_buffer_slice(&writing->value)};
+
+    if (writing->value.is_failed)
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
+    if (put.value.length == 0)
+        return true;
+    if (!ingest_transaction_put(writing->cluster->group, &put, NULL, err))
+        return false;
+    fr_buffer_clear(&writing->value);
+    return true;
+}
+
+static bool gather_delta(void *user, struct fr_slice key, struct fr_slice value, struct fr_err *err)
 {
     struct writing *writing = user;
-    struct ingest_put put = {.topic = writing->cluster->deltas, .partition = -1, .key = key};
 
-    fr_buffer_clear(&writing->value);
-    pipeline_delta__encode(&writing->head, value, &writing->value);
-    put.value = fr_buffer_slice(&writing->value);
+    if (writing->value.length + key.length + value.length > DELTAS_BYTES && !put_deltas(writing, err))
+        return false;
+    if (writing->value.length == 0)
+        pipeline_delta__begin(&writing->head, &writing->value);
+    pipeline_delta__append(key, value, &writing->value);
     writing->deltas++;
-    return (!writing->value.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
-           ingest_transaction_put(writing->cluster->group, &put, NULL, err);
+    return true;
+}
+
+static bool tell(struct writing *writing, struct fr_err *err)
+{
+    fr_buffer_clear(&writing->value);
+    return agg_deltas_each(writing->cluster->pending, gather_delta, writing, err) && put_deltas(writing, err);
 }
 
 static bool put_marker(struct writing *writing, int partition, struct fr_err *err)
@@ -246,7 +271,7 @@ static bool transact(struct writing *writing, bool is_announcing, struct fr_err 
     bool ok = consumed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
 
     ok = ok && ingest_transaction_begin(cluster->group, err) && store_epoch_each(cluster->store, put_copy, writing, err) &&
-         agg_deltas_each(cluster->pending, put_delta, writing, err) &&
+         tell(writing, err) &&
          put_partitions(writing, is_announcing, consumed, &count, err) &&
          ingest_transaction_commit(cluster->group, consumed, count, err);
     free(consumed);

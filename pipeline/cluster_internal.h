@@ -67,6 +67,8 @@ struct pipeline_cluster {
     uint64_t found; /* of its own deltas that it read at the start, the greatest */
     bool is_started_up; /* from here on its own deltas are those that it has */
 
+    struct agg_delta *chosen; /* of the cluster's thread: to be merged at once */
+    int chosen_count, chosen_capacity;
     struct agg_deltas *turned[PIPELINE_LANES_MAX], *pending;
     struct agg_lane *merger; /* of the cluster's thread */
     struct ingest_tail *tail;
@@ -86,6 +88,7 @@ struct pipeline_cluster {
 struct pipeline_delta_head {
     uint64_t store_id, epoch, fingerprint;
     int64_t stream_time_ms;
+    bool is_one; /* the record is of one entity, as an earlier version wrote them */
 };
 void pipeline_marker__encode(const struct pipeline_cluster *cluster, const struct pipeline_marker *marker,
                              struct fr_buffer *wire);
@@ -93,9 +96,14 @@ FR_CHECKED bool pipeline_marker__decode(const struct pipeline_cluster *cluster, 
                                         struct pipeline_marker *marker, struct fr_err *err);
 void pipeline_copy__key(const struct store_key *key, enum store_part part, struct fr_buffer *wire);
 bool pipeline_copy__read_key(struct fr_slice wire, struct store_key *key, enum store_part *part); /* false: it makes no sense */
-void pipeline_delta__encode(const struct pipeline_delta_head *head, struct fr_slice delta, struct fr_buffer *wire);
-FR_CHECKED bool pipeline_delta__decode(const struct pipeline_cluster *cluster, struct fr_slice wire,
-                                       struct pipeline_delta_head *head, struct fr_slice *delta, struct fr_err *err);
+/* A record of deltas: begun, then one after another. */
+void pipeline_delta__begin(const struct pipeline_delta_head *head, struct fr_buffer *wire);
+void pipeline_delta__append(struct fr_slice key, struct fr_slice delta, struct fr_buffer *wire);
+/* *deltas then gives each in turn, until false: its is_failed tells the end from bytes that make no sense. */
+FR_CHECKED bool pipeline_delta__decode(const struct pipeline_cluster *cluster, const struct ingest_tailed *record,
+                                       struct pipeline_delta_head *head, struct fr_reader *deltas, struct fr_err *err);
+bool pipeline_delta__next(const struct pipeline_delta_head *head, const struct ingest_tailed *record, struct fr_reader *deltas,
+                          struct agg_delta *delta);
 /* Of who owns a partition: an announcement among the deltas. */
 void pipeline_owner__encode(const struct pipeline_cluster *cluster, int partition, struct fr_buffer *key,
                             struct fr_buffer *value);

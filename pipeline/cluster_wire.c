@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+enum { DELTAS_VERSION = 2 };
+
 const char pipeline_marker_key[1] = {0}; /* no kind is 0 */
 
 static void append_text(struct fr_buffer *wire, const char *text)
@@ -100,30 +102,60 @@ bool pipeline_copy__read_key(struct fr_slice wire, struct store_key *key, enum s
     return true;
 }
 
-/* ---- deltas: version | store | epoch | fingerprint | S | the delta ---- */
+/*
+ * ---- deltas: version | store | epoch | fingerprint | S | deltas, for each its length, its key, its length and itself ----
+ *
+ * Many to a record, which costs brokers and clients as much as a hundred deltas do. Up to version 1 it was one, without lengths, and the
+ * record's key was its own.
+ */
 
-void pipeline_delta__encode(const struct pipeline_delta_head *head, struct fr_slice delta, struct fr_buffer *wire)
+void pipeline_delta__begin(const struct pipeline_delta_head *head, struct fr_buffer *wire)
 {
-    fr_buffer_append_varint(wire, PIPELINE_CLUSTER_VERSION);
+    fr_buffer_clear(wire);
+    fr_buffer_append_varint(wire, DELTAS_VERSION);
     fr_buffer_append_fixed64(wire, head->store_id);
     fr_buffer_append_varint(wire, head->epoch);
     fr_buffer_append_fixed64(wire, head->fingerprint);
     fr_buffer_append_zigzag(wire, head->stream_time_ms);
+}
+
+void pipeline_delta__append(struct fr_slice key, struct fr_slice delta, struct fr_buffer *wire)
+{
+    fr_buffer_append_varint(wire, key.length);
+    fr_buffer_append(wire, key.bytes, key.length);
+    fr_buffer_append_varint(wire, delta.length);
     fr_buffer_append(wire, delta.bytes, delta.length);
 }
 
-bool pipeline_delta__decode(const struct pipeline_cluster *cluster, struct fr_slice wire, struct pipeline_delta_head *head,
-                            struct fr_slice *delta, struct fr_err *err)
+bool pipeline_delta__decode(const struct pipeline_cluster *cluster, const struct ingest_tailed *record,
+                            struct pipeline_delta_head *head, struct fr_reader *deltas, struct fr_err *err)
 {
-    struct fr_reader reader = fr_reader(wire);
+    struct fr_reader reader = fr_reader(record->value);
     uint64_t version = fr_reader_varint(&reader);
 
     head->store_id = fr_reader_fixed64(&reader);
     head->epoch = fr_reader_varint(&reader);
     head->fingerprint = fr_reader_fixed64(&reader);
     head->stream_time_ms = fr_reader_zigzag(&reader);
-    *delta = fr_slice(reader.at, (size_t)(reader.end - reader.at));
+    head->is_one = version == PIPELINE_CLUSTER_VERSION && record->key.length > 0;
+    if (version == DELTAS_VERSION && record->key.length == 0)
+        version = PIPELINE_CLUSTER_VERSION;
+    *deltas = reader;
     return check(cluster, &reader, version, head->fingerprint, err);
+}
+
+bool pipeline_delta__next(const struct pipeline_delta_head *head, const struct ingest_tailed *record, struct fr_reader *deltas,
+                          struct agg_delta *delta)
+{
+    if (deltas->is_failed || deltas->at == deltas->end)
+        return false;
+    if (head->is_one) {
+        *delta = (struct agg_delta){.key = record->key, .value = fr_reader_bytes(deltas, (size_t)(deltas->end - deltas->at))};
+        return true;
+    }
+    delta->key = fr_reader_bytes(deltas, fr_reader_varint(deltas));
+    delta->value = fr_reader_bytes(deltas, fr_reader_varint(deltas));
+    return !deltas->is_failed;
 }
 
 /* ---- announcements: key: 0 | partition, big endian; value: version | instance | address ---- */
