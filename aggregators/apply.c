@@ -332,23 +332,32 @@ static void hold(struct held *held, struct store *store, struct store_entry *ent
     }
 }
 
+static void hold_delta(struct held *held, const struct agg_entity *entity, struct fr_buffer *parts)
+{
+    held->entity = entity;
+    held->is_sequence_touched = false;
+    for (int part = 0; part < STORE_PARTS; part++) {
+        if (part != STORE_PART_ROWS && (part == STORE_PART_SEQUENCES ? entity->sequence_count : entity->cell_count[part]) == 0)
+            continue;
+        held->parts[part] = agg_blob__of_buffer(&parts[part]);
+        held->parts[part].is_writable = parts[part].length > 0;
+    }
+}
+
 /* The same once more into what others are told, where the entity began empty with the epoch. False: out of memory. */
 static bool collect(const struct batch *batch, int index)
 {
     struct agg_lane *lane = batch->lane;
     const struct agg_group *group = &lane->groups[index];
     struct fr_buffer *parts = agg_deltas__want(lane->deltas, &lane->keys[index], lane->hashes[index]);
-    struct held held = {.entity = group->entity};
     struct agg_tally told_already = {0};
     struct batch again = *batch;
+    struct held held;
 
     if (!parts)
         return false;
     again.tally = &told_already;
-    for (int part = 0; part < STORE_PARTS; part++) {
-        held.parts[part] = agg_blob__of_buffer(&parts[part]);
-        held.parts[part].is_writable = parts[part].length > 0;
-    }
+    hold_delta(&held, group->entity, parts);
     return agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity) && apply_shares(&held, group, &again) &&
            tidy(&held, &again);
 }
