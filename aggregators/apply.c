@@ -402,8 +402,7 @@ static bool merge_parts(struct held *held, struct agg_delta_parts *delta, const 
 
     for (int part = 0; part < STORE_PARTS; part++) {
         if (delta->memory[part].length > 0 &&
-            !agg_merge__part(&held->parts[part], entity, (enum store_part)part, delta->memory[part].bytes,
-                             horizon))
+            !agg_merge__part(&held->parts[part], entity, (enum store_part)part, delta->memory[part].bytes, horizon))
             return false;
     }
     held->is_sequence_touched = delta->memory[STORE_PART_SEQUENCES].length > 0;

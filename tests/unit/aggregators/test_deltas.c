@@ -402,7 +402,8 @@ static void what_has_no_merge_is_named(void **state)
         "  heat: { entity: item, aggregate: decayed, half_life: 10m }\n"
         "  online: { entity: room, aggregate: gauge, up: [enter_room], down: [leave_room], timeout: 10m }\n"
         "  mine: { entity: user, aggregate: decayed, half_life: 10m }\n"
-        "lists: { hot: { of: item, rank: heat, scopes: [global], limit: 10 }, busy: { of: user, rank: mine, scopes: [global], limit: 10 } }\n";
+        "lists: { hot: { of: item, rank: heat, scopes: [global], limit: 10 }, busy: { of: user, rank: mine, scopes: [global], "
+        "limit: 10 } }\n";
     struct agg_catalogue *catalogue = catalogue_good(text, &keep_all), *carried = catalogue_good(cells, &keep_all);
     struct fr_buffer lines;
 
