@@ -160,7 +160,7 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     register_metrics(cluster, options->engine->metrics);
     if (!make_deltas(cluster))
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
-    return read_store(cluster, err);
+    return read_store(cluster, err) && pipeline_told__open(cluster, err);
 }
 
 /* ---- the cluster's thread ---- */
@@ -244,12 +244,11 @@ static bool open_deltas(struct pipeline_cluster *cluster, struct fr_err *err)
     return true;
 }
 
-static bool choose_all(struct pipeline_cluster *cluster, const struct ingest_tailed *record,
-                       const struct pipeline_delta_head *head, struct fr_reader *deltas, struct fr_err *err)
+static bool choose_all(struct pipeline_cluster *cluster, struct fr_reader *deltas, struct fr_err *err)
 {
     struct agg_delta delta;
 
-    while (pipeline_delta__next(head, record, deltas, &delta)) {
+    while (pipeline_delta__next(deltas, &delta)) {
         if (cluster->chosen_count == cluster->chosen_capacity) {
             int capacity = cluster->chosen_capacity ? 2 * cluster->chosen_capacity : CHOSEN_FIRST;
             struct agg_delta *chosen = reallocarray(cluster->chosen, (size_t)capacity, sizeof *chosen);
@@ -278,14 +277,19 @@ static bool choose(struct pipeline_cluster *cluster, const struct ingest_tailed 
             pipeline_owner__take(cluster, partition, records[i].value);
             continue;
         }
-        if (!pipeline_delta__decode(cluster, &records[i], &head, &deltas, err))
+        if (pipeline_told__is_block(records[i].key)) {
+            if (!pipeline_told__hear_block(cluster, records[i].key, records[i].value, err))
+                return false;
+            continue;
+        }
+        if (!pipeline_delta__decode(cluster, records[i].value, &head, &deltas, err))
             return false;
         if (head.store_id == cluster->store_id && (cluster->is_started_up || head.epoch <= atomic_load(&cluster->made)))
             continue;
         if (head.store_id == cluster->store_id && head.epoch > cluster->found)
             cluster->found = head.epoch;
         *time_ms = head.stream_time_ms > *time_ms ? head.stream_time_ms : *time_ms;
-        if (!choose_all(cluster, &records[i], &head, &deltas, err))
+        if (!choose_all(cluster, &deltas, err))
             return false;
     }
     return true;
@@ -427,6 +431,7 @@ void pipeline_cluster__close(struct pipeline_cluster *cluster)
     agg_deltas_free(cluster->pending);
     agg_lane_free(cluster->merger);
     free(cluster->chosen);
+    pipeline_told__close(cluster);
     fr_arena_free(cluster->arena);
     free(cluster);
 }
@@ -441,6 +446,11 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster)
 }
 
 bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
+{
+    return pipeline_cluster__check_owned(cluster, user_id, err);
+}
+
+bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
 {
     int count = atomic_load(&cluster->partitions), partition;
     const struct pipeline_owner *owner;

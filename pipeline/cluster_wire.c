@@ -105,8 +105,7 @@ bool pipeline_copy__read_key(struct fr_slice wire, struct store_key *key, enum s
 /*
  * ---- deltas: version | store | epoch | fingerprint | S | deltas, for each its length, its key, its length and itself ----
  *
- * Many to a record, which costs brokers and clients as much as a hundred deltas do. Up to version 1 it was one, without lengths, and the
- * record's key was its own.
+ * Many to a record without a key: a record costs brokers and clients more than a delta does.
  */
 
 void pipeline_delta__begin(const struct pipeline_delta_head *head, struct fr_buffer *wire)
@@ -127,32 +126,28 @@ void pipeline_delta__append(struct fr_slice key, struct fr_slice delta, struct f
     fr_buffer_append(wire, delta.bytes, delta.length);
 }
 
-bool pipeline_delta__decode(const struct pipeline_cluster *cluster, const struct ingest_tailed *record,
-                            struct pipeline_delta_head *head, struct fr_reader *deltas, struct fr_err *err)
+bool pipeline_delta__decode(const struct pipeline_cluster *cluster, struct fr_slice wire, struct pipeline_delta_head *head,
+                            struct fr_reader *deltas, struct fr_err *err)
 {
-    struct fr_reader reader = fr_reader(record->value);
+    struct fr_reader reader = fr_reader(wire);
     uint64_t version = fr_reader_varint(&reader);
 
     head->store_id = fr_reader_fixed64(&reader);
     head->epoch = fr_reader_varint(&reader);
     head->fingerprint = fr_reader_fixed64(&reader);
     head->stream_time_ms = fr_reader_zigzag(&reader);
-    head->is_one = version == PIPELINE_CLUSTER_VERSION && record->key.length > 0;
-    if (version == DELTAS_VERSION && record->key.length == 0)
+    if (version == DELTAS_VERSION)
         version = PIPELINE_CLUSTER_VERSION;
+    else if (version == PIPELINE_CLUSTER_VERSION)
+        version = 0; /* it was one delta then, without lengths */
     *deltas = reader;
     return check(cluster, &reader, version, head->fingerprint, err);
 }
 
-bool pipeline_delta__next(const struct pipeline_delta_head *head, const struct ingest_tailed *record, struct fr_reader *deltas,
-                          struct agg_delta *delta)
+bool pipeline_delta__next(struct fr_reader *deltas, struct agg_delta *delta)
 {
     if (deltas->is_failed || deltas->at == deltas->end)
         return false;
-    if (head->is_one) {
-        *delta = (struct agg_delta){.key = record->key, .value = fr_reader_bytes(deltas, (size_t)(deltas->end - deltas->at))};
-        return true;
-    }
     delta->key = fr_reader_bytes(deltas, fr_reader_varint(deltas));
     delta->value = fr_reader_bytes(deltas, fr_reader_varint(deltas));
     return !deltas->is_failed;
