@@ -383,6 +383,16 @@ def test_a_hot_item_is_a_delta_an_instance_and_epoch(cluster):
     assert len({key for _, keys in found for key in keys}) == 4  # the item, the creator, both of them as the list by creator has it, all events
 
 
+@pytest.mark.long
+def test_a_hot_item_does_not_slow_the_others(binary, real_kafka):
+    """Half of all events on one item: reads of others, and how old events are when they are applied, stay within 1.5 x at the same rate."""
+    bench = pathlib.Path(__file__).resolve().parent.parent / "bench" / "hot.py"
+    command = [sys.executable, bench, "--brokers", real_kafka, "--build", pathlib.Path(binary).parent, "--most", "1.5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
 def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, get_features):
     first, second = cluster.begin("a"), cluster.begin("b")
     cluster.load(500)
