@@ -93,7 +93,8 @@ static bool increase_row(struct agg_row *row, const struct agg_amount *amounts, 
 }
 
 /* Whether the span's totals are to have what comes to a row of this level; its edge is told. */
-static bool is_in_span(struct agg_rows *rows, const struct agg_entity *entity, int index, int level, const struct agg_moment *at)
+static bool is_in_span(struct agg_rows *rows, const struct agg_entity *entity, int index, int level,
+                       const struct agg_moment *at)
 {
     const struct agg_span *span = &entity->spans[index];
     uint32_t *edge = &agg_rows__edges(rows)[index];

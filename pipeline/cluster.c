@@ -309,7 +309,8 @@ static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *
     ok = agg_deltas_load(cluster->merger, cluster->chosen, cluster->chosen_count, err);
     if (ok) {
         store_gate_enter(cluster->store);
-        ok = agg_deltas_apply(cluster->merger, cluster->chosen, cluster->chosen_count, pipeline_stream__horizon(stream), &tally, err);
+        ok = agg_deltas_apply(cluster->merger, cluster->chosen, cluster->chosen_count, pipeline_stream__horizon(stream), &tally,
+                              err);
         if (ok) {
             pipeline_stream__raise(stream, cluster->config->lanes, time_ms);
             for (int i = 0; i < atomic_load(&cluster->partitions); i++)

@@ -87,7 +87,8 @@ struct ingest_tail_options {
     const int64_t *starts; /* of each; −1: its first record */
     int count;
     uint64_t queue_bytes;
-    unsigned wait_ms; /* for how long a broker holds a fetch when there is nothing, after which an end is seen; 0: as for events */
+    unsigned
+        wait_ms; /* for how long a broker holds a fetch when there is nothing, after which an end is seen; 0: as for events */
 };
 struct ingest_tailed { /* until the next read */
     int index; /* of its partition, in the options */
