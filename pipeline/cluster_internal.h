@@ -78,7 +78,7 @@ struct pipeline_cluster {
     pthread_t thread;
     bool is_started;
 
-    struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped;
+    struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped, *taken_back;
 };
 
 /* ---- cluster_wire.c ---- */

@@ -71,11 +71,17 @@ FR_CHECKED bool ingest_transaction_begin(struct ingest_group *group, struct fr_e
 FR_CHECKED bool ingest_transaction_put(struct ingest_group *group, const struct ingest_put *put, int64_t *offset,
                                        struct fr_err *err);
 /*
- * All that was put, and how far was read, at once or not at all; under the generation of the last `assigned`. When it fails nobody
- * knows which, and the producer is of no use any more: the process has to end, and a restart finds out.
+ * All that was put, and how far was read, at once or not at all; under the generation of the last `assigned`. Waits for brokers and
+ * coordinators that change, a minute a step at most. When it fails, take it back.
  */
 FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
                                           struct fr_err *err);
+/*
+ * After any of these failed. True: nothing that was put counts, and the same may be begun anew. False: nobody here knows, or this
+ * instance was fenced or would fail again, and the producer is of no use any more: the process has to end, and a restart finds out. `err` is written only
+ * where taking back was tried.
+ */
+FR_CHECKED bool ingest_transaction_take_back(struct ingest_group *group, struct fr_err *err);
 
 /* ---- Tails: partitions of a topic, read from somewhere to their end and on, committed records only ---- */
 
