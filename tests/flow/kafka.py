@@ -11,10 +11,10 @@ PARTITIONS = 8
 
 
 def new_topic(brokers, partitions=PARTITIONS, prefix="events", **config):
-    """Makes a topic with a name of its own."""
+    """Makes a topic with a name of its own, and as many replicas as the brokers make by default."""
     name = f"{prefix}.{uuid.uuid4().hex[:12]}"
     admin = AdminClient({"bootstrap.servers": brokers})
-    for made in admin.create_topics([NewTopic(name, partitions, 1, config=config)]).values():
+    for made in admin.create_topics([NewTopic(name, partitions, config=config)]).values():
         made.result(30)
     return name
 
