@@ -201,18 +201,20 @@ static bool find_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     int64_t seen_ms = agg_catalogue_seen_ms(cluster->engine->agg);
-    struct ingest_group_topic changelog = {.name = cluster->changelog,
-                                           .partitions = atomic_load(&cluster->partitions),
-                                           .is_compacted = true,
-                                           .retention_ms = INT64_C(7) * DAY_MS};
-    struct ingest_group_topic deltas = {.name = cluster->deltas,
-                                        .partitions = atomic_load(&cluster->partitions),
-                                        .retention_ms =
-                                            seen_ms < 0 ? -1 : seen_ms + 2 * cluster->config->max_future_ms + DAY_MS};
+    int64_t kept_ms = seen_ms < 0 ? -1 : seen_ms + 2 * cluster->config->max_future_ms + DAY_MS;
+    int partitions = atomic_load(&cluster->partitions);
+    struct ingest_group_topic topics[] = {
+        {.name = cluster->changelog, .partitions = partitions, .is_compacted = true, .retention_ms = INT64_C(7) * DAY_MS},
+        {.name = cluster->deltas, .partitions = partitions, .retention_ms = kept_ms}};
 
-    while (!ingest_group_topic(cluster->group, &changelog, err) || !ingest_group_topic(cluster->group, &deltas, err))
-        if (!wait_again(cluster, err))
-            return false;
+    for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {
+        while (!ingest_group_topic(cluster->group, &topics[i], err))
+            if (!wait_again(cluster, err))
+                return false;
+        while (!ingest_group_topic_check(cluster->group, &topics[i], err))
+            if (!wait_again(cluster, err))
+                return false;
+    }
     return true;
 }
 

@@ -9,11 +9,11 @@ from broker import Broker, free_ports
 from network import Loopback
 from node import wait_for
 
-# A broker is taken for dead after two seconds, not nine, and what a dead producer left open ends as soon as it may.
+# A broker is taken for dead after three seconds, not nine, and what a dead producer left open ends as soon as it may.
 SETTINGS = {
     "offsets.topic.replication.factor": 3, "transaction.state.log.replication.factor": 3, "transaction.state.log.min.isr": 2,
     "default.replication.factor": 3, "min.insync.replicas": 2, "controlled.shutdown.enable": "true",
-    "broker.session.timeout.ms": 2000, "broker.heartbeat.interval.ms": 400, "log.cleaner.dedupe.buffer.size": 4 << 20,
+    "broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 400, "log.cleaner.dedupe.buffer.size": 4 << 20,
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
 }  # fmt: skip
 JAVA = {"HEAP": "160m", "JVM": "-XX:TieredStopAtLevel=1"}  # seconds of a test, not days
@@ -38,6 +38,7 @@ class Quorum:
         begun = [broker.spawn() for broker in self.brokers]
         for broker, process in zip(self.brokers, begun):
             broker.start(process)
+        wait_for(lambda: len(AdminClient({"bootstrap.servers": self.addresses}).list_topics(timeout=30).brokers) == 3, "all know all")
         return self
 
     def stop(self):

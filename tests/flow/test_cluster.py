@@ -431,3 +431,34 @@ def test_the_clusters_topics_are_made_as_they_must_be(cluster):
     unlike = cluster.make_node(configuration(cluster.brokers, cluster.topic, "cluster", "c", short), "unlike").spawn()
     assert unlike.ended() == 1
     assert "do not all have as many partitions" in unlike.log()
+
+
+def test_topics_that_would_lose_something_are_refused_with_the_command(cluster):
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    seen = 31 * 86_400_000 + 120_000
+    good = {"changelog": {"cleanup.policy": "compact", "delete.retention.ms": "604800000"}, "deltas": {"retention.ms": "-1"}}
+    wrong = {
+        "changelog": [({"cleanup.policy": "compact,delete"}, "cleanup.policy=compact"), ({"delete.retention.ms": "1000"}, "delete.retention.ms=604800000")],
+        "deltas": [
+            ({"cleanup.policy": "compact"}, "cleanup.policy=delete"),
+            ({"retention.ms": "3600000"}, f"retention.ms={seen}"),
+            ({"retention.bytes": "1000000"}, "retention.bytes=-1"),
+        ],
+    }  # fmt: skip
+    admin = AdminClient({"bootstrap.servers": cluster.brokers})
+    nodes = []
+    for suffix, cases in wrong.items():
+        for more, mend in cases:
+            group = f"{cluster.group}.{len(nodes)}"
+            topics = [
+                NewTopic(f"{group}.{name}", PARTITIONS, config={**settings, **(more if name == suffix else {})}) for name, settings in good.items()
+            ]
+            for made in admin.create_topics(topics).values():
+                made.result(30)
+            made = configuration(cluster.brokers, cluster.topic, "cluster", "x")
+            made["kafka"]["group"] = group
+            nodes.append((cluster.make_node(made, f"x{len(nodes)}").spawn(), f"--entity-name {group}.{suffix} --add-config {mend}"))
+    for node, command in nodes:
+        assert node.ended(60) == 1
+        assert command in node.log(), (command, node.log()[-1500:])

@@ -40,6 +40,12 @@ struct ingest_group_topic {
 
 /* Makes the topic when it is missing. FR_BAD_CONFIG: it has another number of partitions. FR_UNAVAILABLE: nobody answers yet. */
 FR_CHECKED bool ingest_group_topic(struct ingest_group *group, const struct ingest_group_topic *topic, struct fr_err *err);
+/*
+ * Whether the topic that there is keeps what it must. FR_BAD_CONFIG: it does not, and the message has the command that mends it. Logs what
+ * a broker that dies would take away. FR_UNAVAILABLE: nobody answers yet. May block for 10 s.
+ */
+FR_CHECKED bool ingest_group_topic_check(struct ingest_group *group, const struct ingest_group_topic *topic,
+                                         struct fr_err *err);
 
 /*
  * Ends what an earlier run of the instance has left open, and fences it. Before joining. Blocks for 10 s at most: FR_UNAVAILABLE, ask
