@@ -416,32 +416,45 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster)
     return atomic_load(&cluster->is_assigned) ? NULL : "waiting for partitions";
 }
 
-bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
+/* `what`: of the partition, with a space before it, or "". */
+static bool check_partition(const struct pipeline_cluster *cluster, int partition, const char *what, struct fr_err *err)
 {
-    int count = atomic_load(&cluster->partitions), partition;
     const struct pipeline_owner *owner;
 
-    if (user_id == 0)
-        return true;
-    if (count == 0)
-        return fr_fail(err, FR_UNAVAILABLE, "the node does not know yet whose user %" PRIu64 " is; retry", user_id);
-    partition = ingest_partition_of(user_id, count);
     switch (atomic_load(&cluster->held[partition].place)) {
     case PIPELINE_CLUSTER_HERE:
         return true;
     case PIPELINE_CLUSTER_RESTORING:
-        return fr_fail(err, FR_UNAVAILABLE, "partition %d with user %" PRIu64 " is being handed over; retry", partition,
-                       user_id);
+        return fr_fail(err, FR_UNAVAILABLE, "partition %d%s is being handed over; retry", partition, what);
     default:
         break;
     }
     owner = atomic_load(&cluster->held[partition].owner);
     if (!owner || strcmp(owner->instance, cluster->config->id) == 0)
-        return fr_fail(err, FR_UNAVAILABLE,
-                       "partition %d with user %" PRIu64 " is at another instance, which has not said where; retry", partition,
-                       user_id);
-    return fr_fail(err, FR_PRECONDITION, "partition %d with user %" PRIu64 " is at instance '%s': ask %s", partition, user_id,
-                   owner->instance, owner->api);
+        return fr_fail(err, FR_UNAVAILABLE, "partition %d%s is at another instance, which has not said where; retry", partition,
+                       what);
+    return fr_fail(err, FR_PRECONDITION, "partition %d%s is at instance '%s': ask %s", partition, what, owner->instance,
+                   owner->api);
+}
+
+bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
+{
+    int count = atomic_load(&cluster->partitions);
+    char what[48];
+
+    if (user_id == 0)
+        return true;
+    if (count == 0)
+        return fr_fail(err, FR_UNAVAILABLE, "the node does not know yet whose user %" PRIu64 " is; retry", user_id);
+    snprintf(what, sizeof what, " with user %" PRIu64, user_id);
+    return check_partition(cluster, ingest_partition_of(user_id, count), what, err);
+}
+
+bool pipeline_cluster__may_wait(const struct pipeline_cluster *cluster, int partition, struct fr_err *err)
+{
+    return !atomic_load(&cluster->is_assigned) || partition < 0 || partition >= atomic_load(&cluster->partitions) ||
+           atomic_load(&cluster->held[partition].place) != PIPELINE_CLUSTER_ELSEWHERE ||
+           check_partition(cluster, partition, "", err);
 }
 
 int pipeline_cluster__partitions(const struct pipeline_cluster *cluster)

@@ -53,6 +53,9 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster);
  */
 FR_CHECKED bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
 
+/* Whether what is written to a partition may be waited for here: false, as above, when another applies it. */
+FR_CHECKED bool pipeline_cluster__may_wait(const struct pipeline_cluster *cluster, int partition, struct fr_err *err);
+
 struct pipeline_cluster_partition {
     int32_t number;
     const char *instance, *api; /* of its owner, as he announced it last; "" when nobody has */

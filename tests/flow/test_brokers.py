@@ -44,6 +44,14 @@ class Wide(Cluster):
             self.instances[name].place, self.instances[name].inside = place, place.inside
         return super().begin(name, is_ready)
 
+    def check(self):
+        try:
+            super().check()
+        except AssertionError:
+            for node in self.instances.values():
+                print(f"---- {node.name}, run {node.runs}:\n{node.log()[-3000:]}")
+            raise
+
     def running(self):
         """Whoever ended by itself is noted, and started again, as a supervisor would."""
         for node in self.instances.values():

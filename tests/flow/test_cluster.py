@@ -349,6 +349,10 @@ def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, 
         assert told.value.code == "failed_precondition" and f"at instance 'b': ask {second.api}" in told.value.message
     assert second.get_features(user_id=user, item_ids=[1]).user_present
     assert first.get_features(item_ids=[1]).item_present == [True]
+    after = [{"topic": cluster.topic, "partition": kafka.murmur2_partition(b"%d" % user, PARTITIONS), "offset": "1000000"}]
+    with pytest.raises(CallError) as told:  # at once: to wait is of no use
+        first.call_json("FeatureService/GetFeatures", {"itemIds": [1], "after": after})
+    assert told.value.code == "failed_precondition" and f"at instance 'b': ask {second.api}" in told.value.message
     for method, message in (("Forget", {"userId": user}), ("Block", {"kind": "item", "ids": [1]}), ("Checkpoint", {"backupDir": "/x"})):
         with pytest.raises(CallError, match="not in clusters yet"):
             first.call_json(f"AdminService/{method}", message)
