@@ -154,7 +154,7 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     register_metrics(cluster, options->engine->metrics);
     if (!make_deltas(cluster))
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
-    return read_store(cluster, err);
+    return read_store(cluster, err) && pipeline_told__open(cluster, err);
 }
 
 /* ---- the cluster's thread ---- */
@@ -252,6 +252,11 @@ static int choose(struct pipeline_cluster *cluster, const struct ingest_tailed *
 
         if (pipeline_owner__is(records[i].key, &partition)) {
             pipeline_owner__take(cluster, partition, records[i].value);
+            continue;
+        }
+        if (pipeline_told__is_block(records[i].key)) {
+            if (!pipeline_told__hear_block(cluster, records[i].key, records[i].value, err))
+                return -1;
             continue;
         }
         if (!pipeline_delta__decode(cluster, records[i].value, &head, &delta, err))
@@ -403,6 +408,7 @@ void pipeline_cluster__close(struct pipeline_cluster *cluster)
     }
     agg_deltas_free(cluster->pending);
     agg_lane_free(cluster->merger);
+    pipeline_told__close(cluster);
     fr_arena_free(cluster->arena);
     free(cluster);
 }
@@ -439,11 +445,14 @@ static bool check_partition(const struct pipeline_cluster *cluster, int partitio
 
 bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
 {
+    return user_id == 0 || pipeline_cluster__check_owned(cluster, user_id, err);
+}
+
+bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
+{
     int count = atomic_load(&cluster->partitions);
     char what[48];
 
-    if (user_id == 0)
-        return true;
     if (count == 0)
         return fr_fail(err, FR_UNAVAILABLE, "the node does not know yet whose user %" PRIu64 " is; retry", user_id);
     snprintf(what, sizeof what, " with user %" PRIu64, user_id);

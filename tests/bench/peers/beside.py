@@ -7,9 +7,11 @@ import statistics
 import subprocess
 import sys
 import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent.parent
+STALLED_S = 60  # a peer that says the same number for so long has nothing to read
 sys.path.insert(0, str(HERE.parent))
 
 from node import Node, read_varint  # noqa: E402, F401
@@ -90,9 +92,14 @@ class Jvm:
                 return found[key]
 
     def wait(self, events):
-        """Yields how many it has processed, until these are."""
+        """Yields how many it has processed, until these are; ends the script when none come any more."""
+        moved, moved_s = -1, time.monotonic()
         while (processed := self.line("processed")) < events:
             print(f"\r  {processed:,} of {events:,}", end="", file=sys.stderr) if sys.stderr.isatty() else None
+            if processed != moved:
+                moved, moved_s = processed, time.monotonic()
+            elif time.monotonic() - moved_s > STALLED_S:
+                sys.exit(f"of {events:,} events {processed:,} came and no more for {STALLED_S} s: fill the topic by `freshet bench ingest --events {events}`")
             yield processed
         yield processed
 
