@@ -175,6 +175,16 @@ int64_t ingest_tail_next(const struct ingest_tail *tail, int index)
     return tail->parts[index].next;
 }
 
+int64_t ingest_tail_end(const struct ingest_tail *tail, int index)
+{
+    int64_t low, end;
+
+    return rd_kafka_get_watermark_offsets(tail->client, rd_kafka_topic_name(tail->topic), tail->parts[index].number, &low,
+                                          &end) == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? end
+               : -1;
+}
+
 uint64_t ingest_tail_lag(const struct ingest_tail *tail)
 {
     uint64_t lag = 0;

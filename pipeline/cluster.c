@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-enum { AGAIN_MS = 100, READ_MS = 100, DELTAS_AT_ONCE = 256, ARENA_BYTES = 16 << 20, DAY_MS = 86400000 };
+enum { AGAIN_MS = 100, READ_MS = 100, LOOK_MS = 1000, DELTAS_AT_ONCE = 256, ARENA_BYTES = 16 << 20, DAY_MS = 86400000 };
 
 bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster)
 {
@@ -314,11 +314,23 @@ void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster)
     } while (!pipeline_cluster__is_stopping(cluster));
 }
 
+static void look_at_ends(struct pipeline_cluster *cluster)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+
+    if (now_ms - cluster->looked_ms < LOOK_MS)
+        return;
+    cluster->looked_ms = now_ms;
+    for (int i = 0; i < atomic_load(&cluster->partitions); i++)
+        atomic_store(&cluster->deltas_end[i], ingest_tail_end(cluster->tail, i));
+}
+
 static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     struct ingest_tailed records[DELTAS_AT_ONCE];
     int count = ingest_tail_read(cluster->tail, records, DELTAS_AT_ONCE, READ_MS, err);
 
+    look_at_ends(cluster);
     if (count > 0)
         pipeline_cluster__wait_for_room(cluster);
     return count >= 0 && merge(cluster, records, count, err);
@@ -476,13 +488,15 @@ struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipel
     const struct pipeline_held *held = &cluster->held[number];
     const struct pipeline_owner *owner = atomic_load(&held->owner);
     int place = atomic_load(&held->place);
+    int64_t lag = atomic_load(&cluster->deltas_end[number]) - atomic_load(&cluster->deltas_next[number]);
 
     return (struct pipeline_cluster_partition){.number = number,
                                                .instance = owner ? owner->instance : "",
                                                .api = owner ? owner->api : "",
                                                .is_here = place == PIPELINE_CLUSTER_HERE,
                                                .is_restoring = place == PIPELINE_CLUSTER_RESTORING,
-                                               .changelog_next = atomic_load(&held->changelog_next)};
+                                               .changelog_next = atomic_load(&held->changelog_next),
+                                               .deltas_lag = lag > 0 ? lag : 0};
 }
 
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster)

@@ -75,6 +75,7 @@ struct pipeline_cluster_partition {
     const char *instance, *api; /* of its owner, as he announced it last; "" when nobody has */
     bool is_here, is_restoring;
     int64_t changelog_next; /* −1: nothing of it is here */
+    int64_t deltas_lag; /* offsets of this partition of the deltas that are not merged */
 };
 int pipeline_cluster__partitions(const struct pipeline_cluster *cluster); /* 0: not known yet */
 struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number);

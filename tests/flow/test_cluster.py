@@ -381,6 +381,7 @@ def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, 
     told = first.call_json("AdminService/Cluster", {})
     assert {one["instance"] for one in told["members"]} == {"a", "b"} and len(told["partitions"]) == PARTITIONS
     assert cluster.alone.call_json("AdminService/Cluster", {})["mode"] == "standalone"
+    check_lag(cluster)
     check_told(cluster, user)
 
     check_clients(cluster, get_features, user)
@@ -418,6 +419,19 @@ def check_told(cluster, user):
     cluster.alone.call_json("AdminService/Block", {"kind": "item", "ids": [5]})
     cluster.check()
     wait_for(lambda: {one.api for one in cluster.members(first).members} == {first.api, second.api}, "both announced again")
+
+
+def check_lag(cluster):
+    """Of events at the owner, of deltas everywhere: nothing once all is applied."""
+    for node in cluster.running():
+
+        def lags(node=node):
+            return {(one.here, one.lag_events, one.deltas_lag) for one in cluster.members(node).partitions}
+
+        wait_for(lambda: lags() == {(True, 0, 0), (False, -1, 0)}, lags)  # noqa: B023
+        figures = dict(line.split() for line in node.page("/metrics")[2].decode().splitlines() if line.startswith("freshet_cluster_"))
+        assert figures["freshet_cluster_partitions"] == str(PARTITIONS) and figures["freshet_cluster_deltas_lag"] == "0"
+        assert figures["freshet_cluster_owned"] == str(len(cluster.owned(node)))
 
 
 def check_clients(cluster, get_features, of_second):

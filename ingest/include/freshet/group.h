@@ -112,6 +112,8 @@ FR_CHECKED bool ingest_tail_open(struct ingest_group *group, const struct ingest
 /* Gives how many came, as soon as one is there; 0 after `timeout_ms`. −1: FR_CORRUPT, what comes next is gone. One thread. */
 int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, int most, int timeout_ms, struct fr_err *err);
 int64_t ingest_tail_next(const struct ingest_tail *tail, int index); /* the next offset of a partition */
+/* Where the partition ends, as brokers said last, open transactions included; −1: they have not yet. Never waits. */
+int64_t ingest_tail_end(const struct ingest_tail *tail, int index);
 /* All that was there when it was opened has been read, which no transaction hides any more. */
 bool ingest_tail_is_through(const struct ingest_tail *tail);
 uint64_t ingest_tail_lag(const struct ingest_tail *tail); /* offsets to that */
