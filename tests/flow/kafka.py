@@ -10,9 +10,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 PARTITIONS = 8
 
 
-def new_topic(brokers, partitions=PARTITIONS, prefix="events", **config):
-    """Makes a topic with a name of its own."""
-    name = f"{prefix}.{uuid.uuid4().hex[:12]}"
+def new_topic(brokers, partitions=PARTITIONS, prefix="events", name=None, **config):
+    """Makes a topic, with a name of its own unless one is given."""
+    name = name or f"{prefix}.{uuid.uuid4().hex[:12]}"
     admin = AdminClient({"bootstrap.servers": brokers})
     for made in admin.create_topics([NewTopic(name, partitions, 1, config=config)]).values():
         made.result(30)
