@@ -80,6 +80,18 @@ static bool commit(struct ingest_group *group, struct fr_err *err)
     return pass(group, error, "the commit of a transaction", err);
 }
 
+static bool flush(struct ingest_group *group, struct fr_err *err)
+{
+    return (rd_kafka_flush(group->producer, FLUSH_MS) == RD_KAFKA_RESP_ERR_NO_ERROR && !group->refused) ||
+           fr_fail(err, FR_UNAVAILABLE, "cluster: records of an epoch did not come to the brokers at %s: %s",
+                   group->options.brokers, rd_kafka_err2str(group->refused ? group->refused : RD_KAFKA_RESP_ERR__TIMED_OUT));
+}
+
+bool ingest_transaction_tell(struct ingest_group *group, struct fr_err *err)
+{
+    return flush(group, err) && commit(group, err);
+}
+
 bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
                                struct fr_err *err)
 {
@@ -89,10 +101,8 @@ bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_c
     if (!group->metadata)
         return fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' owns nothing any more, and so writes nothing",
                        group->options.instance);
-    if (rd_kafka_flush(group->producer, FLUSH_MS) != RD_KAFKA_RESP_ERR_NO_ERROR || group->refused)
-        return fr_fail(err, FR_UNAVAILABLE, "cluster: records of an epoch did not come to the brokers at %s: %s",
-                       group->options.brokers,
-                       rd_kafka_err2str(group->refused ? group->refused : RD_KAFKA_RESP_ERR__TIMED_OUT));
+    if (!flush(group, err))
+        return false;
     offsets = rd_kafka_topic_partition_list_new(count > 0 ? count : 1);
     for (int i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(offsets, consumed[i].topic, consumed[i].partition)->offset = consumed[i].next_offset;

@@ -97,9 +97,10 @@ static void note_positions(struct pipeline_cluster *cluster, int partition)
                                                     .last = offsets->positions[held->index[i]].last};
 }
 
+/* As it was at the boundary: what came since is of the next epoch. */
 static bool is_here(const struct pipeline_cluster *cluster, int partition)
 {
-    return atomic_load(&cluster->held[partition].place) == PIPELINE_CLUSTER_HERE;
+    return cluster->held[partition].is_noted;
 }
 
 /* What an epoch that failed has set aside belongs to the next one: its offsets will be in it. */
@@ -135,7 +136,9 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
     turn(cluster, store);
     save_deltas(cluster, store);
     save_made(cluster, store);
+    cluster->is_boundary_local = atomic_load(&cluster->is_local);
     for (int i = 0; i < count; i++) {
+        cluster->held[i].is_noted = atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE;
         if (is_here(cluster, i))
             note_positions(cluster, i);
         if (!cluster->held[i].is_saved)
@@ -260,6 +263,7 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
         if (!is_here(cluster, i))
             continue;
         cluster->held[i].marker = cluster->held[i].next;
+        atomic_store(&cluster->held[i].time_ms, cluster->held[i].marker.stream_time_ms);
         atomic_store(&cluster->held[i].changelog_next, cluster->held[i].told + 1);
         save_held(cluster, store, i);
     }
@@ -316,7 +320,7 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
         pipeline_cluster__fail(cluster, err); /* some of it may be there twice */
         return false;
     }
-    if (atomic_load(&cluster->is_local) || !owns_any(cluster, writing.partitions))
+    if (cluster->is_boundary_local || !owns_any(cluster, writing.partitions))
         return true;
     is_announcing = atomic_exchange(&cluster->needs_announcing, false);
     if (!is_announcing && agg_deltas_count(cluster->pending) == 0 && !has_moved(cluster, writing.partitions) &&

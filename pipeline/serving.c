@@ -29,6 +29,16 @@ bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t u
     return !services->cluster || pipeline_cluster__check_user(services->cluster, user_id, err);
 }
 
+void pipeline_serving__stamp(struct pipeline_services *services, uint64_t user_id, struct pipeline_now *now)
+{
+    int64_t time_ms = services->cluster ? pipeline_cluster__user_time(services->cluster, user_id) : INT64_MAX;
+
+    if (time_ms >= now->stream_time_ms)
+        return;
+    now->applied_lag_ms += now->stream_time_ms - time_ms;
+    now->stream_time_ms = time_ms;
+}
+
 bool pipeline_serving__check_alone(struct pipeline_services *services, const char *what, struct fr_err *err)
 {
     return !services->cluster ||

@@ -47,7 +47,18 @@ FR_CHECKED bool ingest_group_topic(struct ingest_group *group, const struct inge
  */
 FR_CHECKED bool ingest_group_fence(struct ingest_group *group, struct fr_err *err);
 
+/*
+ * Ends, and fences, what another instance left open, if it is not in the group any more: *is_gone. A member of that name is left alone.
+ * Any thread; blocks for 15 s at most. FR_UNAVAILABLE: nobody says who is in the group, or the coordinator does not answer.
+ */
+FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *instance, bool *is_gone, struct fr_err *err);
+
 FR_CHECKED bool ingest_group_join(struct ingest_group *group, struct fr_err *err);
+/*
+ * It stays a member and has no partitions any more, which the others get: a static member cannot leave. It reads `idle_topic` instead,
+ * in name only: one that exists, of which no other member knows. `revoked` and `assigned`, of none, follow. Any thread.
+ */
+void ingest_group_drain(struct ingest_group *group, const char *idle_topic);
 /* No callback comes any more when it returns; the member stays one, so that a last transaction can be made. */
 void ingest_group_stop(struct ingest_group *group);
 bool ingest_group_is_stopping(const struct ingest_group *group);
@@ -76,6 +87,9 @@ FR_CHECKED bool ingest_transaction_put(struct ingest_group *group, const struct 
  */
 FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
                                           struct fr_err *err);
+
+/* All that was put, without offsets: of who is no member yet. As commit. */
+FR_CHECKED bool ingest_transaction_tell(struct ingest_group *group, struct fr_err *err);
 
 /* ---- Tails: partitions of a topic, read from somewhere to their end and on, committed records only ---- */
 
