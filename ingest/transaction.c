@@ -4,6 +4,8 @@
  */
 #include "group_internal.h"
 
+#include <freshet/fault.h>
+
 enum { WAIT_MS = 50, FLUSH_MS = 10000, COMMIT_MS = 10000, ATTEMPTS = 3 };
 
 void ingest_transaction__on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
@@ -103,6 +105,7 @@ bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_c
                        group->options.instance);
     if (!flush(group, err))
         return false;
+    fr_fault_meet(FR_FAULT_MID_TRANSACTION);
     offsets = rd_kafka_topic_partition_list_new(count > 0 ? count : 1);
     for (int i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(offsets, consumed[i].topic, consumed[i].partition)->offset = consumed[i].next_offset;
