@@ -355,7 +355,10 @@ static bool warm_up(struct pipeline_cluster *cluster, struct fr_err *err)
     while (!atomic_load(&cluster->is_warm))
         if (pipeline_cluster__is_stopping(cluster) || !read_some(cluster, err))
             return false;
-    atomic_store(&cluster->is_assigned, cluster->config->is_replica);
+    if (cluster->config->is_replica) {
+        ingest_own(cluster->ingest, NULL, NULL, 0); /* it is known now what it reads of events: nothing */
+        atomic_store(&cluster->is_assigned, true);
+    }
     return true;
 }
 
