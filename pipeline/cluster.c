@@ -153,7 +153,7 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     register_metrics(cluster, options->engine->metrics);
     if (!make_deltas(cluster))
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
-    return read_store(cluster, err);
+    return read_store(cluster, err) && pipeline_told__open(cluster, err);
 }
 
 /* ---- the cluster's thread ---- */
@@ -252,6 +252,11 @@ static int choose(struct pipeline_cluster *cluster, const struct ingest_tailed *
                 pipeline_standby__expect(cluster, records[i].value);
             else
                 pipeline_owner__take(cluster, partition, records[i].value);
+            continue;
+        }
+        if (pipeline_told__is_block(records[i].key)) {
+            if (!pipeline_told__hear_block(cluster, records[i].key, records[i].value, err))
+                return -1;
             continue;
         }
         if (!pipeline_delta__decode(cluster, records[i].value, &head, &delta, err))
@@ -449,6 +454,7 @@ void pipeline_cluster__close(struct pipeline_cluster *cluster)
     }
     agg_deltas_free(cluster->pending);
     agg_lane_free(cluster->merger);
+    pipeline_told__close(cluster);
     fr_arena_free(cluster->arena);
     free(cluster);
 }
@@ -466,7 +472,11 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster)
 
 static bool may_be_stale(const struct pipeline_cluster *cluster, int partition)
 {
-    return cluster->config->are_stale_reads && atomic_load(&cluster->held[partition].is_whole);
+    const struct pipeline_held *held = &cluster->held[partition];
+    int place = atomic_load(&held->place);
+
+    return cluster->config->are_stale_reads && atomic_load(&held->is_whole) &&
+           (place == PIPELINE_CLUSTER_STANDBY || place == PIPELINE_CLUSTER_RESTORING);
 }
 
 int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint64_t user_id)
@@ -481,6 +491,14 @@ int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint
 
 bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
 {
+    int count = atomic_load(&cluster->partitions);
+
+    return (user_id != 0 && count > 0 && may_be_stale(cluster, ingest_partition_of(user_id, count))) ||
+           pipeline_cluster__check_owned(cluster, user_id, err);
+}
+
+bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
+{
     int count = atomic_load(&cluster->partitions), partition;
     const struct pipeline_owner *owner;
 
@@ -492,13 +510,7 @@ bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64
     switch (atomic_load(&cluster->held[partition].place)) {
     case PIPELINE_CLUSTER_HERE:
         return true;
-    case PIPELINE_CLUSTER_STANDBY:
-        if (may_be_stale(cluster, partition))
-            return true;
-        break;
     case PIPELINE_CLUSTER_RESTORING:
-        if (may_be_stale(cluster, partition))
-            return true;
         return fr_fail(err, FR_UNAVAILABLE, "partition %d with user %" PRIu64 " is being handed over; retry", partition,
                        user_id);
     default:

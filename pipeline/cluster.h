@@ -52,6 +52,20 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster);
  * address the message tells.
  */
 FR_CHECKED bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
+/* The same for what changes him: only where he is owned. */
+FR_CHECKED bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
+
+/*
+ * For what has to be in a transaction: partitions that stayed from the first look to the second were this instance's in every epoch between.
+ * FR_UNAVAILABLE: some went or came.
+ */
+uint64_t pipeline_cluster__turns(const struct pipeline_cluster *cluster);
+FR_CHECKED bool pipeline_cluster__check_turns(const struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err);
+/* Whether others hear what this instance is told. FR_UNAVAILABLE: not now; FR_PRECONDITION: it has no partitions. */
+FR_CHECKED bool pipeline_cluster__check_telling(const struct pipeline_cluster *cluster, struct fr_err *err);
+/* In the boundary: others are to hear that the id is blocked, or is not any more. FR_EXHAUSTED: out of memory. */
+FR_CHECKED bool pipeline_cluster__say(struct pipeline_cluster *cluster, struct store *store, int kind, uint64_t id,
+                                      bool is_blocked, struct fr_err *err);
 
 /* S of what is here of the user, who may be read while he is another's (server.stale_reads); INT64_MAX: he is this instance's. */
 int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint64_t user_id);

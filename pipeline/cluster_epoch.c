@@ -131,6 +131,10 @@ static void save_made(struct pipeline_cluster *cluster, struct store *store)
 void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *store)
 {
     int count = atomic_load(&cluster->partitions);
+    struct fr_err err;
+
+    if (!pipeline_told__boundary(cluster, store, &err))
+        pipeline_cluster__fail(cluster, &err); /* a restart has room for it, or hears it again */
 
     cluster->boundary_time_ms = pipeline_stream__time(&cluster->engine->stream);
     turn(cluster, store);
@@ -249,7 +253,7 @@ static bool transact(struct writing *writing, bool is_announcing, struct fr_err 
     bool ok = consumed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
 
     ok = ok && ingest_transaction_begin(cluster->group, err) && store_epoch_each(cluster->store, put_copy, writing, err) &&
-         agg_deltas_each(cluster->pending, put_delta, writing, err) &&
+         agg_deltas_each(cluster->pending, put_delta, writing, err) && pipeline_told__put(cluster, is_announcing, err) &&
          put_partitions(writing, is_announcing, consumed, &count, err) &&
          ingest_transaction_commit(cluster->group, consumed, count, err);
     free(consumed);
@@ -269,6 +273,7 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
     }
     save_made(cluster, store);
     agg_deltas_clear(cluster->pending);
+    pipeline_told__done(cluster, store);
     fr_counter_add(cluster->transactions, 1);
     fr_counter_add(cluster->copied, writing->copies);
     fr_counter_add(cluster->told, writing->deltas);
@@ -324,7 +329,7 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
         return true;
     is_announcing = atomic_exchange(&cluster->needs_announcing, false);
     if (!is_announcing && agg_deltas_count(cluster->pending) == 0 && !has_moved(cluster, writing.partitions) &&
-        !has_copies(&writing, err))
+        !pipeline_told__is_any(cluster) && !has_copies(&writing, err))
         return true;
     writing.copies = 0;
     writing.head = (struct pipeline_delta_head){.store_id = cluster->store_id,

@@ -221,6 +221,7 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
                      "cannot take",
                      partitions[i], all);
     pipeline_standby__hold(cluster);
+    atomic_fetch_add(&cluster->turns, 1);
     for (int i = 0; i < all && ok; i++)
         atomic_store(&cluster->held[i].place,
                      is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
@@ -251,6 +252,7 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
                        cluster->config->id);
     }
     atomic_store(&cluster->is_held, true); /* it is idle by the time that the next assignment comes */
+    atomic_fetch_add(&cluster->turns, 1);
     if (!ingest_disown(cluster->ingest))
         return true; /* the node closes, or has failed and says so */
     if (!pipeline_share__commit(cluster, err))

@@ -46,6 +46,18 @@ void pipeline_serving__stamp(struct pipeline_services *services, uint64_t user_i
         now->applied_lag_ms = behind_ms;
 }
 
+uint64_t pipeline_serving__user_of(struct pipeline_services *services, const Freshet__V1__EntityKey *entity)
+{
+    for (int i = 0; i < agg_entity_count(services->agg); i++) {
+        struct agg_entity_info info = agg_entity_at(services->agg, i);
+
+        for (int k = 0; k < info.key_count && (size_t)k < entity->n_key && strcmp(info.name, entity->entity) == 0; k++)
+            if (strcmp(info.key[k], "user_id") == 0)
+                return entity->key[k];
+    }
+    return 0;
+}
+
 bool pipeline_serving__check_alone(struct pipeline_services *services, const char *what, struct fr_err *err)
 {
     return !services->cluster ||

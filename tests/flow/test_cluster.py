@@ -3,8 +3,10 @@ Instances that share a topic on a real broker: come and go, are killed and stopp
 stands alone serves. Events are of now, since a cluster's clock is the wall's; reads are as of one moment for all.
 """
 
+import contextlib
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -20,6 +22,7 @@ from freshet.v1 import admin_pb2, event_pb2
 from node import CallError, run_cli, wait_for
 from test_crash import faulty  # noqa: F401 (a fixture)
 from test_examples import get_features  # noqa: F401 (a fixture)
+from test_watch import Watching
 
 PARTITIONS = 8
 USERS, ITEMS, CREATORS = 60, 25, 5
@@ -46,6 +49,12 @@ CATALOGUE = {
         "recent": {"entity": "user", "aggregate": "last", "limit": 20, "fields": ["item_id", "action", "ts_ms", "value"]},
         "seen": {"entity": "user", "aggregate": "count", "windows": ["1h"]},
         "bond": {"entity": "user_creator", "aggregate": "sum", "of": "value", "windows": ["1h"]},
+        "online": {"entity": "creator", "aggregate": "gauge", "up": ["click", "watch"], "down": ["purchase"], "timeout": "1h"},
+        "left": {"entity": "item", "aggregate": "quota", "actions": ["watch"], "quota": 1_000_000, "newer_than": "1h", "forgotten_after": "24h"},
+    },
+    "lists": {
+        "hot": {"of": "item", "rank": "heat", "scopes": ["global", "creator_id"], "limit": 20},
+        "new": {"of": "item", "rank": "left", "scopes": ["global"], "limit": 50},
     },
 }  # fmt: skip
 FAST = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
@@ -178,6 +187,10 @@ class Cluster:
             alone = read(self.alone, user)
             wait_for(lambda: self.read_owned(read, user) == alone, lambda: (user, self.read_owned(read, user), alone), 30)  # noqa: B023
 
+        ranked = lists(self.alone)
+        assert len(ranked["hot", 0]) == min(20, len(ranked["new", 0])) > 0
+        for node in self.running():
+            wait_for(lambda: lists(node) == ranked, lambda: (node.name, lists(node), ranked), 30)  # noqa: B023
         for node in self.running():  # and it stays so, whatever each reads back of what it wrote
             assert read(node, 0) == wanted, difference(wanted, read(node, 0), node)
 
@@ -191,6 +204,15 @@ class Cluster:
         except OSError:  # as in owned()
             pass
         return None
+
+
+def lists(node):
+    """Who is on each list, in order: the scores are of the moment."""
+    asked = [("hot", "global", 0), *(("hot", "creator_id", at + 1) for at in range(CREATORS)), ("new", "global", 0)]
+    return {
+        (name, id): node.call_json("RecallService/Trending", {"list": name, "scope": scope, "scopeId": id}).get("ids", [])
+        for name, scope, id in asked
+    }
 
 
 def difference(wanted, got, node):
@@ -330,7 +352,7 @@ def test_a_hot_item_is_a_record_an_instance_and_epoch(cluster):
     keys = [message.key() for message in committed(cluster, "deltas") if message.key()[0] != 0]
     epochs = sum(int(cluster.members(node).epoch) for node in cluster.running())
     assert 0 < max(keys.count(key) for key in set(keys)) <= epochs < 400
-    assert len(set(keys)) == 3  # the item, the creator, all events
+    assert len(set(keys)) == 4  # the item, the creator, both of them as the list by creator has it, all events
 
 
 def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, get_features):
@@ -343,28 +365,64 @@ def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, 
         lambda: first.get_features(user_id=user, item_ids=[1]),
         lambda: first.call_json("RecallService/Recent", {"kind": "new_items", "userId": user}),
         lambda: first.call_json("AdminService/Explain", {"entity": {"entity": "user", "key": [user]}, "feature": "seen"}),
+        lambda: first.call_json("AdminService/Forget", {"userId": user}),
     ):
         with pytest.raises(CallError) as told:
             refused()
         assert told.value.code == "failed_precondition" and f"at instance 'b': ask {second.api}" in told.value.message
     assert second.get_features(user_id=user, item_ids=[1]).user_present
     assert first.get_features(item_ids=[1]).item_present == [True]
-    for method, message in (("Forget", {"userId": user}), ("Block", {"kind": "item", "ids": [1]}), ("Checkpoint", {"backupDir": "/x"})):
-        with pytest.raises(CallError, match="not in clusters yet"):
-            first.call_json(f"AdminService/{method}", message)
+    with pytest.raises(CallError, match="not in clusters yet"):
+        first.call_json("AdminService/Checkpoint", {"backupDir": "/x"})
     told = first.call_json("AdminService/Cluster", {})
     assert {one["instance"] for one in told["members"]} == {"a", "b"} and len(told["partitions"]) == PARTITIONS
     assert cluster.alone.call_json("AdminService/Cluster", {})["mode"] == "standalone"
+    check_told(cluster, user)
+
     check_clients(cluster, get_features, user)
+    event = {"event_id": 10**6, "ts_ms": int(time.time() * 1000) - 30_000, "user_id": user, "item_id": 3, "action": 3}
+    kafka.produce(cluster.brokers, cluster.topic, [(b"%d" % user, event_pb2.Event(**event).SerializeToString())])
+    cluster.check()  # he stays forgotten
+    assert not first.get_features(user_id=user, item_ids=[1]).user_present
+
+
+def blocked(node):
+    return node.call_json("AdminService/Block", {"kind": "item"}).get("ids", [])
+
+
+def check_told(cluster, user):
+    """What people tell one instance of a user counts wherever he is later, and what they block everywhere, also for who comes with nothing."""
+    first, second = cluster.instances["a"], cluster.instances["b"]
+    for node in (second, cluster.alone):
+        assert int(node.call_json("AdminService/Forget", {"userId": user})["entities"]) > 0
+    for ids, how in (([3, 4], {"reason": "spam"}), ([4], {"unblock": True})):
+        for node in (first, cluster.alone):
+            node.call_json("AdminService/Block", {"kind": "item", "ids": ids, **how})
+    wait_for(lambda: blocked(second) == ["3"], lambda: blocked(second))
+    second.call_json("AdminService/Block", {"kind": "item", "ids": [4, 3], "unblock": True})
+    second.call_json("AdminService/Block", {"kind": "item", "ids": [5]})
+    wait_for(lambda: blocked(first) == ["5"], lambda: blocked(first))
+    mover = next(user for user in range(1, USERS) if kafka.murmur2_partition(b"%d" % user, PARTITIONS) == PARTITIONS - 1)
+    watching = Watching(second, [("user", mover), ("item", 1)])
+    watching.first("user", mover)
+    third = cluster.begin("c")
+    wait_for(lambda: blocked(third) == ["5"], lambda: blocked(third))
+    wait_for(lambda: watching.error, "the watch of who went to the third is over")
+    assert watching.error.code().name == "FAILED_PRECONDITION" and f"at instance 'c': ask {third.api}" in watching.error.details()
+    third.stop()
+    cluster.alone.call_json("AdminService/Block", {"kind": "item", "ids": [3], "unblock": True})
+    cluster.alone.call_json("AdminService/Block", {"kind": "item", "ids": [5]})
+    cluster.check()
+    wait_for(lambda: {one.api for one in cluster.members(first).members} == {first.api, second.api}, "both announced again")
 
 
 def check_clients(cluster, get_features, of_second):
     """Who names one instance is led to the one that has the user, also when users move."""
     first, second = cluster.instances["a"], cluster.instances["b"]
     done = get_features(first.api, of_second, "1,2", "watches.1h")
-    assert done.returncode == 0 and f"asking {second.api}" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
     assert done.stdout == get_features(second.api, of_second, "1,2", "watches.1h").stdout
-    with freshet.ClusterClient([first.api], timeout=60, retries=1_000) as client:
+    with freshet.ClusterClient([first.api], timeout=60, retries=1_000) as client, c_client(first, 60_000, 1_000) as ask:
         for is_alone in (False, True):
             if is_alone:
                 second.stop()
@@ -372,6 +430,26 @@ def check_clients(cluster, get_features, of_second):
                 assert client.get_features(user, [1], features=["seen.1h"]).user == cluster.alone_says(user), user
             found = {client.target_of(user) for user in range(1, USERS)}
             assert found == ({first.api} if is_alone else {first.api, second.api})
+            told = [ask(user, 1, "seen.1h").split() for user in range(1, USERS)]
+            assert [float(value) for _, _, value in told] == [cluster.alone_says(user)["seen.1h"] for user in range(1, USERS)]
+            assert {owner for owner, _, _ in told} == found
+        assert ask(1, 1, "nothing").startswith("invalid_argument: ")
+
+
+@contextlib.contextmanager
+def c_client(node, timeout_ms, retries):
+    """Asks by one client of clients/c, which keeps its connections."""
+    path = node.binary.parent / "tests" / "client" / "ask"
+    command = [str(one) for one in (path, node.api, timeout_ms, retries)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def ask(*words):
+            print(*words, file=process.stdin, flush=True)
+            return process.stdout.readline()
+
+        yield ask
+        process.stdin.close()
+        assert process.wait(10) == 0
 
 
 def test_a_users_event_in_another_partition_is_a_dead_letter(cluster):
@@ -395,16 +473,16 @@ def test_what_clusters_do_not_carry_is_refused_in_a_line_each(binary, tmp_path):
     import yaml
 
     made = configuration("embedded", "t", "cluster", clock="event", canary="1s")
-    made["features"]["online"] = {"entity": "item", "aggregate": "gauge", "up": ["enter_room"], "down": ["leave_room"], "timeout": "10m"}
-    made["lists"] = {"hot": {"of": "item", "rank": "heat", "scopes": ["global"], "limit": 10}}
+    made["features"]["habit"] = {"entity": "user", "aggregate": "decayed", "half_life": "1h"}
+    made["lists"]["busy"] = {"of": "user", "rank": "habit", "scopes": ["global"], "limit": 10}
     file = tmp_path / "refused.yaml"
     file.write_text(yaml.safe_dump(made, sort_keys=False))
     done = run_cli(binary, "check", "--config", file)
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if "node.mode: cluster: " in line]
-    for what in ("needs node.id", "set kafka.brokers", "node.clock: event", "node.canary", "list 'hot'", "feature 'online' is a gauge of 'item'"):
+    for what in ("needs node.id", "set kafka.brokers", "node.clock: event", "node.canary", "list 'busy' ranks users"):
         assert sum(what in line for line in lines) == 1, (what, done.stderr)
-    assert len(lines) == 6
+    assert len(lines) == 5
 
 
 def test_the_clusters_topics_are_made_as_they_must_be(cluster):
