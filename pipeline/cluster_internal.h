@@ -174,6 +174,7 @@ FR_CHECKED bool pipeline_restoring__open(struct pipeline_cluster *cluster, const
                                          struct pipeline_restoring **restoring, struct fr_err *err);
 int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_ms,
                              struct fr_err *err); /* records; −1: it fails */
+bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring); /* for a transaction that is open */
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring); /* to where it ended when it was opened */
 void pipeline_restoring__close(struct pipeline_restoring *restoring); /* NULL is fine */
 

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000 };
+enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000, END_AGAIN_MS = 2000 };
 
 bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
 {
@@ -120,28 +120,26 @@ static void end_transactions(struct pipeline_cluster *cluster, const int32_t *pa
 static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
 {
     struct pipeline_restoring *restoring = NULL;
-    int64_t said_ms = fr_clock_monotonic_ms();
-    uint64_t lag;
-    bool ok = pipeline_restoring__open(cluster, partitions, count, &restoring, err), is_ended = false;
+    int64_t said_ms = fr_clock_monotonic_ms(), ended_ms = 0;
+    bool ok = pipeline_restoring__open(cluster, partitions, count, &restoring, err);
 
-    while (ok && (lag = pipeline_restoring__lag(restoring)) > 0) {
-        int read = pipeline_restoring__read(restoring, READ_MS, err);
+    while (ok && pipeline_restoring__lag(restoring) > 0) {
+        int64_t now_ms = fr_clock_monotonic_ms();
 
-        ok = read >= 0 &&
+        ok = pipeline_restoring__read(restoring, READ_MS, err) >= 0 &&
              (!pipeline_cluster__is_stopping(cluster) || fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing"));
-        if (ok && read == 0 && pipeline_restoring__lag(restoring) == lag && !is_ended) {
-            is_ended = true;
+        if (ok && pipeline_restoring__is_waiting(restoring) && now_ms - ended_ms > END_AGAIN_MS) {
+            ended_ms = now_ms;
             end_transactions(cluster, partitions, count);
         }
-        if (ok && fr_clock_monotonic_ms() - said_ms > SAY_MS) {
-            said_ms = fr_clock_monotonic_ms();
-            fr_log(FR_LOG_INFO, "cluster", "restoring %d partitions: %" PRIu64 " offsets of '%s' are left", count, lag,
-                   cluster->changelog);
+        if (ok && now_ms - said_ms > SAY_MS) {
+            said_ms = now_ms;
+            fr_log(FR_LOG_INFO, "cluster", "restoring %d partitions: %" PRIu64 " offsets of '%s' are left", count,
+                   pipeline_restoring__lag(restoring), cluster->changelog);
         }
     }
-    if (ok)
-        for (int i = 0; i < count; i++)
-            atomic_store(&cluster->held[partitions[i]].is_whole, true);
+    for (int i = 0; i < count && ok; i++)
+        atomic_store(&cluster->held[partitions[i]].is_whole, true);
     pipeline_restoring__close(restoring);
     return ok;
 }

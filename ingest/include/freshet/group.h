@@ -116,6 +116,8 @@ int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, in
 int64_t ingest_tail_next(const struct ingest_tail *tail, int index); /* the next offset of a partition */
 /* All that was there when it was opened has been read, which no transaction hides any more. */
 bool ingest_tail_is_through(const struct ingest_tail *tail);
+/* Some partition stands before a transaction that is open, short of where it ended when it was opened. */
+bool ingest_tail_is_waiting(const struct ingest_tail *tail);
 uint64_t ingest_tail_lag(const struct ingest_tail *tail); /* offsets to that */
 void ingest_tail_close(struct ingest_tail *tail); /* NULL is fine */
 
