@@ -54,6 +54,11 @@ def standing(make_node, real_kafka):
     return Standing(make_node, real_kafka, standbys=1)
 
 
+def is_seen_as_by(node, other, user):
+    first, second = (one.get_features(user_id=user, features=["seen.1h"]) for one in (node, other))
+    return first.user_values == second.user_values
+
+
 def metric(node, name):
     return int(re.search(rf"^{name} (\d+)", node.page("/metrics")[2].decode(), re.M).group(1))
 
@@ -78,9 +83,8 @@ def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing,
     """The short of what --all has one by one below."""
     first = standing.begin("a")
     standing.load(1_000)
-    standing.instances["b"] = second = standing.make_node(
-        configuration(standing.brokers, standing.topic, "cluster", "b", standing.second, standbys=1), "b"
-    )
+    made = {**configuration(standing.brokers, standing.topic, "cluster", "b", standing.second, standbys=1), "server": {"stale_reads": True}}
+    standing.instances["b"] = second = standing.make_node(made, "b")
     whole, second.binary, second.environment = second.binary, faulty, {"FRESHET_FAULT": "mid_transaction:4:kill"}
     second.start(is_ready=False)
     wait_for(lambda: standing.load(200) or second.process.poll() is not None, "it meets the fourth transaction")
@@ -97,6 +101,9 @@ def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing,
     second.binary, second.environment = whole, {}
     standing.begin("b")
     standing.wait_standing_by(predicted(["a", "b"]))
+    copied = standing.users_of(standing.standbys(second))[0]
+    wait_for(lambda: is_seen_as_by(second, standing.alone, copied), "the copy is kept up")
+    assert second.get_features(user_id=copied).applied_lag_ms > 0
     loader = threading.Thread(target=standing.load, args=(500,))
     loader.start()
     done = second.cli("drain", "--wait")
@@ -274,6 +281,7 @@ def test_a_replica_owns_nothing_and_answers_as_the_owners_do(standing):
     standing.check()
 
 
+@pytest.mark.long
 def test_a_standby_answers_for_users_whose_owner_is_away_where_that_is_allowed(make_node, real_kafka):
     standing = Standing(make_node, real_kafka, standbys=1)
     first = standing.begin("a")
@@ -285,11 +293,7 @@ def test_a_standby_answers_for_users_whose_owner_is_away_where_that_is_allowed(m
     standing.check()
     standing.wait_standing_by(predicted(["a", "b"]))
     (of_first, of_second) = (standing.users_of(standing.owned(node))[0] for node in (first, second))
-    wait_for(
-        lambda: second.get_features(user_id=of_first, features=["seen.1h"]).user_values
-        == standing.alone.get_features(user_id=of_first, features=["seen.1h"]).user_values,
-        "the copy is kept up",
-    )
+    wait_for(lambda: is_seen_as_by(second, standing.alone, of_first), "the copy is kept up")
     with pytest.raises(CallError, match="at instance 'b'"):
         first.get_features(user_id=of_second)
     first.kill()
