@@ -75,16 +75,20 @@ int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint
  * ends. FR_PRECONDITION: there is nobody else; FR_UNAVAILABLE: it has not come in yet.
  */
 FR_CHECKED bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err);
+/* Whether what is written to a partition may be waited for here: false, as above, when another applies it. */
+FR_CHECKED bool pipeline_cluster__may_wait(const struct pipeline_cluster *cluster, int partition, struct fr_err *err);
 
 struct pipeline_cluster_partition {
     int32_t number;
     const char *instance, *api; /* of its owner, as he announced it last; "" when nobody has */
     bool is_here, is_restoring, is_standby;
     int64_t changelog_next; /* −1: nothing of it is here */
+    int64_t deltas_lag; /* offsets of this partition of the deltas that are not merged */
 };
 int pipeline_cluster__partitions(const struct pipeline_cluster *cluster); /* 0: not known yet */
 struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number);
 bool pipeline_cluster__is_replica(const struct pipeline_cluster *cluster);
+int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster); /* that is here; −1: none is */
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster); /* of the last transaction */
 
 #endif

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { AGAIN_MS = 100 };
+
 void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_err *err)
 {
     store_spoil(cluster->store);
@@ -260,6 +262,29 @@ static bool transact(struct writing *writing, bool is_announcing, struct fr_err 
     return ok;
 }
 
+/*
+ * The same epoch until Kafka has it, as long as what became of the last attempt is known: brokers come and go. The store has not written it,
+ * nobody sees what was taken back, and partitions stay as they are, since who gives one away waits for the committer.
+ */
+static bool transact_until(struct writing *writing, bool is_announcing, struct fr_err *err)
+{
+    static struct fr_log_place place;
+    struct pipeline_cluster *cluster = writing->cluster;
+
+    for (;;) {
+        struct fr_err why;
+
+        writing->copies = writing->deltas = 0;
+        if (transact(writing, is_announcing, err))
+            return true;
+        if (pipeline_cluster__is_stopping(cluster) || !ingest_transaction_take_back(cluster->group, &why))
+            return false;
+        fr_counter_add(cluster->taken_back, 1);
+        fr_log_limited(&place, 10, FR_LOG_WARN, "cluster", "%s; it was taken back, and is put once more", err->message);
+        fr_clock_sleep_ms(AGAIN_MS);
+    }
+}
+
 /* What Kafka has now the store is to have, too. */
 static void take_over(struct pipeline_cluster *cluster, struct store *store, const struct writing *writing)
 {
@@ -331,7 +356,6 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
     if (!is_announcing && agg_deltas_count(cluster->pending) == 0 && !has_moved(cluster, writing.partitions) &&
         !pipeline_told__is_any(cluster) && !has_copies(&writing, err))
         return true;
-    writing.copies = 0;
     writing.head = (struct pipeline_delta_head){.store_id = cluster->store_id,
                                                 .epoch = atomic_load(&cluster->made) + 1,
                                                 .fingerprint = cluster->fingerprint,
@@ -339,7 +363,7 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
     atomic_store(&cluster->made, writing.head.epoch); /* before anybody can read it back */
     fr_buffer_init(&writing.key);
     fr_buffer_init(&writing.value);
-    ok = transact(&writing, is_announcing, err);
+    ok = transact_until(&writing, is_announcing, err);
     fr_buffer_fini(&writing.key);
     fr_buffer_fini(&writing.value);
     if (ok)

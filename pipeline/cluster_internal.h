@@ -95,6 +95,8 @@ struct pipeline_cluster {
     struct pipeline_held held[PIPELINE_CLUSTER_PARTITIONS_MAX];
     _Atomic int64_t deltas_next[PIPELINE_CLUSTER_PARTITIONS_MAX]; /* up to here deltas are merged; −1: none */
     int64_t deltas_saved[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    _Atomic int64_t deltas_end[PIPELINE_CLUSTER_PARTITIONS_MAX]; /* as brokers said a second ago at most */
+    int64_t looked_ms; /* when that was; the cluster's thread */
     _Atomic uint64_t made; /* epoch of the last transaction that was begun */
     uint64_t made_saved;
     int64_t boundary_time_ms; /* S of what is set aside */
@@ -125,7 +127,7 @@ struct pipeline_cluster {
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
     _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */
 
-    struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped;
+    struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped, *taken_back;
 };
 
 /* ---- cluster_wire.c ---- */

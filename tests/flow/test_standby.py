@@ -359,6 +359,8 @@ def test_a_takeover_of_200000_users(make_node, real_kafka, standbys):
             wait_for(lambda: is_fresh(owner, user), "answered freshly", 120)  # noqa: B023
         whole_s.append(time.monotonic() - killed_at)
         handed_ms.append(max(took(standing.instances[name]) for name in left))
+        if handed_ms[-1] > 5_000:
+            print(f"round {number + 1}, {handed_ms[-1]} ms:", *(standing.instances[name].log() for name in left), sep="\n", flush=True)
         standing.begin(killed)
         wait_for(lambda: {name: standing.owned(standing.instances[name]) for name in names} == before, "it is back", 120)  # noqa: B023
     print(
