@@ -51,8 +51,7 @@ static const struct fr_setting server[] = {
     {"listen", "127.0.0.1:7070", "HOST:PORT", "gRPC and HTTP; port 0 picks a free one"},
     {"advertised", "", "HOST:PORT", "where the other instances of a cluster send who asks for this one's users; empty: listen"},
     {"stale_reads", "false", "true, false",
-     "of a cluster: users who are at another instance, or on their way, are answered from a copy where there is one; "
-     "applied_lag_ms says how old it is"},
+     "of a cluster: others' users are answered from a copy, if there is one; applied_lag_ms says how old"},
     {"operations", "127.0.0.1:7071", "HOST:PORT, or empty", "metrics, health, status page"},
     {"plaintext", "loopback", "loopback, anywhere", "where it may listen without TLS"},
     {"hosts", "", "list of names", "under which the operations port is asked off loopback, beside addresses"},
