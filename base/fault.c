@@ -19,6 +19,7 @@ static const char *const names[FR_FAULTS] = {
     [FR_FAULT_AFTER_DECODE] = "after_decode",
     [FR_FAULT_MID_APPLY] = "mid_apply",
     [FR_FAULT_AFTER_GATE] = "after_gate",
+    [FR_FAULT_MID_TRANSACTION] = "mid_transaction",
     [FR_FAULT_MID_SST_WRITE] = "mid_sst_write",
     [FR_FAULT_AFTER_SST_FINISH] = "after_sst_finish",
     [FR_FAULT_MID_INGEST] = "mid_ingest",

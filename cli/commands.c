@@ -15,6 +15,7 @@ const struct cli_command cli_commands[] = {
     {"backup", "copies a node's last epoch into a directory", "DIR [--keep N] [--list]", cli_backup__main, NULL},
     {"restore", "makes a node's state anew from a backup", "DIR --config F [--backup N]", cli_restore__main, NULL},
     {"fsck", "tells whether a node's state is sound", "--config F [--set key=value …] [--json]", cli_fsck__main, NULL},
+    {"drain", "gives an instance's partitions to the others", "[--wait] [--api HOST:PORT] [--json]", cli_drain__main, NULL},
     {"forget", "takes all state of a user away", "USER [--api HOST:PORT] [--json]", cli_forget__main, NULL},
     {"block", "takes items, rooms, creators or users out of recall and scores, lets them in again, or lists who is out",
      "item|room|creator|user [ID …] [--reason TEXT] [--unblock] [--json]", cli_block__main, NULL},

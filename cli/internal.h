@@ -58,6 +58,7 @@ int cli_block__main(const struct cli_command *command, int argc, char **argv);
 int cli_backup__main(const struct cli_command *command, int argc, char **argv);
 int cli_restore__main(const struct cli_command *command, int argc, char **argv);
 int cli_fsck__main(const struct cli_command *command, int argc, char **argv);
+int cli_drain__main(const struct cli_command *command, int argc, char **argv);
 int cli_forget__main(const struct cli_command *command, int argc, char **argv);
 int cli_replay__main(const struct cli_command *command, int argc, char **argv);
 int cli_skew__main(const struct cli_command *command, int argc, char **argv);

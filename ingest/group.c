@@ -28,6 +28,8 @@ static bool numbers_of(const struct ingest_group *group, const rd_kafka_topic_pa
     const char *first = group->options.topics[0];
 
     *count = 0;
+    if (group->is_drained)
+        return true;
     for (int i = 0; i < list->cnt; i++)
         if (strcmp(list->elems[i].topic, first) == 0 && *count < PARTITIONS_MAX)
             numbers[(*count)++] = list->elems[i].partition;
@@ -54,6 +56,8 @@ static void take_assignment(struct ingest_group *group, rd_kafka_topic_partition
     group->metadata = rd_kafka_consumer_group_metadata(group->member);
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    while (group->is_drained && list->cnt > 0)
+        rd_kafka_topic_partition_list_del_by_idx(list, list->cnt - 1);
     rd_kafka_assign(group->member, list);
     rd_kafka_pause_partitions(group->member, list);
     if (!numbers_of(group, list, numbers, &count, &err) || !group->options.assigned(group->options.user, numbers, count, &err))
@@ -104,13 +108,41 @@ static void tell_error(struct ingest_group *group, const rd_kafka_message_t *mes
                    rd_kafka_message_errstr(message));
 }
 
+static bool subscribe(struct ingest_group *group, const char *const *topics, int count, struct fr_err *err)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+    rd_kafka_resp_err_t error;
+
+    for (int i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
+    error = rd_kafka_subscribe(group->member, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return error == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           fr_fail(err, FR_UNAVAILABLE, "cluster: cannot join group '%s': %s", group->options.group, rd_kafka_err2str(error));
+}
+
+/* What is assigned until then is given back by that. */
+static void drain_if_asked(struct ingest_group *group)
+{
+    const char *idle = atomic_load(&group->idle_topic);
+    struct fr_err err;
+
+    if (!idle || group->is_drained)
+        return;
+    group->is_drained = true;
+    if (!subscribe(group, &idle, 1, &err))
+        fail(group, &err);
+}
+
 static void *run(void *user)
 {
     struct ingest_group *group = user;
 
     while (!atomic_load(&group->is_stopping) && !atomic_load(&group->is_failed)) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(group->member, POLL_MS);
+        rd_kafka_message_t *message;
 
+        drain_if_asked(group);
+        message = rd_kafka_consumer_poll(group->member, POLL_MS);
         if (message && message->err)
             tell_error(group, message);
         if (message)
@@ -196,21 +228,18 @@ bool ingest_group_fence(struct ingest_group *group, struct fr_err *err)
 
 bool ingest_group_join(struct ingest_group *group, struct fr_err *err)
 {
-    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(group->options.topic_count);
-    rd_kafka_resp_err_t error;
-
-    for (int i = 0; i < group->options.topic_count; i++)
-        rd_kafka_topic_partition_list_add(topics, group->options.topics[i], RD_KAFKA_PARTITION_UA);
-    error = rd_kafka_subscribe(group->member, topics);
-    rd_kafka_topic_partition_list_destroy(topics);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return fr_fail(err, FR_UNAVAILABLE, "cluster: cannot join group '%s': %s", group->options.group,
-                       rd_kafka_err2str(error));
+    if (!subscribe(group, group->options.topics, group->options.topic_count, err))
+        return false;
     if (pthread_create(&group->thread, NULL, run, group) != 0)
         return fr_fail(err, FR_EXHAUSTED, "cluster: cannot start the group's thread; raise the limit of threads");
     pthread_setname_np(group->thread, "group");
     group->is_started = true;
     return true;
+}
+
+void ingest_group_drain(struct ingest_group *group, const char *idle_topic)
+{
+    atomic_store(&group->idle_topic, idle_topic);
 }
 
 bool ingest_group_is_stopping(const struct ingest_group *group)

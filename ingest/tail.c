@@ -16,6 +16,7 @@ enum { ASK_MS = 2000, MESSAGES_MAX = 1024 };
 struct part {
     int32_t number;
     int64_t next, end;
+    bool is_at_end; /* of what is committed there is no more now */
 };
 
 struct ingest_tail {
@@ -136,6 +137,7 @@ static bool take(struct ingest_tail *tail, const rd_kafka_message_t *message, st
 
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && message->offset > part->next)
         part->next = message->offset;
+    part->is_at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
     *is_gone = *is_gone || message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
     if (message->err || message->offset < part->next)
         return false;
@@ -193,6 +195,14 @@ uint64_t ingest_tail_lag(const struct ingest_tail *tail)
     for (int i = 0; i < tail->count; i++)
         lag += tail->parts[i].end > tail->parts[i].next ? (uint64_t)(tail->parts[i].end - tail->parts[i].next) : 0;
     return lag;
+}
+
+bool ingest_tail_is_waiting(const struct ingest_tail *tail)
+{
+    for (int i = 0; i < tail->count; i++)
+        if (tail->parts[i].is_at_end && tail->parts[i].next < tail->parts[i].end)
+            return true;
+    return false;
 }
 
 bool ingest_tail_is_through(const struct ingest_tail *tail)

@@ -8,6 +8,7 @@
 #include "group_internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/fault.h>
 
 enum {
     WAIT_MS = 50,
@@ -164,6 +165,11 @@ static bool flush(struct ingest_group *group, struct fr_err *err)
                    group->options.brokers, rd_kafka_err2str(group->refused ? group->refused : error));
 }
 
+bool ingest_transaction_tell(struct ingest_group *group, struct fr_err *err)
+{
+    return flush(group, err) && commit(group, err);
+}
+
 bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
                                struct fr_err *err)
 {
@@ -177,6 +183,7 @@ bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_c
     }
     if (!flush(group, err))
         return false;
+    fr_fault_meet(FR_FAULT_MID_TRANSACTION);
     offsets = rd_kafka_topic_partition_list_new(count > 0 ? count : 1);
     for (int i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(offsets, consumed[i].topic, consumed[i].partition)->offset = consumed[i].next_offset;

@@ -160,6 +160,7 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
         atomic_store(&cluster->deltas_next[i], -1);
         cluster->deltas_saved[i] = -1;
     }
+    atomic_store(&cluster->is_idle, true);
     register_metrics(cluster, options->engine->metrics);
     if (!make_deltas(cluster))
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
@@ -279,7 +280,10 @@ static bool choose(struct pipeline_cluster *cluster, const struct ingest_tailed 
         int partition;
 
         if (pipeline_owner__is(records[i].key, &partition)) {
-            pipeline_owner__take(cluster, partition, records[i].value);
+            if (partition == PIPELINE_CLUSTER_JOINING)
+                pipeline_standby__expect(cluster, records[i].value);
+            else
+                pipeline_owner__take(cluster, partition, records[i].value);
             continue;
         }
         if (pipeline_told__is_block(records[i].key)) {
@@ -364,11 +368,55 @@ static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
     return count >= 0 && merge(cluster, records, count, err);
 }
 
+/* Says that it comes, so that others read along what will be theirs then. */
+static bool tell_joining(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    struct ingest_put put = {.topic = cluster->deltas};
+    struct fr_buffer key, value;
+    bool ok;
+
+    fr_buffer_init(&key);
+    fr_buffer_init(&value);
+    pipeline_owner__encode(cluster, PIPELINE_CLUSTER_JOINING, &key, &value);
+    put.key = fr_buffer_slice(&key);
+    put.value = fr_buffer_slice(&value);
+    ok = (!key.is_failed && !value.is_failed) || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    ok = ok && ingest_transaction_begin(cluster->group, err) &&
+         ((ingest_transaction_put(cluster->group, &put, NULL, err) && ingest_transaction_tell(cluster->group, err)) ||
+          ingest_transaction_take_back(cluster->group, err)); /* it comes unannounced then */
+    fr_buffer_fini(&key);
+    fr_buffer_fini(&value);
+    return ok;
+}
+
+/*
+ * Others serve what this one is to have. It joins once it has read it, because from then on all of them wait for it. Who has partitions
+ * already, as after a restart, is waited for now, and joins at once.
+ */
+static bool warm_up(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    if (!cluster->config->is_replica && !pipeline_standby__is_newcomer(cluster))
+        return true;
+    if (!cluster->config->is_replica) {
+        atomic_store(&cluster->is_joining, true);
+        if (!tell_joining(cluster, err))
+            return false;
+    }
+    while (!atomic_load(&cluster->is_warm))
+        if (pipeline_cluster__is_stopping(cluster) || !read_some(cluster, err))
+            return false;
+    if (cluster->config->is_replica) {
+        ingest_own(cluster->ingest, NULL, NULL, 0); /* it is known now what it reads of events: nothing */
+        atomic_store(&cluster->is_assigned, true);
+    }
+    return true;
+}
+
 static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     if (!find_topics(cluster, err) || !make_topics(cluster, err))
         return false;
-    while (!ingest_group_fence(cluster->group, err))
+    while (!cluster->config->is_replica && !ingest_group_fence(cluster->group, err))
         if (!wait_again(cluster, err))
             return false;
     if (!open_deltas(cluster, err))
@@ -383,7 +431,9 @@ static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
         return false;
     cluster->is_started_up = true;
     atomic_store(&cluster->is_through, true);
-    return ingest_group_join(cluster->group, err);
+    if (!pipeline_standby__start(cluster, err) || !warm_up(cluster, err))
+        return false;
+    return cluster->config->is_replica || ingest_group_join(cluster->group, err);
 }
 
 static void *run(void *user)
@@ -430,6 +480,7 @@ void pipeline_cluster__stop(struct pipeline_cluster *cluster)
     if (cluster->is_started)
         pthread_join(cluster->thread, NULL);
     cluster->is_started = false;
+    pipeline_standby__stop(cluster);
     if (cluster->group)
         ingest_group_stop(cluster->group);
 }
@@ -460,7 +511,28 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster)
 {
     if (!atomic_load(&cluster->is_through))
         return "reading what other instances saw";
+    if (atomic_load(&cluster->is_draining))
+        return "drained: its partitions are others'";
     return atomic_load(&cluster->is_assigned) ? NULL : "waiting for partitions";
+}
+
+static bool may_be_stale(const struct pipeline_cluster *cluster, int partition)
+{
+    const struct pipeline_held *held = &cluster->held[partition];
+    int place = atomic_load(&held->place);
+
+    return cluster->config->are_stale_reads && atomic_load(&held->is_whole) &&
+           (place == PIPELINE_CLUSTER_STANDBY || place == PIPELINE_CLUSTER_RESTORING);
+}
+
+int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint64_t user_id)
+{
+    int count = atomic_load(&cluster->partitions);
+    const struct pipeline_held *held = count > 0 ? &cluster->held[ingest_partition_of(user_id, count)] : NULL;
+
+    if (user_id == 0 || !held || atomic_load(&held->place) == PIPELINE_CLUSTER_HERE)
+        return INT64_MAX;
+    return atomic_load(&held->time_ms);
 }
 
 /* `what`: of the partition, with a space before it, or "". */
@@ -486,7 +558,10 @@ static bool check_partition(const struct pipeline_cluster *cluster, int partitio
 
 bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
 {
-    return user_id == 0 || pipeline_cluster__check_owned(cluster, user_id, err);
+    int count = atomic_load(&cluster->partitions);
+
+    return user_id == 0 || (count > 0 && may_be_stale(cluster, ingest_partition_of(user_id, count))) ||
+           pipeline_cluster__check_owned(cluster, user_id, err);
 }
 
 bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
@@ -502,8 +577,12 @@ bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint6
 
 bool pipeline_cluster__may_wait(const struct pipeline_cluster *cluster, int partition, struct fr_err *err)
 {
-    return !atomic_load(&cluster->is_assigned) || partition < 0 || partition >= atomic_load(&cluster->partitions) ||
-           atomic_load(&cluster->held[partition].place) != PIPELINE_CLUSTER_ELSEWHERE ||
+    int place;
+
+    if (!atomic_load(&cluster->is_assigned) || partition < 0 || partition >= atomic_load(&cluster->partitions))
+        return true;
+    place = atomic_load(&cluster->held[partition].place);
+    return place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING ||
            check_partition(cluster, partition, "", err);
 }
 
@@ -524,6 +603,7 @@ struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipel
                                                .api = owner ? owner->api : "",
                                                .is_here = place == PIPELINE_CLUSTER_HERE,
                                                .is_restoring = place == PIPELINE_CLUSTER_RESTORING,
+                                               .is_standby = place == PIPELINE_CLUSTER_STANDBY && atomic_load(&held->is_whole),
                                                .changelog_next = atomic_load(&held->changelog_next),
                                                .deltas_lag = lag > 0 ? lag : 0};
 }
@@ -534,6 +614,37 @@ int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster)
         if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
             return i;
     return -1;
+}
+
+bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err)
+{
+    int count = atomic_load(&cluster->partitions);
+    bool is_anybody = false;
+
+    *left = 0;
+    if (!atomic_load(&cluster->is_assigned))
+        return fr_fail(err, FR_UNAVAILABLE, "'%s' has not come into the group yet; retry", cluster->config->id);
+    for (int i = 0; i < count; i++) {
+        const struct pipeline_owner *owner = atomic_load(&cluster->held[i].owner);
+        int place = atomic_load(&cluster->held[i].place);
+        bool is_anothers = owner && strcmp(owner->instance, cluster->config->id) != 0;
+
+        is_anybody = is_anybody || is_anothers;
+        *left += !is_anothers || place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING;
+    }
+    if (atomic_load(&cluster->is_draining) || cluster->config->is_replica)
+        return true;
+    if (!is_anybody)
+        return fr_fail(err, FR_PRECONDITION, "no other instance is known that could take the partitions of '%s'",
+                       cluster->config->id);
+    atomic_store(&cluster->is_draining, true);
+    ingest_group_drain(cluster->group, cluster->changelog);
+    return true;
+}
+
+bool pipeline_cluster__is_replica(const struct pipeline_cluster *cluster)
+{
+    return cluster->config->is_replica;
 }
 
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster)

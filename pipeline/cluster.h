@@ -1,7 +1,7 @@
 /*
  * A node that shares its topics with others (ARCHITECTURE.md, "A cluster"). The cluster thread makes and checks the topics, fences what an
- * earlier run left, and reads `<group>.deltas` to its end, then on; the group's thread restores partitions that come from
- * `<group>.changelog`, and has ingest read them; the committer makes each epoch one transaction before it is written here.
+ * earlier run left, and reads `<group>.deltas` to its end, then on; the standby's thread reads along what may come to be its own; the
+ * group's thread restores partitions that come from `<group>.changelog`, and has ingest read them; the committer makes each epoch one transaction before it is written here.
  */
 #ifndef PIPELINE_CLUSTER_H
 #define PIPELINE_CLUSTER_H
@@ -67,18 +67,27 @@ FR_CHECKED bool pipeline_cluster__check_telling(const struct pipeline_cluster *c
 FR_CHECKED bool pipeline_cluster__say(struct pipeline_cluster *cluster, struct store *store, int kind, uint64_t id,
                                       bool is_blocked, struct fr_err *err);
 
+/* S of what is here of the user, who may be read while he is another's (server.stale_reads); INT64_MAX: he is this instance's. */
+int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint64_t user_id);
+
+/*
+ * Gives its partitions to the others, and takes none any more; asked again it says how many others do not have yet. Until the process
+ * ends. FR_PRECONDITION: there is nobody else; FR_UNAVAILABLE: it has not come in yet.
+ */
+FR_CHECKED bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err);
 /* Whether what is written to a partition may be waited for here: false, as above, when another applies it. */
 FR_CHECKED bool pipeline_cluster__may_wait(const struct pipeline_cluster *cluster, int partition, struct fr_err *err);
 
 struct pipeline_cluster_partition {
     int32_t number;
     const char *instance, *api; /* of its owner, as he announced it last; "" when nobody has */
-    bool is_here, is_restoring;
+    bool is_here, is_restoring, is_standby;
     int64_t changelog_next; /* −1: nothing of it is here */
     int64_t deltas_lag; /* offsets of this partition of the deltas that are not merged */
 };
 int pipeline_cluster__partitions(const struct pipeline_cluster *cluster); /* 0: not known yet */
 struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number);
+bool pipeline_cluster__is_replica(const struct pipeline_cluster *cluster);
 int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster); /* that is here; −1: none is */
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster); /* of the last transaction */
 

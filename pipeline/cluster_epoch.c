@@ -318,6 +318,7 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
         if (!is_here(cluster, i))
             continue;
         cluster->held[i].marker = cluster->held[i].next;
+        atomic_store(&cluster->held[i].time_ms, cluster->held[i].marker.stream_time_ms);
         atomic_store(&cluster->held[i].changelog_next, cluster->held[i].told + 1);
         save_held(cluster, store, i);
     }

@@ -1,6 +1,6 @@
 /*
  * What the cluster's files share. Threads: the cluster's (topics, deltas of others), the group's (what is owned, restoring), the
- * committer (transactions); lanes only collect. What two of them touch is atomic, or changed inside the gate and read with it held alone.
+ * standby's (copies of what is not), the committer (transactions); lanes only collect. What two of them touch is atomic, or changed inside the gate and read with it held alone.
  */
 #ifndef PIPELINE_CLUSTER_INTERNAL_H
 #define PIPELINE_CLUSTER_INTERNAL_H
@@ -14,10 +14,13 @@ enum {
     PIPELINE_CLUSTER_PARTITIONS_MAX = 1024,
     PIPELINE_CLUSTER_COPIES = 256,
     PIPELINE_CLUSTER_VERSION = 1,
+    PIPELINE_CLUSTER_JOINERS = 16, /* at once */
+    PIPELINE_CLUSTER_JOINING = 0xffff, /* where an announcement has its partition: whoever says so comes */
     PIPELINE_CLUSTER_QUEUE_BYTES = 16 << 20
 };
 
-enum pipeline_place { PIPELINE_CLUSTER_ELSEWHERE, PIPELINE_CLUSTER_RESTORING, PIPELINE_CLUSTER_HERE };
+/* STANDBY: another's, and read along. */
+enum pipeline_place { PIPELINE_CLUSTER_ELSEWHERE, PIPELINE_CLUSTER_RESTORING, PIPELINE_CLUSTER_HERE, PIPELINE_CLUSTER_STANDBY };
 
 struct pipeline_owner { /* never freed before the cluster: readers hold on to it */
     const char *instance, *api;
@@ -60,6 +63,9 @@ struct pipeline_held { /* a partition */
     _Atomic int place; /* enum pipeline_place */
     _Atomic(const struct pipeline_owner *) owner; /* as announced last; NULL: never */
     _Atomic int64_t changelog_next; /* up to here the store has it; −1: it has nothing of it */
+    _Atomic int64_t time_ms; /* S of the latest marker of it */
+    atomic_bool is_whole; /* was read to its end once, and not dropped since */
+    bool is_empty; /* the store has no user of it for sure; by the group's thread while the standby's is idle, else by that */
     bool is_noted; /* it was here at the boundary; the committer's */
     struct pipeline_tombstone *heard; /* by who restores, inside the gate; the boundary takes it */
     int heard_count, heard_capacity;
@@ -114,6 +120,15 @@ struct pipeline_cluster {
     pthread_t thread;
     bool is_started;
 
+    /* Standing by: it reads along when it is not held, and says that it does not by being idle. */
+    pthread_t standby;
+    bool is_standby_started;
+    atomic_bool is_held, is_idle;
+    atomic_bool is_joining, is_warm; /* before the group is joined: it reads what will be its own, and has it */
+    atomic_bool is_draining;
+    _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
+    _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */
+
     struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped, *taken_back;
 };
 
@@ -136,10 +151,12 @@ void pipeline_delta__append(struct fr_slice key, struct fr_slice delta, struct f
 FR_CHECKED bool pipeline_delta__decode(const struct pipeline_cluster *cluster, struct fr_slice wire,
                                        struct pipeline_delta_head *head, struct fr_reader *deltas, struct fr_err *err);
 bool pipeline_delta__next(struct fr_reader *deltas, struct agg_delta *delta);
-/* Of who owns a partition: an announcement among the deltas. */
+/* Of who owns a partition, or comes: an announcement among the deltas. */
 void pipeline_owner__encode(const struct pipeline_cluster *cluster, int partition, struct fr_buffer *key,
                             struct fr_buffer *value);
 bool pipeline_owner__is(struct fr_slice key, int *partition);
+/* Of an announcement; NULL: it makes no sense, or no memory. Lives as long as the cluster. */
+const struct pipeline_owner *pipeline_owner__read(struct pipeline_cluster *cluster, struct fr_slice value);
 /* Keeps it, when it is news. */
 void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value);
 
@@ -150,8 +167,44 @@ extern const char pipeline_marker_key[1];
 FR_CHECKED bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, struct fr_err *err);
 FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err);
 
+/* Users of these partitions, by number, go out of the store, and nothing says any more that they are here. */
+FR_CHECKED bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone, struct fr_err *err);
+
 /* Waits for an epoch, as often as that must be tried again; false when it never will, or the node stops. */
 FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err);
+
+/* ---- cluster_restore.c ---- */
+
+struct pipeline_restoring;
+
+/* From where the store has them. One thread at a time for a partition. */
+FR_CHECKED bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+                                         struct pipeline_restoring **restoring, struct fr_err *err);
+int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_ms,
+                             struct fr_err *err); /* records; −1: it fails */
+bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring); /* for a transaction that is open */
+uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring); /* to where it ended when it was opened */
+void pipeline_restoring__close(struct pipeline_restoring *restoring); /* NULL is fine */
+
+/* ---- cluster_range.c ---- */
+
+/* Whether the member at `index`, by name, is given the partition. */
+bool pipeline_range__is_of(int partitions, int members, int index, int partition);
+/* Marks what it would be given if any 1 to `most` others left. */
+void pipeline_range__standbys(int partitions, int members, int index, int most, bool *is_wanted);
+
+/* ---- cluster_standby.c ---- */
+
+FR_CHECKED bool pipeline_standby__start(struct pipeline_cluster *cluster, struct fr_err *err);
+void pipeline_standby__stop(struct pipeline_cluster *cluster); /* once the cluster is stopping */
+/* The group's thread: when it returns, nothing is read along until it is released. */
+void pipeline_standby__hold(struct pipeline_cluster *cluster);
+void pipeline_standby__release(struct pipeline_cluster *cluster);
+/* Whoever said that he comes is there, or owns already. The cluster's thread. */
+void pipeline_standby__expect(struct pipeline_cluster *cluster, struct fr_slice announcement);
+void pipeline_standby__has_come(struct pipeline_cluster *cluster, const struct pipeline_owner *owner);
+/* Whether another has partitions, as announced, and this one none. */
+bool pipeline_standby__is_newcomer(const struct pipeline_cluster *cluster);
 
 /* ---- cluster_told.c: what people told ---- */
 

@@ -1,4 +1,7 @@
-/* AdminService.Cluster: who has which partitions. Of a node that stands alone: itself, with all of them. */
+/*
+ * AdminService.Cluster: who has which partitions. Of a node that stands alone: itself, with all of them. AdminService.Drain: others are to
+ * have this one's.
+ */
 #include "services.h"
 
 static bool put_member(struct fr_arena *arena, Freshet__V1__ClusterResponse *response, const char *instance, const char *api,
@@ -46,6 +49,7 @@ static bool put_partitions(const struct pipeline_cluster *cluster, struct fr_are
         partitions[i].here = from.is_here;
         partitions[i].restoring = from.is_restoring;
         partitions[i].changelog_next = from.changelog_next;
+        partitions[i].standby = from.is_standby;
         partitions[i].deltas_lag = from.deltas_lag;
         response->partitions[response->n_partitions++] = &partitions[i];
         if (!from.instance[0])
@@ -88,7 +92,9 @@ bool pipeline_admin__cluster(void *user, struct server_call *call, const Protobu
     if (!response)
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
     freshet__v1__cluster_response__init(response);
-    response->mode = services->cluster ? "cluster" : "standalone";
+    response->mode = !services->cluster                                ? "standalone"
+                     : pipeline_cluster__is_replica(services->cluster) ? "replica"
+                                                                       : "cluster";
     *answer = &response->base;
     if (!services->cluster)
         return true;
@@ -96,5 +102,26 @@ bool pipeline_admin__cluster(void *user, struct server_call *call, const Protobu
     if (!put_partitions(services->cluster, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
     put_lag(services, response);
+    return true;
+}
+
+bool pipeline_admin__drain(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
+                           struct fr_err *err)
+{
+    struct pipeline_services *services = user;
+    Freshet__V1__DrainReply *reply = fr_arena_take(call->arena, sizeof *reply);
+    int left;
+
+    (void)message;
+    if (!services->cluster)
+        return fr_fail(err, FR_PRECONDITION, "the node stands alone: nobody takes its partitions; stop it");
+    if (!reply)
+        return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
+    if (!pipeline_cluster__drain(services->cluster, &left, err))
+        return false;
+    freshet__v1__drain_reply__init(reply);
+    reply->left = (uint32_t)left;
+    reply->drained = left == 0;
+    *answer = &reply->base;
     return true;
 }

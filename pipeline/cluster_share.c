@@ -1,6 +1,6 @@
 /*
  * What the group's assignments mean: partitions that are given away are drained and end with an epoch of theirs; those that come are
- * restored from the changelog to its end as it is then, before ingest reads a record of them. While that goes on epochs are no
+ * restored from the changelog to its end as it is then, from where this store's copies of them are, before ingest reads a record of them. While that goes on epochs are no
  * transactions: nothing is applied but what others made durable before.
  */
 #include "cluster_internal.h"
@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000 };
+enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000, END_AGAIN_MS = 2000 };
 
 bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
 {
@@ -37,7 +37,7 @@ static bool is_owned(const int32_t *partitions, int count, int partition)
 
 struct giving {
     const struct pipeline_cluster *cluster;
-    bool is_gone[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    const bool *is_gone; /* by partition */
 };
 
 static bool is_gone(void *user, uint64_t user_id)
@@ -47,156 +47,100 @@ static bool is_gone(void *user, uint64_t user_id)
     return giving->is_gone[ingest_partition_of(user_id, atomic_load(&giving->cluster->partitions))];
 }
 
-/*
- * Users of partitions that are not this node's any more, and of those that it will read from their beginning. First nothing says that
- * they are here, then they go: a crash between finds some of them, and they go then.
- */
-static bool drop_others(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
+/* First nothing says that they are here, then they go: a crash between finds some of them, and they go then. */
+bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone_of, struct fr_err *err)
 {
-    struct giving giving = {.cluster = cluster};
+    struct giving giving = {.cluster = cluster, .is_gone = is_gone_of};
     int all = atomic_load(&cluster->partitions);
-    struct store_stats stats;
     uint64_t dropped = 0;
 
     for (int i = 0; i < all; i++) {
         struct pipeline_held *held = &cluster->held[i];
 
-        giving.is_gone[i] = !is_owned(partitions, count, i) || atomic_load(&held->changelog_next) < 0;
-        if (!giving.is_gone[i])
+        if (!is_gone_of[i])
             continue;
         store_gate_enter(cluster->store);
+        atomic_store(&held->is_whole, false);
         held->marker.is_known = false;
         held->is_saved = held->is_saved && atomic_load(&held->changelog_next) < 0;
         atomic_store(&held->changelog_next, -1);
         store_gate_leave(cluster->store);
     }
-    if (!pipeline_share__commit(cluster, err))
-        return false;
-    store_stats_read(cluster->store, &stats);
-    if (stats.entities == 0)
-        return true;
-    if (!agg_users_drop(cluster->engine->agg, is_gone, &giving, &dropped, err))
+    if (!pipeline_share__commit(cluster, err) || !agg_users_drop(cluster->engine->agg, is_gone, &giving, &dropped, err) ||
+        (dropped > 0 && !pipeline_share__commit(cluster, err)))
         return false;
     fr_counter_add(cluster->dropped, dropped);
-    return dropped == 0 || pipeline_share__commit(cluster, err);
+    for (int i = 0; i < all; i++)
+        cluster->held[i].is_empty = cluster->held[i].is_empty || is_gone_of[i];
+    return true;
+}
+
+/* Of what is read from its beginning nothing may be left. What went to others is dropped later (cluster_standby.c): nobody waits for it. */
+static bool clear(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
+{
+    bool is_gone_of[PIPELINE_CLUSTER_PARTITIONS_MAX] = {false}, is_any = false;
+
+    for (int i = 0; i < count; i++) {
+        const struct pipeline_held *held = &cluster->held[partitions[i]];
+
+        is_gone_of[partitions[i]] = atomic_load(&held->changelog_next) < 0 && !held->is_empty;
+        is_any = is_any || is_gone_of[partitions[i]];
+    }
+    return !is_any || pipeline_share__drop(cluster, is_gone_of, err);
 }
 
 /* ---- restoring ---- */
 
-struct restoring {
-    struct pipeline_cluster *cluster;
-    struct ingest_tail *tail;
-    const int32_t *partitions;
-    struct agg_copy copies[PIPELINE_CLUSTER_COPIES];
-    struct pipeline_marker marker; /* of the partition at hand */
-    int count;
-};
-
-/* Copies of one read, and then how far each partition is: inside one gate. */
-static bool put_copies(struct restoring *restoring, int partition_count, struct fr_err *err)
+/*
+ * Reading stands still before a transaction that is open. When who had the partitions left it so and is in the group no more, it is ended
+ * here instead of waited for: what he would still write is refused from then on, as it would be without the partitions.
+ */
+static void end_transactions(struct pipeline_cluster *cluster, const int32_t *partitions, int count)
 {
-    struct pipeline_cluster *cluster = restoring->cluster;
-    struct store_visit visit = store_visit_enter(cluster->store);
-    bool ok = agg_copies_load(cluster->engine->agg, restoring->copies, restoring->count, err);
+    for (int i = 0; i < count; i++) {
+        const struct pipeline_owner *owner = atomic_load(&cluster->held[partitions[i]].owner);
+        bool is_told = !owner || strcmp(owner->instance, cluster->config->id) == 0, is_gone_now = false;
+        struct fr_err err;
 
-    if (ok) {
-        store_gate_enter(cluster->store);
-        ok = agg_copies_put(cluster->engine->agg, restoring->copies, restoring->count, err);
-        for (int i = 0; i < partition_count && ok; i++) {
-            struct pipeline_held *held = &cluster->held[restoring->partitions[i]];
+        for (int k = 0; k < i && !is_told; k++) {
+            const struct pipeline_owner *other = atomic_load(&cluster->held[partitions[k]].owner);
 
-            atomic_store(&held->changelog_next, ingest_tail_next(restoring->tail, i));
-            held->is_saved = false;
+            is_told = other && strcmp(other->instance, owner->instance) == 0;
         }
-        if (!ok)
-            store_spoil(cluster->store);
-        store_gate_leave(cluster->store);
+        if (is_told)
+            continue;
+        if (!ingest_group_end(cluster->group, owner->instance, &is_gone_now, &err))
+            fr_log(FR_LOG_WARN, "cluster", "%s; it ends by itself", err.message);
+        else if (is_gone_now)
+            fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended",
+                   owner->instance);
     }
-    store_visit_leave(cluster->store, visit);
-    fr_counter_add(cluster->restored, (uint64_t)restoring->count);
-    return ok;
-}
-
-static bool take_record(struct restoring *restoring, const struct ingest_tailed *record, struct fr_err *err)
-{
-    struct pipeline_cluster *cluster = restoring->cluster;
-    struct pipeline_held *held = &cluster->held[restoring->partitions[record->index]];
-    struct agg_copy *copy = &restoring->copies[restoring->count];
-
-    if (record->key.length == sizeof pipeline_marker_key && *(const char *)record->key.bytes == pipeline_marker_key[0]) {
-        if (!pipeline_marker__decode(cluster, record->value, &restoring->marker, err))
-            return false;
-        store_gate_enter(cluster->store); /* what is before it in this read is put later: is_saved is set with that */
-        held->marker = restoring->marker;
-        store_gate_leave(cluster->store);
-        return true;
-    }
-    if (pipeline_told__is_tombstone(record->key))
-        return pipeline_told__hear_tombstone(cluster, restoring->partitions[record->index], record->key, record->value, err);
-    if (!pipeline_copy__read_key(record->key, &copy->key, &copy->part))
-        return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' makes no sense", cluster->changelog);
-    copy->bytes = record->value;
-    restoring->count++;
-    return true;
-}
-
-static bool read_some(struct restoring *restoring, int partition_count, struct fr_err *err)
-{
-    struct ingest_tailed records[PIPELINE_CLUSTER_COPIES];
-    int count = ingest_tail_read(restoring->tail, records, PIPELINE_CLUSTER_COPIES, READ_MS, err);
-
-    restoring->count = 0;
-    pipeline_cluster__wait_for_room(restoring->cluster);
-    for (int i = 0; i < count; i++)
-        if (!take_record(restoring, &records[i], err))
-            return false;
-    return count >= 0 && put_copies(restoring, partition_count, err);
-}
-
-static bool open_tail(struct restoring *restoring, int count, struct fr_err *err)
-{
-    struct pipeline_cluster *cluster = restoring->cluster;
-    int64_t starts[PIPELINE_CLUSTER_PARTITIONS_MAX];
-    struct ingest_tail_options options = {.topic = cluster->changelog,
-                                          .partitions = restoring->partitions,
-                                          .starts = starts,
-                                          .count = count,
-                                          .queue_bytes = PIPELINE_CLUSTER_QUEUE_BYTES};
-
-    for (int i = 0; i < count; i++)
-        starts[i] = atomic_load(&cluster->held[restoring->partitions[i]].changelog_next);
-    while (!ingest_tail_open(cluster->group, &options, &restoring->tail, err)) {
-        if (err->code != FR_UNAVAILABLE || pipeline_cluster__is_stopping(cluster))
-            return false;
-        fr_clock_sleep_ms(AGAIN_MS);
-    }
-    return true;
 }
 
 static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
 {
-    struct restoring *restoring = calloc(1, sizeof *restoring);
-    int64_t said_ms = fr_clock_monotonic_ms();
-    bool ok = restoring || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for restoring");
+    struct pipeline_restoring *restoring = NULL;
+    int64_t said_ms = fr_clock_monotonic_ms(), ended_ms = 0;
+    bool ok = pipeline_restoring__open(cluster, partitions, count, &restoring, err);
 
-    if (ok) {
-        restoring->cluster = cluster;
-        restoring->partitions = partitions;
-        ok = open_tail(restoring, count, err);
-    }
-    while (ok && !ingest_tail_is_through(restoring->tail)) {
-        ok = pipeline_cluster__is_stopping(cluster) ? fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing")
-                                                    : read_some(restoring, count, err);
-        if (ok && fr_clock_monotonic_ms() - said_ms > SAY_MS) {
-            said_ms = fr_clock_monotonic_ms();
+    while (ok && pipeline_restoring__lag(restoring) > 0) {
+        int64_t now_ms = fr_clock_monotonic_ms();
+
+        ok = pipeline_restoring__read(restoring, READ_MS, err) >= 0 &&
+             (!pipeline_cluster__is_stopping(cluster) || fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing"));
+        if (ok && pipeline_restoring__is_waiting(restoring) && now_ms - ended_ms > END_AGAIN_MS) {
+            ended_ms = now_ms;
+            end_transactions(cluster, partitions, count);
+        }
+        if (ok && now_ms - said_ms > SAY_MS) {
+            said_ms = now_ms;
             fr_log(FR_LOG_INFO, "cluster", "restoring %d partitions: %" PRIu64 " offsets of '%s' are left", count,
-                   ingest_tail_lag(restoring->tail), cluster->changelog);
+                   pipeline_restoring__lag(restoring), cluster->changelog);
         }
     }
-    ok = ok && put_copies(restoring, count, err); /* where ends were all that came */
-    if (restoring)
-        ingest_tail_close(restoring->tail);
-    free(restoring);
+    for (int i = 0; i < count && ok; i++)
+        atomic_store(&cluster->held[partitions[i]].is_whole, true);
+    pipeline_restoring__close(restoring);
     return ok;
 }
 
@@ -274,16 +218,19 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
                      "cluster: partition %" PRId32 " of %d was assigned: partitions were added, which a cluster "
                      "cannot take",
                      partitions[i], all);
+    pipeline_standby__hold(cluster);
     atomic_fetch_add(&cluster->turns, 1);
     for (int i = 0; i < all && ok; i++)
         atomic_store(&cluster->held[i].place,
                      is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
-    ok = ok && drop_others(cluster, partitions, count, err) && (count == 0 || restore(cluster, partitions, count, err)) &&
+    ok = ok && clear(cluster, partitions, count, err) && (count == 0 || restore(cluster, partitions, count, err)) &&
          pipeline_share__commit(cluster, err) && own(cluster, partitions, count, err);
     if (!ok && pipeline_cluster__is_stopping(cluster))
         return true;
     if (ok) {
+        atomic_store(&cluster->is_joining, false);
         atomic_store(&cluster->is_assigned, true);
+        pipeline_standby__release(cluster);
         fr_log(FR_LOG_INFO, "cluster", "'%s' has %d of %d partitions, after %" PRId64 " ms", cluster->config->id, count, all,
                fr_clock_monotonic_ms() - start_ms);
     }
@@ -302,6 +249,7 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
                        "again",
                        cluster->config->id);
     }
+    atomic_store(&cluster->is_held, true); /* it is idle by the time that the next assignment comes */
     atomic_fetch_add(&cluster->turns, 1);
     if (!ingest_disown(cluster->ingest))
         return true; /* the node closes, or has failed and says so */

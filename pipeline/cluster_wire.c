@@ -176,31 +176,47 @@ bool pipeline_owner__is(struct fr_slice key, int *partition)
     return true;
 }
 
-void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value)
+/* Owners are few, and named once each. */
+static const struct pipeline_owner *find_owner(const struct pipeline_cluster *cluster, struct fr_slice instance,
+                                               struct fr_slice api)
+{
+    for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX + PIPELINE_CLUSTER_JOINERS; i++) {
+        const struct pipeline_owner *known = i < PIPELINE_CLUSTER_PARTITIONS_MAX
+                                                 ? atomic_load(&cluster->held[i].owner)
+                                                 : atomic_load(&cluster->joiners[i - PIPELINE_CLUSTER_PARTITIONS_MAX]);
+
+        if (known && fr_slice_is(instance, known->instance) && fr_slice_is(api, known->api))
+            return known;
+    }
+    return NULL;
+}
+
+const struct pipeline_owner *pipeline_owner__read(struct pipeline_cluster *cluster, struct fr_slice value)
 {
     struct fr_reader reader = fr_reader(value);
     uint64_t version = fr_reader_varint(&reader);
     struct fr_slice instance = read_text(&reader), api = read_text(&reader);
-    struct pipeline_owner *owner;
     const struct pipeline_owner *known;
+    struct pipeline_owner *owner;
 
-    if (reader.is_failed || version != PIPELINE_CLUSTER_VERSION || partition >= PIPELINE_CLUSTER_PARTITIONS_MAX)
-        return;
-    for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++) { /* owners are few, and named once each */
-        known = atomic_load(&cluster->held[i].owner);
-        if (known && fr_slice_is(instance, known->instance) && fr_slice_is(api, known->api)) {
-            if (atomic_exchange(&cluster->held[partition].owner, known) != known)
-                atomic_store(&cluster->held[partition].is_owner_saved, false);
-            return;
-        }
-    }
-    owner = fr_arena_take(cluster->arena, sizeof *owner);
+    if (reader.is_failed || version != PIPELINE_CLUSTER_VERSION)
+        return NULL;
+    known = find_owner(cluster, instance, api);
+    owner = known ? NULL : fr_arena_take(cluster->arena, sizeof *owner);
     if (!owner)
-        return; /* an address that is not known is told so */
+        return known; /* without memory: an address that is not known is told so */
     owner->instance = fr_arena_copy(cluster->arena, instance);
     owner->api = fr_arena_copy(cluster->arena, api);
-    if (!owner->instance || !owner->api)
+    return owner->instance && owner->api ? owner : NULL;
+}
+
+void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value)
+{
+    const struct pipeline_owner *owner;
+
+    if (partition < 0 || partition >= PIPELINE_CLUSTER_PARTITIONS_MAX || !(owner = pipeline_owner__read(cluster, value)))
         return;
-    atomic_store(&cluster->held[partition].owner, owner);
-    atomic_store(&cluster->held[partition].is_owner_saved, false);
+    if (atomic_exchange(&cluster->held[partition].owner, owner) != owner)
+        atomic_store(&cluster->held[partition].is_owner_saved, false);
+    pipeline_standby__has_come(cluster, owner);
 }

@@ -39,14 +39,16 @@ static bool read_file(const char *path, struct fr_buffer *text, struct fr_diagno
 static void read_node(struct fr_yaml *root, struct pipeline_config *config, struct fr_diagnostics *diagnostics)
 {
     static const char *const clocks[] = {"wall", "event"};
-    static const char *const modes[] = {"standalone", "cluster"};
+    static const char *const modes[] = {"standalone", "cluster", "replica"};
     struct fr_yaml *node = fr_yaml_get(root, "node"), *dedupe = fr_yaml_get(node, "dedupe");
-    int64_t lanes = 2, ids = 32;
+    int64_t lanes = 2, ids = 32, standbys = 0;
     int clock = 0, mode = 0;
 
     fr_yaml_choice(node, "clock", clocks, 2, &clock, diagnostics);
-    fr_yaml_choice(node, "mode", modes, 2, &mode, diagnostics);
+    fr_yaml_choice(node, "mode", modes, 3, &mode, diagnostics);
     fr_yaml_text(node, "id", &config->id, diagnostics);
+    fr_yaml_int(node, "standbys", 0, 8, &standbys, diagnostics);
+    fr_yaml_span(node, "drain", 0, INT64_C(600) * 1000, &config->drain_ms, diagnostics);
     fr_yaml_int(node, "lanes", 1, PIPELINE_LANES_MAX, &lanes, diagnostics);
     fr_yaml_span(node, "max_future", 0, INT64_C(86400000), &config->max_future_ms, diagnostics);
     fr_yaml_span(node, "canary", 0, INT64_C(3600) * 1000, &config->canary_ms, diagnostics);
@@ -56,7 +58,10 @@ static void read_node(struct fr_yaml *root, struct pipeline_config *config, stru
     fr_yaml_finish(dedupe, "node.dedupe", NULL, 0, diagnostics);
     fr_yaml_finish(node, "node", NULL, 0, diagnostics);
     config->is_event_clock = clock == 1;
-    config->is_cluster = mode == 1;
+    config->is_cluster = mode >= 1;
+    config->is_replica = mode == 2;
+    config->are_stale_reads = mode == 2; /* it has nothing else */
+    config->standbys = (int)standbys;
     config->lanes = (int)lanes;
     config->dedupe.ids = (int)ids;
 }

@@ -232,6 +232,7 @@ void pipeline_config__server(struct fr_yaml *root, struct pipeline_config *confi
 
     fr_yaml_text(server, "listen", &config->listen, diagnostics);
     fr_yaml_text(server, "advertised", &config->advertised, diagnostics);
+    fr_yaml_bool(server, "stale_reads", &config->are_stale_reads, diagnostics);
     fr_yaml_text(server, "operations", &config->operations, diagnostics);
     fr_yaml_choice(server, "plaintext", plaintexts, 2, &plaintext, diagnostics);
     fr_yaml_int(server, "loops", 1, 256, &loops, diagnostics);

@@ -268,6 +268,7 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     if (!response || !put_reply(services->agg, plan, request, &reply, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be; ask for fewer items or features");
     response->request_id = pipeline_features__request_id(services);
+    pipeline_serving__stamp(services, request->user_id, &now);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
     pipeline_callers__note(&services->callers, call->caller, now.applied_lag_ms);

@@ -51,7 +51,11 @@ struct pipeline_watch_limits {
 struct pipeline_config {
     struct fr_arena *arena; /* all text below */
     bool is_event_clock;
-    bool is_cluster;
+    bool is_cluster; /* also of a replica */
+    bool is_replica;
+    int standbys; /* that may leave at once, and the rest has their users */
+    bool are_stale_reads; /* of users who are another's, as far as they are here */
+    int64_t drain_ms; /* at the end; 0: it does not */
     const char *id; /* node.id; "": none */
     int lanes;
     int64_t max_future_ms;

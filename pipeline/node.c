@@ -21,10 +21,11 @@
 
 enum {
     DRAIN_MS = 5000,
+    DRAIN_LOOK_MS = 50,
     INGEST_CLOSE_MS = 5000,
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 32 << 20,
-    METHODS = 19,
+    METHODS = 20,
     PAGES = PIPELINE_FILES + 10,
 };
 
@@ -144,6 +145,7 @@ static const struct server_method methods[METHODS] = {
     METHOD("AdminService", "Block", block_request, block_reply, SERVER_ADMIN, true, pipeline_admin__block),
     METHOD("AdminService", "Digest", digest_request, digest_response, SERVER_ADMIN, true, pipeline_admin__digest),
     METHOD("AdminService", "Cluster", cluster_request, cluster_response, SERVER_READ, false, pipeline_admin__cluster),
+    METHOD("AdminService", "Drain", drain_request, drain_reply, SERVER_ADMIN, false, pipeline_admin__drain),
     METHOD("AdminService", "Explain", explain_request, explain_response, SERVER_ADMIN, true, pipeline_admin__explain),
 };
 #undef METHOD
@@ -549,12 +551,32 @@ static void close_ingest(struct pipeline_node *node)
         ingest_broker_stop(node->broker);
 }
 
+/* Others take the users over while this one still refuses, with their addresses, whoever asks for them. */
+static void give_away(struct pipeline_node *node)
+{
+    int64_t until_ms = fr_clock_monotonic_ms() + node->config->drain_ms;
+    struct fr_err err = {0};
+    int left = 1;
+
+    if (!node->cluster || node->config->drain_ms == 0 || store_is_failed(node->engine.store))
+        return;
+    while (left > 0 && fr_clock_monotonic_ms() < until_ms) {
+        if (!pipeline_cluster__drain(node->cluster, &left, &err))
+            break;
+        fr_clock_sleep_ms(DRAIN_LOOK_MS);
+    }
+    if (left > 0)
+        fr_log(FR_LOG_WARN, "pipeline", "the node ends with partitions that nobody has taken over: %s",
+               err.message[0] ? err.message : "node.drain is over");
+}
+
 void pipeline_node_close(struct pipeline_node *node)
 {
     struct watchdog *dog;
 
     if (!node)
         return;
+    give_away(node);
     dog = start_watchdog();
     atomic_store(&node->services.is_closing, true);
     pipeline_texts__stop(node->texts);

@@ -58,6 +58,7 @@ static bool answer_with(struct pipeline_services *services, struct server_call *
     if (!read_candidates(services, call, recall, &ask, &candidates, &now, err))
         return false;
     freshet__v1__candidates__init(response);
+    pipeline_serving__stamp(services, ask.user_id, &now);
     response->ids = candidates.ids;
     response->n_ids = candidates.count;
     response->scores = candidates.scores;

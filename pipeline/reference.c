@@ -3,9 +3,14 @@
 
 static const struct fr_setting node[] = {
     {"clock", "wall", "wall, event", "event: reads use the stream's time, for replays"},
-    {"mode", "standalone", "standalone, cluster",
-     "cluster: partitions are shared with others of kafka.group: [scaling](scaling.md)"},
+    {"mode", "standalone", "standalone, cluster, replica",
+     "cluster: partitions are shared with others of kafka.group; replica: it has copies only: [scaling](scaling.md)"},
     {"id", "", "a name", "of an instance of a cluster: no other has it, and it stays the same"},
+    {"standbys", "0", "0 to 8",
+     "of a cluster: how many instances may be lost at once whose users the others have copies of; of a replica, above 0: all "
+     "users"},
+    {"drain", "0", "0 to 10m",
+     "of a cluster: how long a node that is told to end gives its partitions away first; 0: it does not"},
     {"lanes", "2", "1 to 64", "ingest threads; partitions are spread over them"},
     {"max_future", "1m", "0 to 1d", "an event later than the wall clock by more is a dead letter"},
     {"canary", "0", "0 to 1h",
@@ -45,6 +50,8 @@ static const struct fr_setting store[] = {
 static const struct fr_setting server[] = {
     {"listen", "127.0.0.1:7070", "HOST:PORT", "gRPC and HTTP; port 0 picks a free one"},
     {"advertised", "", "HOST:PORT", "where the other instances of a cluster send who asks for this one's users; empty: listen"},
+    {"stale_reads", "false", "true, false",
+     "of a cluster: others' users are answered from a copy, if there is one; applied_lag_ms says how old"},
     {"operations", "127.0.0.1:7071", "HOST:PORT, or empty", "metrics, health, status page"},
     {"plaintext", "loopback", "loopback, anywhere", "where it may listen without TLS"},
     {"hosts", "", "list of names", "under which the operations port is asked off loopback, beside addresses"},

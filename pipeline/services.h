@@ -139,6 +139,8 @@ bool pipeline_admin__digest(void *services, struct server_call *call, const Prot
 
 bool pipeline_admin__cluster(void *services, struct server_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **response, struct fr_err *err);
+bool pipeline_admin__drain(void *services, struct server_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__forget(void *services, struct server_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage **response, struct fr_err *err);
 bool pipeline_admin__block(void *services, struct server_call *call, const ProtobufCMessage *request,
@@ -176,6 +178,8 @@ FR_CHECKED bool pipeline_serving__check(struct pipeline_services *services, stru
 
 /* The same for a call about a user (0: nobody's): in a cluster his state may be at another instance, whose address the message tells. */
 FR_CHECKED bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t user_id, struct fr_err *err);
+/* Of a user who is another instance's and was read from a copy: how old that is. */
+void pipeline_serving__stamp(struct pipeline_services *services, uint64_t user_id, struct pipeline_now *now);
 /* Whose the entity is; 0: nobody's, or a kind that there isn't. */
 uint64_t pipeline_serving__user_of(struct pipeline_services *services, const Freshet__V1__EntityKey *entity);
 /* What a node of a cluster cannot do yet. FR_PRECONDITION. */

@@ -5,6 +5,8 @@
  */
 #include "services.h"
 
+#include <freshet/clock.h>
+
 static bool has_state(struct pipeline_stream *stream)
 {
     return pipeline_stream__time(stream) > 0 || pipeline_stream__records(stream) > 0;
@@ -27,6 +29,21 @@ bool pipeline_serving__check(struct pipeline_services *services, struct fr_err *
 bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t user_id, struct fr_err *err)
 {
     return !services->cluster || pipeline_cluster__check_user(services->cluster, user_id, err);
+}
+
+/* What its owner has applied since then nobody can know here, so all that time counts. */
+void pipeline_serving__stamp(struct pipeline_services *services, uint64_t user_id, struct pipeline_now *now)
+{
+    int64_t time_ms = services->cluster ? pipeline_cluster__user_time(services->cluster, user_id) : INT64_MAX;
+    int64_t behind_ms;
+
+    if (time_ms == INT64_MAX)
+        return;
+    behind_ms = fr_clock_wall_ms() - time_ms;
+    if (time_ms < now->stream_time_ms)
+        now->stream_time_ms = time_ms;
+    if (behind_ms > now->applied_lag_ms)
+        now->applied_lag_ms = behind_ms;
 }
 
 uint64_t pipeline_serving__user_of(struct pipeline_services *services, const Freshet__V1__EntityKey *entity)

@@ -73,6 +73,8 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &freshet__v1__cluster_response__descriptor,
     &freshet__v1__cluster_member__descriptor,
     &freshet__v1__cluster_partition__descriptor,
+    &freshet__v1__drain_request__descriptor,
+    &freshet__v1__drain_reply__descriptor,
     &freshet__v1__session__descriptor,
     &freshet__v1__slate__descriptor,
 };

@@ -17,6 +17,7 @@ enum fr_fault_point {
     FR_FAULT_AFTER_DECODE, /* a batch is made and not handed over */
     FR_FAULT_MID_APPLY, /* events are in the state, offsets are not: inside the gate */
     FR_FAULT_AFTER_GATE, /* a batch is applied */
+    FR_FAULT_MID_TRANSACTION, /* of a cluster: an epoch's records are with the brokers, its offsets are not */
     FR_FAULT_MID_SST_WRITE, /* half of an epoch's records are written */
     FR_FAULT_AFTER_SST_FINISH, /* the epoch's file is whole and not in the store */
     FR_FAULT_MID_INGEST, /* RocksDB is about to take it over */

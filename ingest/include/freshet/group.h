@@ -53,7 +53,18 @@ FR_CHECKED bool ingest_group_topic_check(struct ingest_group *group, const struc
  */
 FR_CHECKED bool ingest_group_fence(struct ingest_group *group, struct fr_err *err);
 
+/*
+ * Ends, and fences, what another instance left open, if it is not in the group any more: *is_gone. A member of that name is left alone.
+ * Any thread; blocks for 15 s at most. FR_UNAVAILABLE: nobody says who is in the group, or the coordinator does not answer.
+ */
+FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *instance, bool *is_gone, struct fr_err *err);
+
 FR_CHECKED bool ingest_group_join(struct ingest_group *group, struct fr_err *err);
+/*
+ * It stays a member and has no partitions any more, which the others get: a static member cannot leave. It reads `idle_topic` instead,
+ * in name only: one that exists, of which no other member knows. `revoked` and `assigned`, of none, follow. Any thread.
+ */
+void ingest_group_drain(struct ingest_group *group, const char *idle_topic);
 /* No callback comes any more when it returns; the member stays one, so that a last transaction can be made. */
 void ingest_group_stop(struct ingest_group *group);
 bool ingest_group_is_stopping(const struct ingest_group *group);
@@ -89,6 +100,9 @@ FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const stru
  */
 FR_CHECKED bool ingest_transaction_take_back(struct ingest_group *group, struct fr_err *err);
 
+/* All that was put, without offsets: of who is no member yet. As commit. */
+FR_CHECKED bool ingest_transaction_tell(struct ingest_group *group, struct fr_err *err);
+
 /* ---- Tails: partitions of a topic, read from somewhere to their end and on, committed records only ---- */
 
 struct ingest_tail;
@@ -118,6 +132,8 @@ int64_t ingest_tail_next(const struct ingest_tail *tail, int index); /* the next
 int64_t ingest_tail_end(const struct ingest_tail *tail, int index);
 /* All that was there when it was opened has been read, which no transaction hides any more. */
 bool ingest_tail_is_through(const struct ingest_tail *tail);
+/* Some partition stands before a transaction that is open, short of where it ended when it was opened. */
+bool ingest_tail_is_waiting(const struct ingest_tail *tail);
 uint64_t ingest_tail_lag(const struct ingest_tail *tail); /* offsets to that */
 void ingest_tail_close(struct ingest_tail *tail); /* NULL is fine */
 

@@ -1,0 +1,144 @@
+/*
+ * Users' entities out of the changelog: its records are put as they come, and the position that they came to goes into the store inside
+ * the same gate, so any epoch has both or neither. By the group's thread for what is this instance's now, by the standby's for the rest.
+ */
+#include "cluster_internal.h"
+
+#include <freshet/clock.h>
+
+#include <stdlib.h>
+
+enum { AGAIN_MS = 100 };
+
+struct pipeline_restoring {
+    struct pipeline_cluster *cluster;
+    struct ingest_tail *tail;
+    int32_t partitions[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    int partition_count;
+    struct agg_copy copies[PIPELINE_CLUSTER_COPIES];
+    struct pipeline_marker marker; /* of the partition at hand */
+    int count;
+};
+
+static bool open_tail(struct pipeline_restoring *restoring, struct fr_err *err)
+{
+    struct pipeline_cluster *cluster = restoring->cluster;
+    int64_t starts[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    struct ingest_tail_options options = {.topic = cluster->changelog,
+                                          .partitions = restoring->partitions,
+                                          .starts = starts,
+                                          .count = restoring->partition_count,
+                                          .queue_bytes = PIPELINE_CLUSTER_QUEUE_BYTES};
+
+    for (int i = 0; i < restoring->partition_count; i++)
+        starts[i] = atomic_load(&cluster->held[restoring->partitions[i]].changelog_next);
+    while (!ingest_tail_open(cluster->group, &options, &restoring->tail, err)) {
+        if (err->code != FR_UNAVAILABLE || pipeline_cluster__is_stopping(cluster))
+            return false;
+        fr_clock_sleep_ms(AGAIN_MS);
+    }
+    return true;
+}
+
+bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+                              struct pipeline_restoring **ret, struct fr_err *err)
+{
+    struct pipeline_restoring *restoring = calloc(1, sizeof *restoring);
+
+    if (!restoring)
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for restoring");
+    restoring->cluster = cluster;
+    restoring->partition_count = count;
+    for (int i = 0; i < count; i++) {
+        restoring->partitions[i] = partitions[i];
+        cluster->held[partitions[i]].is_empty = false;
+    }
+    if (open_tail(restoring, err)) {
+        *ret = restoring;
+        return true;
+    }
+    pipeline_restoring__close(restoring);
+    return false;
+}
+
+/* Copies of one read, and then how far each partition is: inside one gate. */
+static bool put_copies(struct pipeline_restoring *restoring, struct fr_err *err)
+{
+    struct pipeline_cluster *cluster = restoring->cluster;
+    struct store_visit visit = store_visit_enter(cluster->store);
+    bool ok = agg_copies_load(cluster->engine->agg, restoring->copies, restoring->count, err);
+
+    if (ok) {
+        store_gate_enter(cluster->store);
+        ok = agg_copies_put(cluster->engine->agg, restoring->copies, restoring->count, err);
+        for (int i = 0; i < restoring->partition_count && ok; i++) {
+            struct pipeline_held *held = &cluster->held[restoring->partitions[i]];
+            int64_t next = ingest_tail_next(restoring->tail, i);
+
+            held->is_saved = held->is_saved && next == atomic_load(&held->changelog_next);
+            atomic_store(&held->changelog_next, next);
+        }
+        if (!ok)
+            store_spoil(cluster->store);
+        store_gate_leave(cluster->store);
+    }
+    store_visit_leave(cluster->store, visit);
+    fr_counter_add(cluster->restored, (uint64_t)restoring->count);
+    return ok;
+}
+
+static bool take_record(struct pipeline_restoring *restoring, const struct ingest_tailed *record, struct fr_err *err)
+{
+    struct pipeline_cluster *cluster = restoring->cluster;
+    struct pipeline_held *held = &cluster->held[restoring->partitions[record->index]];
+    struct agg_copy *copy = &restoring->copies[restoring->count];
+
+    if (record->key.length == sizeof pipeline_marker_key && *(const char *)record->key.bytes == pipeline_marker_key[0]) {
+        if (!pipeline_marker__decode(cluster, record->value, &restoring->marker, err))
+            return false;
+        store_gate_enter(cluster->store); /* what is before it in this read is put later: is_saved is set with that */
+        held->marker = restoring->marker;
+        atomic_store(&held->time_ms, held->marker.stream_time_ms);
+        store_gate_leave(cluster->store);
+        return true;
+    }
+    if (pipeline_told__is_tombstone(record->key))
+        return pipeline_told__hear_tombstone(cluster, restoring->partitions[record->index], record->key, record->value, err);
+    if (!pipeline_copy__read_key(record->key, &copy->key, &copy->part))
+        return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' makes no sense", cluster->changelog);
+    copy->bytes = record->value;
+    restoring->count++;
+    return true;
+}
+
+int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_ms, struct fr_err *err)
+{
+    struct ingest_tailed records[PIPELINE_CLUSTER_COPIES];
+    int count = ingest_tail_read(restoring->tail, records, PIPELINE_CLUSTER_COPIES, timeout_ms, err);
+
+    restoring->count = 0;
+    if (count > 0)
+        pipeline_cluster__wait_for_room(restoring->cluster);
+    for (int i = 0; i < count; i++)
+        if (!take_record(restoring, &records[i], err))
+            return -1;
+    return count < 0 || !put_copies(restoring, err) ? -1 : count; /* where ends were all that came, too */
+}
+
+bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring)
+{
+    return ingest_tail_is_waiting(restoring->tail);
+}
+
+uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring)
+{
+    return ingest_tail_lag(restoring->tail);
+}
+
+void pipeline_restoring__close(struct pipeline_restoring *restoring)
+{
+    if (!restoring)
+        return;
+    ingest_tail_close(restoring->tail);
+    free(restoring);
+}

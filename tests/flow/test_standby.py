@@ -1,0 +1,387 @@
+"""
+Instances that have copies of what may come to be theirs: kills, joins, drains and replicas on a real broker, with what they serve
+together as one node that stands alone serves it (test_cluster.py's). That a standby is warm is told from how many records of the
+changelog a takeover reads; how long it takes is printed, and in --all of many rounds.
+"""
+
+import os
+import re
+import signal
+import threading
+import time
+
+import pytest
+
+import kafka
+from freshet.v1 import admin_pb2, event_pb2
+from node import CallError, wait_for
+from test_cluster import PARTITIONS, USERS, Cluster, configuration, markers
+from test_crash import faulty  # noqa: F401 (a fixture)
+
+SESSION_S = 2  # of the group's: test_cluster.py's FAST
+
+
+class Standing(Cluster):
+    """Instances with settings of the node over those of the others."""
+
+    def __init__(self, make_node, brokers, **more):
+        self.more = more
+        super().__init__(make_node, brokers)
+
+    def begin(self, name, is_ready=True, **more):
+        if name not in self.instances:
+            made = configuration(self.brokers, self.topic, "cluster", name, self.second, **{**self.more, **more})
+            self.instances[name] = self.make_node(made, name)
+        self.instances[name].start(is_ready=is_ready)
+        return self.instances[name]
+
+    def standbys(self, node):
+        return [one.partition for one in self.members(node).partitions if one.standby]
+
+    def wait_standing_by(self, wanted):
+        """Until each instance, by name, stands by for these."""
+        wait_for(
+            lambda: {name: self.standbys(self.instances[name]) for name in wanted} == wanted,
+            lambda: {name: self.standbys(self.instances[name]) for name in wanted},
+        )
+
+    def users_of(self, partitions):
+        return [user for user in range(1, USERS) if kafka.murmur2_partition(str(user).encode(), PARTITIONS) in partitions]
+
+
+@pytest.fixture
+def standing(make_node, real_kafka):
+    return Standing(make_node, real_kafka, standbys=1)
+
+
+def is_seen_as_by(node, other, user):
+    first, second = (one.get_features(user_id=user, features=["seen.1h"]) for one in (node, other))
+    return first.user_values == second.user_values
+
+
+def metric(node, name):
+    return int(re.search(rf"^{name} (\d+)", node.page("/metrics")[2].decode(), re.M).group(1))
+
+
+def ranges(names):
+    """As librdkafka's range assignment gives 8 partitions to sorted names."""
+    each, more = divmod(PARTITIONS, len(names))
+    starts = [each * at + min(at, more) for at in range(len(names) + 1)]
+    return {name: list(range(starts[at], starts[at + 1])) for at, name in enumerate(sorted(names))}
+
+
+def predicted(names):
+    """What each lacks of what it would have without any one of the others."""
+    own = ranges(names)
+    return {
+        name: sorted({one for gone in names if gone != name for one in ranges(set(names) - {gone})[name]} - set(own[name]))
+        for name in names
+    }
+
+
+def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing, faulty):  # noqa: F811
+    """The short of what --all has one by one below."""
+    first = standing.begin("a")
+    standing.load(1_000)
+    made = {**configuration(standing.brokers, standing.topic, "cluster", "b", standing.second, standbys=1), "server": {"stale_reads": True}}
+    standing.instances["b"] = second = standing.make_node(made, "b")
+    whole, second.binary, second.environment = second.binary, faulty, {"FRESHET_FAULT": "mid_transaction:4:kill"}
+    second.start(is_ready=False)
+    wait_for(lambda: standing.load(200) or second.process.poll() is not None, "it meets the fourth transaction")
+    assert second.ended() == -9
+    log = second.log()
+    assert log.index("'b' stands by for 4 partitions") < log.index("'b' has 4 of 8 partitions"), log
+    dead_at, before = time.monotonic(), metric(first, "freshet_cluster_restored_total")
+    wait_for(lambda: standing.owned(first) == list(range(PARTITIONS)), "all is the other's")
+    took_s = time.monotonic() - dead_at
+    print(f"killed within a transaction: {took_s:.1f} s, {SESSION_S} s of them the session's; {took(first)} ms of taking over", flush=True)
+    assert took_s < 12, took_s  # 15 s is what a transaction has until it is aborted
+    assert "'b' is not in the group any more, and what it had begun is ended" in first.log()
+    assert metric(first, "freshet_cluster_restored_total") - before < 400  # not all that b's users ever were
+    second.binary, second.environment = whole, {}
+    standing.begin("b")
+    standing.wait_standing_by(predicted(["a", "b"]))
+    copied = standing.users_of(standing.standbys(second))[0]
+    wait_for(lambda: is_seen_as_by(second, standing.alone, copied), "the copy is kept up")
+    assert second.get_features(user_id=copied).applied_lag_ms > 0
+    loader = threading.Thread(target=standing.load, args=(500,))
+    loader.start()
+    done = second.cli("drain", "--wait")
+    loader.join()
+    assert done.returncode == 0 and done.stdout.startswith("drained, "), done
+    assert standing.owned(first) == list(range(PARTITIONS)) and standing.owned(second) == []
+    print(f"{done.stdout.strip()}; {took(first)} ms of taking over", flush=True)
+    standing.check()
+
+
+@pytest.mark.long
+def test_whoever_is_killed_the_others_have_copies_of_what_they_are_given(standing):
+    names = ["a", "b", "c"]
+    for name in names:
+        standing.begin(name)
+    standing.load(2_000)
+    standing.check()
+    for number in range(30):
+        standing.wait_standing_by(predicted(names))
+        standing.load(300)
+        standing.check()
+        before = {name: metric(standing.instances[name], "freshet_cluster_restored_total") for name in names}
+        killed = names[number % 3]
+        standing.instances[killed].kill()
+        left = [name for name in names if name != killed]
+        wait_for(lambda: {name: standing.owned(standing.instances[name]) for name in left} == ranges(left), "taken over")  # noqa: B023
+        for name in left:
+            print(f"round {number + 1}: '{name}' took over in {took(standing.instances[name])} ms", flush=True)
+            after = metric(standing.instances[name], "freshet_cluster_restored_total")
+            # the copies of the other's that it begins to read then are few; from the beginning it would be all users of its own, twice
+            assert after - before[name] < 1_000, (name, before[name], after)
+        standing.check()
+        standing.begin(killed)
+        standing.check()
+    assert all(standing.instances[name].stop() == 0 for name in names)
+
+
+def took(node):
+    """The milliseconds of its last assignment."""
+    return int(re.findall(r"has \d+ of \d+ partitions, after (\d+) ms", node.log())[-1])
+
+
+@pytest.mark.long
+def test_what_one_left_open_in_kafka_is_ended_by_who_takes_its_partitions(standing, faulty):  # noqa: F811
+    """Killed within a transaction: that would hide the rest of the changelog for 15 s."""
+    first, second = standing.begin("a"), standing.begin("b")
+    whole = second.binary
+    assert second.stop() == 0
+    second.binary, second.environment = faulty, {"FRESHET_FAULT": "mid_transaction:3:kill"}
+    second.start(is_ready=False)
+    wait_for(lambda: standing.load(200) or second.process.poll() is not None, "it meets the third transaction")
+    dead_at = time.monotonic()
+    assert second.ended() == -9
+    wait_for(lambda: standing.owned(first) == list(range(PARTITIONS)), "all is the other's")
+    took_s = time.monotonic() - dead_at
+    assert "'b' is not in the group any more, and what it had begun is ended" in first.log()
+    print(f"killed within a transaction: {took_s:.1f} s to the takeover, {SESSION_S} s of them the session's", flush=True)
+    assert took_s < 12, took_s
+    standing.check()
+    second.binary, second.environment = whole, {}
+    standing.begin("b")
+    standing.check()
+
+
+@pytest.mark.long
+def test_a_newcomer_reads_first_and_joins_then(make_node, real_kafka):
+    standing = Standing(make_node, real_kafka)  # without standbys
+    first = standing.begin("a")
+    standing.load(2_000)
+    standing.check()
+    second = standing.begin("b")
+    log = second.log()
+    assert log.index("'b' stands by for 4 partitions") < log.index("'b' has 4 of 8 partitions"), log
+    standing.check()
+    wait_for(lambda: metric(first, "freshet_cluster_dropped_total") > 0, "what is the other's now is dropped by and by", 30)
+    before = metric(first, "freshet_cluster_restored_total")
+    assert second.stop() == 0
+    standing.wait_taken_over()
+    standing.check()
+    assert metric(first, "freshet_cluster_restored_total") > before  # without standbys they are read then
+    third = standing.begin("ab")  # between the two by name: what is whose shifts
+    log = third.log()
+    assert log.index("'ab' stands by for 4 partitions") < log.index("'ab' has 4 of 8 partitions"), log
+    standing.check()
+
+
+@pytest.mark.long
+def test_a_drained_instance_gives_all_away_and_answers_for_items(standing):
+    first, second = standing.begin("a"), standing.begin("b")
+    standing.load(1_500)
+    standing.check()
+    moved = standing.users_of(standing.owned(second))
+    loader = threading.Thread(target=standing.load, args=(3_000,))
+    loader.start()
+    began = time.monotonic()
+    done = second.cli("drain", "--wait")
+    print(f"drained within {time.monotonic() - began:.2f} s: {done.stdout.strip()}; 'a' took over in {took(first)} ms", flush=True)
+    assert done.returncode == 0 and done.stdout.startswith("drained, "), done
+    assert standing.owned(first) == list(range(PARTITIONS)) and standing.owned(second) == []
+    loader.join()
+    with pytest.raises(CallError) as told:
+        second.get_features(user_id=moved[0], item_ids=[1])
+    assert told.value.code == "failed_precondition" and f"at instance 'a': ask {first.api}" in told.value.message
+    standing.check()  # of items b's answers, too
+    assert not second.is_ready() and "drained" in second.ready_page()[1]
+    before = markers(standing)
+    assert second.stop() == 0
+    standing.load(500)
+    standing.check()
+    assert {key: count for key, count in markers(standing).items() if key[0] == "b"} == {
+        key: count for key, count in before.items() if key[0] == "b"
+    }
+    standing.begin("b")
+    assert len(standing.owned(second)) == PARTITIONS // 2
+    standing.check()
+
+
+@pytest.mark.long
+def test_an_instance_that_is_told_to_end_gives_its_partitions_away_first(make_node, real_kafka):
+    standing = Standing(make_node, real_kafka, standbys=1, drain="20s")
+    first, second = standing.begin("a"), standing.begin("b")
+    standing.load(1_000)
+    standing.check()
+    loader = threading.Thread(target=standing.load, args=(2_000,))
+    loader.start()
+    second.signal(signal.SIGTERM)
+    wait_for(lambda: standing.owned(first) == list(range(PARTITIONS)), "the other has all while it ends")
+    assert second.ended() == 0
+    loader.join()
+    standing.check()
+    assert "nobody has taken over" not in second.log()
+    refused = first.cli("drain")
+    assert refused.returncode == 1 and "no other instance is known" in refused.stderr, refused
+    assert standing.alone.cli("drain").returncode == 1
+    first.kill()
+
+
+@pytest.mark.long
+def test_a_replica_owns_nothing_and_answers_as_the_owners_do(standing):
+    first, second = standing.begin("a"), standing.begin("b")
+    standing.load(1_500)
+    standing.check()
+    made = configuration(standing.brokers, standing.topic, "replica", "r", standing.second, standbys=1)
+    replica = standing.make_node(made, "r").start()
+    as_of = int(time.time() * 1000) + 300_000
+    standing.load(1_500)
+    standing.check()
+
+    def read(node, user):
+        reply = node.get_features(user_id=user, item_ids=list(range(1, 26)), as_of_ms=as_of)
+        for field in ("request_id", "stream_time_ms", "applied_lag_ms"):
+            reply.ClearField(field)
+        return reply
+
+    for user in range(USERS):
+        wanted = read(standing.alone, user)
+        wait_for(lambda: read(replica, user) == wanted, lambda: (user, wanted, read(replica, user)), 30)  # noqa: B023
+    told = standing.members(replica)
+    assert told.mode == "replica" and {one.instance for one in told.members} == {"a", "b"}
+    assert [one.standby for one in told.partitions] == [True] * PARTITIONS
+    assert all("r" not in {one.instance for one in standing.members(node).members} for node in (first, second))
+    first.kill()  # nobody has its users until the session is over, but the replica
+    user = standing.users_of(range(PARTITIONS // 2))[0]
+    assert read(replica, user) == read(standing.alone, user)
+    assert replica.get_features(user_id=user).applied_lag_ms > 0
+    assert replica.stop() == 0
+    items = standing.make_node({**made, "node": {**made["node"], "standbys": 0, "id": "i"}}, "i")
+    items.configuration["store"]["path"] = str(items.directory / "i.store")
+    items = items.start()
+    assert read(items, 0) == read(standing.alone, 0)
+    with pytest.raises(CallError) as told:
+        items.get_features(user_id=user)
+    assert told.value.code == "failed_precondition"
+    standing.wait_taken_over()
+    standing.check()
+
+
+@pytest.mark.long
+def test_a_standby_answers_for_users_whose_owner_is_away_where_that_is_allowed(make_node, real_kafka):
+    standing = Standing(make_node, real_kafka, standbys=1)
+    first = standing.begin("a")
+    made = configuration(standing.brokers, standing.topic, "cluster", "b", standing.second, standbys=1)
+    made["server"] = {"stale_reads": True}
+    standing.instances["b"] = standing.make_node(made, "b").start()
+    second = standing.instances["b"]
+    standing.load(1_500)
+    standing.check()
+    standing.wait_standing_by(predicted(["a", "b"]))
+    (of_first, of_second) = (standing.users_of(standing.owned(node))[0] for node in (first, second))
+    wait_for(lambda: is_seen_as_by(second, standing.alone, of_first), "the copy is kept up")
+    with pytest.raises(CallError, match="at instance 'b'"):
+        first.get_features(user_id=of_second)
+    first.kill()
+    wanted = standing.alone.get_features(user_id=of_first, features=["seen.1h"]).user_values
+    now = int(time.time() * 1000)
+    event = event_pb2.Event(event_id=10**9, ts_ms=now, user_id=of_second, item_id=1, creator_id=1, action=3).SerializeToString()
+    kafka.produce(standing.brokers, standing.topic, [(b"%d" % of_second, event)])
+    wait_for(lambda: second.get_features(user_id=of_second).stream_time_ms >= now, "an event of its own is applied")
+    stale = second.get_features(user_id=of_first, features=["seen.1h"])
+    assert stale.user_values == wanted
+    if standing.owned(second) != list(range(PARTITIONS)):  # a machine that is slow: it may have taken over by now
+        assert stale.stream_time_ms < now and stale.applied_lag_ms > 0
+    standing.wait_taken_over()
+    standing.check()
+
+
+# ---- how long ----
+
+
+def moved(before, after, left):
+    """Partitions that have another owner, by who has them now."""
+    return {name: sorted(set(after[name]) - set(before[name])) for name in left}
+
+
+def load_users(standing, count):
+    now = int(time.time() * 1000)
+    records = (
+        (b"%d" % user, event_pb2.Event(event_id=user, ts_ms=now, user_id=user, item_id=user % 25 + 1, creator_id=1, action=3).SerializeToString())
+        for user in range(1, count + 1)
+    )
+    kafka.produce(standing.brokers, standing.topic, records, **{"enable.idempotence": True})
+
+
+def of_sorted(values, share):
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+@pytest.mark.long
+@pytest.mark.alone
+@pytest.mark.parametrize("standbys", [1, 0])
+def test_a_takeover_of_200000_users(make_node, real_kafka, standbys):
+    """kill -9 of one of three: from then on until its users are answered freshly, and what of it is the hand-over's, not the session's."""
+    rounds, users = int(os.environ.get("FRESHET_ROUNDS", "50")), int(os.environ.get("FRESHET_USERS", "200000"))
+    standing = Standing(make_node, real_kafka, standbys=standbys)
+    names, whole_s, handed_ms = ["a", "b", "c"], [], []
+    for name in names:
+        standing.begin(name)
+    load_users(standing, users)
+    standing.wait_shared(deadline_s=300)
+    for number in range(rounds):
+        before, killed = ranges(names), names[number % 3]
+        left = [name for name in names if name != killed]
+        if standbys:
+            standing.wait_standing_by(predicted(names))
+        else:  # what they had before they have no more
+            wait_for(lambda: all(dropped_since(standing.instances[name]) for name in names), "dropped", 120)
+        after = ranges(left)
+        some = [next(user for user in range(1, users) if partition_of(user) == one[0]) for one in moved(before, after, left).values() if one]
+        standing.instances[killed].kill()
+        killed_at = time.monotonic()
+        for user in some:
+            owner = next(standing.instances[name] for name in left if partition_of(user) in after[name])
+            wait_for(lambda: is_fresh(owner, user), "answered freshly", 120)  # noqa: B023
+        whole_s.append(time.monotonic() - killed_at)
+        handed_ms.append(max(took(standing.instances[name]) for name in left))
+        if handed_ms[-1] > 5_000:
+            print(f"round {number + 1}, {handed_ms[-1]} ms:", *(standing.instances[name].log() for name in left), sep="\n", flush=True)
+        standing.begin(killed)
+        wait_for(lambda: {name: standing.owned(standing.instances[name]) for name in names} == before, "it is back", 120)  # noqa: B023
+    print(
+        f"standbys {standbys}, {users} users, {rounds} rounds: hand-over p50 {of_sorted(handed_ms, 0.5)} ms, p99 {of_sorted(handed_ms, 0.99)} ms; "
+        f"from kill to fresh p50 {of_sorted(whole_s, 0.5):.2f} s, p99 {of_sorted(whole_s, 0.99):.2f} s, session {SESSION_S} s of them",
+        flush=True,
+    )
+
+
+def partition_of(user):
+    return kafka.murmur2_partition(str(user).encode(), PARTITIONS)
+
+
+def is_fresh(node, user):
+    try:
+        return node.get_features(user_id=user, features=["seen.1h"]).user_present
+    except CallError as refused:
+        assert refused.code in ("unavailable", "failed_precondition"), refused
+        return False
+
+
+def dropped_since(node):
+    """Nothing is here but what is its own."""
+    return all(one.here == (one.changelog_next >= 0) for one in node.call("AdminService/Cluster", admin_pb2.ClusterRequest(), admin_pb2.ClusterResponse).partitions)
