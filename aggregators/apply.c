@@ -354,15 +354,16 @@ static bool collect(const struct batch *batch, int index)
         held.parts[part] = agg_blob__of_buffer(&parts[part]);
         held.parts[part].is_writable = parts[part].length > 0;
     }
-    for (int i = 0; i < group->entity->feed_count; i++)
+    for (int i = 0; i < group->entity->feed_count && group->first != UINT32_MAX; i++)
         agg_feeds__note(&group->entity->feeds[i], taken_ms(&group->entity->feeds[i], group, batch), &fed_ms[i]);
-    return agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity) && apply_shares(&held, group, &again) &&
-           tidy(&held, &again);
+    return (group->first == UINT32_MAX || agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity)) &&
+           apply_shares(&held, group, &again) && take_brought(&held, group, &again) && tidy(&held, &again);
 }
 
 static bool is_collected(const struct batch *batch, const struct agg_group *group)
 {
-    return batch->lane->deltas && !group->entity->has_user && group->first != UINT32_MAX;
+    return batch->lane->deltas && !group->entity->has_user && !group->entity->is_fed &&
+           (group->first != UINT32_MAX || group->brought_first != 0);
 }
 
 static bool apply_group(const struct batch *batch, int index)

@@ -28,8 +28,6 @@ static bool is_carried(const struct agg_feature *feature)
 
 void agg_catalogue_uncarried(const struct agg_catalogue *catalogue, void (*each)(void *user, const char *line), void *user)
 {
-    for (int i = 0; i < catalogue->table_count; i++)
-        tell(each, user, "table", agg_catalogue_table_at(catalogue, i).name, "is not in clusters yet");
     for (int i = 0; i < catalogue->list_count; i++)
         if (catalogue->lists[i].entity && catalogue->lists[i].entity->has_user)
             tell(each, user, "list", catalogue->lists[i].name,

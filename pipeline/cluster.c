@@ -504,6 +504,14 @@ struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipel
                                                .deltas_lag = lag > 0 ? lag : 0};
 }
 
+int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster)
+{
+    for (int32_t i = 0; i < atomic_load(&cluster->partitions); i++)
+        if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
+            return i;
+    return -1;
+}
+
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster)
 {
     return atomic_load(&cluster->made);

@@ -81,6 +81,7 @@ struct pipeline_cluster_partition {
 };
 int pipeline_cluster__partitions(const struct pipeline_cluster *cluster); /* 0: not known yet */
 struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number);
+int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster); /* that is here; −1: none is */
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster); /* of the last transaction */
 
 #endif

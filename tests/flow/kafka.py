@@ -10,9 +10,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 PARTITIONS = 8
 
 
-def new_topic(brokers, partitions=PARTITIONS, prefix="events", **config):
-    """Makes a topic with a name of its own, and as many replicas as the brokers make by default."""
-    name = f"{prefix}.{uuid.uuid4().hex[:12]}"
+def new_topic(brokers, partitions=PARTITIONS, prefix="events", name=None, **config):
+    """Makes a topic, with a name of its own unless one is given, and as many replicas as the brokers make by default."""
+    name = name or f"{prefix}.{uuid.uuid4().hex[:12]}"
     admin = AdminClient({"bootstrap.servers": brokers})
     for _ in range(3):
         try:

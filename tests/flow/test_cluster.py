@@ -4,7 +4,10 @@ stands alone serves. Events are of now, since a cluster's clock is the wall's; r
 """
 
 import contextlib
+import copy
+import json
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -18,7 +21,7 @@ import freshet
 import kafka
 import oracle
 import settings
-from freshet.v1 import admin_pb2, event_pb2
+from freshet.v1 import admin_pb2, event_pb2, model_pb2
 from node import CallError, run_cli, wait_for
 from test_crash import faulty  # noqa: F401 (a fixture)
 from test_examples import get_features  # noqa: F401 (a fixture)
@@ -33,7 +36,10 @@ CATALOGUE = {
         "item": {"key": ["item_id"], "parent": "creator"},
         "creator": {"key": ["creator_id"]},
         "user_creator": {"key": ["user_id", "creator_id"]},
+        "tag": {"key": ["item_info.tags"]},
+        "user_tag": {"key": ["user_id", "item_info.tags"]},
     },
+    "tables": {"item_info": {"topic": "", "key": "item_id", "fields": {"tags": "ids", "price": "number"}}},
     "features": {
         "watches": {"entity": "item", "actions": ["watch"], "aggregate": "count", "windows": ["1h", "24h"], "emit": ["value", "age"]},
         "likes": {"entity": "item", "actions": ["like"], "aggregate": "count", "windows": ["1h", "24h"]},
@@ -50,8 +56,13 @@ CATALOGUE = {
         "seen": {"entity": "user", "aggregate": "count", "windows": ["1h"]},
         "bond": {"entity": "user_creator", "aggregate": "sum", "of": "value", "windows": ["1h"]},
         "online": {"entity": "creator", "aggregate": "gauge", "up": ["click", "watch"], "down": ["purchase"], "timeout": "1h"},
+        "tagged": {"entity": "tag", "aggregate": "count", "windows": ["1h"]},
+        "taste": {"entity": "user_tag", "where": "item_info.price > 3", "aggregate": "count", "windows": ["1h"]},
+        "together": {"entity": "item", "aggregate": "covisit", "from": "recent", "within": "1h", "half_life": "1h", "limit": 10},
+        "lift": {"entity": "item", "aggregate": "lift", "of": "item_info.tags", "from": "together", "against": "tagged", "windows": ["1h"]},
         "left": {"entity": "item", "aggregate": "quota", "actions": ["watch"], "quota": 1_000_000, "newer_than": "1h", "forgotten_after": "24h"},
     },
+    "feature_sets": {"small": {"user": ["seen"], "item": ["watches"]}},
     "lists": {
         "hot": {"of": "item", "rank": "heat", "scopes": ["global", "creator_id"], "limit": 20},
         "new": {"of": "item", "rank": "left", "scopes": ["global"], "limit": 50},
@@ -61,8 +72,17 @@ FAST = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
 LOST = "its partitions are another's now"
 
 
+def rows_of(topic):
+    return f"rows.{topic}"
+
+
 def configuration(brokers, topic, mode, name=None, second=None, **more):
-    made = settings.configuration(brokers, topic, catalogue=CATALOGUE, clock="wall", mode=mode)
+    made = settings.configuration(brokers, topic, catalogue=copy.deepcopy(CATALOGUE), clock="wall", mode=mode)
+    made["tables"]["item_info"]["topic"] = rows_of(topic)
+    made["learner"] = {"served": f"served.{topic}", "examples": f"examples.{topic}"}
+    if mode == "standalone":  # as who trains beside a cluster does: from the rows that its instances log
+        tasks = {"click": {"actions": ["click"], "policy": "fnw", "window": "1h"}}
+        made["models"] = {"shop": {"feature_set": "small", "bits": 18, "sparse": ["user_id"], "tasks": tasks}}
     made["node"]["dedupe"] = {"ids": 1024, "horizon": "1h"}  # all are kept: else what comes twice depends on which topic comes first
     if second:
         made["kafka"]["topics"].append({"name": second})
@@ -82,12 +102,16 @@ class Cluster:
         self.topic = kafka.new_topic(brokers, PARTITIONS, prefix="cluster")
         self.second = kafka.new_topic(brokers, PARTITIONS, prefix="second")
         self.group = f"g.{self.topic}"
+        kafka.new_topic(brokers, 1, name=rows_of(self.topic), **{"cleanup.policy": "compact"})
+        rows = [(b"%d" % item, json.dumps({"tags": [f"t{item % 4}", "all"], "price": item % 7}).encode()) for item in range(1, ITEMS + 1)]
+        kafka.produce(brokers, rows_of(self.topic), rows)
         self.instances, self.produced, self.dice = {}, 0, random.Random(3)
         self.alone = make_node(configuration(brokers, self.topic, "standalone", second=self.second), "alone").start()
 
-    def begin(self, name, is_ready=True):
+    def begin(self, name, is_ready=True, **more):
         if name not in self.instances:
-            self.instances[name] = self.make_node(configuration(self.brokers, self.topic, "cluster", name, self.second), name)
+            made = configuration(self.brokers, self.topic, "cluster", name, self.second, **more)
+            self.instances[name] = self.make_node(made, name)
         self.instances[name].start(is_ready=is_ready)
         return self.instances[name]
 
@@ -191,6 +215,9 @@ class Cluster:
         assert len(ranked["hot", 0]) == min(20, len(ranked["new", 0])) > 0
         for node in self.running():
             wait_for(lambda: lists(node) == ranked, lambda: (node.name, lists(node), ranked), 30)  # noqa: B023
+        paired = pairs(self.running()[0])  # the node alone reads a user's topics in another order, and which of his records are near goes by that
+        for node in self.running():
+            wait_for(lambda: pairs(node) == paired, lambda: (node.name, pairs(node), paired), 30)  # noqa: B023
         for node in self.running():  # and it stays so, whatever each reads back of what it wrote
             assert read(node, 0) == wanted, difference(wanted, read(node, 0), node)
 
@@ -212,6 +239,15 @@ def lists(node):
     return {
         (name, id): node.call_json("RecallService/Trending", {"list": name, "scope": scope, "scopeId": id}).get("ids", [])
         for name, scope, id in asked
+    }
+
+
+def pairs(node):
+    """What went with the items that all have, and which tags more than else."""
+    return {
+        (method, item): sorted(node.call_json(f"RecallService/{method}", {"itemId": item}).get("ids", []))
+        for method in ("Related", "Labels")
+        for item in range(6, 10)
     }
 
 
@@ -255,6 +291,7 @@ def test_what_instances_serve_together_is_what_one_serves(cluster, request):
         if number % 10 == 9:
             cluster.check()
     cluster.check()
+    assert all(pairs(cluster.instances["a"]).values())
     for name in "cb":
         assert cluster.instances[name].stop() == 0
         cluster.load(500)
@@ -337,9 +374,14 @@ def markers(cluster):
     return Counter((message.value()[10 : 10 + message.value()[9]].decode(), message.partition()) for message in found)
 
 
+def canaries(node):
+    found = re.findall(r'freshet_canary_total{result="(\w+)"} (\d+)', node.page("/metrics")[2].decode())
+    return {outcome: int(count) for outcome, count in found}
+
+
 def test_a_hot_item_is_a_record_an_instance_and_epoch(cluster):
     for name in "ab":
-        cluster.begin(name)
+        cluster.begin(name, canary="300ms")
     cluster.wait_shared()
     now = int(time.time() * 1000)
     records = [
@@ -352,7 +394,10 @@ def test_a_hot_item_is_a_record_an_instance_and_epoch(cluster):
     keys = [message.key() for message in committed(cluster, "deltas") if message.key()[0] != 0]
     epochs = sum(int(cluster.members(node).epoch) for node in cluster.running())
     assert 0 < max(keys.count(key) for key in set(keys)) <= epochs < 400
-    assert len(set(keys)) == 4  # the item, the creator, both of them as the list by creator has it, all events
+    for node in cluster.running():
+        wait_for(lambda: canaries(node)["ok"] > 0, "a canary that came back")  # noqa: B023
+        assert not any(canaries(node)[outcome] for outcome in ("unapplied", "unread")), canaries(node)
+    assert len(set(keys)) == 6  # the item, the creator, both of them as the list by creator has it, two tags, all events
 
 
 def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, get_features):
@@ -487,10 +532,24 @@ def test_a_users_event_in_another_partition_is_a_dead_letter(cluster):
     assert list(node.get_features(item_ids=[3], features=["watches.1h"]).item_values) == [2]
 
 
+def test_a_node_beside_the_cluster_learns_from_what_its_instances_served(cluster):
+    node = cluster.begin("a")
+    request_id = node.get_features(user_id=5, item_ids=[3, 4], feature_set="small", log=True).request_id
+    shown = {"user_id": 5, "item_id": 3, "request_id": request_id}
+    events = [event_pb2.Event(event_id=at, ts_ms=int(time.time() * 1000) + at, action=at, **shown) for at in (1, 2)]  # impression, click
+    kafka.produce(cluster.brokers, cluster.topic, [(b"5", event.SerializeToString()) for event in events])
+
+    def learned():
+        state = cluster.alone.call("ModelService/Status", model_pb2.ModelStatusRequest(), model_pb2.ModelStatusResponse).models[0]
+        return (state.tasks[0].examples, state.tasks[0].positives)
+
+    wait_for(lambda: learned() == (2, 1), learned)
+
+
 def test_what_clusters_do_not_carry_is_refused_in_a_line_each(binary, tmp_path):
     import yaml
 
-    made = configuration("embedded", "t", "cluster", clock="event", canary="1s")
+    made = configuration("embedded", "t", "cluster", clock="event")
     made["features"]["habit"] = {"entity": "user", "aggregate": "decayed", "half_life": "1h"}
     made["lists"]["busy"] = {"of": "user", "rank": "habit", "scopes": ["global"], "limit": 10}
     file = tmp_path / "refused.yaml"
@@ -498,9 +557,9 @@ def test_what_clusters_do_not_carry_is_refused_in_a_line_each(binary, tmp_path):
     done = run_cli(binary, "check", "--config", file)
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if "node.mode: cluster: " in line]
-    for what in ("needs node.id", "set kafka.brokers", "node.clock: event", "node.canary", "list 'busy' ranks users"):
+    for what in ("needs node.id", "set kafka.brokers", "node.clock: event", "list 'busy' ranks users"):
         assert sum(what in line for line in lines) == 1, (what, done.stderr)
-    assert len(lines) == 5
+    assert len(lines) == 4
 
 
 def test_the_clusters_topics_are_made_as_they_must_be(cluster):

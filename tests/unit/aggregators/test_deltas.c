@@ -323,6 +323,8 @@ static const char ranked[] =
     "  heat: { entity: item, actions: [watch, like], weights: { watch: 1, like: 3 }, aggregate: decayed, half_life: 30d }\n"
     "  fame: { entity: creator, actions: [like], aggregate: decayed, half_life: 20d }\n"
     "  online: { entity: room, aggregate: gauge, up: [enter_room, watch], down: [leave_room, like], timeout: 400d }\n"
+    "  recent: { entity: user, actions: [watch], aggregate: last, limit: 20, fields: [item_id] }\n"
+    "  together: { entity: item, from: recent, within: 20d, half_life: 30d, aggregate: covisit, limit: 8 }\n"
     "  left: { entity: creator, aggregate: quota, actions: [watch], quota: 200, newer_than: 20d, forgotten_after: 60d }\n"
     "lists:\n"
     "  hot: { of: item, rank: heat, scopes: [global, category_id, room_id], limit: 8 }\n"
@@ -340,6 +342,24 @@ static struct agg_candidates trending(const struct node *node, struct fr_arena *
     return candidates;
 }
 
+/* The same partners with the same sums. */
+static void compare_related(const struct node *one, const struct node *other, struct fr_arena *arena, int64_t time_ms,
+                            int *found)
+{
+    for (uint64_t id = 1001; id < 2010; id = id == 1010 ? 2001 : id + 1) {
+        struct agg_recall ask = {.name = "together", .id = id, .time_ms = time_ms};
+        struct agg_candidates a, b;
+        struct fr_err err;
+
+        if (!agg_recall_related(one->agg, &ask, arena, &a, &err) || !agg_recall_related(other->agg, &ask, arena, &b, &err))
+            fail_msg("%s", err.message);
+        assert_int_equal(a.count, b.count);
+        assert_memory_equal(a.ids, b.ids, a.count * sizeof *a.ids);
+        assert_memory_equal(a.scores, b.scores, a.count * sizeof *a.scores);
+        *found += (int)a.count;
+    }
+}
+
 /* Every list answers alike. */
 static void compare_lists(const struct node *one, const struct node *other, int64_t time_ms, int *found)
 {
@@ -350,7 +370,7 @@ static void compare_lists(const struct node *one, const struct node *other, int6
     struct fr_arena *arena = fr_arena_new(1 << 22);
 
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++) {
-        for (uint64_t id = 1; id < 2010; id = id == 10 ? 1001 : id + 1) {
+        for (uint64_t id = 1; id < 2010; id = id == 10 ? 1001 : id == 1010 ? 2001 : id + 1) {
             struct agg_recall ask = {.name = lists[l].list, .scope = lists[l].scope, .id = id, .limit = 8, .time_ms = time_ms};
             struct agg_candidates a, b;
 
@@ -367,12 +387,13 @@ static void compare_lists(const struct node *one, const struct node *other, int6
             fr_arena_reset(arena, 1 << 20);
         }
     }
+    compare_related(one, other, arena, time_ms, &found[1]);
     fr_arena_free(arena);
 }
 
 static void any_split_ranks_alike(void **state)
 {
-    int found = 0;
+    int found[2] = {0}; /* on lists, and with items */
 
     (void)state;
     for (uint64_t seed = 1; seed <= (uint64_t)stream_goal(ROUNDS); seed++) {
@@ -381,10 +402,10 @@ static void any_split_ranks_alike(void **state)
 
         for (int i = 0; i < feed.count; i++) /* into weeks: of what was long before, nobody knows whether it was first */
             feed.events[i].ts_ms = feed.greatest_ms - (feed.greatest_ms - feed.events[i].ts_ms) / 12;
-        check_split_with(ranked, &feed, &rng, compare_lists, &found);
+        check_split_with(ranked, &feed, &rng, compare_lists, found);
         free(feed.events);
     }
-    assert_true(found > 1000);
+    assert_true(found[0] > 1000 && found[1] > 100);
 }
 
 static void note_line(void *user, const char *line)
