@@ -10,7 +10,7 @@
 enum {
     TIMEOUT_MS = 1000,
     RETRIES = 5,
-    LEARN_MS = 1000, /* for one instance to say who has what, so that a dead one does not take all of a call's time */
+    LEARN_MS = 1000, /* at most, for one instance to say who has what */
     FIRST_PAUSE_MS = 50,
     LONGEST_PAUSE_MS = 1000,
 };
@@ -46,7 +46,7 @@ struct freshet_client *freshet_client_open(const struct freshet_client_options *
     for (size_t i = 0; i < options->address_count && is_good; i++) {
         if (!freshet__is_address(options->addresses[i]))
             is_good = freshet__fail(failure, "invalid_argument", options->addresses[i], "use HOST:PORT");
-        else if (freshet__routes_add(&client->routes, options->addresses[i]) < 0)
+        else if (freshet__routes_add(&client->routes, options->addresses[i], true) < 0)
             is_good = freshet__fail(failure, "resource_exhausted", "client", "no memory");
     }
     if (is_good)
@@ -143,7 +143,8 @@ static bool post(struct freshet_client *client, int target, const char *method, 
 {
     struct freshet__connection *connection = &client->routes.connections[target];
 
-    if (!freshet__post(connection, method, client->token, body, body_bytes, until_ms, answer, failure))
+    connection->has_failed = !freshet__post(connection, method, client->token, body, body_bytes, until_ms, answer, failure);
+    if (connection->has_failed)
         return false;
     if (answer->status == 200)
         return true;
@@ -153,23 +154,26 @@ static bool post(struct freshet_client *client, int target, const char *method, 
 
 static bool learn_from(struct freshet_client *client, int target, int64_t until_ms, struct freshet_failure *failure)
 {
-    int64_t patience_ms = freshet__now_ms() + LEARN_MS;
     struct freshet__answer answer;
 
-    return post(client, target, "freshet.v1.AdminService/Cluster", "", 0, until_ms < patience_ms ? until_ms : patience_ms,
-                &answer, failure) &&
+    return post(client, target, "freshet.v1.AdminService/Cluster", "", 0, until_ms, &answer, failure) &&
            (freshet__routes_take(&client->routes, target, answer.body, answer.body_bytes) ||
             freshet__fail(failure, "internal", client->routes.connections[target].address, "no ClusterResponse"));
 }
 
-/* Asks one after another, the first of them by chance. */
+/* Asks one after another, the first of them by chance, each with its share of the time: one that is silent leaves some to the others. */
 static bool learn(struct freshet_client *client, int64_t until_ms, struct freshet_failure *failure)
 {
-    int count = (int)client->routes.count, first = rand_r(&client->seed) % count;
+    int count = (int)client->routes.count, first = freshet__routes_listed(&client->routes, rand_r(&client->seed));
 
-    for (int i = 0; i < count; i++)
-        if (learn_from(client, (first + i) % count, until_ms, failure))
+    for (int i = 0; i < count; i++) {
+        int64_t now_ms = freshet__now_ms(), share_ms = (until_ms - now_ms) / (count - i + 1);
+        int target = (first + i) % count;
+
+        if (client->routes.connections[target].is_listed &&
+            learn_from(client, target, now_ms + (share_ms < LEARN_MS ? share_ms : LEARN_MS), failure))
             return true;
+    }
     return false;
 }
 
@@ -177,7 +181,7 @@ static int target_of(struct freshet_client *client, uint64_t user_id)
 {
     int owner = freshet__routes_owner(&client->routes, user_id);
 
-    return owner >= 0 ? owner : rand_r(&client->seed) % (int)client->routes.count;
+    return owner >= 0 ? owner : freshet__routes_listed(&client->routes, rand_r(&client->seed));
 }
 
 /* Whether it is to be tried again. `target` −1: nobody said who has what. */
@@ -185,17 +189,14 @@ static bool heed(struct freshet_client *client, uint64_t user_id, int target, st
                  struct freshet_failure *failure)
 {
     struct freshet_failure other;
-    int owner;
 
-    if (!is_code(failure, "failed_precondition") || target < 0) {
-        client->routes.is_known = false;
+    if (is_code(failure, "unavailable") || is_code(failure, "deadline_exceeded"))
+        client->routes.is_known = false; /* it may be gone, and others have what it had */
+    if (target < 0 || !is_code(failure, "failed_precondition"))
         return (is_code(failure, "unavailable") || is_code(failure, "resource_exhausted")) && pause_for(client, attempts);
-    }
-    /* The instance knows where the user went. If it says here, it refused for another reason. */
-    if (!learn_from(client, target, attempts->until_ms, &other))
-        return false;
-    owner = freshet__routes_owner(&client->routes, user_id);
-    return client->routes.partitions > 0 && owner != target && pause_for(client, attempts);
+    /* The instance knows where the user went. If it says here, or it is no user's call, it refused for another reason. */
+    return user_id != 0 && learn_from(client, target, attempts->until_ms, &other) && client->routes.partitions > 0 &&
+           freshet__routes_owner(&client->routes, user_id) != target && pause_for(client, attempts);
 }
 
 static ProtobufCMessage *call(struct freshet_client *client, uint64_t user_id, const char *method, const void *body,
@@ -240,7 +241,7 @@ ProtobufCMessage *freshet_client_call(struct freshet_client *client, uint64_t us
     return reply;
 }
 
-/* What comes from a network is checked before it is indexed. */
+/* What comes from a network is checked before it is indexed. Fields tell how long they are themselves. */
 static bool has_shape(const Freshet__V1__GetFeaturesRequest *request, const Freshet__V1__GetFeaturesResponse *reply)
 {
     return reply->n_user_values == reply->n_user_columns && reply->n_item_present == request->n_item_ids &&

@@ -155,7 +155,7 @@ static bool make_room(struct freshet__connection *connection, size_t needed, str
         room *= 2;
     if (room == connection->room)
         return true;
-    more = room <= ANSWER_BYTES_MAX ? realloc(connection->bytes, room) : NULL;
+    more = realloc(connection->bytes, room);
     if (!more)
         return freshet__fail(failure, "resource_exhausted", connection->address, "no memory for the answer");
     connection->bytes = more;

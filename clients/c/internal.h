@@ -11,6 +11,8 @@ struct freshet__connection {
     int fd; /* -1: none */
     char *bytes; /* of the last answer; room for the next */
     size_t room;
+    bool is_given, is_listed; /* by who opened the client; by the last answer, or given */
+    bool has_failed; /* the last time it was asked no answer came */
 };
 
 struct freshet__answer {
@@ -34,15 +36,17 @@ void freshet__connection_close(struct freshet__connection *connection);
 /* ---- routes.c: who has what ---- */
 
 struct freshet__routes {
-    struct freshet__connection *connections; /* by instance; once known an instance stays known */
+    struct freshet__connection *connections; /* by instance; the place of one that is listed no more is another's in time */
     size_t count;
     int *owners; /* by partition, among the connections; -1: nobody */
     size_t partitions; /* 0: to be asked, or a node that stands alone */
     bool is_known;
 };
 
-/* The instance's place; -1: no memory. */
-int freshet__routes_add(struct freshet__routes *routes, const char *address);
+/* The instance's place; -1: no memory. It is listed from now on. */
+int freshet__routes_add(struct freshet__routes *routes, const char *address, bool is_given);
+/* The first that is listed, from this place on and round, and has not failed, if there is one. Those that were given are always listed. */
+int freshet__routes_listed(const struct freshet__routes *routes, int from);
 /* What the instance at `asked` said: its own partitions are there, whatever it calls itself. False: no memory, or it makes no sense. */
 bool freshet__routes_take(struct freshet__routes *routes, int asked, const void *bytes, size_t count);
 /* -1: nobody. */

@@ -30,19 +30,59 @@ uint32_t freshet_client_partition(uint64_t user_id, uint32_t partitions)
     return ((hash ^ hash >> 15) & 0x7fffffff) % partitions;
 }
 
-int freshet__routes_add(struct freshet__routes *routes, const char *address)
+static int place_for(struct freshet__routes *routes)
 {
     struct freshet__connection *more;
 
     for (size_t i = 0; i < routes->count; i++)
-        if (strcmp(routes->connections[i].address, address) == 0)
+        if (!routes->connections[i].is_listed)
             return (int)i;
     more = realloc(routes->connections, (routes->count + 1) * sizeof *more);
     if (!more)
         return -1;
     routes->connections = more;
-    more[routes->count] = (struct freshet__connection){.address = strdup(address), .fd = -1};
-    return more[routes->count].address ? (int)routes->count++ : -1;
+    more[routes->count] = (struct freshet__connection){.fd = -1};
+    return (int)routes->count++;
+}
+
+int freshet__routes_add(struct freshet__routes *routes, const char *address, bool is_given)
+{
+    char *copy;
+    int place;
+
+    for (size_t i = 0; i < routes->count; i++)
+        if (routes->connections[i].address && strcmp(routes->connections[i].address, address) == 0) {
+            routes->connections[i].is_listed = true;
+            return (int)i;
+        }
+    copy = strdup(address);
+    place = copy ? place_for(routes) : -1;
+    if (place < 0) {
+        free(copy);
+        return -1;
+    }
+    freshet__connection_close(&routes->connections[place]);
+    free(routes->connections[place].address);
+    routes->connections[place].address = copy;
+    routes->connections[place].is_given = is_given;
+    routes->connections[place].is_listed = true;
+    routes->connections[place].has_failed = false;
+    return place;
+}
+
+int freshet__routes_listed(const struct freshet__routes *routes, int from)
+{
+    int count = (int)routes->count, failed = -1;
+
+    for (int i = 0; i < count; i++) {
+        int at = (from % count + i) % count;
+
+        if (routes->connections[at].is_listed && !routes->connections[at].has_failed)
+            return at;
+        if (routes->connections[at].is_listed && failed < 0)
+            failed = at;
+    }
+    return failed;
 }
 
 static const char *address_of(const Freshet__V1__ClusterResponse *reply, const char *instance)
@@ -53,22 +93,40 @@ static const char *address_of(const Freshet__V1__ClusterResponse *reply, const c
     return "";
 }
 
+static void close_unlisted(struct freshet__routes *routes)
+{
+    for (size_t i = 0; i < routes->count; i++) {
+        struct freshet__connection *connection = &routes->connections[i];
+
+        if (connection->is_listed)
+            continue;
+        freshet__connection_close(connection);
+        free(connection->bytes);
+        connection->bytes = NULL;
+        connection->room = 0;
+    }
+}
+
 static bool take(struct freshet__routes *routes, int asked, const Freshet__V1__ClusterResponse *reply)
 {
     int *owners = calloc(reply->n_partitions + 1, sizeof *owners);
     bool is_good = owners != NULL;
 
+    for (size_t i = 0; i < routes->count && is_good; i++)
+        routes->connections[i].is_listed = routes->connections[i].is_given || (int)i == asked;
     for (size_t i = 0; i < reply->n_partitions && is_good; i++) {
         const Freshet__V1__ClusterPartition *partition = reply->partitions[i];
         const char *address = address_of(reply, partition->instance);
 
-        owners[i] = partition->here ? asked : freshet__is_address(address) ? freshet__routes_add(routes, address) : -1;
+        is_good = partition->partition == (int32_t)i;
+        owners[i] = partition->here ? asked : freshet__is_address(address) ? freshet__routes_add(routes, address, false) : -1;
     }
+    free(is_good ? routes->owners : owners);
     if (is_good) {
-        free(routes->owners);
         routes->owners = owners;
         routes->partitions = reply->n_partitions;
         routes->is_known = true;
+        close_unlisted(routes);
     }
     return is_good;
 }

@@ -51,8 +51,8 @@ ProtobufCMessage *freshet_client_call(struct freshet_client *client, uint64_t us
                                       struct freshet_failure *failure);
 
 /*
- * A row of the user's columns, a matrix of the items', in the order asked for, and sequences. Its arrays are as long as its columns say: that
- * is checked. Free it by freshet__v1__get_features_response__free_unpacked(reply, NULL). NULL on failure.
+ * A row of the user's columns, a matrix of the items', in the order asked for, and sequences. The values of columns are as many as
+ * columns and items say: that is checked; fields and sequences tell their own lengths. Free it by freshet__v1__get_features_response__free_unpacked(reply, NULL). NULL on failure.
  */
 Freshet__V1__GetFeaturesResponse *freshet_client_get_features(struct freshet_client *client,
                                                               const Freshet__V1__GetFeaturesRequest *request,
