@@ -169,6 +169,15 @@ bool pipeline_backup_each(const char *directory, void (*each)(void *user, const 
     return store_backup_each(directory, list_one, &listing, err);
 }
 
+/* Of an instance the topics are the backup, and an older state of it would not fit to them. */
+static bool refuse_instance(const char *store_path, struct fr_err *err)
+{
+    return fr_fail(err, FR_BAD_CONFIG,
+                   "backup: '%s' is of an instance of a cluster, whose state is in the topics of kafka.group: start it with an "
+                   "empty store.path, and it is read from there",
+                   store_path);
+}
+
 bool pipeline_backup_make(const struct pipeline_config *config, const char *directory, uint32_t keep,
                           struct pipeline_backup *backup, struct fr_err *err)
 {
@@ -185,7 +194,8 @@ bool pipeline_backup_make(const struct pipeline_config *config, const char *dire
     snprintf(path, sizeof path, "%s", directory);
     if (!store_open(&options, &store, err))
         return false;
-    is_made = note_directory(path, store, err) && store_epoch_commit(store, &(struct store_epoch){0}, err) &&
+    is_made = (!pipeline_cluster__is_instances(store) || refuse_instance(config->store_path, err)) &&
+              note_directory(path, store, err) && store_epoch_commit(store, &(struct store_epoch){0}, err) &&
               store_backup_make(store, &backup_options, &made, err) &&
               pipeline_backup__models(config->store_path, path, made.id, err);
     store_close(store);
@@ -199,6 +209,8 @@ bool pipeline_backup_restore(const struct pipeline_config *config, const char *d
 {
     struct store_backup restored;
 
+    if (config->is_cluster)
+        return refuse_instance(config->store_path, err);
     if (!store_backup_restore(directory, id, config->store_path, &restored, err) ||
         !pipeline_backup__models_back(directory, restored.id, config->store_path, err))
         return false;

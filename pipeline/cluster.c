@@ -63,6 +63,11 @@ static void read_owner(void *user, const char *name, struct fr_slice value)
     pipeline_owner__take(cluster, atoi(name + strlen("cluster/owner/")), value);
 }
 
+bool pipeline_cluster__is_instances(struct store *store)
+{
+    return store_meta_get(store, "cluster/id").length > 0;
+}
+
 /* A store is of one group, and knows by a number of its own which deltas it made. */
 static bool read_store(struct pipeline_cluster *cluster, struct fr_err *err)
 {

@@ -26,6 +26,8 @@ struct pipeline_cluster_options {
     void *user;
 };
 
+/* Whether the state is that of an instance, from which users may be missing. Before the first gate. */
+bool pipeline_cluster__is_instances(struct store *store);
 /* After the engine is opened; lanes collect from then on. FR_CORRUPT: what the store says of the cluster makes no sense. */
 FR_CHECKED bool pipeline_cluster__open(const struct pipeline_cluster_options *options, struct pipeline_cluster **cluster,
                                        struct fr_err *err);

@@ -358,7 +358,11 @@ static bool open_cluster(struct pipeline_node *node, struct fr_err *err)
         .config = node->config, .engine = &node->engine, .brokers = node->config->brokers, .fatal = on_fatal, .user = node};
 
     if (!node->config->is_cluster)
-        return true;
+        return !pipeline_cluster__is_instances(node->engine.store) ||
+               fr_fail(err, FR_BAD_CONFIG,
+                       "cluster: the state in '%s' is an instance's, and only some users are in it; set node.mode: cluster, or "
+                       "start with an empty store.path",
+                       node->config->store_path);
     if (!pipeline_cluster__open(&options, &node->cluster, err))
         return false;
     node->engine.committer.cluster = node->cluster;

@@ -627,6 +627,25 @@ def test_the_clusters_topics_are_made_as_they_must_be(cluster):
     assert "do not all have as many partitions" in unlike.log()
 
 
+def test_an_instances_store_is_no_nodes_and_no_backup(cluster, tmp_path):
+    node = cluster.begin("a")
+    assert node.stop() == 0
+    path = node.configuration["store"]["path"]
+    lone = configuration(cluster.brokers, cluster.topic, "standalone", second=cluster.second)
+    lone["store"]["path"] = path
+    other = cluster.make_node(lone, "lone")
+    for file in (node.file, other.file):
+        done = run_cli(node.binary, "backup", tmp_path / "backups", "--config", file)
+        assert done.returncode == 1 and "is of an instance of a cluster" in done.stderr, done.stderr
+    assert not list((tmp_path / "backups").glob("*")), "nothing of it was made"
+    assert cluster.alone.cli("backup", tmp_path / "of_another").returncode == 0
+    done = run_cli(node.binary, "restore", tmp_path / "of_another", "--config", node.file)
+    assert done.returncode == 1 and "is of an instance of a cluster" in done.stderr, done.stderr
+    assert other.spawn().ended() == 1
+    assert "is an instance's" in other.log()
+    cluster.begin("a")  # and nothing of that has touched it
+
+
 def test_topics_that_would_lose_something_are_refused_with_the_command(cluster):
     from confluent_kafka.admin import AdminClient, NewTopic
 
