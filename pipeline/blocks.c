@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BLOCKED_MOST = 49152, COMMIT_MS = 30000, IDS_A_CALL = 10000, NAME_BYTES = 64 };
+enum { BLOCKED_MOST = 49152, BLOCKED_MOST_TOLD = 32768, COMMIT_MS = 30000, IDS_A_CALL = 10000, NAME_BYTES = 64 };
 
 static const char block_prefix[] = "block/";
 static const char *const kinds[AGG_BLOCKED_KINDS] = {"item", "room", "creator", "user"};
@@ -134,10 +134,22 @@ static bool change_one(const struct change *change, struct store *store, uint64_
            (!change->cluster || pipeline_cluster__say(change->cluster, store, change->kind, id, is_blocked, err));
 }
 
+/* Well below what a set holds: every instance is to have room for what was let in again since it started, too. */
+static bool check_room(const struct change *change, struct fr_err *err)
+{
+    uint32_t count = fr_idset_count(change->blocks->sets[change->kind]);
+
+    return change->request->unblock || count + change->request->n_ids <= BLOCKED_MOST_TOLD ||
+           fr_fail(err, FR_EXHAUSTED, "ids: %u %ss are blocked, and a cluster takes %d; let others in first, or use a table",
+                   count, kinds[change->kind], BLOCKED_MOST_TOLD);
+}
+
 static bool change_all(void *user, struct store *store, struct fr_err *err)
 {
     const struct change *change = user;
 
+    if (change->cluster && !check_room(change, err))
+        return false;
     for (size_t i = 0; i < change->request->n_ids; i++) {
         if (!change_one(change, store, change->request->ids[i], err))
             return false;

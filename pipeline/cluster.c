@@ -128,6 +128,8 @@ static void register_metrics(struct pipeline_cluster *cluster, struct fr_metrics
         fr_metrics_counter(metrics, "freshet_cluster_transactions_total", NULL, "Epochs that were committed as a transaction.");
     cluster->taken_back = fr_metrics_counter(metrics, "freshet_cluster_taken_back_total", NULL,
                                              "Transactions that brokers broke off, and that were put once more.");
+    cluster->without_room = fr_metrics_counter(metrics, "freshet_cluster_blocks_without_room_total", NULL,
+                                               "Ids that others blocked and for which this instance had no room.");
     cluster->copied = fr_metrics_counter(metrics, "freshet_cluster_copies_total", NULL, "Records written to the changelog.");
     cluster->told = fr_metrics_counter(metrics, "freshet_cluster_deltas_total", NULL, "Deltas written for other instances.");
     cluster->merged = fr_metrics_counter(metrics, "freshet_cluster_merged_total", NULL, "Deltas of others that were merged.");

@@ -54,6 +54,7 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster);
  * address the message tells.
  */
 FR_CHECKED bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
+
 /* The same for what changes him: only where he is owned. */
 FR_CHECKED bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
 
@@ -63,6 +64,12 @@ FR_CHECKED bool pipeline_cluster__check_owned(const struct pipeline_cluster *clu
  */
 uint64_t pipeline_cluster__turns(const struct pipeline_cluster *cluster);
 FR_CHECKED bool pipeline_cluster__check_turns(const struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err);
+/*
+ * Around what is erased of a user, and the epoch with that: until the end no partition that was here goes, so that the changelog hears of all of it.
+ * FR_UNAVAILABLE: partitions went or came since `turns`, and there is no end to call.
+ */
+FR_CHECKED bool pipeline_cluster__begin_forgetting(struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err);
+void pipeline_cluster__end_forgetting(struct pipeline_cluster *cluster);
 /* Whether others hear what this instance is told. FR_UNAVAILABLE: not now; FR_PRECONDITION: it has no partitions. */
 FR_CHECKED bool pipeline_cluster__check_telling(const struct pipeline_cluster *cluster, struct fr_err *err);
 /* In the boundary: others are to hear that the id is blocked, or is not any more. FR_EXHAUSTED: out of memory. */

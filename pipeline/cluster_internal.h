@@ -13,7 +13,7 @@
 enum {
     PIPELINE_CLUSTER_PARTITIONS_MAX = 1024,
     PIPELINE_CLUSTER_COPIES = 256,
-    PIPELINE_CLUSTER_VERSION = 1,
+    PIPELINE_CLUSTER_VERSION = 2,
     PIPELINE_CLUSTER_JOINERS = 16, /* at once */
     PIPELINE_CLUSTER_JOINING = 0xffff, /* where an announcement has its partition: whoever says so comes */
     PIPELINE_CLUSTER_QUEUE_BYTES = 16 << 20
@@ -116,6 +116,7 @@ struct pipeline_cluster {
     struct pipeline_told said;
     int64_t told_again_ms; /* when what is still blocked is said again */
     _Atomic uint64_t turns; /* how often partitions went or came */
+    atomic_int forgetting; /* calls that erase: partitions go when there are none */
     atomic_bool is_stopping, is_failed;
     pthread_t thread;
     bool is_started;
@@ -129,7 +130,7 @@ struct pipeline_cluster {
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
     _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */
 
-    struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped, *taken_back;
+    struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped, *taken_back, *without_room;
 };
 
 /* ---- cluster_wire.c ---- */

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000, END_AGAIN_MS = 2000 };
+enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000, END_AGAIN_MS = 2000, LOOK_MS = 5 };
 
 bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
 {
@@ -220,9 +220,11 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
                      partitions[i], all);
     pipeline_standby__hold(cluster);
     atomic_fetch_add(&cluster->turns, 1);
+    store_gate_enter(cluster->store);
     for (int i = 0; i < all && ok; i++)
         atomic_store(&cluster->held[i].place,
                      is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
+    store_gate_leave(cluster->store);
     ok = ok && clear(cluster, partitions, count, err) && (count == 0 || restore(cluster, partitions, count, err)) &&
          pipeline_share__commit(cluster, err) && own(cluster, partitions, count, err);
     if (!ok && pipeline_cluster__is_stopping(cluster))
@@ -235,6 +237,24 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
                fr_clock_monotonic_ms() - start_ms);
     }
     return ok;
+}
+
+/* Whoever began to erase has a partition until the epoch with that; nobody begins any more, since turns were counted. */
+static void wait_for_forgetting(const struct pipeline_cluster *cluster)
+{
+    while (atomic_load(&cluster->forgetting) > 0 && !pipeline_cluster__is_stopping(cluster))
+        fr_clock_sleep_ms(LOOK_MS);
+}
+
+/* Epochs are local from the next boundary on: one that is a transaction has all partitions, and one that has not is none. */
+static void let_go(struct pipeline_cluster *cluster, int all)
+{
+    store_gate_enter(cluster->store);
+    atomic_store(&cluster->is_local, true);
+    for (int i = 0; i < all; i++)
+        if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
+            atomic_store(&cluster->held[i].place, PIPELINE_CLUSTER_RESTORING);
+    store_gate_leave(cluster->store);
 }
 
 bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
@@ -251,14 +271,12 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
     }
     atomic_store(&cluster->is_held, true); /* it is idle by the time that the next assignment comes */
     atomic_fetch_add(&cluster->turns, 1);
+    wait_for_forgetting(cluster);
     if (!ingest_disown(cluster->ingest))
         return true; /* the node closes, or has failed and says so */
     if (!pipeline_share__commit(cluster, err))
         return pipeline_cluster__is_stopping(cluster);
-    atomic_store(&cluster->is_local, true);
-    for (int i = 0; i < all; i++)
-        if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
-            atomic_store(&cluster->held[i].place, PIPELINE_CLUSTER_RESTORING);
+    let_go(cluster, all);
     /* And once more, so that no transaction is under way when its generation goes. */
     return pipeline_share__commit(cluster, err) || pipeline_cluster__is_stopping(cluster);
 }

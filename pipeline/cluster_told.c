@@ -9,6 +9,8 @@
 #include "cluster_internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/idset.h>
+#include <freshet/log.h>
 #include <freshet/text.h>
 
 #include <inttypes.h>
@@ -214,6 +216,29 @@ static bool is_news(const struct pipeline_heard *heard, const struct pipeline_sa
     return heard->at_ms > said->at_ms || (heard->at_ms == said->at_ms && heard->is_blocked && !said->is_blocked);
 }
 
+/*
+ * More are blocked than there is room for: no reason to end, since a restart would hear of it again. What is said of the id is kept, and
+ * whoever hears it again after a restart, which has the places of what was let in, finds room.
+ */
+static bool set_block(struct pipeline_cluster *cluster, struct store *store, const struct pipeline_heard *heard)
+{
+    static struct fr_log_place place;
+    struct fr_err why;
+
+    if (pipeline_blocks__set(&cluster->engine->blocks, store, heard->kind, heard->id, heard->is_blocked, heard->why, &why))
+        return true;
+    fr_counter_add(cluster->without_room, 1);
+    fr_log_limited(&place, 10, FR_LOG_ERROR, "cluster", "what another blocked is not blocked here: %s", why.message);
+    return false;
+}
+
+/* It was said before, and had no room then. */
+static bool is_missing(const struct pipeline_cluster *cluster, const struct pipeline_heard *heard,
+                       const struct pipeline_said *said)
+{
+    return heard->is_blocked && said->is_blocked && !fr_idset_has(cluster->engine->blocks.sets[heard->kind], heard->id);
+}
+
 static bool take_block(struct pipeline_cluster *cluster, struct store *store, const struct pipeline_heard *heard,
                        struct fr_err *err)
 {
@@ -221,14 +246,18 @@ static bool take_block(struct pipeline_cluster *cluster, struct store *store, co
 
     if (!said)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for what is blocked");
-    if (!is_news(heard, said))
+    if (!is_news(heard, said)) {
+        if (is_missing(cluster, heard, said))
+            (void)set_block(cluster, store, heard);
         return true;
+    }
     cluster->said.untold -= said->at_ms != 0 && !said->is_told; /* what was to be told of it does not count any more */
     said->at_ms = heard->at_ms;
     said->is_blocked = heard->is_blocked;
     said->is_told = true;
     save(store, said);
-    return pipeline_blocks__set(&cluster->engine->blocks, store, heard->kind, heard->id, heard->is_blocked, heard->why, err);
+    (void)set_block(cluster, store, heard);
+    return true;
 }
 
 bool pipeline_told__boundary(struct pipeline_cluster *cluster, struct store *store, struct fr_err *err)
@@ -337,6 +366,8 @@ static bool put_tombstones(struct pipeline_cluster *cluster, struct fr_buffer *k
     for (int i = 0; i < tombstones->gone_count; i++) {
         struct pipeline_tombstone gone = {.user_id = tombstones->gone[i]};
 
+        if (pipeline_tombstones__has(tombstones, gone.user_id))
+            continue; /* forgotten again meanwhile, and that one is not over */
         if (!put_tombstone(cluster, &gone, true, key, value, err))
             return false;
     }
@@ -388,6 +419,21 @@ bool pipeline_cluster__check_turns(const struct pipeline_cluster *cluster, uint6
 {
     return atomic_load(&cluster->turns) == turns ||
            fr_fail(err, FR_UNAVAILABLE, "partitions were handed over meanwhile, and it may not count; ask again");
+}
+
+bool pipeline_cluster__begin_forgetting(struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err)
+{
+    atomic_fetch_add(&cluster->forgetting,
+                     1); /* before turns are looked at, as who gives away counts them first and looks at this then */
+    if (pipeline_cluster__check_turns(cluster, turns, err))
+        return true;
+    pipeline_cluster__end_forgetting(cluster);
+    return false;
+}
+
+void pipeline_cluster__end_forgetting(struct pipeline_cluster *cluster)
+{
+    atomic_fetch_sub(&cluster->forgetting, 1);
 }
 
 bool pipeline_cluster__check_telling(const struct pipeline_cluster *cluster, struct fr_err *err)

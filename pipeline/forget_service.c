@@ -28,6 +28,28 @@ static bool raise_tombstone(void *user, struct store *store, struct fr_err *err)
     return pipeline_tombstones__add(forgetting->services->tombstones, store, &forgetting->tombstone, err);
 }
 
+static bool erase(struct pipeline_services *services, uint64_t user_id, struct agg_forgotten *forgotten, struct fr_err *err)
+{
+    return agg_forget_user(services->agg, user_id, forgotten, err) &&
+           (!services->learning ||
+            pipeline_learning__forget(services->learning, user_id, &forgotten->entities, &forgotten->records, err)) &&
+           pipeline_committer__commit(services->committer, COMMIT_MS, err);
+}
+
+/* In a cluster the erasures have to be in a transaction of his owner's: while they are made his partition stays. */
+static bool erase_here(struct pipeline_services *services, uint64_t user_id, uint64_t turns, struct agg_forgotten *forgotten,
+                       struct fr_err *err)
+{
+    bool is_erased;
+
+    if (services->cluster && !pipeline_cluster__begin_forgetting(services->cluster, turns, err))
+        return false;
+    is_erased = erase(services, user_id, forgotten, err);
+    if (services->cluster)
+        pipeline_cluster__end_forgetting(services->cluster);
+    return is_erased;
+}
+
 bool pipeline_admin__forget(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
                             struct fr_err *err)
 {
@@ -46,11 +68,7 @@ bool pipeline_admin__forget(void *user, struct server_call *call, const Protobuf
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
     freshet__v1__forget_reply__init(reply);
     if (!pipeline_committer__commit_with(services->committer, raise_tombstone, &forgetting, COMMIT_MS, err) ||
-        !agg_forget_user(services->agg, request->user_id, &forgotten, err) ||
-        (services->learning &&
-         !pipeline_learning__forget(services->learning, request->user_id, &forgotten.entities, &forgotten.records, err)) ||
-        !pipeline_committer__commit(services->committer, COMMIT_MS, err) ||
-        (services->cluster && !pipeline_cluster__check_turns(services->cluster, turns, err)))
+        !erase_here(services, request->user_id, turns, &forgotten, err))
         return false;
     reply->entities = forgotten.entities;
     reply->records = forgotten.records;

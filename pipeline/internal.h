@@ -317,6 +317,8 @@ FR_CHECKED bool pipeline_tombstones__add(struct pipeline_tombstones *tombstones,
 /* The same of one that another instance added: however many there are. */
 FR_CHECKED bool pipeline_tombstones__put(struct pipeline_tombstones *tombstones, struct store *store,
                                          const struct pipeline_tombstone *tombstone, struct fr_err *err);
+bool pipeline_tombstones__has(const struct pipeline_tombstones *tombstones,
+                              uint64_t user_id); /* as __drops, or in the committer */
 void pipeline_tombstones__expire(struct pipeline_tombstones *tombstones, struct store *store, int64_t now_ms);
 
 /* By a lane, inside the gate. */

@@ -156,6 +156,13 @@ void pipeline_tombstones__expire(struct pipeline_tombstones *tombstones, struct 
     tombstones->count = kept;
 }
 
+bool pipeline_tombstones__has(const struct pipeline_tombstones *tombstones, uint64_t user_id)
+{
+    int place = place_of(tombstones, user_id);
+
+    return place < tombstones->count && tombstones->entries[place].user_id == user_id;
+}
+
 bool pipeline_tombstones__drops(const struct pipeline_tombstones *tombstones, const struct proto_event *event)
 {
     int place = place_of(tombstones, event->user_id);
