@@ -152,7 +152,7 @@ def expected(row, what):
     epochs = max(1.0, row["loaded_seconds"] * 1000 / cycle_ms(row)) * row["instances"]
     each = row["events"] / epochs
     if what == "users":
-        return epochs * draws.distinct(row["users"] / row["instances"], real.EXPONENT, each)
+        return epochs / row["instances"] * draws.distinct(row["users"], real.EXPONENT, each * row["instances"])
     return epochs * sum(draws.distinct(row[kind], real.EXPONENT, each) for kind in ("items", "creators"))
 
 

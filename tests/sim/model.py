@@ -50,8 +50,10 @@ class Costs:
 
     def copies(self, events, owned):
         """Records for the changelog: of users of so many partitions, each once an epoch."""
-        users = self.setting.users * owned / self.setting.partitions
-        return self.found["records"]["copies_per_user"] * draws.distinct(users, self.setting.exponent, events)
+        part = owned / self.setting.partitions
+        if part == 0:
+            return 0.0
+        return self.found["records"]["copies_per_user"] * part * draws.distinct(self.setting.users, self.setting.exponent, events / part)
 
     def deltas(self, events):
         """Records for the others: items and creators, each once an epoch."""
