@@ -33,10 +33,6 @@ SHARED = [
 ]
 
 
-# Of 8 partitions that move to a range of one more, the part that the one restores who restores most.
-MOST = {2: 1.0, 3: 2 / 3, 4: 2 / 5}
-
-
 def say(text):
     print(f"calibrate: {text}", file=sys.stderr, flush=True)
 
@@ -114,9 +110,11 @@ def derive(raw):
         row["work"] = row["cpu"] - idle[row in alone] * row["life"]
     single = fit.nonnegative([row for row in alone if row["rate"]], ["busy", "events", "written"], "work")
     busy = [row for row in shared if row["rate"]]
+    # A newcomer reads what the others meant for items, and users' copies, and does nothing else: so these two are told apart.
+    came = fit.nonnegative([{**join, "one": 1.0} for join in raw["joins"]], ["one", "own_merged", "own_restored"], "own_cpu")
     for row in busy:  # what reading and applying takes anyway is known; what is left is for the others and the changelog
-        row["work"] = max(row["work"] - single["events"] * row["events"], row["work"] / 10)
-    costs = fit.nonnegative(busy, ["busy", "copies", "deltas", "merged"], "work")
+        row["work"] = max(row["work"] - single["events"] * row["events"] - came["own_merged"] * row["merged"], row["work"] / 10)
+    costs = fit.nonnegative(busy, ["busy", "copies", "deltas"], "work")
     sent = fit.nonnegative(shared, ["life", "copies", "deltas", "transactions"], "sent")
     received = fit.nonnegative(shared, ["life", "events", "read_deltas"], "received")
     loaded = [row for row in shared if row["transactions"]]
@@ -129,7 +127,8 @@ def derive(raw):
         "cpu": {
             "idle_alone": idle[True], "busy_alone": single["busy"], "event_alone": single["events"], "written_alone": single["written"],
             "idle": idle[False], "busy": costs["busy"], "event": single["events"],
-            "copy": costs["copies"], "delta": costs["deltas"], "merge": costs["merged"],
+            "copy": costs["copies"], "delta": costs["deltas"], "merge": came["own_merged"], "restore": came["own_restored"], "start": came["one"],
+            "read": raw["read"]["ours"] / 1000,
         },
         "bytes": {
             "event": received["events"], "delta_read": received["read_deltas"], "idle_read": received["life"],
@@ -149,7 +148,7 @@ def written(row):
 
 def expected(row, what):
     """Entities touched over all epochs of all instances in a window: users, or items and their creators."""
-    epochs = max(1.0, row["loaded_seconds"] * 1000 / cycle_ms(row)) * row["instances"]
+    epochs = row["transactions"] or max(1.0, row["loaded_seconds"] * 1000 / cycle_ms(row)) * row["instances"]
     each = row["events"] / epochs
     if what == "users":
         return epochs / row["instances"] * draws.distinct(row["users"], real.EXPONENT, each * row["instances"])
@@ -162,7 +161,7 @@ def cycle_ms(row):
 
 
 def handover(raw):
-    joins = [{**join, "one": 1.0, "most": join["restored"] * MOST[join["instances"]]} for join in raw["joins"]]
+    joins = [{**join, "one": 1.0, "most": join["own_restored"]} for join in raw["joins"]]
     still = fit.nonnegative(joins, ["one", "most"], "standstill")
     return {
         "seconds": still["one"], "seconds_per_record": still["most"], "restart_seconds": statistics.median(raw["restarts"]),
@@ -186,7 +185,7 @@ def main():
         PARTS[name](args, measured["raw"])
         FILE.write_text(json.dumps(measured, indent=1) + "\n")
         say(f"{name} is measured, after {time.monotonic() - begin:.0f} s")
-    if set(PARTS) - set(measured["raw"]) - {"read"}:
+    if set(PARTS) - set(measured["raw"]):
         return
     measured["figures"] = derive(measured["raw"])
     FILE.write_text(json.dumps(measured, indent=1) + "\n")

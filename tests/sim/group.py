@@ -23,10 +23,10 @@ class Group:
         name, is_new = instance.name, instance.name not in self.members
         if name in self.expiries:
             self.expiries.pop(name).is_off = True
+        self.members[name] = instance
         if not is_new and not self.is_preparing:
             instance.resume()
             return
-        self.members[name] = instance
         self.joined.add(name)
         self.prepare()
 

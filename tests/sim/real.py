@@ -208,7 +208,7 @@ class Fleet:
         row.update(instances=len(self.nodes), rate=rate, events=int(rate * seconds), loaded_seconds=seconds if rate else 0)
         return {name: round(number, 4) for name, number in row.items()}
 
-    def join(self, rate=2000, seconds=12):
+    def join(self, rate=2000, seconds=8):
         """Under load one more comes: the longest that any partition's events stood still, and what was restored, how fast."""
         users = list(itertools.islice(zipf(random.Random(self.produced), self.shape.users), rate * seconds))
         before = self.sample()
@@ -218,6 +218,8 @@ class Fleet:
         begin = time.monotonic()
         self.add()
         shared = time.monotonic()
+        newcomer = metrics(self.nodes[-1])
+        cpu = cpu_seconds(self.nodes[-1].process.pid)
         load.wait()
         self.wait_applied()
         found = gaps.stop()
@@ -225,6 +227,7 @@ class Fleet:
         return {
             "instances": len(self.nodes), "standstill": round(max(found), 3), "typical": round(sorted(found)[len(found) // 2], 3),
             "restored": told["restored"] - before["restored"], "seconds": round(shared - begin, 3),
+            "own_cpu": cpu, "own_merged": newcomer[COUNTERS["merged"]], "own_restored": newcomer[COUNTERS["restored"]],
         }  # fmt: skip
 
 

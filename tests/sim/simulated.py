@@ -7,9 +7,9 @@ do. What an epoch costs is arithmetic on expectations (model.Costs); when things
 
 from group import Group
 from kernel import Kernel, Pipe
-from model import TICK_SECONDS, Costs, assign, share, standby
+from model import TICK_SECONDS, Costs, assign, standby
 
-DOWN, STILL, SERVING, GONE = "down", "still", "serving", "gone"
+DOWN, STILL, SERVING = "down", "still", "serving"
 
 
 class Cluster:
@@ -26,6 +26,7 @@ class Cluster:
         initial = live * setting.changelog_factor if setting.initial_records is None else setting.initial_records / setting.partitions
         self.changelog = [initial] * setting.partitions
         self.changelog_most = max(live * setting.changelog_factor, initial)
+        self.load_from, self.load_until = 0.0, float("inf")
         self.told = 0.0  # deltas, of all
         self.stalled_until, self.leaderless = 0.0, set()
         self.stills = []  # (partition, from, to): nobody took in its events
@@ -38,8 +39,9 @@ class Cluster:
         self.kernel.run(self.kernel.now + seconds)
         return self
 
-    def produced(self, seconds=None):
-        return self.rate * (self.kernel.now if seconds is None else seconds)
+    def produced(self):
+        """Events of a partition so far."""
+        return self.rate * max(0.0, min(self.kernel.now, self.load_until) - self.load_from)
 
     def serve(self, partition, instance):
         assert self.owner[partition] is None, f"partition {partition} has two owners"
@@ -80,6 +82,8 @@ class Instance:
         self.cluster, self.name, self.state = cluster, name, DOWN
         self.owned, self.has, self.wanted = set(), set(), set()
         self.flow, self.back, self.epoch_call = None, None, None
+        self.awaited = set()  # what will be its own when somebody comes who has said so
+        self.is_busy, self.then = False, None  # in the group's callback: it answers when that is through
         self.epoch_began = cluster.kernel.now
         self.seen, self.own, self.copied_each = cluster.told, 0.0, 1.0
 
@@ -99,8 +103,11 @@ class Instance:
         cluster = self.cluster
         if not (cluster.setting.warm_join and self.name not in cluster.group.members):
             return self._join()
-        names = sorted({*cluster.group.members, self.name})
-        self._restore(share(names.index(self.name), len(names), cluster.setting.partitions), self._join)
+        coming = assign([*cluster.group.members, self.name], cluster.setting.partitions)
+        for name, member in cluster.group.members.items():  # the others hear of it, and read along what will be theirs
+            member.awaited = set(coming[name])
+            member._warm(member.awaited - member.has)
+        self._restore(set(coming[self.name]), self._join)
 
     def _join(self):
         self.state = STILL
@@ -118,6 +125,7 @@ class Instance:
         if self.flow:
             self.cluster.restoring.stop(self.flow)
             self.flow = None
+        self.is_busy, self.then = False, None
         (self.cluster.group.leave if is_drained else self.cluster.group.lose)(self)
 
     def resume(self):
@@ -134,9 +142,8 @@ class Instance:
         """The group asks; whoever restores answers when that is through. Drains its lanes, ends an epoch."""
         if self.state == DOWN:
             return
-        if self.flow:
-            self.back = None
-            self.flow.then = done
+        if self.is_busy:
+            self.then = done
             return
         self._stand_still()
         self.back = self.cluster.kernel.after(self.cluster.costs.handover["seconds"] / 2, done, self)
@@ -146,6 +153,7 @@ class Instance:
             return  # it died as it was told
         keep = parts | (self._standby(list(self.cluster.group.members)) if self.cluster.setting.standbys else set())
         self.has &= keep
+        self.awaited = set()
         self._restore(parts, lambda: self._restored(parts, keep))
 
     def _restored(self, parts, keep):
@@ -159,7 +167,12 @@ class Instance:
             records = sum(self.cluster.changelog[part] for part in parts)
             self.cluster.count["restored"] += records
             size = self.cluster.bytes_of(records)
-            self.cluster.restoring.send(size, self.cluster.costs.restore_rate(), lambda: self.has.update(parts))
+            self.cluster.restoring.send(size, self.cluster.costs.restore_rate(), lambda: self._warmed(parts))
+
+    def _warmed(self, parts):
+        """What it is to hold may be another's by now."""
+        if self.state != DOWN:
+            self.has |= parts & (self.owned | self.awaited | self._standby(list(self.cluster.group.members)))
 
     def _restore(self, parts, done):
         """The changelog of what it lacks, at its own rate or the brokers'; then `done`, after what a hand-over takes anyway."""
@@ -168,21 +181,22 @@ class Instance:
         fixed = cluster.costs.handover["seconds"] / 2
 
         def through():
-            flow, self.flow = self.flow, None
+            self.flow = None
             self.has |= parts
             cluster.count["restored"] += records
-            self.back = cluster.kernel.after(fixed, self._through, flow, done)
+            self.back = cluster.kernel.after(fixed, self._through, done)
 
-        if records <= 0:
-            self.back = cluster.kernel.after(fixed, done)
-            return
-        self.flow = cluster.restoring.send(cluster.bytes_of(records), cluster.costs.restore_rate(), through)
-        self.flow.then = None
+        self.is_busy = True
+        if records > 0:
+            self.flow = cluster.restoring.send(cluster.bytes_of(records), cluster.costs.restore_rate(), through)
+        else:
+            through()
 
-    def _through(self, flow, done):
+    def _through(self, done):
+        self.is_busy, then, self.then = False, self.then, None
         done()
-        if flow.then:
-            self.give_back(flow.then)
+        if then:
+            self.give_back(then)
 
     def _serve(self, parts):
         self.state = SERVING

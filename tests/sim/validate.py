@@ -9,6 +9,7 @@ Exit 1 when a figure is off by more than a fifth. About two minutes.
 """
 import argparse
 import json
+import os
 import sys
 
 import real
@@ -45,17 +46,14 @@ def per_unit(count, events):
 
 
 def simulate(run, figures):
-    """The same window: load for as long, then as long without it as was waited for the last merge."""
-    cluster = Cluster(setting(run), figures).run(30)
+    """The same window: load for as long, and nothing until the last merge was through."""
+    cluster = Cluster(setting(run), figures)
+    cluster.load_from, cluster.load_until = 10.0, 10.0 + run["loaded_seconds"]
+    cluster.run(10)
     before = dict(cluster.count)
-    cluster.run(run["loaded_seconds"])
+    cluster.run(run["seconds"])
     count = {name: cluster.count[name] - before[name] for name in before}
-    idle = (run["seconds"] - run["loaded_seconds"]) * run["instances"]
-    count["cpu"] += figures["cpu"]["idle"] * idle
-    count["sent"] += figures["bytes"]["idle_sent"] * idle
-    count["received"] += figures["bytes"]["idle_read"] * idle
-    count["transactions"] = count["epochs"]
-    return per_unit(count, count["events"])
+    return per_unit({**count, "transactions": count["epochs"]}, count["events"])
 
 
 def simulate_join(run, figures):
@@ -84,7 +82,7 @@ def measure(args):
                 fleet.add()
             fleet.fill()
             run = {**fleet.window(rate, SECONDS), **shape.told(), "changelog": fleet.sample()["copies"]}
-            run["standstill"] = fleet.join()["standstill"]
+            run["join"] = fleet.join()
             runs.append(run)
     return runs
 
@@ -93,7 +91,7 @@ def compare(runs, figures):
     """(instances, what, measured, simulated) of everything."""
     rows = []
     for run in runs:
-        real_ones = {**per_unit(run, run["events"]), "hand-over, longest stand-still, s": run["standstill"]}
+        real_ones = {**per_unit(run, run["events"]), "hand-over, longest stand-still, s": run["join"]["standstill"]}
         ours = {**simulate(run, figures), **simulate_join(run, figures)}
         rows += [(run["instances"], what, number, ours[what]) for what, number in real_ones.items()]
     return rows
@@ -109,7 +107,7 @@ def main():
     if not args.keep:
         if not args.brokers:
             parser.error("--brokers names the brokers that it measures with; tests/kafka/start boots one")
-        measured["validation"] = {"runs": measure(args)}
+        measured["validation"] = {"load": os.getloadavg()[0], "runs": measure(args)}
     rows = compare(measured["validation"]["runs"], measured["figures"])
     measured["validation"]["rows"] = rows
     FILE.write_text(json.dumps(measured, indent=1) + "\n")
