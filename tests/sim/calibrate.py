@@ -175,20 +175,21 @@ def main():
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--seconds", type=float, default=8, help="of each window")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="what is measured anew; none: what is there is fitted once more")
+    parser.add_argument("--file", type=pathlib.Path, default=FILE, help="in place of measured.json")
     args = parser.parse_args()
-    measured = json.loads(FILE.read_text()) if FILE.exists() else {"raw": {}}
+    measured = json.loads(args.file.read_text()) if args.file.exists() else {"raw": {}}
     if args.parts and not args.brokers:
         parser.error("--brokers names the brokers that it measures with; tests/kafka/start boots one")
     begin = time.monotonic()
     for name in args.parts:
         measured.update(machine=machine(), date=datetime.date.today().isoformat())
         PARTS[name](args, measured["raw"])
-        FILE.write_text(json.dumps(measured, indent=1) + "\n")
+        args.file.write_text(json.dumps(measured, indent=1) + "\n")
         say(f"{name} is measured, after {time.monotonic() - begin:.0f} s")
     if set(PARTS) - set(measured["raw"]):
         return
     measured["figures"] = derive(measured["raw"])
-    FILE.write_text(json.dumps(measured, indent=1) + "\n")
+    args.file.write_text(json.dumps(measured, indent=1) + "\n")
     print(json.dumps(measured["figures"], indent=1))
 
 

@@ -5,7 +5,7 @@ import dataclasses
 from model import Setting
 from simulated import Cluster
 
-HUNDRED = Setting(rate=1e6, users=1e8, items=2e6, creators=2e5, partitions=800, instances=100, cores=16, brokers=9, seed=3)
+HUNDRED = Setting(rate=1e5, users=1e8, items=2e6, creators=2e5, partitions=800, instances=100, cores=16, brokers=9, seed=3)
 AWAY_SHORT, AWAY_LONG = 10.0, 60.0  # seconds without the process: a restart, another machine with an empty disk
 
 

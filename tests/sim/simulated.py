@@ -262,12 +262,13 @@ class Instance:
 
     def _count(self, events, copies, deltas, merged, span):
         count, costs = self.cluster.count, self.cluster.costs
-        size = costs.bytes
+        size, now = costs.bytes, self.cluster.kernel.now
+        busy = max(0.0, min(now, self.cluster.load_until) - max(now - span, self.cluster.load_from)) if events > 0 else 0.0
         count["events"] += events
         count["copies"] += copies
         count["deltas"] += deltas
         count["merged"] += merged
         count["epochs"] += events > 0
-        count["cpu"] += costs.cpu_of(events, copies, deltas, merged) + (costs.cpu["idle"] + costs.cpu["busy"] * (events > 0)) * span
+        count["cpu"] += costs.cpu_of(events, copies, deltas, merged) + costs.cpu["idle"] * span + costs.cpu["busy"] * busy
         count["sent"] += size["copy"] * copies + size["delta"] * deltas + size["transaction"] * (events > 0) + size["idle_sent"] * span
         count["received"] += size["event"] * events + size["delta_read"] * (merged + deltas) + size["idle_read"] * span

@@ -10,6 +10,7 @@ Exit 1 when a figure is off by more than a fifth. About two minutes.
 import argparse
 import json
 import os
+import pathlib
 import sys
 
 import real
@@ -102,15 +103,16 @@ def main():
     parser.add_argument("--brokers")
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--file", type=pathlib.Path, default=FILE, help="in place of measured.json")
     args = parser.parse_args()
-    measured = json.loads(FILE.read_text())
+    measured = json.loads(args.file.read_text())
     if not args.keep:
         if not args.brokers:
             parser.error("--brokers names the brokers that it measures with; tests/kafka/start boots one")
         measured["validation"] = {"load": os.getloadavg()[0], "runs": measure(args)}
     rows = compare(measured["validation"]["runs"], measured["figures"])
     measured["validation"]["rows"] = rows
-    FILE.write_text(json.dumps(measured, indent=1) + "\n")
+    args.file.write_text(json.dumps(measured, indent=1) + "\n")
     bad = 0
     for instances, what, number, ours in rows:
         is_off = abs(ours / number - 1) > OFF_MOST
