@@ -237,10 +237,25 @@ static int64_t taken_ms(const struct agg_feed *to, const struct agg_group *group
 
         if (batch->outcomes[shares[at - 1].event] == AGG_DUPLICATE || (to->source && !agg_feature__takes(to->source, event)))
             continue;
-        if (found_ms == 0 || (event->ts_ms < found_ms) == to->top->is_first)
-            found_ms = event->ts_ms;
+        agg_feeds__note(to, event->ts_ms, &found_ms);
     }
     return found_ms;
+}
+
+/* Whether the list is to hear of what became of the entity: of its source something changed. */
+static bool is_fed(const struct held *held, const struct agg_feed *to)
+{
+    return !to->source || held->parts[to->source->type->cells->part].is_writable;
+}
+
+static bool feed_one(const struct held *held, const struct agg_feed *to, int64_t ts_ms, const struct store_key *key,
+                     const struct batch *batch)
+{
+    struct fr_slice cell = fr_slice(NULL, 0);
+
+    if (to->source)
+        cell = agg_cells__read(held->parts[to->source->type->cells->part].memory, held->entity, to->source);
+    return ts_ms == 0 || agg_feeds__bring(batch->lane, to, key, ts_ms, held->parts[STORE_PART_ROWS].memory, cell);
 }
 
 /* Tells the lists what became of the entity. */
@@ -248,19 +263,8 @@ static bool feed(const struct held *held, const struct agg_group *group, const s
 {
     for (int i = 0; i < held->entity->feed_count; i++) {
         const struct agg_feed *to = &held->entity->feeds[i];
-        const struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
-        struct fr_slice cell = fr_slice(NULL, 0);
-        int64_t ts_ms;
 
-        if (to->source) {
-            const struct agg_blob *part = &held->parts[to->source->type->cells->part];
-
-            if (!part->is_writable)
-                continue; /* nothing of it changed */
-            cell = agg_cells__read(part->memory, held->entity, to->source);
-        }
-        ts_ms = taken_ms(to, group, batch);
-        if (ts_ms > 0 && !agg_feeds__bring(batch->lane, to, key, ts_ms, rows, cell))
+        if (is_fed(held, to) && !feed_one(held, to, taken_ms(to, group, batch), key, batch))
             return false;
     }
     return true;
@@ -337,7 +341,8 @@ static bool collect(const struct batch *batch, int index)
 {
     struct agg_lane *lane = batch->lane;
     const struct agg_group *group = &lane->groups[index];
-    struct fr_buffer *parts = agg_deltas__want(lane->deltas, &lane->keys[index], lane->hashes[index]);
+    int64_t *fed_ms;
+    struct fr_buffer *parts = agg_deltas__want(lane->deltas, &lane->keys[index], lane->hashes[index], &fed_ms);
     struct held held = {.entity = group->entity};
     struct agg_tally told_already = {0};
     struct batch again = *batch;
@@ -349,13 +354,16 @@ static bool collect(const struct batch *batch, int index)
         held.parts[part] = agg_blob__of_buffer(&parts[part]);
         held.parts[part].is_writable = parts[part].length > 0;
     }
-    return agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity) && apply_shares(&held, group, &again) &&
-           tidy(&held, &again);
+    for (int i = 0; i < group->entity->feed_count && group->first != UINT32_MAX; i++)
+        agg_feeds__note(&group->entity->feeds[i], taken_ms(&group->entity->feeds[i], group, batch), &fed_ms[i]);
+    return (group->first == UINT32_MAX || agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity)) &&
+           apply_shares(&held, group, &again) && take_brought(&held, group, &again) && tidy(&held, &again);
 }
 
 static bool is_collected(const struct batch *batch, const struct agg_group *group)
 {
-    return batch->lane->deltas && !group->entity->has_user && group->first != UINT32_MAX;
+    return batch->lane->deltas && !group->entity->has_user && !group->entity->is_fed &&
+           (group->first != UINT32_MAX || group->brought_first != 0);
 }
 
 static bool apply_group(const struct batch *batch, int index)
@@ -389,13 +397,13 @@ static bool apply_group(const struct batch *batch, int index)
 
 /* ---- deltas of others ---- */
 
-static bool merge_parts(struct held *held, struct agg_delta_parts *delta)
+static bool merge_parts(struct held *held, struct agg_delta_parts *delta, const struct agg_moment *horizon)
 {
     const struct agg_entity *entity = held->entity;
 
     for (int part = 0; part < STORE_PARTS; part++) {
         if (delta->memory[part].length > 0 &&
-            !agg_merge__part(&held->parts[part], entity, (enum store_part)part, delta->memory[part].bytes))
+            !agg_merge__part(&held->parts[part], entity, (enum store_part)part, delta->memory[part].bytes, horizon))
             return false;
     }
     held->is_sequence_touched = delta->memory[STORE_PART_SEQUENCES].length > 0;
@@ -404,18 +412,13 @@ static bool merge_parts(struct held *held, struct agg_delta_parts *delta)
     return true;
 }
 
-/* Tells the lists of what is recent; whatever ranks by more is not in a cluster. */
 static bool feed_delta(const struct held *held, const struct agg_delta_parts *delta, const struct store_key *key,
                        const struct batch *batch)
 {
-    const struct agg_rows *from = (const void *)delta->memory[STORE_PART_ROWS].bytes;
-
     for (int i = 0; i < held->entity->feed_count && delta->memory[STORE_PART_ROWS].length > 0; i++) {
         const struct agg_feed *to = &held->entity->feeds[i];
-        int64_t ts_ms = to->top->is_first ? agg_rows__first_ms(from) : from->latest_ms;
 
-        if (!to->source && ts_ms > 0 &&
-            !agg_feeds__bring(batch->lane, to, key, ts_ms, held->parts[STORE_PART_ROWS].memory, fr_slice(NULL, 0)))
+        if (is_fed(held, to) && !feed_one(held, to, delta->fed_ms[i], key, batch))
             return false;
     }
     return true;
@@ -440,7 +443,7 @@ static bool apply_delta(const struct batch *batch, const struct agg_delta *delta
         batch->tally->corrupt++;
     } else if (entry) {
         hold(&held, store, entry, group->entity);
-        ok = (merge_parts(&held, &parts) && feed_delta(&held, &parts, key, batch) && tidy(&held, batch)) ||
+        ok = (merge_parts(&held, &parts, &batch->horizon) && feed_delta(&held, &parts, key, batch) && tidy(&held, batch)) ||
              fail_spoiled(store, batch->err);
     }
     if (entry)

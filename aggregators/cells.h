@@ -15,6 +15,7 @@ struct agg_cell {
     struct agg_blob *blob; /* its part, open */
     const struct agg_entity *entity;
     const struct agg_feature *feature;
+    const struct agg_moment *horizon; /* of a merge: what no read at it can see may go; NULL: not known */
 };
 
 /* Its bytes, aligned to 8; NULL and 0 when empty. Valid until a cell of the part is resized. */

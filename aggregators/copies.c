@@ -28,11 +28,10 @@ static bool is_carried(const struct agg_feature *feature)
 
 void agg_catalogue_uncarried(const struct agg_catalogue *catalogue, void (*each)(void *user, const char *line), void *user)
 {
-    for (int i = 0; i < catalogue->table_count; i++)
-        tell(each, user, "table", agg_catalogue_table_at(catalogue, i).name, "is not in clusters yet");
     for (int i = 0; i < catalogue->list_count; i++)
-        tell(each, user, "list", catalogue->lists[i].name,
-             "is not in clusters yet: lists do not follow what other instances saw");
+        if (catalogue->lists[i].entity && catalogue->lists[i].entity->has_user)
+            tell(each, user, "list", catalogue->lists[i].name,
+                 "ranks users, each of whom one instance of a cluster knows alone");
     for (int i = 0; i < catalogue->feature_count; i++) {
         const struct agg_feature *feature = catalogue->features[i];
         char why[128];

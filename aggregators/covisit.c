@@ -253,29 +253,51 @@ static bool insert(struct agg_cell *cell, const struct record *record)
     return true;
 }
 
-static enum agg_added take(struct agg_cell *cell, const struct agg_brought *brought, const struct agg_moment *horizon)
+/* Adds what the record says to that of its partner and block. False: out of memory. */
+static bool add(struct agg_cell *cell, const struct record *record)
 {
     const struct agg_feature *feature = cell->feature;
-    struct record record = {.id = brought->id, .latest_ms = brought->ts_ms};
     uint32_t bytes, count, at;
     struct record *records = agg_cell__memory(cell, &bytes);
 
-    record.sum = agg_decayed__unit(feature->half_life_ms, brought->ts_ms, &record.number);
-    if (agg_decayed__is_past(feature->half_life_ms, record.number, horizon->time_ms))
-        return AGG_TOO_LATE;
     count = bytes / (uint32_t)sizeof *records;
-    at = lower_bound(records, count, record.id, 0);
-    if ((at == count || records[at].id != record.id) && count >= AGG_SPARE * feature->limit &&
+    at = lower_bound(records, count, record->id, 0);
+    if ((at == count || records[at].id != record->id) && count >= AGG_SPARE * feature->limit &&
         partners(records, count) >= AGG_SPARE * feature->limit)
-        rename_lightest(records, count, record.id);
-    at = lower_bound(records, count, record.id, record.number);
-    if (at == count || records[at].id != record.id || records[at].number != record.number)
-        return insert(cell, &record) ? AGG_ADDED : AGG_NO_MEMORY;
+        rename_lightest(records, count, record->id);
+    at = lower_bound(records, count, record->id, record->number);
+    if (at == count || records[at].id != record->id || records[at].number != record->number)
+        return insert(cell, record);
     if (records[at].sum < SUM_MOST)
-        records[at].sum += record.sum;
-    if (records[at].latest_ms < record.latest_ms)
-        records[at].latest_ms = record.latest_ms;
-    return AGG_ADDED;
+        records[at].sum = record->sum < SUM_MOST ? records[at].sum + record->sum : SUM_MOST;
+    if (records[at].latest_ms < record->latest_ms)
+        records[at].latest_ms = record->latest_ms;
+    return true;
+}
+
+static enum agg_added take(struct agg_cell *cell, const struct agg_brought *brought, const struct agg_moment *horizon)
+{
+    struct record record = {.id = brought->id, .latest_ms = brought->ts_ms};
+
+    record.sum = agg_decayed__unit(cell->feature->half_life_ms, brought->ts_ms, &record.number);
+    if (agg_decayed__is_past(cell->feature->half_life_ms, record.number, horizon->time_ms))
+        return AGG_TOO_LATE;
+    return add(cell, &record) ? AGG_ADDED : AGG_NO_MEMORY;
+}
+
+/* Sums of pairs that came elsewhere, each as one heavy pair: as long as partners have room, what one cell of all pairs holds. */
+static bool merge(struct agg_cell *into, struct fr_slice from)
+{
+    const struct record *records = from.bytes;
+    const struct agg_feature *feature = into->feature;
+
+    for (size_t i = 0; i < from.length / sizeof *records; i++) {
+        if (into->horizon && agg_decayed__is_past(feature->half_life_ms, records[i].number, into->horizon->time_ms))
+            continue;
+        if (!add(into, &records[i]))
+            return false;
+    }
+    return true;
 }
 
 /* The partner whose records end there. */
@@ -457,6 +479,7 @@ static void define_covisit(const struct agg_feature *feature, struct fr_buffer *
 
 static const struct agg_cell_type cells = {.part = STORE_PART_LISTS,
                                            .take = take,
+                                           .merge = merge,
                                            .prune = prune,
                                            .encode = encode,
                                            .decode = decode,

@@ -2,9 +2,11 @@
  * Deltas: what a lane's events meant for entities without a user since the last epoch, by entity, and the way into another instance's
  * state. A delta is an entity in memory that is applied to like any other; its bytes are those of its parts on disk.
  *
- * On the wire: key: kind u8 | id_count u8 | ids, big endian. Value: for each part in order its length and bytes, 0 for none.
+ * On the wire: key: kind u8 | id_count u8 | ids, big endian. Value: for each part in order its length and bytes, 0 for none | feeds: count,
+ * for each its list's slot, the time of the event that it hears of.
  */
 #include "cells.h"
+#include "feeds.h"
 #include "merge.h"
 
 #include <stdlib.h>
@@ -15,6 +17,7 @@ struct entry {
     struct store_key key;
     uint64_t hash;
     struct fr_buffer parts[STORE_PARTS]; /* in memory's form */
+    int64_t *fed_ms; /* by the entity's feeds; NULL: it has none */
 };
 
 struct agg_deltas {
@@ -49,9 +52,11 @@ uint64_t agg_deltas_count(const struct agg_deltas *deltas)
 
 void agg_deltas_clear(struct agg_deltas *deltas)
 {
-    for (uint32_t i = 0; i < deltas->count; i++)
+    for (uint32_t i = 0; i < deltas->count; i++) {
         for (int part = 0; part < STORE_PARTS; part++)
             fr_buffer_fini(&deltas->entries[i].parts[part]);
+        free(deltas->entries[i].fed_ms);
+    }
     deltas->count = 0;
     memset(deltas->table, 0, ((size_t)deltas->mask + 1) * sizeof *deltas->table);
 }
@@ -107,20 +112,28 @@ static bool grow(struct agg_deltas *deltas)
     return true;
 }
 
-struct fr_buffer *agg_deltas__want(struct agg_deltas *deltas, const struct store_key *key, uint64_t hash)
+static struct entry *add(struct agg_deltas *deltas, const struct store_key *key, uint64_t hash)
 {
-    uint32_t slot = slot_of(deltas, key, hash);
+    const struct agg_entity *entity = deltas->agg->catalogue->kinds[key->kind];
+    struct entry entry = {.key = *key, .hash = hash};
 
-    if (deltas->table[slot] != 0)
-        return deltas->entries[deltas->table[slot] - 1].parts;
-    if (deltas->count == deltas->capacity) {
-        if (!grow(deltas))
-            return NULL;
-        slot = slot_of(deltas, key, hash);
-    }
-    deltas->entries[deltas->count] = (struct entry){.key = *key, .hash = hash};
-    deltas->table[slot] = ++deltas->count;
-    return deltas->entries[deltas->count - 1].parts;
+    if (deltas->count == deltas->capacity && !grow(deltas))
+        return NULL;
+    entry.fed_ms = entity->feed_count > 0 ? calloc((size_t)entity->feed_count, sizeof *entry.fed_ms) : NULL;
+    if (entity->feed_count > 0 && !entry.fed_ms)
+        return NULL;
+    deltas->table[slot_of(deltas, key, hash)] = deltas->count + 1;
+    deltas->entries[deltas->count] = entry;
+    return &deltas->entries[deltas->count++];
+}
+
+struct fr_buffer *agg_deltas__want(struct agg_deltas *deltas, const struct store_key *key, uint64_t hash, int64_t **fed_ms)
+{
+    uint32_t place = deltas->table[slot_of(deltas, key, hash)];
+    struct entry *entry = place != 0 ? &deltas->entries[place - 1] : add(deltas, key, hash);
+
+    *fed_ms = entry ? entry->fed_ms : NULL;
+    return entry ? entry->parts : NULL;
 }
 
 struct agg_deltas *agg_lane_collect(struct agg_lane *lane, struct agg_deltas *deltas)
@@ -136,8 +149,11 @@ struct agg_deltas *agg_lane_collect(struct agg_lane *lane, struct agg_deltas *de
 static bool merge_entry(struct agg_deltas *into, struct entry *from)
 {
     const struct agg_entity *entity = into->agg->catalogue->kinds[from->key.kind];
-    struct fr_buffer *parts = agg_deltas__want(into, &from->key, from->hash);
+    int64_t *fed_ms;
+    struct fr_buffer *parts = agg_deltas__want(into, &from->key, from->hash, &fed_ms);
 
+    for (int i = 0; fed_ms && i < entity->feed_count; i++)
+        agg_feeds__note(&entity->feeds[i], from->fed_ms[i], &fed_ms[i]);
     for (int part = 0; parts && part < STORE_PARTS; part++) {
         struct agg_blob blob = agg_blob__of_buffer(&parts[part]);
 
@@ -148,7 +164,7 @@ static bool merge_entry(struct agg_deltas *into, struct entry *from)
             fr_buffer_fini(&parts[part]);
             parts[part] = from->parts[part];
             fr_buffer_init(&from->parts[part]);
-        } else if (!agg_merge__part(&blob, entity, (enum store_part)part, from->parts[part].bytes)) {
+        } else if (!agg_merge__part(&blob, entity, (enum store_part)part, from->parts[part].bytes, NULL)) {
             return false;
         }
     }
@@ -186,6 +202,21 @@ static uint32_t used_of(const struct agg_entity *entity, enum store_part part, c
     return agg_cells__used(memory->bytes, entity, part);
 }
 
+static void encode_feeds(const struct agg_entity *entity, const int64_t *fed_ms, struct fr_buffer *wire)
+{
+    uint64_t count = 0;
+
+    for (int i = 0; i < entity->feed_count; i++)
+        count += fed_ms[i] != 0;
+    fr_buffer_append_varint(wire, count);
+    for (int i = 0; i < entity->feed_count; i++) {
+        if (fed_ms[i] == 0)
+            continue;
+        fr_buffer_append_varint(wire, entity->feeds[i].top->slot);
+        fr_buffer_append_varint(wire, (uint64_t)fed_ms[i]);
+    }
+}
+
 static bool encode_value(const struct agg_deltas *deltas, const struct entry *entry, struct fr_buffer *scratch,
                          struct fr_buffer *wire)
 {
@@ -204,6 +235,7 @@ static bool encode_value(const struct agg_deltas *deltas, const struct entry *en
         wire->is_failed = wire->is_failed || scratch->is_failed;
         is_any = is_any || scratch->length > 0;
     }
+    encode_feeds(catalogue->kinds[entry->key.kind], entry->fed_ms, wire);
     return is_any;
 }
 
@@ -257,6 +289,28 @@ void agg_delta__fini(struct agg_delta_parts *parts)
 {
     for (int part = 0; part < STORE_PARTS; part++)
         fr_buffer_fini(&parts->memory[part]);
+    free(parts->fed_ms);
+}
+
+/* By slot: where the configuration has its lists need not be the same everywhere. */
+static bool decode_feeds(const struct agg_entity *entity, struct fr_reader *reader, struct agg_delta_parts *parts)
+{
+    uint64_t count = fr_reader_varint(reader);
+
+    parts->fed_ms = entity->feed_count > 0 ? calloc((size_t)entity->feed_count, sizeof *parts->fed_ms) : NULL;
+    if (count > (uint64_t)entity->feed_count || (entity->feed_count > 0 && !parts->fed_ms))
+        return false;
+    for (uint64_t i = 0; i < count && !reader->is_failed; i++) {
+        uint64_t slot = fr_reader_varint(reader), ts_ms = fr_reader_varint(reader);
+        int feed = 0;
+
+        while (feed < entity->feed_count && entity->feeds[feed].top->slot != slot)
+            feed++;
+        if (feed == entity->feed_count || ts_ms == 0 || ts_ms >= (uint64_t)PROTO_TS_MS_END)
+            return false;
+        parts->fed_ms[feed] = (int64_t)ts_ms;
+    }
+    return !reader->is_failed;
 }
 
 bool agg_delta__decode(const struct agg *agg, const struct store_key *key, struct fr_slice value, struct agg_delta_parts *parts)
@@ -272,7 +326,7 @@ bool agg_delta__decode(const struct agg *agg, const struct store_key *key, struc
         if (disk.length > 0 && !agg_codec__decode(agg->catalogue, key, (enum store_part)part, disk, &parts->memory[part]))
             return false;
     }
-    return reader.at == reader.end;
+    return decode_feeds(agg->catalogue->kinds[key->kind], &reader, parts) && reader.at == reader.end;
 }
 
 bool agg_deltas_load(struct agg_lane *lane, struct agg_delta *deltas, int count, struct fr_err *err)

@@ -66,6 +66,12 @@ bool agg_feeds__want(struct agg_lane *lane)
                                                        : catalogue->pool);
 }
 
+void agg_feeds__note(const struct agg_feed *feed, int64_t ts_ms, int64_t *noted_ms)
+{
+    if (ts_ms != 0 && (*noted_ms == 0 || (ts_ms < *noted_ms) == feed->top->is_first))
+        *noted_ms = ts_ms;
+}
+
 bool agg_feeds__bring(struct agg_lane *lane, const struct agg_feed *feed, const struct store_key *key, int64_t taken_ms,
                       const struct agg_rows *rows, struct fr_slice cell)
 {

@@ -14,6 +14,8 @@
 
 enum { CAPACITY_LEAST = 8 };
 
+static const int64_t NEVER_MS = -(INT64_C(1) << 50); /* of a horizon: nothing is over */
+
 struct head {
     uint32_t users, capacity, panes;
     uint32_t calm; /* prunings that found nobody on, since all users were last looked at */
@@ -202,6 +204,23 @@ static enum agg_added add(struct agg_cell *cell, const struct agg_input *input)
     return put(cell, &user, input->horizon);
 }
 
+/* A user's latest of both is that of one of them. */
+static bool merge(struct agg_cell *into, struct fr_slice from)
+{
+    struct agg_moment never = agg_window__moment(NEVER_MS);
+    const struct agg_moment *horizon = into->horizon ? into->horizon : &never;
+    struct view view = view_of((void *)(uintptr_t)from.bytes); /* only read */
+
+    if (!open_cell(into))
+        return false;
+    for (uint32_t i = 0; i < view.head->capacity; i++) {
+        if (view.users[i].user_id != 0 && !is_over(into->feature, view.users[i].ts_ms, horizon) &&
+            put(into, &view.users[i], horizon) == AGG_NO_MEMORY)
+            return false;
+    }
+    return true;
+}
+
 /* ---- forgetting ---- */
 
 static bool is_all_over(const struct agg_cell *cell, const struct view *view, const struct agg_moment *horizon)
@@ -292,7 +311,7 @@ static bool decode_user(struct fr_reader *reader, uint64_t before, struct user *
 
 static void decode(struct agg_cell *cell, struct fr_reader *reader)
 {
-    struct agg_moment never = agg_window__moment(-(INT64_C(1) << 50)); /* nothing is over */
+    struct agg_moment never = agg_window__moment(NEVER_MS);
     uint64_t count = fr_reader_varint(reader);
     struct user user = {0};
 
@@ -392,6 +411,7 @@ static void define_gauge(const struct agg_feature *feature, struct fr_buffer *te
 
 static const struct agg_cell_type cells = {.part = STORE_PART_SKETCHES,
                                            .add = add,
+                                           .merge = merge,
                                            .prune = prune,
                                            .encode = encode,
                                            .decode = decode,

@@ -65,10 +65,11 @@ static bool merge_sequences(struct agg_blob *into, const struct agg_entity *enti
     return true;
 }
 
-static bool merge_cells(struct agg_blob *into, const struct agg_entity *entity, enum store_part part, const void *from)
+static bool merge_cells(struct agg_blob *into, const struct agg_entity *entity, enum store_part part, const void *from,
+                        const struct agg_moment *horizon)
 {
     for (int i = 0; i < entity->cell_count[part]; i++) {
-        struct agg_cell cell = {.blob = into, .entity = entity, .feature = entity->cells[part][i]};
+        struct agg_cell cell = {.blob = into, .entity = entity, .feature = entity->cells[part][i], .horizon = horizon};
         struct fr_slice bytes = agg_cells__read(from, entity, cell.feature);
 
         if (bytes.length > 0 && !cell.feature->type->cells->merge(&cell, bytes))
@@ -77,7 +78,8 @@ static bool merge_cells(struct agg_blob *into, const struct agg_entity *entity, 
     return true;
 }
 
-bool agg_merge__part(struct agg_blob *into, const struct agg_entity *entity, enum store_part part, const void *memory)
+bool agg_merge__part(struct agg_blob *into, const struct agg_entity *entity, enum store_part part, const void *memory,
+                     const struct agg_moment *horizon)
 {
     switch (part) {
     case STORE_PART_ROWS:
@@ -86,6 +88,6 @@ bool agg_merge__part(struct agg_blob *into, const struct agg_entity *entity, enu
         return agg_blob__open(into, (uint32_t)entity->sequence_count * (uint32_t)sizeof(struct agg_ring)) &&
                merge_sequences(into, entity, memory);
     default:
-        return agg_cells__open(into, entity, part) && merge_cells(into, entity, part, memory);
+        return agg_cells__open(into, entity, part) && merge_cells(into, entity, part, memory, horizon);
     }
 }

@@ -19,7 +19,7 @@ enum {
     PROBE_GAP_MS = 5,
     PROBE_PATIENCE_MS = 30000,
     PROBES_MAX = 200000,
-    LOOK_US = 200, /* between two reads of the marked user */
+    LOOK_US = 50, /* between two reads of the marked user: 200 were a third of what was measured */
     SETTLE_MS = 1000, /* of pouring, before anything is measured */
     POUR_SLICE_MS = 2,
     POUR_PAUSE_EVENTS = 4096, /* without a rate: how often it looks whether it shall stop */

@@ -148,14 +148,19 @@ bool ingest_group_open(const struct ingest_group_options *options, struct ingest
     return false;
 }
 
+static struct ingest_topic_wanted wanted_of(const struct ingest_group_topic *topic)
+{
+    return (struct ingest_topic_wanted){.name = topic->name,
+                                        .partitions = topic->partitions,
+                                        .is_compacted = topic->is_compacted,
+                                        .is_replicated = true,
+                                        .retention_ms = topic->retention_ms};
+}
+
 bool ingest_group_topic(struct ingest_group *group, const struct ingest_group_topic *topic, struct fr_err *err)
 {
     struct ingest_topic_state state = {.name = topic->name};
-    struct ingest_topic_wanted wanted = {.name = topic->name,
-                                         .partitions = topic->partitions,
-                                         .is_compacted = topic->is_compacted,
-                                         .is_replicated = true,
-                                         .retention_ms = topic->retention_ms};
+    struct ingest_topic_wanted wanted = wanted_of(topic);
 
     if (!ingest_topic__find(group->producer, &state, 1, true))
         return fr_fail(err, FR_UNAVAILABLE, "cluster: no broker answers at %s", group->options.brokers);
@@ -168,6 +173,13 @@ bool ingest_group_topic(struct ingest_group *group, const struct ingest_group_to
                    "cluster: topic '%s' has %d partitions and the events have %d; a cluster's users stay with their partition, "
                    "so partitions cannot be added: name another kafka.group and start with an empty store.path",
                    topic->name, state.partitions, topic->partitions);
+}
+
+bool ingest_group_topic_check(struct ingest_group *group, const struct ingest_group_topic *topic, struct fr_err *err)
+{
+    struct ingest_topic_wanted wanted = wanted_of(topic);
+
+    return ingest_topic__check(group->producer, &wanted, group->options.brokers, err);
 }
 
 bool ingest_group_fence(struct ingest_group *group, struct fr_err *err)

@@ -14,7 +14,9 @@ struct ingest_group {
     pthread_t thread;
     bool is_started;
     atomic_bool is_stopping, is_failed;
-    rd_kafka_resp_err_t refused; /* what a record of the transaction met; the committer's */
+    rd_kafka_resp_err_t refused; /* what a record of the transaction met; the committer's, like these two */
+    bool is_decided; /* its commit was asked for: from here on only Kafka knows */
+    bool is_over; /* it was fenced, or would fail again: none is to follow */
 };
 
 void ingest_transaction__on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);

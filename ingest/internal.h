@@ -107,6 +107,18 @@ struct ingest_topic_wanted {
 FR_CHECKED bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, bool is_mock,
                                      struct fr_queue *stop, struct fr_err *err);
 
+/* Of how many brokers' its first partition is, and how many there are. False when nobody answered. */
+bool ingest_topic__replicas(rd_kafka_t *client, const char *name, int *replicas, int *brokers);
+
+/* ---- topic_settings.c ---- */
+
+/*
+ * Refuses a topic whose settings lose what is wanted of it, with the command that mends it (FR_BAD_CONFIG); logs what is merely frail.
+ * FR_UNAVAILABLE: ask again.
+ */
+FR_CHECKED bool ingest_topic__check(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, const char *brokers,
+                                    struct fr_err *err);
+
 /* ---- place.c: where a partition starts ---- */
 
 enum ingest_placed {

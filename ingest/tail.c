@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASK_MS = 5000, MESSAGES_MAX = 1024 };
+enum { ASK_MS = 2000, MESSAGES_MAX = 1024 };
 
 struct part {
     int32_t number;
@@ -61,6 +61,18 @@ static bool start(struct ingest_tail *tail, struct fr_err *err)
     return true;
 }
 
+/*
+ * librdkafka asks the leader that it knows, and of a topic that its client does not read it never hears of another: without this question
+ * a broker that is dead is asked until it comes back (measured).
+ */
+static bool find_leaders(struct ingest_group *group, const char *topic, struct fr_err *err)
+{
+    struct ingest_topic_state state = {.name = topic};
+
+    return (ingest_topic__find(group->member, &state, 1, false) && state.found == INGEST_TOPIC_FOUND) ||
+           fr_fail(err, FR_UNAVAILABLE, "cluster: no broker says who leads the partitions of '%s'", topic);
+}
+
 static bool make(struct ingest_tail *tail, struct ingest_group *group, const struct ingest_tail_options *options,
                  struct fr_err *err)
 {
@@ -73,6 +85,8 @@ static bool make(struct ingest_tail *tail, struct ingest_group *group, const str
     tail->parts = calloc((size_t)options->count + 1, sizeof *tail->parts);
     if (!tail->parts)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    if (!find_leaders(group, options->topic, err))
+        return false;
     for (int i = 0; i < options->count; i++) {
         if (!ask(group, options, i, &tail->parts[i], err))
             return false;
@@ -159,6 +173,16 @@ int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, in
 int64_t ingest_tail_next(const struct ingest_tail *tail, int index)
 {
     return tail->parts[index].next;
+}
+
+int64_t ingest_tail_end(const struct ingest_tail *tail, int index)
+{
+    int64_t low, end;
+
+    return rd_kafka_get_watermark_offsets(tail->client, rd_kafka_topic_name(tail->topic), tail->parts[index].number, &low,
+                                          &end) == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? end
+               : -1;
 }
 
 uint64_t ingest_tail_lag(const struct ingest_tail *tail)

@@ -141,6 +141,24 @@ static int replicas(rd_kafka_t *client)
     return brokers < 1 ? 1 : brokers < 3 ? brokers : 3;
 }
 
+bool ingest_topic__replicas(rd_kafka_t *client, const char *name, int *replicas, int *brokers)
+{
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client, name, NULL);
+    const struct rd_kafka_metadata *answer;
+    bool is_found = handle && rd_kafka_metadata(client, 0, handle, &answer, INGEST_QUESTION_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
+
+    if (is_found) {
+        *brokers = answer->broker_cnt;
+        *replicas =
+            answer->topic_cnt == 1 && answer->topics[0].partition_cnt > 0 ? answer->topics[0].partitions[0].replica_cnt : 0;
+        is_found = *replicas > 0;
+        rd_kafka_metadata_destroy(answer);
+    }
+    if (handle)
+        rd_kafka_topic_destroy(handle);
+    return is_found;
+}
+
 static rd_kafka_resp_err_t set_retention(rd_kafka_NewTopic_t *topic, const struct ingest_topic_wanted *wanted)
 {
     char text[24];
@@ -163,6 +181,8 @@ static rd_kafka_resp_err_t create_once(rd_kafka_t *client, const struct ingest_t
         error = rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
     if (topic)
         error = set_retention(topic, wanted);
+    if (topic && wanted->is_replicated && replication > 2 && error == RD_KAFKA_RESP_ERR_NO_ERROR) /* one of them may be away */
+        error = rd_kafka_NewTopic_set_config(topic, "min.insync.replicas", "2");
     if (topic && options) {
         rd_kafka_event_t *event;
 

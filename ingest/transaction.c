@@ -1,10 +1,21 @@
 /*
  * One transaction an epoch. Records are in their logs before the offsets are sent, and the offsets go under the generation of the
  * assignment; so either the group refuses them, or whoever gets the partitions next finds the records before the end that he asks for.
+ *
+ * A broker that dies costs a pause: what may be asked again is asked again, in slices, so that an instance that failed meanwhile ends.
+ * Up to the first word of the commit nothing can count, so what broke off before that is taken back and put once more by whoever has it.
  */
 #include "group_internal.h"
 
-enum { WAIT_MS = 50, FLUSH_MS = 10000, COMMIT_MS = 10000, ATTEMPTS = 3 };
+#include <freshet/clock.h>
+
+enum {
+    WAIT_MS = 50,
+    FLUSH_MS = 500,
+    SLICE_MS = 2000, /* of a question to the coordinators */
+    LONG_MS = 60000, /* a step that takes longer will not end */
+    STOPPING_MS = 10000, /* nor one of a node that closes */
+};
 
 void ingest_transaction__on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
 {
@@ -18,20 +29,79 @@ void ingest_transaction__on_delivery(rd_kafka_t *client, const rd_kafka_message_
         *offset = message->offset;
 }
 
+/* Whether a step that began at `began_ms` may be tried again. */
+static bool may_go_on(const struct ingest_group *group, int64_t began_ms)
+{
+    int64_t most_ms = atomic_load(&group->is_stopping) ? STOPPING_MS : LONG_MS;
+
+    return !atomic_load(&group->is_failed) && fr_clock_monotonic_ms() - began_ms < most_ms;
+}
+
+/* The group took this instance for dead, or another has its name: there is nothing to try again. */
+static bool is_fencing(const rd_kafka_error_t *error)
+{
+    switch (rd_kafka_error_code(error)) {
+    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR__FENCED:
+        return true;
+    default:
+        return rd_kafka_error_is_fatal(error) != 0;
+    }
+}
+
+/* What brokers say while one of them is away, or what follows from it. Anything else would be said again. */
+static bool is_of_brokers(rd_kafka_resp_err_t error)
+{
+    switch (error) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+    case RD_KAFKA_RESP_ERR__STATE: /* an earlier record's failure has ended the transaction */
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
+    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Takes `error`; NULL: none. */
-static bool pass(const struct ingest_group *group, rd_kafka_error_t *error, const char *what, struct fr_err *err)
+static bool pass(struct ingest_group *group, rd_kafka_error_t *error, const char *what, struct fr_err *err)
 {
     if (!error)
         return true;
+    group->is_over = group->is_over || is_fencing(error);
     fr_fail(err, FR_UNAVAILABLE, "cluster: %s of '%s' failed, and what became of the epoch is not known here: %s (%s)", what,
             group->options.instance, rd_kafka_error_string(error), rd_kafka_error_name(error));
     rd_kafka_error_destroy(error);
     return false;
 }
 
+/* True: `error`, which is freed then, is of the moment, and its step is to be done once more. */
+static bool is_passing(const struct ingest_group *group, rd_kafka_error_t *error, int64_t began_ms)
+{
+    if (!error || !rd_kafka_error_is_retriable(error) || !may_go_on(group, began_ms))
+        return false;
+    rd_kafka_error_destroy(error);
+    fr_clock_sleep_ms(WAIT_MS);
+    return true;
+}
+
 bool ingest_transaction_begin(struct ingest_group *group, struct fr_err *err)
 {
     group->refused = RD_KAFKA_RESP_ERR_NO_ERROR;
+    group->is_decided = false;
+    group->is_over = false;
     return pass(group, rd_kafka_begin_transaction(group->producer), "the beginning of a transaction", err);
 }
 
@@ -49,6 +119,7 @@ bool ingest_transaction_put(struct ingest_group *group, const struct ingest_put 
             break;
         rd_kafka_poll(group->producer, WAIT_MS);
     }
+    group->is_over = group->is_over || !is_of_brokers(error);
     return error == RD_KAFKA_RESP_ERR_NO_ERROR ||
            fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' does not take a record of %zu bytes: %s", put->topic, put->value.length,
                    rd_kafka_err2str(error));
@@ -56,28 +127,41 @@ bool ingest_transaction_put(struct ingest_group *group, const struct ingest_put 
 
 static bool send_offsets(struct ingest_group *group, const rd_kafka_topic_partition_list_t *offsets, struct fr_err *err)
 {
-    rd_kafka_error_t *error = NULL;
+    int64_t began_ms = fr_clock_monotonic_ms();
+    rd_kafka_error_t *error;
 
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        error = rd_kafka_send_offsets_to_transaction(group->producer, offsets, group->metadata, COMMIT_MS);
-        if (!error || !rd_kafka_error_is_retriable(error) || attempt + 1 == ATTEMPTS)
-            break;
-        rd_kafka_error_destroy(error);
-    }
+    do
+        error = rd_kafka_send_offsets_to_transaction(group->producer, offsets, group->metadata, SLICE_MS);
+    while (is_passing(group, error, began_ms));
     return pass(group, error, "sending offsets", err);
 }
 
 static bool commit(struct ingest_group *group, struct fr_err *err)
 {
-    rd_kafka_error_t *error = NULL;
+    int64_t began_ms = fr_clock_monotonic_ms();
+    rd_kafka_error_t *error;
 
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        error = rd_kafka_commit_transaction(group->producer, COMMIT_MS);
-        if (!error || !rd_kafka_error_is_retriable(error) || attempt + 1 == ATTEMPTS)
-            break;
-        rd_kafka_error_destroy(error);
-    }
+    group->is_decided = true;
+    do
+        error = rd_kafka_commit_transaction(group->producer, SLICE_MS);
+    while (is_passing(group, error, began_ms));
     return pass(group, error, "the commit of a transaction", err);
+}
+
+/* All records are in their logs. A record that nobody took ends it: librdkafka gives up after transaction.timeout.ms. */
+static bool flush(struct ingest_group *group, struct fr_err *err)
+{
+    int64_t began_ms = fr_clock_monotonic_ms();
+    rd_kafka_resp_err_t error;
+
+    do
+        error = rd_kafka_flush(group->producer, FLUSH_MS);
+    while (error == RD_KAFKA_RESP_ERR__TIMED_OUT && !group->refused && may_go_on(group, began_ms));
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR && !group->refused)
+        return true;
+    group->is_over = group->is_over || !is_of_brokers(group->refused);
+    return fr_fail(err, FR_UNAVAILABLE, "cluster: records of an epoch did not come to the brokers at %s: %s",
+                   group->options.brokers, rd_kafka_err2str(group->refused ? group->refused : error));
 }
 
 bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
@@ -86,17 +170,30 @@ bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_c
     rd_kafka_topic_partition_list_t *offsets;
     bool ok;
 
-    if (!group->metadata)
+    if (!group->metadata) {
+        group->is_over = true;
         return fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' owns nothing any more, and so writes nothing",
                        group->options.instance);
-    if (rd_kafka_flush(group->producer, FLUSH_MS) != RD_KAFKA_RESP_ERR_NO_ERROR || group->refused)
-        return fr_fail(err, FR_UNAVAILABLE, "cluster: records of an epoch did not come to the brokers at %s: %s",
-                       group->options.brokers,
-                       rd_kafka_err2str(group->refused ? group->refused : RD_KAFKA_RESP_ERR__TIMED_OUT));
+    }
+    if (!flush(group, err))
+        return false;
     offsets = rd_kafka_topic_partition_list_new(count > 0 ? count : 1);
     for (int i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(offsets, consumed[i].topic, consumed[i].partition)->offset = consumed[i].next_offset;
     ok = send_offsets(group, offsets, err) && commit(group, err);
     rd_kafka_topic_partition_list_destroy(offsets);
     return ok;
+}
+
+bool ingest_transaction_take_back(struct ingest_group *group, struct fr_err *err)
+{
+    int64_t began_ms = fr_clock_monotonic_ms();
+    rd_kafka_error_t *error;
+
+    if (group->is_decided || group->is_over || atomic_load(&group->is_stopping) || !may_go_on(group, began_ms))
+        return false;
+    do
+        error = rd_kafka_abort_transaction(group->producer, SLICE_MS);
+    while (is_passing(group, error, began_ms));
+    return pass(group, error, "taking back a transaction", err);
 }

@@ -82,6 +82,16 @@ static bool find(struct ingest *ingest, Freshet__V1__Offset *const *after, size_
     return true;
 }
 
+/* What another instance of a cluster applies is not seen here by waiting. */
+static bool check_owners(const struct pipeline_services *services, Freshet__V1__Offset *const *after, size_t count,
+                         const struct wait *wait, struct fr_err *err)
+{
+    for (size_t i = wait->passed; i < count && services->cluster && wait->is_found; i++)
+        if (!pipeline_cluster__may_wait(services->cluster, after[i]->partition, err))
+            return false;
+    return true;
+}
+
 static bool fail_late(struct pipeline_services *services, const Freshet__V1__Offset *after, const struct wait *wait,
                       struct fr_err *err)
 {
@@ -127,6 +137,8 @@ bool pipeline_after__is_applied(struct pipeline_services *services, struct serve
         return false;
     if (!wait->is_found &&
         !find(atomic_load_explicit(&services->stream->ingest, memory_order_acquire), after, count, wait, err))
+        return false;
+    if (!check_owners(services, after, count, wait, err))
         return false;
     while (wait->is_found && wait->passed < count &&
            pipeline_offsets__next(services->offsets, wait->places[wait->passed]) > after[wait->passed]->offset)

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BLOCKED_MOST = 49152, COMMIT_MS = 30000, IDS_A_CALL = 10000, REASON_BYTES = 200, NAME_BYTES = 64 };
+enum { BLOCKED_MOST = 49152, COMMIT_MS = 30000, IDS_A_CALL = 10000, NAME_BYTES = 64 };
 
 static const char block_prefix[] = "block/";
 static const char *const kinds[AGG_BLOCKED_KINDS] = {"item", "room", "creator", "user"};
@@ -95,25 +95,43 @@ bool pipeline_blocks__counts(const struct pipeline_blocks *blocks, const struct 
 
 struct change {
     struct pipeline_blocks *blocks;
+    struct pipeline_cluster *cluster; /* NULL: it stands alone */
     const Freshet__V1__BlockRequest *request;
     int kind;
 };
 
 /* The reason lies beside the id, for whoever looks into the store. */
-static bool change_one(const struct change *change, struct store *store, uint64_t id, struct fr_err *err)
+bool pipeline_blocks__set(struct pipeline_blocks *blocks, struct store *store, int kind, uint64_t id, bool is_blocked,
+                          const char *reason, struct fr_err *err)
 {
     char name[NAME_BYTES];
 
-    if (!fr_idset_put(change->blocks->sets[change->kind], id, !change->request->unblock))
+    if (!fr_idset_put(blocks->sets[kind], id, is_blocked))
         return fr_fail(err, FR_EXHAUSTED,
                        "ids: %d different %ss were blocked since the start of the node; restart it to make room for others",
-                       BLOCKED_MOST, kinds[change->kind]);
-    name_of(change->kind, id, name);
-    if (change->request->unblock)
-        store_meta_delete(store, name);
+                       BLOCKED_MOST, kinds[kind]);
+    name_of(kind, id, name);
+    if (is_blocked)
+        store_meta_put(store, name, fr_slice_of(reason));
     else
-        store_meta_put(store, name, fr_slice_of(change->request->reason));
+        store_meta_delete(store, name);
     return true;
+}
+
+struct fr_slice pipeline_blocks__reason(struct store *store, int kind, uint64_t id)
+{
+    char name[NAME_BYTES];
+
+    name_of(kind, id, name);
+    return store_meta_get(store, name);
+}
+
+static bool change_one(const struct change *change, struct store *store, uint64_t id, struct fr_err *err)
+{
+    bool is_blocked = !change->request->unblock;
+
+    return pipeline_blocks__set(change->blocks, store, change->kind, id, is_blocked, change->request->reason, err) &&
+           (!change->cluster || pipeline_cluster__say(change->cluster, store, change->kind, id, is_blocked, err));
 }
 
 static bool change_all(void *user, struct store *store, struct fr_err *err)
@@ -143,7 +161,8 @@ static bool check(const Freshet__V1__BlockRequest *request, int *kind, struct fr
         if (request->ids[i] == 0)
             return fr_fail(err, FR_BAD_INPUT, "ids[%zu]: 0 names nothing", i);
     }
-    return strlen(request->reason) <= REASON_BYTES || fr_fail(err, FR_BAD_INPUT, "reason: longer than %d bytes", REASON_BYTES);
+    return strlen(request->reason) <= PIPELINE_BLOCK_REASON_BYTES ||
+           fr_fail(err, FR_BAD_INPUT, "reason: longer than %d bytes", PIPELINE_BLOCK_REASON_BYTES);
 }
 
 static int by_id(const void *a, const void *b)
@@ -195,20 +214,28 @@ static void tell(const struct change *change, const char *caller)
            request->ids[0], request->reason[0] ? request->reason : "no reason given");
 }
 
+/* In a cluster it is done when others can hear of it: they do so an epoch or two later. */
+static bool block(struct pipeline_services *services, struct change *change, struct fr_err *err)
+{
+    uint64_t turns = services->cluster ? pipeline_cluster__turns(services->cluster) : 0;
+
+    return (!services->cluster || pipeline_cluster__check_telling(services->cluster, err)) &&
+           pipeline_committer__commit_with(services->committer, change_all, change, COMMIT_MS, err) &&
+           (!services->cluster || pipeline_cluster__check_turns(services->cluster, turns, err));
+}
+
 bool pipeline_admin__block(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
                            struct fr_err *err)
 {
     struct pipeline_services *services = user;
     const Freshet__V1__BlockRequest *request = (const Freshet__V1__BlockRequest *)message;
     Freshet__V1__BlockReply *reply = fr_arena_take(call->arena, sizeof *reply);
-    struct change change = {.blocks = services->blocks, .request = request};
+    struct change change = {.blocks = services->blocks, .cluster = services->cluster, .request = request};
 
     if (!check(request, &change.kind, err))
         return false;
     if (request->n_ids > 0) {
-        if (!pipeline_serving__check_alone(services, "blocking", err))
-            return false;
-        if (!pipeline_committer__commit_with(services->committer, change_all, &change, COMMIT_MS, err))
+        if (!block(services, &change, err))
             return false;
         tell(&change, call->caller);
     }

@@ -18,7 +18,7 @@ enum {
     ARENA_BYTES = 1 << 20,
 };
 
-enum outcome { OK, UNPRODUCED, UNAPPLIED, UNREAD, STOPPED };
+enum outcome { OK, UNPRODUCED, UNAPPLIED, UNREAD, STOPPED /* or it cannot be told: partitions went meanwhile */ };
 
 static bool open_producer(struct pipeline_canary *canary, struct fr_err *err)
 {
@@ -44,13 +44,16 @@ static void encode(const struct pipeline_canary *canary, int64_t now_ms, struct 
     }
 }
 
-/* Produces, and waits for Kafka to say where it put it. */
+/* Produces, and waits for Kafka to say where it put it; of a cluster into a partition that is read here. */
 static enum outcome produce(struct pipeline_canary *canary, int64_t until_ms, struct ingest_delivery *place, struct fr_err *err)
 {
     struct fr_buffer value;
     struct ingest_record record = {.topic = canary->config->topics[0].name, .partition = -1};
+    struct pipeline_cluster *cluster = canary->services->cluster;
     bool is_sent;
 
+    if (cluster && (record.partition = pipeline_cluster__some_partition(cluster)) < 0)
+        return STOPPED;
     fr_buffer_init(&value);
     encode(canary, fr_clock_wall_ms(), &value);
     record.value = fr_buffer_slice(&value);
@@ -143,6 +146,8 @@ static void sing(struct pipeline_canary *canary)
                                         [UNREAD] = "was followed by a read that failed"};
     static struct fr_log_place log_place;
     int64_t began_us = fr_clock_monotonic_us(), until_ms = began_us / 1000 + DEADLINE_MS;
+    struct pipeline_cluster *cluster = canary->services->cluster;
+    uint64_t turns = cluster ? pipeline_cluster__turns(cluster) : 0;
     struct ingest_delivery place;
     struct fr_err err = {0};
     enum outcome outcome = produce(canary, until_ms, &place, &err);
@@ -151,6 +156,8 @@ static void sing(struct pipeline_canary *canary)
         outcome = await_applied(canary, until_ms, &place, &err);
     if (outcome == OK && !read_features(canary, &err))
         outcome = UNREAD;
+    if (outcome == UNAPPLIED && cluster && pipeline_cluster__turns(cluster) != turns)
+        return; /* another applied it */
     if (outcome == STOPPED)
         return;
     fr_counter_add(canary->outcomes[outcome], 1);

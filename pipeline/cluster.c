@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-enum { AGAIN_MS = 100, READ_MS = 100, DELTAS_AT_ONCE = 256, ARENA_BYTES = 16 << 20, DAY_MS = 86400000 };
+enum { AGAIN_MS = 100, READ_MS = 100, LOOK_MS = 1000, DELTAS_AT_ONCE = 256, ARENA_BYTES = 16 << 20, DAY_MS = 86400000 };
 
 bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster)
 {
@@ -112,6 +112,8 @@ static void register_metrics(struct pipeline_cluster *cluster, struct fr_metrics
 {
     cluster->transactions =
         fr_metrics_counter(metrics, "freshet_cluster_transactions_total", NULL, "Epochs that were committed as a transaction.");
+    cluster->taken_back = fr_metrics_counter(metrics, "freshet_cluster_taken_back_total", NULL,
+                                             "Transactions that brokers broke off, and that were put once more.");
     cluster->copied = fr_metrics_counter(metrics, "freshet_cluster_copies_total", NULL, "Records written to the changelog.");
     cluster->told = fr_metrics_counter(metrics, "freshet_cluster_deltas_total", NULL, "Deltas written for other instances.");
     cluster->merged = fr_metrics_counter(metrics, "freshet_cluster_merged_total", NULL, "Deltas of others that were merged.");
@@ -152,7 +154,7 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     register_metrics(cluster, options->engine->metrics);
     if (!make_deltas(cluster))
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
-    return read_store(cluster, err);
+    return read_store(cluster, err) && pipeline_told__open(cluster, err);
 }
 
 /* ---- the cluster's thread ---- */
@@ -199,18 +201,20 @@ static bool find_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     int64_t seen_ms = agg_catalogue_seen_ms(cluster->engine->agg);
-    struct ingest_group_topic changelog = {.name = cluster->changelog,
-                                           .partitions = atomic_load(&cluster->partitions),
-                                           .is_compacted = true,
-                                           .retention_ms = INT64_C(7) * DAY_MS};
-    struct ingest_group_topic deltas = {.name = cluster->deltas,
-                                        .partitions = atomic_load(&cluster->partitions),
-                                        .retention_ms =
-                                            seen_ms < 0 ? -1 : seen_ms + 2 * cluster->config->max_future_ms + DAY_MS};
+    int64_t kept_ms = seen_ms < 0 ? -1 : seen_ms + 2 * cluster->config->max_future_ms + DAY_MS;
+    int partitions = atomic_load(&cluster->partitions);
+    struct ingest_group_topic topics[] = {
+        {.name = cluster->changelog, .partitions = partitions, .is_compacted = true, .retention_ms = INT64_C(7) * DAY_MS},
+        {.name = cluster->deltas, .partitions = partitions, .retention_ms = kept_ms}};
 
-    while (!ingest_group_topic(cluster->group, &changelog, err) || !ingest_group_topic(cluster->group, &deltas, err))
-        if (!wait_again(cluster, err))
-            return false;
+    for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {
+        while (!ingest_group_topic(cluster->group, &topics[i], err))
+            if (!wait_again(cluster, err))
+                return false;
+        while (!ingest_group_topic_check(cluster->group, &topics[i], err))
+            if (!wait_again(cluster, err))
+                return false;
+    }
     return true;
 }
 
@@ -248,6 +252,11 @@ static int choose(struct pipeline_cluster *cluster, const struct ingest_tailed *
 
         if (pipeline_owner__is(records[i].key, &partition)) {
             pipeline_owner__take(cluster, partition, records[i].value);
+            continue;
+        }
+        if (pipeline_told__is_block(records[i].key)) {
+            if (!pipeline_told__hear_block(cluster, records[i].key, records[i].value, err))
+                return -1;
             continue;
         }
         if (!pipeline_delta__decode(cluster, records[i].value, &head, &delta, err))
@@ -305,11 +314,23 @@ void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster)
     } while (!pipeline_cluster__is_stopping(cluster));
 }
 
+static void look_at_ends(struct pipeline_cluster *cluster)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+
+    if (now_ms - cluster->looked_ms < LOOK_MS)
+        return;
+    cluster->looked_ms = now_ms;
+    for (int i = 0; i < atomic_load(&cluster->partitions); i++)
+        atomic_store(&cluster->deltas_end[i], ingest_tail_end(cluster->tail, i));
+}
+
 static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     struct ingest_tailed records[DELTAS_AT_ONCE];
     int count = ingest_tail_read(cluster->tail, records, DELTAS_AT_ONCE, READ_MS, err);
 
+    look_at_ends(cluster);
     if (count > 0)
         pipeline_cluster__wait_for_room(cluster);
     return count >= 0 && merge(cluster, records, count, err);
@@ -399,6 +420,7 @@ void pipeline_cluster__close(struct pipeline_cluster *cluster)
     }
     agg_deltas_free(cluster->pending);
     agg_lane_free(cluster->merger);
+    pipeline_told__close(cluster);
     fr_arena_free(cluster->arena);
     free(cluster);
 }
@@ -412,32 +434,48 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster)
     return atomic_load(&cluster->is_assigned) ? NULL : "waiting for partitions";
 }
 
-bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
+/* `what`: of the partition, with a space before it, or "". */
+static bool check_partition(const struct pipeline_cluster *cluster, int partition, const char *what, struct fr_err *err)
 {
-    int count = atomic_load(&cluster->partitions), partition;
     const struct pipeline_owner *owner;
 
-    if (user_id == 0)
-        return true;
-    if (count == 0)
-        return fr_fail(err, FR_UNAVAILABLE, "the node does not know yet whose user %" PRIu64 " is; retry", user_id);
-    partition = ingest_partition_of(user_id, count);
     switch (atomic_load(&cluster->held[partition].place)) {
     case PIPELINE_CLUSTER_HERE:
         return true;
     case PIPELINE_CLUSTER_RESTORING:
-        return fr_fail(err, FR_UNAVAILABLE, "partition %d with user %" PRIu64 " is being handed over; retry", partition,
-                       user_id);
+        return fr_fail(err, FR_UNAVAILABLE, "partition %d%s is being handed over; retry", partition, what);
     default:
         break;
     }
     owner = atomic_load(&cluster->held[partition].owner);
     if (!owner || strcmp(owner->instance, cluster->config->id) == 0)
-        return fr_fail(err, FR_UNAVAILABLE,
-                       "partition %d with user %" PRIu64 " is at another instance, which has not said where; retry", partition,
-                       user_id);
-    return fr_fail(err, FR_PRECONDITION, "partition %d with user %" PRIu64 " is at instance '%s': ask %s", partition, user_id,
-                   owner->instance, owner->api);
+        return fr_fail(err, FR_UNAVAILABLE, "partition %d%s is at another instance, which has not said where; retry", partition,
+                       what);
+    return fr_fail(err, FR_PRECONDITION, "partition %d%s is at instance '%s': ask %s", partition, what, owner->instance,
+                   owner->api);
+}
+
+bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
+{
+    return user_id == 0 || pipeline_cluster__check_owned(cluster, user_id, err);
+}
+
+bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
+{
+    int count = atomic_load(&cluster->partitions);
+    char what[48];
+
+    if (count == 0)
+        return fr_fail(err, FR_UNAVAILABLE, "the node does not know yet whose user %" PRIu64 " is; retry", user_id);
+    snprintf(what, sizeof what, " with user %" PRIu64, user_id);
+    return check_partition(cluster, ingest_partition_of(user_id, count), what, err);
+}
+
+bool pipeline_cluster__may_wait(const struct pipeline_cluster *cluster, int partition, struct fr_err *err)
+{
+    return !atomic_load(&cluster->is_assigned) || partition < 0 || partition >= atomic_load(&cluster->partitions) ||
+           atomic_load(&cluster->held[partition].place) != PIPELINE_CLUSTER_ELSEWHERE ||
+           check_partition(cluster, partition, "", err);
 }
 
 int pipeline_cluster__partitions(const struct pipeline_cluster *cluster)
@@ -450,13 +488,23 @@ struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipel
     const struct pipeline_held *held = &cluster->held[number];
     const struct pipeline_owner *owner = atomic_load(&held->owner);
     int place = atomic_load(&held->place);
+    int64_t lag = atomic_load(&cluster->deltas_end[number]) - atomic_load(&cluster->deltas_next[number]);
 
     return (struct pipeline_cluster_partition){.number = number,
                                                .instance = owner ? owner->instance : "",
                                                .api = owner ? owner->api : "",
                                                .is_here = place == PIPELINE_CLUSTER_HERE,
                                                .is_restoring = place == PIPELINE_CLUSTER_RESTORING,
-                                               .changelog_next = atomic_load(&held->changelog_next)};
+                                               .changelog_next = atomic_load(&held->changelog_next),
+                                               .deltas_lag = lag > 0 ? lag : 0};
+}
+
+int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster)
+{
+    for (int32_t i = 0; i < atomic_load(&cluster->partitions); i++)
+        if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
+            return i;
+    return -1;
 }
 
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster)

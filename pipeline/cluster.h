@@ -52,15 +52,34 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster);
  * address the message tells.
  */
 FR_CHECKED bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
+/* The same for what changes him: only where he is owned. */
+FR_CHECKED bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
+
+/*
+ * For what has to be in a transaction: partitions that stayed from the first look to the second were this instance's in every epoch between.
+ * FR_UNAVAILABLE: some went or came.
+ */
+uint64_t pipeline_cluster__turns(const struct pipeline_cluster *cluster);
+FR_CHECKED bool pipeline_cluster__check_turns(const struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err);
+/* Whether others hear what this instance is told. FR_UNAVAILABLE: not now; FR_PRECONDITION: it has no partitions. */
+FR_CHECKED bool pipeline_cluster__check_telling(const struct pipeline_cluster *cluster, struct fr_err *err);
+/* In the boundary: others are to hear that the id is blocked, or is not any more. FR_EXHAUSTED: out of memory. */
+FR_CHECKED bool pipeline_cluster__say(struct pipeline_cluster *cluster, struct store *store, int kind, uint64_t id,
+                                      bool is_blocked, struct fr_err *err);
+
+/* Whether what is written to a partition may be waited for here: false, as above, when another applies it. */
+FR_CHECKED bool pipeline_cluster__may_wait(const struct pipeline_cluster *cluster, int partition, struct fr_err *err);
 
 struct pipeline_cluster_partition {
     int32_t number;
     const char *instance, *api; /* of its owner, as he announced it last; "" when nobody has */
     bool is_here, is_restoring;
     int64_t changelog_next; /* −1: nothing of it is here */
+    int64_t deltas_lag; /* offsets of this partition of the deltas that are not merged */
 };
 int pipeline_cluster__partitions(const struct pipeline_cluster *cluster); /* 0: not known yet */
 struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number);
+int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster); /* that is here; −1: none is */
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster); /* of the last transaction */
 
 #endif

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { AGAIN_MS = 100 };
+
 void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_err *err)
 {
     store_spoil(cluster->store);
@@ -97,9 +99,10 @@ static void note_positions(struct pipeline_cluster *cluster, int partition)
                                                     .last = offsets->positions[held->index[i]].last};
 }
 
+/* As it was at the boundary: what came since is of the next epoch. */
 static bool is_here(const struct pipeline_cluster *cluster, int partition)
 {
-    return atomic_load(&cluster->held[partition].place) == PIPELINE_CLUSTER_HERE;
+    return cluster->held[partition].is_noted;
 }
 
 /* What an epoch that failed has set aside belongs to the next one: its offsets will be in it. */
@@ -130,12 +133,18 @@ static void save_made(struct pipeline_cluster *cluster, struct store *store)
 void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *store)
 {
     int count = atomic_load(&cluster->partitions);
+    struct fr_err err;
+
+    if (!pipeline_told__boundary(cluster, store, &err))
+        pipeline_cluster__fail(cluster, &err); /* a restart has room for it, or hears it again */
 
     cluster->boundary_time_ms = pipeline_stream__time(&cluster->engine->stream);
     turn(cluster, store);
     save_deltas(cluster, store);
     save_made(cluster, store);
+    cluster->is_boundary_local = atomic_load(&cluster->is_local);
     for (int i = 0; i < count; i++) {
+        cluster->held[i].is_noted = atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE;
         if (is_here(cluster, i))
             note_positions(cluster, i);
         if (!cluster->held[i].is_saved)
@@ -246,11 +255,34 @@ static bool transact(struct writing *writing, bool is_announcing, struct fr_err 
     bool ok = consumed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
 
     ok = ok && ingest_transaction_begin(cluster->group, err) && store_epoch_each(cluster->store, put_copy, writing, err) &&
-         agg_deltas_each(cluster->pending, put_delta, writing, err) &&
+         agg_deltas_each(cluster->pending, put_delta, writing, err) && pipeline_told__put(cluster, is_announcing, err) &&
          put_partitions(writing, is_announcing, consumed, &count, err) &&
          ingest_transaction_commit(cluster->group, consumed, count, err);
     free(consumed);
     return ok;
+}
+
+/*
+ * The same epoch until Kafka has it, as long as what became of the last attempt is known: brokers come and go. The store has not written it,
+ * nobody sees what was taken back, and partitions stay as they are, since who gives one away waits for the committer.
+ */
+static bool transact_until(struct writing *writing, bool is_announcing, struct fr_err *err)
+{
+    static struct fr_log_place place;
+    struct pipeline_cluster *cluster = writing->cluster;
+
+    for (;;) {
+        struct fr_err why;
+
+        writing->copies = writing->deltas = 0;
+        if (transact(writing, is_announcing, err))
+            return true;
+        if (pipeline_cluster__is_stopping(cluster) || !ingest_transaction_take_back(cluster->group, &why))
+            return false;
+        fr_counter_add(cluster->taken_back, 1);
+        fr_log_limited(&place, 10, FR_LOG_WARN, "cluster", "%s; it was taken back, and is put once more", err->message);
+        fr_clock_sleep_ms(AGAIN_MS);
+    }
 }
 
 /* What Kafka has now the store is to have, too. */
@@ -265,6 +297,7 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
     }
     save_made(cluster, store);
     agg_deltas_clear(cluster->pending);
+    pipeline_told__done(cluster, store);
     fr_counter_add(cluster->transactions, 1);
     fr_counter_add(cluster->copied, writing->copies);
     fr_counter_add(cluster->told, writing->deltas);
@@ -316,13 +349,12 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
         pipeline_cluster__fail(cluster, err); /* some of it may be there twice */
         return false;
     }
-    if (atomic_load(&cluster->is_local) || !owns_any(cluster, writing.partitions))
+    if (cluster->is_boundary_local || !owns_any(cluster, writing.partitions))
         return true;
     is_announcing = atomic_exchange(&cluster->needs_announcing, false);
     if (!is_announcing && agg_deltas_count(cluster->pending) == 0 && !has_moved(cluster, writing.partitions) &&
-        !has_copies(&writing, err))
+        !pipeline_told__is_any(cluster) && !has_copies(&writing, err))
         return true;
-    writing.copies = 0;
     writing.head = (struct pipeline_delta_head){.store_id = cluster->store_id,
                                                 .epoch = atomic_load(&cluster->made) + 1,
                                                 .fingerprint = cluster->fingerprint,
@@ -330,7 +362,7 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
     atomic_store(&cluster->made, writing.head.epoch); /* before anybody can read it back */
     fr_buffer_init(&writing.key);
     fr_buffer_init(&writing.value);
-    ok = transact(&writing, is_announcing, err);
+    ok = transact_until(&writing, is_announcing, err);
     fr_buffer_fini(&writing.key);
     fr_buffer_fini(&writing.value);
     if (ok)

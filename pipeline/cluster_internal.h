@@ -31,10 +31,38 @@ struct pipeline_marker {
     struct ingest_position at[PIPELINE_TOPICS_MAX]; /* of each topic of the configuration */
 };
 
+/* What was said last of an id (cluster_told.c). */
+struct pipeline_said {
+    uint64_t id; /* 0: a free place */
+    int64_t at_ms;
+    int kind; /* enum agg_blocked */
+    bool is_blocked, is_told;
+};
+
+struct pipeline_heard { /* from another */
+    uint64_t id;
+    int64_t at_ms;
+    int kind;
+    bool is_blocked;
+    char why[PIPELINE_BLOCK_REASON_BYTES + 1];
+};
+
+struct pipeline_told {
+    struct pipeline_said *saids; /* open addressing; the committer's */
+    uint32_t count, mask;
+    int untold;
+    struct pipeline_heard *heard; /* by the cluster's thread, inside the gate; the boundary takes it */
+    int heard_count, heard_capacity;
+    bool is_failed;
+};
+
 struct pipeline_held { /* a partition */
     _Atomic int place; /* enum pipeline_place */
     _Atomic(const struct pipeline_owner *) owner; /* as announced last; NULL: never */
     _Atomic int64_t changelog_next; /* up to here the store has it; −1: it has nothing of it */
+    bool is_noted; /* it was here at the boundary; the committer's */
+    struct pipeline_tombstone *heard; /* by who restores, inside the gate; the boundary takes it */
+    int heard_count, heard_capacity;
     bool is_saved; /* the meta record says the same; changed inside the gate or by the committer */
     atomic_bool is_owner_saved;
     struct pipeline_marker marker; /* by who restores, inside the gate; then the committer */
@@ -61,6 +89,8 @@ struct pipeline_cluster {
     struct pipeline_held held[PIPELINE_CLUSTER_PARTITIONS_MAX];
     _Atomic int64_t deltas_next[PIPELINE_CLUSTER_PARTITIONS_MAX]; /* up to here deltas are merged; −1: none */
     int64_t deltas_saved[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    _Atomic int64_t deltas_end[PIPELINE_CLUSTER_PARTITIONS_MAX]; /* as brokers said a second ago at most */
+    int64_t looked_ms; /* when that was; the cluster's thread */
     _Atomic uint64_t made; /* epoch of the last transaction that was begun */
     uint64_t made_saved;
     int64_t boundary_time_ms; /* S of what is set aside */
@@ -74,11 +104,15 @@ struct pipeline_cluster {
     atomic_bool needs_announcing;
     atomic_bool is_through; /* the deltas that were there at the start are merged */
     atomic_bool is_assigned; /* the group has said what is owned, and it is here */
+    bool is_boundary_local; /* as it was at the boundary */
+    struct pipeline_told said;
+    int64_t told_again_ms; /* when what is still blocked is said again */
+    _Atomic uint64_t turns; /* how often partitions went or came */
     atomic_bool is_stopping, is_failed;
     pthread_t thread;
     bool is_started;
 
-    struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped;
+    struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped, *taken_back;
 };
 
 /* ---- cluster_wire.c ---- */
@@ -112,6 +146,23 @@ FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err 
 
 /* Waits for an epoch, as often as that must be tried again; false when it never will, or the node stops. */
 FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err);
+
+/* ---- cluster_told.c: what people told ---- */
+
+FR_CHECKED bool pipeline_told__open(struct pipeline_cluster *cluster, struct fr_err *err); /* before lanes run */
+void pipeline_told__close(struct pipeline_cluster *cluster);
+bool pipeline_told__is_tombstone(struct fr_slice key); /* of a record of the changelog */
+bool pipeline_told__is_block(struct fr_slice key); /* of one of the deltas */
+/* Outside the gate. FR_CORRUPT: it makes no sense. */
+FR_CHECKED bool pipeline_told__hear_tombstone(struct pipeline_cluster *cluster, int partition, struct fr_slice key,
+                                              struct fr_slice value, struct fr_err *err);
+FR_CHECKED bool pipeline_told__hear_block(struct pipeline_cluster *cluster, struct fr_slice key, struct fr_slice value,
+                                          struct fr_err *err);
+/* The committer: what was heard counts from here on; false: no epoch can be. Then whether there is something to tell, telling it, told. */
+FR_CHECKED bool pipeline_told__boundary(struct pipeline_cluster *cluster, struct store *store, struct fr_err *err);
+bool pipeline_told__is_any(const struct pipeline_cluster *cluster);
+FR_CHECKED bool pipeline_told__put(struct pipeline_cluster *cluster, bool is_announcing, struct fr_err *err);
+void pipeline_told__done(struct pipeline_cluster *cluster, struct store *store);
 
 /* ---- cluster.c ---- */
 

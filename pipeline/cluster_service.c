@@ -46,6 +46,7 @@ static bool put_partitions(const struct pipeline_cluster *cluster, struct fr_are
         partitions[i].here = from.is_here;
         partitions[i].restoring = from.is_restoring;
         partitions[i].changelog_next = from.changelog_next;
+        partitions[i].deltas_lag = from.deltas_lag;
         response->partitions[response->n_partitions++] = &partitions[i];
         if (!from.instance[0])
             continue;
@@ -55,6 +56,26 @@ static bool put_partitions(const struct pipeline_cluster *cluster, struct fr_are
         member->partitions[member->n_partitions++] = i;
     }
     return true;
+}
+
+/* Of each partition that is here, over all topics; of others their owner knows. */
+static void put_lag(struct pipeline_services *services, Freshet__V1__ClusterResponse *response)
+{
+    struct ingest *ingest = atomic_load_explicit(&services->stream->ingest, memory_order_acquire);
+    int count = ingest ? ingest_partition_count(ingest) : 0;
+
+    for (size_t i = 0; i < response->n_partitions; i++)
+        response->partitions[i]->lag_events = response->partitions[i]->here ? 0 : -1;
+    for (int i = 0; i < count; i++) {
+        struct ingest_partition from = ingest_partition_at(ingest, i);
+        int64_t next = pipeline_offsets__next(services->offsets, i);
+
+        if (from.number < 0 || (size_t)from.number >= response->n_partitions || !response->partitions[from.number]->here)
+            continue;
+        next = next < from.low ? from.low : next;
+        if (next >= 0 && from.end > next)
+            response->partitions[from.number]->lag_events += from.end - next;
+    }
 }
 
 bool pipeline_admin__cluster(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
@@ -72,6 +93,8 @@ bool pipeline_admin__cluster(void *user, struct server_call *call, const Protobu
     if (!services->cluster)
         return true;
     response->epoch = pipeline_cluster__epoch(services->cluster);
-    return put_partitions(services->cluster, call->arena, response) ||
-           fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
+    if (!put_partitions(services->cluster, call->arena, response))
+        return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
+    put_lag(services, response);
+    return true;
 }

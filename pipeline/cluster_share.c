@@ -131,6 +131,8 @@ static bool take_record(struct restoring *restoring, const struct ingest_tailed 
         store_gate_leave(cluster->store);
         return true;
     }
+    if (pipeline_told__is_tombstone(record->key))
+        return pipeline_told__hear_tombstone(cluster, restoring->partitions[record->index], record->key, record->value, err);
     if (!pipeline_copy__read_key(record->key, &copy->key, &copy->part))
         return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' makes no sense", cluster->changelog);
     copy->bytes = record->value;
@@ -246,10 +248,12 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
             pipeline_stream__raise(&cluster->engine->stream, cluster->config->lanes + 1, held->marker.stream_time_ms);
     }
     if (ok) {
+        store_gate_enter(cluster->store); /* an epoch whose boundary was before is of what was before */
         for (int i = 0; i < count; i++)
             atomic_store(&cluster->held[partitions[i]].place, PIPELINE_CLUSTER_HERE);
         atomic_store(&cluster->is_local, false);
         atomic_store(&cluster->needs_announcing, count > 0);
+        store_gate_leave(cluster->store);
         ingest_own(cluster->ingest, parts, at, all);
     }
     free(parts);
@@ -270,6 +274,7 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
                      "cluster: partition %" PRId32 " of %d was assigned: partitions were added, which a cluster "
                      "cannot take",
                      partitions[i], all);
+    atomic_fetch_add(&cluster->turns, 1);
     for (int i = 0; i < all && ok; i++)
         atomic_store(&cluster->held[i].place,
                      is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
@@ -297,6 +302,7 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
                        "again",
                        cluster->config->id);
     }
+    atomic_fetch_add(&cluster->turns, 1);
     if (!ingest_disown(cluster->ingest))
         return true; /* the node closes, or has failed and says so */
     if (!pipeline_share__commit(cluster, err))

@@ -181,19 +181,6 @@ static bool check(const Freshet__V1__ExplainRequest *request, struct pipeline_se
     return true;
 }
 
-/* In a cluster a user's entities are at his owner's. */
-static bool check_here(struct pipeline_services *services, const Freshet__V1__EntityKey *entity, struct fr_err *err)
-{
-    for (int i = 0; i < agg_entity_count(services->agg); i++) {
-        struct agg_entity_info info = agg_entity_at(services->agg, i);
-
-        for (int k = 0; k < info.key_count && (size_t)k < entity->n_key && strcmp(info.name, entity->entity) == 0; k++)
-            if (strcmp(info.key[k], "user_id") == 0 && !pipeline_serving__check_user(services, entity->key[k], err))
-                return false;
-    }
-    return true;
-}
-
 /* As features are read: again when the horizon overtook T meanwhile. */
 static bool explain(struct pipeline_services *services, const Freshet__V1__ExplainRequest *request, struct fr_arena *arena,
                     struct agg_explanation *explanation, Freshet__V1__ExplainResponse *response, struct fr_err *err)
@@ -239,7 +226,8 @@ bool pipeline_admin__explain(void *user, struct server_call *call, const Protobu
     if (!response)
         return fail_exhausted(err);
     freshet__v1__explain_response__init(response);
-    if (!check(request, services, err) || !check_here(services, request->entity, err) ||
+    if (!check(request, services, err) ||
+        !pipeline_serving__check_user(services, pipeline_serving__user_of(services, request->entity), err) ||
         !explain(services, request, call->arena, &explanation, response, err))
         return false;
     if (!put_explanation(&explanation, call->arena, response))

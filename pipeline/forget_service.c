@@ -1,7 +1,7 @@
 /*
  * AdminService.Forget: a tombstone first, with an epoch that makes all that is known of the user durable, then his entities are
  * taken away where that epoch has them, and a second epoch makes it so. A crash between the two leaves the tombstone: whoever got no
- * answer asks again.
+ * answer asks again. In a cluster his owner does it, and the tombstone goes into the changelog with that first epoch.
  */
 #include "services.h"
 
@@ -36,10 +36,11 @@ bool pipeline_admin__forget(void *user, struct server_call *call, const Protobuf
     struct forgetting forgetting = {.services = services, .tombstone = {.user_id = request->user_id}};
     Freshet__V1__ForgetReply *reply = fr_arena_take(call->arena, sizeof *reply);
     struct agg_forgotten forgotten = {0};
+    uint64_t turns = services->cluster ? pipeline_cluster__turns(services->cluster) : 0;
 
     if (request->user_id == 0)
         return fr_fail(err, FR_BAD_INPUT, "user_id: 0 is no user; name the one to forget");
-    if (!pipeline_serving__check_alone(services, "forgetting", err))
+    if (services->cluster && !pipeline_cluster__check_owned(services->cluster, request->user_id, err))
         return false;
     if (!reply)
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
@@ -48,7 +49,8 @@ bool pipeline_admin__forget(void *user, struct server_call *call, const Protobuf
         !agg_forget_user(services->agg, request->user_id, &forgotten, err) ||
         (services->learning &&
          !pipeline_learning__forget(services->learning, request->user_id, &forgotten.entities, &forgotten.records, err)) ||
-        !pipeline_committer__commit(services->committer, COMMIT_MS, err))
+        !pipeline_committer__commit(services->committer, COMMIT_MS, err) ||
+        (services->cluster && !pipeline_cluster__check_turns(services->cluster, turns, err)))
         return false;
     reply->entities = forgotten.entities;
     reply->records = forgotten.records;

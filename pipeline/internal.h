@@ -288,12 +288,19 @@ struct pipeline_tombstone {
     uint64_t user_id;
     int64_t forgotten_ms; /* the user's events up to this time are dropped … */
     int64_t until_ms; /* … until S is here */
+    bool is_told; /* of a cluster: it is in the changelog */
 };
 
 struct pipeline_tombstones {
     struct pipeline_tombstone *entries; /* by user */
     int count, capacity;
     bool is_failed;
+
+    /* Of a cluster, which tells what came and what is over; the committer's. */
+    bool are_told;
+    int untold;
+    uint64_t *gone; /* users */
+    int gone_count, gone_capacity;
 };
 
 /* Before lanes run. */
@@ -303,12 +310,17 @@ void pipeline_tombstones__fini(struct pipeline_tombstones *tombstones);
 /* In the committer's boundary: kept in this epoch. FR_EXHAUSTED: PIPELINE_TOMBSTONES_MAX of them, or no memory. */
 FR_CHECKED bool pipeline_tombstones__add(struct pipeline_tombstones *tombstones, struct store *store,
                                          const struct pipeline_tombstone *tombstone, struct fr_err *err);
+/* The same of one that another instance added: however many there are. */
+FR_CHECKED bool pipeline_tombstones__put(struct pipeline_tombstones *tombstones, struct store *store,
+                                         const struct pipeline_tombstone *tombstone, struct fr_err *err);
 void pipeline_tombstones__expire(struct pipeline_tombstones *tombstones, struct store *store, int64_t now_ms);
 
 /* By a lane, inside the gate. */
 bool pipeline_tombstones__drops(const struct pipeline_tombstones *tombstones, const struct proto_event *event);
 
 /* ---- blocks.c: what people took out ---- */
+
+enum { PIPELINE_BLOCK_REASON_BYTES = 200 };
 
 struct pipeline_blocks {
     struct fr_idset *sets[AGG_BLOCKED_KINDS]; /* asked by any thread, changed at the boundary only */
@@ -321,6 +333,12 @@ void pipeline_blocks__fini(struct pipeline_blocks *blocks);
 /* How many of each kind, here and by tables. False: the arena is exhausted. */
 bool pipeline_blocks__counts(const struct pipeline_blocks *blocks, const struct agg *agg, struct fr_arena *arena,
                              Freshet__V1__BlockedCount ***list, size_t *count);
+
+/* In the committer's boundary. FR_EXHAUSTED: too many different ids. */
+FR_CHECKED bool pipeline_blocks__set(struct pipeline_blocks *blocks, struct store *store, int kind, uint64_t id,
+                                     bool is_blocked, const char *reason, struct fr_err *err);
+/* What was given as the reason; the committer's thread, until the next boundary. */
+struct fr_slice pipeline_blocks__reason(struct store *store, int kind, uint64_t id);
 
 /* ---- lane.c: what a batch does ---- */
 
@@ -447,6 +465,7 @@ struct pipeline_watches { /* of the node */
     const struct pipeline_watch_limits *limits;
     struct store *store;
     struct pipeline_stream *stream;
+    struct pipeline_cluster *cluster; /* NULL: it stands alone */
     struct fr_queue *queue; /* watches that begin and that end, to the watcher */
     atomic_int streams, values; /* admitted; loops add, the watcher subtracts */
 

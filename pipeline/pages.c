@@ -88,6 +88,23 @@ static void set_partition_gauges(struct pipeline_services *services)
     }
 }
 
+static void set_cluster_gauges(const struct pipeline_services *services)
+{
+    int count = pipeline_cluster__partitions(services->cluster), owned = 0;
+    int64_t lag = 0;
+
+    for (int i = 0; i < count; i++) {
+        struct pipeline_cluster_partition partition = pipeline_cluster__partition(services->cluster, i);
+
+        owned += partition.is_here;
+        lag += partition.deltas_lag;
+    }
+    set_gauge(services->metrics, "freshet_cluster_partitions", "Partitions of the cluster; 0 until they are known.", count);
+    set_gauge(services->metrics, "freshet_cluster_owned", "Partitions that are this instance's.", owned);
+    set_gauge(services->metrics, "freshet_cluster_deltas_lag", "Offsets of the deltas that this instance has not merged.",
+              (double)lag);
+}
+
 /* Gauges are set when somebody looks; counters and histograms are always true. */
 static void set_gauges(struct pipeline_services *services)
 {
@@ -115,6 +132,8 @@ static void set_gauges(struct pipeline_services *services)
     if (services->tables)
         set_gauge(metrics, "freshet_table_lag_records", "Records of tables in Kafka that are not applied yet; -1: not known.",
                   (double)pipeline_tables__lag(services->tables));
+    if (services->cluster)
+        set_cluster_gauges(services);
     set_partition_gauges(services);
 }
 

@@ -176,6 +176,8 @@ FR_CHECKED bool pipeline_serving__check(struct pipeline_services *services, stru
 
 /* The same for a call about a user (0: nobody's): in a cluster his state may be at another instance, whose address the message tells. */
 FR_CHECKED bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t user_id, struct fr_err *err);
+/* Whose the entity is; 0: nobody's, or a kind that there isn't. */
+uint64_t pipeline_serving__user_of(struct pipeline_services *services, const Freshet__V1__EntityKey *entity);
 /* What a node of a cluster cannot do yet. FR_PRECONDITION. */
 FR_CHECKED bool pipeline_serving__check_alone(struct pipeline_services *services, const char *what, struct fr_err *err);
 

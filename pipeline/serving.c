@@ -29,6 +29,18 @@ bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t u
     return !services->cluster || pipeline_cluster__check_user(services->cluster, user_id, err);
 }
 
+uint64_t pipeline_serving__user_of(struct pipeline_services *services, const Freshet__V1__EntityKey *entity)
+{
+    for (int i = 0; i < agg_entity_count(services->agg); i++) {
+        struct agg_entity_info info = agg_entity_at(services->agg, i);
+
+        for (int k = 0; k < info.key_count && (size_t)k < entity->n_key && strcmp(info.name, entity->entity) == 0; k++)
+            if (strcmp(info.key[k], "user_id") == 0)
+                return entity->key[k];
+    }
+    return 0;
+}
+
 bool pipeline_serving__check_alone(struct pipeline_services *services, const char *what, struct fr_err *err)
 {
     return !services->cluster ||

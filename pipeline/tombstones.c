@@ -41,7 +41,7 @@ static bool grow(struct pipeline_tombstones *tombstones)
 }
 
 /* A later one takes the place of an earlier. */
-static bool put(struct pipeline_tombstones *tombstones, const struct pipeline_tombstone *tombstone)
+static bool keep(struct pipeline_tombstones *tombstones, const struct pipeline_tombstone *tombstone)
 {
     int place = place_of(tombstones, tombstone->user_id);
 
@@ -67,12 +67,12 @@ static void load_one(void *user, const char *name, struct fr_slice value)
 {
     struct pipeline_tombstones *tombstones = user;
     struct fr_reader reader = fr_reader(value);
-    struct pipeline_tombstone tombstone;
+    struct pipeline_tombstone tombstone = {.is_told = true};
 
     tombstone.user_id = strtoull(name + strlen(tombstone_prefix), NULL, 10);
     tombstone.forgotten_ms = fr_reader_zigzag(&reader);
     tombstone.until_ms = fr_reader_zigzag(&reader);
-    if (reader.is_failed || !put(tombstones, &tombstone))
+    if (reader.is_failed || !keep(tombstones, &tombstone))
         tombstones->is_failed = true;
 }
 
@@ -87,30 +87,55 @@ bool pipeline_tombstones__load(struct pipeline_tombstones *tombstones, struct st
 void pipeline_tombstones__fini(struct pipeline_tombstones *tombstones)
 {
     free(tombstones->entries);
+    free(tombstones->gone);
     *tombstones = (struct pipeline_tombstones){0};
 }
 
 bool pipeline_tombstones__add(struct pipeline_tombstones *tombstones, struct store *store,
                               const struct pipeline_tombstone *tombstone, struct fr_err *err)
 {
-    struct fr_buffer value;
-    char name[48];
-    bool is_put;
-
     if (tombstones->count >= PIPELINE_TOMBSTONES_MAX)
         return fr_fail(err, FR_EXHAUSTED,
                        "forget: %d users are forgotten already and their tombstones still last; wait for some, or shorten "
                        "node.tombstones",
                        tombstones->count);
+    return pipeline_tombstones__put(tombstones, store, tombstone, err);
+}
+
+bool pipeline_tombstones__put(struct pipeline_tombstones *tombstones, struct store *store,
+                              const struct pipeline_tombstone *tombstone, struct fr_err *err)
+{
+    struct fr_buffer value;
+    char name[48];
+    bool is_put;
+
     name_of(tombstone->user_id, name);
     fr_buffer_init(&value);
     fr_buffer_append_zigzag(&value, tombstone->forgotten_ms);
     fr_buffer_append_zigzag(&value, tombstone->until_ms);
-    is_put = !value.is_failed && put(tombstones, tombstone);
+    is_put = !value.is_failed && keep(tombstones, tombstone);
+    tombstones->untold += is_put && !tombstone->is_told;
     if (is_put)
         store_meta_put(store, name, fr_buffer_slice(&value));
     fr_buffer_fini(&value);
     return is_put || fr_fail(err, FR_EXHAUSTED, "forget: out of memory; ask again");
+}
+
+/* Without memory for it the changelog keeps it, and its next owner takes it out. */
+static void note_gone(struct pipeline_tombstones *tombstones, uint64_t user_id)
+{
+    if (!tombstones->are_told)
+        return;
+    if (tombstones->gone_count == tombstones->gone_capacity) {
+        int capacity = tombstones->gone_capacity ? 2 * tombstones->gone_capacity : 64;
+        uint64_t *grown = reallocarray(tombstones->gone, (size_t)capacity, sizeof *grown);
+
+        if (!grown)
+            return;
+        tombstones->gone = grown;
+        tombstones->gone_capacity = capacity;
+    }
+    tombstones->gone[tombstones->gone_count++] = user_id;
 }
 
 void pipeline_tombstones__expire(struct pipeline_tombstones *tombstones, struct store *store, int64_t now_ms)
@@ -126,6 +151,7 @@ void pipeline_tombstones__expire(struct pipeline_tombstones *tombstones, struct 
         }
         name_of(tombstones->entries[i].user_id, name);
         store_meta_delete(store, name);
+        note_gone(tombstones, tombstones->entries[i].user_id);
     }
     tombstones->count = kept;
 }

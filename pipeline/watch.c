@@ -5,6 +5,7 @@
  * it, and a newer reading takes back what was not taken, counts it as skipped and puts itself there.
  */
 #include "watch.h"
+#include "cluster.h"
 
 #include <freshet/clock.h>
 #include <freshet/log.h>
@@ -91,13 +92,28 @@ static bool read_entity(struct pipeline_watches *watches, const struct pipeline_
     return fr_fail(err, FR_UNAVAILABLE, "the stream ran ahead of %d attempts to read; watch again", READ_ATTEMPTS);
 }
 
+/* Partitions may come back: only once they are another's is the watch over, which then tells whose. */
+static bool check_here(const struct pipeline_watches *watches, const struct pipeline_watched *watched, bool *is_here,
+                       struct fr_err *err)
+{
+    *is_here = !watches->cluster || pipeline_cluster__check_user(watches->cluster, watched->user_id, err);
+    return *is_here || err->code == FR_UNAVAILABLE;
+}
+
 static bool read_all(struct pipeline_watches *watches, struct pipeline_watch *watch, struct fr_err *err)
 {
     struct pipeline_now now = pipeline_stream__now(watches->stream);
 
     for (int i = 0; i < watch->entity_count; i++) {
-        if (!read_entity(watches, &watch->entities[i], &now, watch->values, err))
+        const struct pipeline_watched *watched = &watch->entities[i];
+        bool is_here;
+
+        if (!read_entity(watches, watched, &now, watch->values, err))
             return false;
+        if (!check_here(watches, watched, &is_here, err)) /* afterwards: what is being given away is not read half-way */
+            return false;
+        if (!is_here)
+            continue;
         if (!offer(watches, &watch->entities[i], watch->values, &now))
             return fr_fail(err, FR_EXHAUSTED, "out of memory for an update");
     }
@@ -245,6 +261,7 @@ bool pipeline_watches__start(struct pipeline_watches *watches, const struct pipe
     watches->limits = limits;
     watches->store = engine->store;
     watches->stream = &engine->stream;
+    watches->cluster = engine->committer.cluster;
     watches->streams_gauge = fr_metrics_gauge(metrics, "freshet_watches", NULL, "Open streams of WatchFeatures.");
     watches->entities_gauge = fr_metrics_gauge(metrics, "freshet_watched_entities", NULL, "Entities that they watch.");
     watches->sent = fr_metrics_counter(metrics, "freshet_watch_updates_total", "outcome=\"sent\"", updates_help);

@@ -20,6 +20,7 @@ struct pipeline_watched_kind {
 struct pipeline_watched { /* one entity of a stream */
     struct pipeline_watched_kind *kind;
     uint64_t key[STORE_KEY_IDS_MAX]; /* as written */
+    uint64_t user_id; /* whose it is; 0: nobody's */
     struct pipeline_update *_Atomic update; /* NULL: nothing new */
 
     /* The watcher's. */

@@ -87,6 +87,9 @@ static bool add_entity(struct pipeline_services *services, const Freshet__V1__Wa
     if (!agg_columns_check_key(watched->kind->columns, (int)asked->n_key, err))
         return fr_fail_in(err, "entities[%zu].key", index);
     memcpy(watched->key, asked->key, asked->n_key * sizeof *asked->key);
+    watched->user_id = pipeline_serving__user_of(services, asked);
+    if (!pipeline_serving__check_user(services, watched->user_id, err))
+        return fr_fail_in(err, "entities[%zu]", index);
     watched->sent = fr_arena_take(watch->arena, (size_t)watched->kind->count * sizeof(float));
     watched->offered = fr_arena_take(watch->arena, (size_t)watched->kind->count * sizeof(float));
     watch->entity_count++;
@@ -144,14 +147,6 @@ static bool compile(struct pipeline_services *services, const Freshet__V1__Watch
     return watch->values || fail_memory(err);
 }
 
-static bool is_of_user(struct agg_entity_info info)
-{
-    for (int i = 0; i < info.key_count; i++)
-        if (strcmp(info.key[i], "user_id") == 0)
-            return true;
-    return false;
-}
-
 static bool begin(void *user, struct server_call *call, const ProtobufCMessage *message, void **state, struct fr_err *err)
 {
     struct pipeline_services *services = user;
@@ -162,12 +157,6 @@ static bool begin(void *user, struct server_call *call, const ProtobufCMessage *
     (void)call;
     if (!pipeline_serving__check(services, err))
         return false;
-    for (size_t i = 0; services->cluster && i < request->n_entities; i++) /* partitions come and go while a stream goes on */
-        for (int k = 0; k < agg_entity_count(services->agg); k++)
-            if (strcmp(agg_entity_at(services->agg, k).name, request->entities[i]->entity) == 0 &&
-                is_of_user(agg_entity_at(services->agg, k)))
-                return fr_fail(err, FR_PRECONDITION, "entities[%zu]: what belongs to a user cannot be watched in a cluster yet",
-                               i);
     if (!check(request, services->watches->limits->entities, err) || !check_features(services, request, err))
         return false;
     arena = fr_arena_new(WATCH_BYTES_MOST);

@@ -30,17 +30,20 @@ def free_ports(count):
                 holder.close()
 
 
-def is_open(port):
+def is_open(port, host="127.0.0.1"):
     with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
+        tried.settimeout(1)
+        return tried.connect_ex((host, port)) == 0
 
 
 class Broker:
-    """`more` are server properties over those of tests/kafka/start; `settings` its environment."""
+    """`more` are server properties over those of tests/kafka/start; `settings` its environment; `place` a namespace (network.py)."""
 
-    def __init__(self, directory, port=None, more=None, **settings):
+    def __init__(self, directory, port=None, more=None, place=None, **settings):
         self.directory, self.port = directory, port or free_ports(2)
-        self.address = f"127.0.0.1:{self.port}"
+        self.host, self.inside = (place.address, place.inside) if place else ("127.0.0.1", ())
+        settings["ADDRESS"] = self.host
+        self.address = f"{self.host}:{self.port}"
         self.environment = {**os.environ, "PORT": str(self.port), "DATA": str(directory / "kafka"), "HEAP": "256m", **settings}
         directory.mkdir(parents=True, exist_ok=True)
         if more:
@@ -50,7 +53,8 @@ class Broker:
 
     def spawn(self):
         """Begins to start it; start() waits."""
-        return subprocess.Popen([str(KAFKA / "start")], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [*self.inside, str(KAFKA / "start")]
+        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def start(self, begun=None):
         process = begun or self.spawn()
@@ -60,13 +64,18 @@ class Broker:
         assert process.returncode == 0, told
         return self
 
+    def is_running(self):
+        return (self.directory / "kafka" / "pid").exists()
+
     def pid(self):
         return int((self.directory / "kafka" / "pid").read_text())
 
     def kill(self):
-        """kill -9; returns when its ports are free again."""
+        """kill -9; returns when its ports are free again. Of one that does not run: nothing."""
+        if not self.is_running():
+            return
         os.kill(self.pid(), signal.SIGKILL)
-        wait_for(lambda: not any(is_open(self.port + at) for at in range(2)), "the broker is gone")
+        wait_for(lambda: not any(is_open(self.port + at, self.host) for at in range(2)), "the broker is gone")
         self.stop()
 
     def stop(self, **settings):

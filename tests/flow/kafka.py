@@ -4,18 +4,27 @@ import contextlib
 import time
 import uuid
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 PARTITIONS = 8
 
 
-def new_topic(brokers, partitions=PARTITIONS, prefix="events", **config):
-    """Makes a topic with a name of its own."""
-    name = f"{prefix}.{uuid.uuid4().hex[:12]}"
+def new_topic(brokers, partitions=PARTITIONS, prefix="events", name=None, **config):
+    """Makes a topic, with a name of its own unless one is given, and as many replicas as the brokers make by default."""
+    name = name or f"{prefix}.{uuid.uuid4().hex[:12]}"
     admin = AdminClient({"bootstrap.servers": brokers})
-    for made in admin.create_topics([NewTopic(name, partitions, 1, config=config)]).values():
-        made.result(30)
+    for _ in range(3):
+        try:
+            for made in admin.create_topics([NewTopic(name, partitions, config=config)]).values():
+                made.result(30)
+        except KafkaException as refused:  # brokers that have just started close connections now and then
+            if refused.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                break
+            if refused.args[0].code() >= 0:
+                raise
+        else:
+            break
     return name
 
 

@@ -105,6 +105,7 @@ class Node:
         self.binary, self.directory, self.name = binary, directory, name
         self.process = None
         self.command = ("run",)
+        self.inside = ()  # a command that runs it elsewhere: in a network namespace
         self.environment = {}  # beside the process's own
         self.api = self.operations = self.brokers = None
         self.runs = 0
@@ -122,7 +123,7 @@ class Node:
         """Starts it without waiting for anything; options are Popen's."""
         assert self.process is None
         self.runs += 1
-        arguments = [str(self.binary), *self.command, "--config", str(self.file)]
+        arguments = [*self.inside, str(self.binary), *self.command, "--config", str(self.file)]
         for one in sets:
             arguments += ["--set", one]
         with open(self.log_file(), "wb") as log:

@@ -3,8 +3,13 @@ Instances that share a topic on a real broker: come and go, are killed and stopp
 stands alone serves. Events are of now, since a cluster's clock is the wall's; reads are as of one moment for all.
 """
 
+import contextlib
+import copy
+import json
 import random
+import re
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -16,10 +21,11 @@ import freshet
 import kafka
 import oracle
 import settings
-from freshet.v1 import admin_pb2, event_pb2
+from freshet.v1 import admin_pb2, event_pb2, model_pb2
 from node import CallError, run_cli, wait_for
 from test_crash import faulty  # noqa: F401 (a fixture)
 from test_examples import get_features  # noqa: F401 (a fixture)
+from test_watch import Watching
 
 PARTITIONS = 8
 USERS, ITEMS, CREATORS = 60, 25, 5
@@ -30,7 +36,10 @@ CATALOGUE = {
         "item": {"key": ["item_id"], "parent": "creator"},
         "creator": {"key": ["creator_id"]},
         "user_creator": {"key": ["user_id", "creator_id"]},
+        "tag": {"key": ["item_info.tags"]},
+        "user_tag": {"key": ["user_id", "item_info.tags"]},
     },
+    "tables": {"item_info": {"topic": "", "key": "item_id", "fields": {"tags": "ids", "price": "number"}}},
     "features": {
         "watches": {"entity": "item", "actions": ["watch"], "aggregate": "count", "windows": ["1h", "24h"], "emit": ["value", "age"]},
         "likes": {"entity": "item", "actions": ["like"], "aggregate": "count", "windows": ["1h", "24h"]},
@@ -46,14 +55,34 @@ CATALOGUE = {
         "recent": {"entity": "user", "aggregate": "last", "limit": 20, "fields": ["item_id", "action", "ts_ms", "value"]},
         "seen": {"entity": "user", "aggregate": "count", "windows": ["1h"]},
         "bond": {"entity": "user_creator", "aggregate": "sum", "of": "value", "windows": ["1h"]},
+        "online": {"entity": "creator", "aggregate": "gauge", "up": ["click", "watch"], "down": ["purchase"], "timeout": "1h"},
+        "tagged": {"entity": "tag", "aggregate": "count", "windows": ["1h"]},
+        "taste": {"entity": "user_tag", "where": "item_info.price > 3", "aggregate": "count", "windows": ["1h"]},
+        "together": {"entity": "item", "aggregate": "covisit", "from": "recent", "within": "1h", "half_life": "1h", "limit": 10},
+        "lift": {"entity": "item", "aggregate": "lift", "of": "item_info.tags", "from": "together", "against": "tagged", "windows": ["1h"]},
+        "left": {"entity": "item", "aggregate": "quota", "actions": ["watch"], "quota": 1_000_000, "newer_than": "1h", "forgotten_after": "24h"},
+    },
+    "feature_sets": {"small": {"user": ["seen"], "item": ["watches"]}},
+    "lists": {
+        "hot": {"of": "item", "rank": "heat", "scopes": ["global", "creator_id"], "limit": 20},
+        "new": {"of": "item", "rank": "left", "scopes": ["global"], "limit": 50},
     },
 }  # fmt: skip
 FAST = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
 LOST = "its partitions are another's now"
 
 
+def rows_of(topic):
+    return f"rows.{topic}"
+
+
 def configuration(brokers, topic, mode, name=None, second=None, **more):
-    made = settings.configuration(brokers, topic, catalogue=CATALOGUE, clock="wall", mode=mode)
+    made = settings.configuration(brokers, topic, catalogue=copy.deepcopy(CATALOGUE), clock="wall", mode=mode)
+    made["tables"]["item_info"]["topic"] = rows_of(topic)
+    made["learner"] = {"served": f"served.{topic}", "examples": f"examples.{topic}"}
+    if mode == "standalone":  # as who trains beside a cluster does: from the rows that its instances log
+        tasks = {"click": {"actions": ["click"], "policy": "fnw", "window": "1h"}}
+        made["models"] = {"shop": {"feature_set": "small", "bits": 18, "sparse": ["user_id"], "tasks": tasks}}
     made["node"]["dedupe"] = {"ids": 1024, "horizon": "1h"}  # all are kept: else what comes twice depends on which topic comes first
     if second:
         made["kafka"]["topics"].append({"name": second})
@@ -73,12 +102,16 @@ class Cluster:
         self.topic = kafka.new_topic(brokers, PARTITIONS, prefix="cluster")
         self.second = kafka.new_topic(brokers, PARTITIONS, prefix="second")
         self.group = f"g.{self.topic}"
+        kafka.new_topic(brokers, 1, name=rows_of(self.topic), **{"cleanup.policy": "compact"})
+        rows = [(b"%d" % item, json.dumps({"tags": [f"t{item % 4}", "all"], "price": item % 7}).encode()) for item in range(1, ITEMS + 1)]
+        kafka.produce(brokers, rows_of(self.topic), rows)
         self.instances, self.produced, self.dice = {}, 0, random.Random(3)
         self.alone = make_node(configuration(brokers, self.topic, "standalone", second=self.second), "alone").start()
 
-    def begin(self, name, is_ready=True):
+    def begin(self, name, is_ready=True, **more):
         if name not in self.instances:
-            self.instances[name] = self.make_node(configuration(self.brokers, self.topic, "cluster", name, self.second), name)
+            made = configuration(self.brokers, self.topic, "cluster", name, self.second, **more)
+            self.instances[name] = self.make_node(made, name)
         self.instances[name].start(is_ready=is_ready)
         return self.instances[name]
 
@@ -178,6 +211,13 @@ class Cluster:
             alone = read(self.alone, user)
             wait_for(lambda: self.read_owned(read, user) == alone, lambda: (user, self.read_owned(read, user), alone), 30)  # noqa: B023
 
+        ranked = lists(self.alone)
+        assert len(ranked["hot", 0]) == min(20, len(ranked["new", 0])) > 0
+        for node in self.running():
+            wait_for(lambda: lists(node) == ranked, lambda: (node.name, lists(node), ranked), 30)  # noqa: B023
+        paired = pairs(self.running()[0])  # the node alone reads a user's topics in another order, and which of his records are near goes by that
+        for node in self.running():
+            wait_for(lambda: pairs(node) == paired, lambda: (node.name, pairs(node), paired), 30)  # noqa: B023
         for node in self.running():  # and it stays so, whatever each reads back of what it wrote
             assert read(node, 0) == wanted, difference(wanted, read(node, 0), node)
 
@@ -191,6 +231,24 @@ class Cluster:
         except OSError:  # as in owned()
             pass
         return None
+
+
+def lists(node):
+    """Who is on each list, in order: the scores are of the moment."""
+    asked = [("hot", "global", 0), *(("hot", "creator_id", at + 1) for at in range(CREATORS)), ("new", "global", 0)]
+    return {
+        (name, id): node.call_json("RecallService/Trending", {"list": name, "scope": scope, "scopeId": id}).get("ids", [])
+        for name, scope, id in asked
+    }
+
+
+def pairs(node):
+    """What went with the items that all have, and which tags more than else."""
+    return {
+        (method, item): sorted(node.call_json(f"RecallService/{method}", {"itemId": item}).get("ids", []))
+        for method in ("Related", "Labels")
+        for item in range(6, 10)
+    }
 
 
 def difference(wanted, got, node):
@@ -233,6 +291,7 @@ def test_what_instances_serve_together_is_what_one_serves(cluster, request):
         if number % 10 == 9:
             cluster.check()
     cluster.check()
+    assert all(pairs(cluster.instances["a"]).values())
     for name in "cb":
         assert cluster.instances[name].stop() == 0
         cluster.load(500)
@@ -315,9 +374,14 @@ def markers(cluster):
     return Counter((message.value()[10 : 10 + message.value()[9]].decode(), message.partition()) for message in found)
 
 
+def canaries(node):
+    found = re.findall(r'freshet_canary_total{result="(\w+)"} (\d+)', node.page("/metrics")[2].decode())
+    return {outcome: int(count) for outcome, count in found}
+
+
 def test_a_hot_item_is_a_record_an_instance_and_epoch(cluster):
     for name in "ab":
-        cluster.begin(name)
+        cluster.begin(name, canary="300ms")
     cluster.wait_shared()
     now = int(time.time() * 1000)
     records = [
@@ -330,7 +394,10 @@ def test_a_hot_item_is_a_record_an_instance_and_epoch(cluster):
     keys = [message.key() for message in committed(cluster, "deltas") if message.key()[0] != 0]
     epochs = sum(int(cluster.members(node).epoch) for node in cluster.running())
     assert 0 < max(keys.count(key) for key in set(keys)) <= epochs < 400
-    assert len(set(keys)) == 3  # the item, the creator, all events
+    for node in cluster.running():
+        wait_for(lambda: canaries(node)["ok"] > 0, "a canary that came back")  # noqa: B023
+        assert not any(canaries(node)[outcome] for outcome in ("unapplied", "unread")), canaries(node)
+    assert len(set(keys)) == 6  # the item, the creator, both of them as the list by creator has it, two tags, all events
 
 
 def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, get_features):
@@ -343,28 +410,82 @@ def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, 
         lambda: first.get_features(user_id=user, item_ids=[1]),
         lambda: first.call_json("RecallService/Recent", {"kind": "new_items", "userId": user}),
         lambda: first.call_json("AdminService/Explain", {"entity": {"entity": "user", "key": [user]}, "feature": "seen"}),
+        lambda: first.call_json("AdminService/Forget", {"userId": user}),
     ):
         with pytest.raises(CallError) as told:
             refused()
         assert told.value.code == "failed_precondition" and f"at instance 'b': ask {second.api}" in told.value.message
     assert second.get_features(user_id=user, item_ids=[1]).user_present
     assert first.get_features(item_ids=[1]).item_present == [True]
-    for method, message in (("Forget", {"userId": user}), ("Block", {"kind": "item", "ids": [1]}), ("Checkpoint", {"backupDir": "/x"})):
-        with pytest.raises(CallError, match="not in clusters yet"):
-            first.call_json(f"AdminService/{method}", message)
+    after = [{"topic": cluster.topic, "partition": kafka.murmur2_partition(b"%d" % user, PARTITIONS), "offset": "1000000"}]
+    with pytest.raises(CallError) as told:  # at once: to wait is of no use
+        first.call_json("FeatureService/GetFeatures", {"itemIds": [1], "after": after})
+    assert told.value.code == "failed_precondition" and f"at instance 'b': ask {second.api}" in told.value.message
+    with pytest.raises(CallError, match="not in clusters yet"):
+        first.call_json("AdminService/Checkpoint", {"backupDir": "/x"})
     told = first.call_json("AdminService/Cluster", {})
     assert {one["instance"] for one in told["members"]} == {"a", "b"} and len(told["partitions"]) == PARTITIONS
     assert cluster.alone.call_json("AdminService/Cluster", {})["mode"] == "standalone"
+    check_lag(cluster)
+    check_told(cluster, user)
+
     check_clients(cluster, get_features, user)
+    event = {"event_id": 10**6, "ts_ms": int(time.time() * 1000) - 30_000, "user_id": user, "item_id": 3, "action": 3}
+    kafka.produce(cluster.brokers, cluster.topic, [(b"%d" % user, event_pb2.Event(**event).SerializeToString())])
+    cluster.check()  # he stays forgotten
+    assert not first.get_features(user_id=user, item_ids=[1]).user_present
+
+
+def blocked(node):
+    return node.call_json("AdminService/Block", {"kind": "item"}).get("ids", [])
+
+
+def check_told(cluster, user):
+    """What people tell one instance of a user counts wherever he is later, and what they block everywhere, also for who comes with nothing."""
+    first, second = cluster.instances["a"], cluster.instances["b"]
+    for node in (second, cluster.alone):
+        assert int(node.call_json("AdminService/Forget", {"userId": user})["entities"]) > 0
+    for ids, how in (([3, 4], {"reason": "spam"}), ([4], {"unblock": True})):
+        for node in (first, cluster.alone):
+            node.call_json("AdminService/Block", {"kind": "item", "ids": ids, **how})
+    wait_for(lambda: blocked(second) == ["3"], lambda: blocked(second))
+    second.call_json("AdminService/Block", {"kind": "item", "ids": [4, 3], "unblock": True})
+    second.call_json("AdminService/Block", {"kind": "item", "ids": [5]})
+    wait_for(lambda: blocked(first) == ["5"], lambda: blocked(first))
+    mover = next(user for user in range(1, USERS) if kafka.murmur2_partition(b"%d" % user, PARTITIONS) == PARTITIONS - 1)
+    watching = Watching(second, [("user", mover), ("item", 1)])
+    watching.first("user", mover)
+    third = cluster.begin("c")
+    wait_for(lambda: blocked(third) == ["5"], lambda: blocked(third))
+    wait_for(lambda: watching.error, "the watch of who went to the third is over")
+    assert watching.error.code().name == "FAILED_PRECONDITION" and f"at instance 'c': ask {third.api}" in watching.error.details()
+    third.stop()
+    cluster.alone.call_json("AdminService/Block", {"kind": "item", "ids": [3], "unblock": True})
+    cluster.alone.call_json("AdminService/Block", {"kind": "item", "ids": [5]})
+    cluster.check()
+    wait_for(lambda: {one.api for one in cluster.members(first).members} == {first.api, second.api}, "both announced again")
+
+
+def check_lag(cluster):
+    """Of events at the owner, of deltas everywhere: nothing once all is applied."""
+    for node in cluster.running():
+
+        def lags(node=node):
+            return {(one.here, one.lag_events, one.deltas_lag) for one in cluster.members(node).partitions}
+
+        wait_for(lambda: lags() == {(True, 0, 0), (False, -1, 0)}, lags)  # noqa: B023
+        figures = dict(line.split() for line in node.page("/metrics")[2].decode().splitlines() if line.startswith("freshet_cluster_"))
+        assert figures["freshet_cluster_partitions"] == str(PARTITIONS) and figures["freshet_cluster_deltas_lag"] == "0"
+        assert figures["freshet_cluster_owned"] == str(len(cluster.owned(node)))
 
 
 def check_clients(cluster, get_features, of_second):
     """Who names one instance is led to the one that has the user, also when users move."""
     first, second = cluster.instances["a"], cluster.instances["b"]
     done = get_features(first.api, of_second, "1,2", "watches.1h")
-    assert done.returncode == 0 and f"asking {second.api}" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
     assert done.stdout == get_features(second.api, of_second, "1,2", "watches.1h").stdout
-    with freshet.ClusterClient([first.api], timeout=60, retries=1_000) as client:
+    with freshet.ClusterClient([first.api], timeout=60, retries=1_000) as client, c_client(first, 60_000, 1_000) as ask:
         for is_alone in (False, True):
             if is_alone:
                 second.stop()
@@ -372,6 +493,26 @@ def check_clients(cluster, get_features, of_second):
                 assert client.get_features(user, [1], features=["seen.1h"]).user == cluster.alone_says(user), user
             found = {client.target_of(user) for user in range(1, USERS)}
             assert found == ({first.api} if is_alone else {first.api, second.api})
+            told = [ask(user, 1, "seen.1h").split() for user in range(1, USERS)]
+            assert [float(value) for _, _, value in told] == [cluster.alone_says(user)["seen.1h"] for user in range(1, USERS)]
+            assert {owner for owner, _, _ in told} == found
+        assert ask(1, 1, "nothing").startswith("invalid_argument: ")
+
+
+@contextlib.contextmanager
+def c_client(node, timeout_ms, retries):
+    """Asks by one client of clients/c, which keeps its connections."""
+    path = node.binary.parent / "tests" / "client" / "ask"
+    command = [str(one) for one in (path, node.api, timeout_ms, retries)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def ask(*words):
+            print(*words, file=process.stdin, flush=True)
+            return process.stdout.readline()
+
+        yield ask
+        process.stdin.close()
+        assert process.wait(10) == 0
 
 
 def test_a_users_event_in_another_partition_is_a_dead_letter(cluster):
@@ -391,20 +532,34 @@ def test_a_users_event_in_another_partition_is_a_dead_letter(cluster):
     assert list(node.get_features(item_ids=[3], features=["watches.1h"]).item_values) == [2]
 
 
+def test_a_node_beside_the_cluster_learns_from_what_its_instances_served(cluster):
+    node = cluster.begin("a")
+    request_id = node.get_features(user_id=5, item_ids=[3, 4], feature_set="small", log=True).request_id
+    shown = {"user_id": 5, "item_id": 3, "request_id": request_id}
+    events = [event_pb2.Event(event_id=at, ts_ms=int(time.time() * 1000) + at, action=at, **shown) for at in (1, 2)]  # impression, click
+    kafka.produce(cluster.brokers, cluster.topic, [(b"5", event.SerializeToString()) for event in events])
+
+    def learned():
+        state = cluster.alone.call("ModelService/Status", model_pb2.ModelStatusRequest(), model_pb2.ModelStatusResponse).models[0]
+        return (state.tasks[0].examples, state.tasks[0].positives)
+
+    wait_for(lambda: learned() == (2, 1), learned)
+
+
 def test_what_clusters_do_not_carry_is_refused_in_a_line_each(binary, tmp_path):
     import yaml
 
-    made = configuration("embedded", "t", "cluster", clock="event", canary="1s")
-    made["features"]["online"] = {"entity": "item", "aggregate": "gauge", "up": ["enter_room"], "down": ["leave_room"], "timeout": "10m"}
-    made["lists"] = {"hot": {"of": "item", "rank": "heat", "scopes": ["global"], "limit": 10}}
+    made = configuration("embedded", "t", "cluster", clock="event")
+    made["features"]["habit"] = {"entity": "user", "aggregate": "decayed", "half_life": "1h"}
+    made["lists"]["busy"] = {"of": "user", "rank": "habit", "scopes": ["global"], "limit": 10}
     file = tmp_path / "refused.yaml"
     file.write_text(yaml.safe_dump(made, sort_keys=False))
     done = run_cli(binary, "check", "--config", file)
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if "node.mode: cluster: " in line]
-    for what in ("needs node.id", "set kafka.brokers", "node.clock: event", "node.canary", "list 'hot'", "feature 'online' is a gauge of 'item'"):
+    for what in ("needs node.id", "set kafka.brokers", "node.clock: event", "list 'busy' ranks users"):
         assert sum(what in line for line in lines) == 1, (what, done.stderr)
-    assert len(lines) == 6
+    assert len(lines) == 4
 
 
 def test_the_clusters_topics_are_made_as_they_must_be(cluster):
@@ -431,3 +586,34 @@ def test_the_clusters_topics_are_made_as_they_must_be(cluster):
     unlike = cluster.make_node(configuration(cluster.brokers, cluster.topic, "cluster", "c", short), "unlike").spawn()
     assert unlike.ended() == 1
     assert "do not all have as many partitions" in unlike.log()
+
+
+def test_topics_that_would_lose_something_are_refused_with_the_command(cluster):
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    seen = 31 * 86_400_000 + 120_000
+    good = {"changelog": {"cleanup.policy": "compact", "delete.retention.ms": "604800000"}, "deltas": {"retention.ms": "-1"}}
+    wrong = {
+        "changelog": [({"cleanup.policy": "compact,delete"}, "cleanup.policy=compact"), ({"delete.retention.ms": "1000"}, "delete.retention.ms=604800000")],
+        "deltas": [
+            ({"cleanup.policy": "compact"}, "cleanup.policy=delete"),
+            ({"retention.ms": "3600000"}, f"retention.ms={seen}"),
+            ({"retention.bytes": "1000000"}, "retention.bytes=-1"),
+        ],
+    }  # fmt: skip
+    admin = AdminClient({"bootstrap.servers": cluster.brokers})
+    nodes = []
+    for suffix, cases in wrong.items():
+        for more, mend in cases:
+            group = f"{cluster.group}.{len(nodes)}"
+            topics = [
+                NewTopic(f"{group}.{name}", PARTITIONS, config={**settings, **(more if name == suffix else {})}) for name, settings in good.items()
+            ]
+            for made in admin.create_topics(topics).values():
+                made.result(30)
+            made = configuration(cluster.brokers, cluster.topic, "cluster", "x")
+            made["kafka"]["group"] = group
+            nodes.append((cluster.make_node(made, f"x{len(nodes)}").spawn(), f"--entity-name {group}.{suffix} --add-config {mend}"))
+    for node, command in nodes:
+        assert node.ended(60) == 1
+        assert command in node.log(), (command, node.log()[-1500:])

@@ -1,6 +1,7 @@
 """The examples, built and run as a reader would."""
 
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from test_values import difficult_events
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 NAMES = [*settings.CATALOGUE["features"], "item.creator_id", "item.duration_s"]
 ITEMS = [1, 2, 3, 2**64 - 1, 3]
+STANDS_ALONE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"  # a ClusterResponse without partitions
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +98,7 @@ def test_the_c_example_asks_for_a_user_alone(node, get_features):
 def test_the_c_example_tells_a_refusal(node, get_features):
     done = get_features(node.api, 1, "1", "item_click")
     assert (done.returncode, done.stdout) == (1, "")
-    assert '"code":"invalid_argument"' in done.stderr
+    assert done.stderr.startswith("get_features: invalid_argument: ")
     assert "item_clicks" in done.stderr
 
 
@@ -119,6 +121,16 @@ def test_the_c_example_refuses_what_it_cannot_do(get_features, arguments, code, 
     assert words in done.stderr
 
 
+def test_the_c_example_asks_others_when_one_is_silent(node, get_features):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        for _ in range(3):  # whom it asks first is chance
+            done = get_features(f"{address},{node.api}", 4_711)
+            assert (done.returncode, done.stdout) == (0, "user 4711 (unknown)\n"), done.stderr
+        done = get_features(address, 1)
+        assert (done.returncode, done.stdout) == (1, "") and "deadline_exceeded: " in done.stderr
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -131,22 +143,33 @@ def test_the_c_example_refuses_what_it_cannot_do(get_features, arguments, code, 
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\x4a\x02\x01\x01",  # two items where one was asked for
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\x4a\x01\x01\x3a\x00",  # a column without its value
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 6\r\n\r\nclosed",
     ],
 )
 def test_the_c_example_trusts_no_answer(get_features, answer):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(30)
+    """Whoever answers so when asked who has what, or for features after that."""
 
-        def serve():
-            connection, _ = server.accept()
+    def serve(server, told):
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return  # closed
             with connection, connection.makefile("rb") as asked:
-                head = b"".join(iter(asked.readline, b"\r\n")).lower()
-                asked.read(int(head.partition(b"content-length:")[2].split()[0]))
-                connection.sendall(answer)
+                while line := asked.readline():
+                    head = b"".join(iter(asked.readline, b"\r\n")).lower()
+                    asked.read(int(head.partition(b"content-length:")[2].split()[0]))
+                    is_cluster = b"/Cluster" in line
+                    connection.sendall(told if is_cluster else answer)
+                    if not is_cluster or told is answer:
+                        break
 
-        serving = threading.Thread(target=serve)
-        serving.start()
-        done = get_features(f"127.0.0.1:{server.getsockname()[1]}", 1, "5")
+    for told in (answer, STANDS_ALONE):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            serving = threading.Thread(target=serve, args=(server, told))
+            serving.start()
+            done = get_features(f"127.0.0.1:{server.getsockname()[1]}", 1, "5")
+            server.shutdown(socket.SHUT_RDWR)
         serving.join()
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "receive" in done.stderr
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.match("get_features: (unavailable|internal): .*(closed|HTTP|no ClusterResponse|reply)", done.stderr), done.stderr

@@ -14,7 +14,8 @@ from conftest import missing
 from node import CallError, wait_for
 from test_page import CATALOGUE, event
 
-WITHOUT_DATA = {"FreshetCertificateEnds", "FreshetSkew", "FreshetSkewUnchecked"}  # no certificate here, no node exporter
+# No certificate here, no node exporter, no cluster.
+WITHOUT_DATA = {"FreshetCertificateEnds", "FreshetSkew", "FreshetSkewUnchecked", "FreshetPartitionUnowned", "FreshetDeltasLag"}
 TOP = prometheus.OPS.parent
 
 

@@ -40,6 +40,12 @@ struct ingest_group_topic {
 
 /* Makes the topic when it is missing. FR_BAD_CONFIG: it has another number of partitions. FR_UNAVAILABLE: nobody answers yet. */
 FR_CHECKED bool ingest_group_topic(struct ingest_group *group, const struct ingest_group_topic *topic, struct fr_err *err);
+/*
+ * Whether the topic that there is keeps what it must. FR_BAD_CONFIG: it does not, and the message has the command that mends it. Logs what
+ * a broker that dies would take away. FR_UNAVAILABLE: nobody answers yet. May block for 10 s.
+ */
+FR_CHECKED bool ingest_group_topic_check(struct ingest_group *group, const struct ingest_group_topic *topic,
+                                         struct fr_err *err);
 
 /*
  * Ends what an earlier run of the instance has left open, and fences it. Before joining. Blocks for 10 s at most: FR_UNAVAILABLE, ask
@@ -71,11 +77,17 @@ FR_CHECKED bool ingest_transaction_begin(struct ingest_group *group, struct fr_e
 FR_CHECKED bool ingest_transaction_put(struct ingest_group *group, const struct ingest_put *put, int64_t *offset,
                                        struct fr_err *err);
 /*
- * All that was put, and how far was read, at once or not at all; under the generation of the last `assigned`. When it fails nobody
- * knows which, and the producer is of no use any more: the process has to end, and a restart finds out.
+ * All that was put, and how far was read, at once or not at all; under the generation of the last `assigned`. Waits for brokers and
+ * coordinators that change, a minute a step at most. When it fails, take it back.
  */
 FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
                                           struct fr_err *err);
+/*
+ * After any of these failed. True: nothing that was put counts, and the same may be begun anew. False: nobody here knows, or this
+ * instance was fenced or would fail again, and the producer is of no use any more: the process has to end, and a restart finds out. `err` is written only
+ * where taking back was tried.
+ */
+FR_CHECKED bool ingest_transaction_take_back(struct ingest_group *group, struct fr_err *err);
 
 /* ---- Tails: partitions of a topic, read from somewhere to their end and on, committed records only ---- */
 
@@ -100,6 +112,8 @@ FR_CHECKED bool ingest_tail_open(struct ingest_group *group, const struct ingest
 /* Gives how many came, as soon as one is there; 0 after `timeout_ms`. −1: FR_CORRUPT, what comes next is gone. One thread. */
 int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, int most, int timeout_ms, struct fr_err *err);
 int64_t ingest_tail_next(const struct ingest_tail *tail, int index); /* the next offset of a partition */
+/* Where the partition ends, as brokers said last, open transactions included; −1: they have not yet. Never waits. */
+int64_t ingest_tail_end(const struct ingest_tail *tail, int index);
 /* All that was there when it was opened has been read, which no transaction hides any more. */
 bool ingest_tail_is_through(const struct ingest_tail *tail);
 uint64_t ingest_tail_lag(const struct ingest_tail *tail); /* offsets to that */

@@ -5,6 +5,8 @@
 
 #include <freshet/deltas.h>
 
+#include <inttypes.h>
+
 enum { ROUNDS = 6, STREAMS = 4, INSTANCES_MAX = 4, CARRIED_MAX = 1 << 16 };
 
 static const struct agg_dedupe keep_all = {.ids = 4096, .horizon_ms = INT64_C(86400000) * 3000};
@@ -193,7 +195,9 @@ static bool is_everybody(void *user, uint64_t user_id)
     return true;
 }
 
-static void check_split(const char *text, const struct feed *feed, struct rng *rng)
+typedef void compare_fn(const struct node *one, const struct node *other, int64_t time_ms, int *found);
+
+static void check_split_with(const char *text, const struct feed *feed, struct rng *rng, compare_fn *compare, int *found)
 {
     int instances = 1 + (int)rng_below(rng, INSTANCES_MAX);
     struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
@@ -229,11 +233,18 @@ static void check_split(const char *text, const struct feed *feed, struct rng *r
         node_commit(&nodes[i]);
         if (!digest_equal(whole, node_digest(&nodes[i], feed->greatest_ms)))
             fail_msg("instance %d of %d differs with\n%s", i, instances, text);
+        if (compare)
+            compare(&one, &nodes[i], feed->greatest_ms, found);
     }
     for (int i = 0; i <= instances; i++)
         node_free(&nodes[i]);
     node_free(&one);
     carrier_free(&carrier);
+}
+
+static void check_split(const char *text, const struct feed *feed, struct rng *rng)
+{
+    check_split_with(text, feed, rng, NULL, NULL);
 }
 
 static void any_split_of_a_stream_merges_to_what_one_node_makes(void **state)
@@ -283,7 +294,8 @@ static const char cells[] =
     "  ips: { entity: item, aggregate: ips, floor: 0.01, windows: [30d] }\n"
     "  latest: { entity: room, aggregate: last, limit: 7, fields: [item_id, user_id, ts_ms, value] }\n"
     "  recent: { entity: user, aggregate: last, limit: 9, fields: [item_id] }\n"
-    "  often: { entity: user_category, aggregate: decayed, half_life: 1h }\n";
+    "  often: { entity: user_category, aggregate: decayed, half_life: 1h }\n"
+    "  online: { entity: room, aggregate: gauge, up: [enter_room, watch], down: [leave_room, like], timeout: 10m }\n";
 
 static void any_split_merges_in_cells_too(void **state)
 {
@@ -300,6 +312,102 @@ static void any_split_merges_in_cells_too(void **state)
     }
 }
 
+/* Lists that rank by sums and by moments, of spans that the streams fill; one of them keeps fewer than there are. */
+static const char ranked[] =
+    "entities:\n"
+    "  user: { key: [user_id] }\n"
+    "  item: { key: [item_id], parent: creator, retention: 0 }\n"
+    "  creator: { key: [creator_id], retention: 0 }\n"
+    "  room: { key: [room_id], retention: 0 }\n"
+    "features:\n"
+    "  heat: { entity: item, actions: [watch, like], weights: { watch: 1, like: 3 }, aggregate: decayed, half_life: 30d }\n"
+    "  fame: { entity: creator, actions: [like], aggregate: decayed, half_life: 20d }\n"
+    "  online: { entity: room, aggregate: gauge, up: [enter_room, watch], down: [leave_room, like], timeout: 400d }\n"
+    "  recent: { entity: user, actions: [watch], aggregate: last, limit: 20, fields: [item_id] }\n"
+    "  together: { entity: item, from: recent, within: 20d, half_life: 30d, aggregate: covisit, limit: 8 }\n"
+    "  left: { entity: creator, aggregate: quota, actions: [watch], quota: 200, newer_than: 20d, forgotten_after: 60d }\n"
+    "lists:\n"
+    "  hot: { of: item, rank: heat, scopes: [global, category_id, room_id], limit: 8 }\n"
+    "  hottest: { of: item, rank: heat, scopes: [global], limit: 1 }\n"
+    "  famous: { of: creator, rank: fame, scopes: [global, region], limit: 8 }\n"
+    "  new: { of: creator, rank: left, scopes: [global], limit: 8 }\n";
+
+static struct agg_candidates trending(const struct node *node, struct fr_arena *arena, const struct agg_recall *ask)
+{
+    struct agg_candidates candidates;
+    struct fr_err err;
+
+    if (!agg_recall_trending(node->agg, ask, arena, &candidates, &err))
+        fail_msg("%s", err.message);
+    return candidates;
+}
+
+/* The same partners with the same sums. */
+static void compare_related(const struct node *one, const struct node *other, struct fr_arena *arena, int64_t time_ms,
+                            int *found)
+{
+    for (uint64_t id = 1001; id < 2010; id = id == 1010 ? 2001 : id + 1) {
+        struct agg_recall ask = {.name = "together", .id = id, .time_ms = time_ms};
+        struct agg_candidates a, b;
+        struct fr_err err;
+
+        if (!agg_recall_related(one->agg, &ask, arena, &a, &err) || !agg_recall_related(other->agg, &ask, arena, &b, &err))
+            fail_msg("%s", err.message);
+        assert_int_equal(a.count, b.count);
+        assert_memory_equal(a.ids, b.ids, a.count * sizeof *a.ids);
+        assert_memory_equal(a.scores, b.scores, a.count * sizeof *a.scores);
+        *found += (int)a.count;
+    }
+}
+
+/* Every list answers alike. */
+static void compare_lists(const struct node *one, const struct node *other, int64_t time_ms, int *found)
+{
+    static const struct {
+        const char *list, *scope;
+    } lists[] = {{"hot", "global"},    {"hot", "category_id"}, {"hot", "room_id"}, {"hottest", "global"},
+                 {"famous", "global"}, {"famous", "region"},   {"new", "global"}};
+    struct fr_arena *arena = fr_arena_new(1 << 22);
+
+    for (size_t l = 0; l < sizeof lists / sizeof *lists; l++) {
+        for (uint64_t id = 1; id < 2010; id = id == 10 ? 1001 : id == 1010 ? 2001 : id + 1) {
+            struct agg_recall ask = {.name = lists[l].list, .scope = lists[l].scope, .id = id, .limit = 8, .time_ms = time_ms};
+            struct agg_candidates a, b;
+
+            ask.id = strcmp(lists[l].scope, "global") == 0 ? 0 : id;
+            a = trending(one, arena, &ask);
+            b = trending(other, arena, &ask);
+            if (a.count != b.count)
+                fail_msg("%s of %s %" PRIu64 ": %u candidates, not %u", lists[l].list, lists[l].scope, id, b.count, a.count);
+            assert_memory_equal(a.ids, b.ids, a.count * sizeof *a.ids);
+            assert_memory_equal(a.scores, b.scores, a.count * sizeof *a.scores);
+            *found += (int)a.count;
+            if (ask.id == 0)
+                break;
+            fr_arena_reset(arena, 1 << 20);
+        }
+    }
+    compare_related(one, other, arena, time_ms, &found[1]);
+    fr_arena_free(arena);
+}
+
+static void any_split_ranks_alike(void **state)
+{
+    int found[2] = {0}; /* on lists, and with items */
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= (uint64_t)stream_goal(ROUNDS); seed++) {
+        struct rng rng = {seed + 1300};
+        struct feed feed = feed_new(&rng);
+
+        for (int i = 0; i < feed.count; i++) /* into weeks: of what was long before, nobody knows whether it was first */
+            feed.events[i].ts_ms = feed.greatest_ms - (feed.greatest_ms - feed.events[i].ts_ms) / 12;
+        check_split_with(ranked, &feed, &rng, compare_lists, found);
+        free(feed.events);
+    }
+    assert_true(found[0] > 1000 && found[1] > 100);
+}
+
 static void note_line(void *user, const char *line)
 {
     struct fr_buffer *lines = user;
@@ -314,8 +422,9 @@ static void what_has_no_merge_is_named(void **state)
         "features:\n"
         "  heat: { entity: item, aggregate: decayed, half_life: 10m }\n"
         "  online: { entity: room, aggregate: gauge, up: [enter_room], down: [leave_room], timeout: 10m }\n"
-        "  mine: { entity: user, aggregate: gauge, up: [enter_room], down: [leave_room], timeout: 10m }\n"
-        "lists: { hot: { of: item, rank: heat, scopes: [global], limit: 10 } }\n";
+        "  mine: { entity: user, aggregate: decayed, half_life: 10m }\n"
+        "lists: { hot: { of: item, rank: heat, scopes: [global], limit: 10 }, busy: { of: user, rank: mine, scopes: [global], "
+        "limit: 10 } }\n";
     struct agg_catalogue *catalogue = catalogue_good(text, &keep_all), *carried = catalogue_good(cells, &keep_all);
     struct fr_buffer lines;
 
@@ -326,8 +435,7 @@ static void what_has_no_merge_is_named(void **state)
     agg_catalogue_uncarried(catalogue, note_line, &lines);
     fr_buffer_append_byte(&lines, 0);
     assert_string_equal((const char *)lines.bytes,
-                        "list 'hot' is not in clusters yet: lists do not follow what other instances saw\n"
-                        "feature 'online' is a gauge of 'room', which instances of a cluster cannot add up yet\n");
+                        "list 'busy' ranks users, each of whom one instance of a cluster knows alone\n");
     fr_buffer_fini(&lines);
     agg_catalogue_free(catalogue);
     agg_catalogue_free(carried);
@@ -390,6 +498,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_split_of_a_stream_merges_to_what_one_node_makes),
         cmocka_unit_test(any_split_merges_in_cells_too),
+        cmocka_unit_test(any_split_ranks_alike),
         cmocka_unit_test(what_has_no_merge_is_named),
         cmocka_unit_test(a_hot_entity_is_one_record_an_epoch),
         cmocka_unit_test(deltas_that_make_no_sense_are_refused),
