@@ -124,12 +124,14 @@ class Parts(unittest.TestCase):
         self.assertAlmostEqual(found["b"], 5, 4)
         self.assertTrue(all(number >= 0 for number in fit.nonnegative([{**row, "sum": 9 - row["a"]} for row in rows], ["a", "b"], "sum").values()))
 
-    def test_capacity_grows_with_load_and_with_cost(self):
-        counts = []
+    def test_capacity_grows_with_load_and_with_cost_and_more_instances_merge_more(self):
+        found = []
         for more in (["--events", "1e5"], ["--events", "1e6"], ["--events", "1e6", "--set", "cpu.merge=3e-5"]):
             args = capacity.options([*more, "--entities", "1e7"])
-            counts.append(capacity.plan(args, capacity.prepare(args))[0] or 10_000)
-        self.assertTrue(counts[0] <= counts[1] <= counts[2], counts)
+            figures_of = capacity.prepare(args)
+            found.append(capacity.load_of(args, figures_of, 8).cpu)
+            self.assertLess(capacity.load_of(args, figures_of, 8).merging, capacity.load_of(args, figures_of, 16).merging)
+        self.assertTrue(found[0] < found[1] < found[2], found)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ AWAY_SHORT, AWAY_LONG = 10.0, 60.0  # seconds without the process: a restart, an
 class Deploy:
     """Instances one after the other, or so many at once; the next when all partitions are served again."""
 
-    def __init__(self, cluster, away, batch=1, is_drained=False, is_empty=False, count=None):
+    def __init__(self, cluster, away, batch=1, is_drained=False, is_empty=False, some=slice(None)):
         self.cluster, self.away, self.batch = cluster, away, batch
         self.is_drained, self.is_empty = is_drained, is_empty
-        self.left = sorted(cluster.instances)[:count]
+        self.left = sorted(cluster.instances)[some]
         self.ended = None
         cluster.kernel.after(10, self.next)
 
