@@ -2,6 +2,7 @@
 
 import http.client
 import itertools
+import os
 import pathlib
 import random
 import re
@@ -71,6 +72,17 @@ def wire_bytes(pids, port):
             sent += sum(map(int, re.findall(r"bytes_sent:(\d+)", line)))
             received += sum(map(int, re.findall(r"bytes_received:(\d+)", line)))
     return sent, received
+
+
+def busy_cores(seconds=3):
+    """How many cores others keep busy, before anything here is started."""
+    def read():
+        numbers = list(map(int, open("/proc/stat").readline().split()[1:9]))
+        return sum(numbers) - numbers[3] - numbers[4], sum(numbers)
+
+    (busy, whole), _ = read(), time.sleep(seconds)
+    now_busy, now = read()
+    return round((now_busy - busy) / max(now - whole, 1) * os.cpu_count(), 2)
 
 
 class Fleet:

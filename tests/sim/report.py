@@ -84,8 +84,8 @@ def parts(measured):
     args = capacity.options([])
     machine = measured["machine"]
     return {
-        "costs": f"Measured {measured['date']} on {machine['cores']} cores of {machine['cpu']} (load {machine['load_before']:.1f} at the start):\n\n" + costs(measured["figures"]),
-        "validation": f"(load {measured['validation']['load']:.1f} at the start)\n\n" + compared(measured),
+        "costs": f"Measured {measured['date']} on {machine['cores']} cores of {machine['cpu']} (others kept {machine['busy_cores']:.1f} of them busy):\n\n" + costs(measured["figures"]),
+        "validation": f"Others kept {measured['validation']['busy_cores']:.1f} cores busy:\n\n" + compared(measured),
         "capacity": capacity.table(args, capacity.prepare(args)),
         "storms": table([scenarios.row(name, cluster) for name, cluster in scenarios.all_of(measured["figures"])]),
     }
