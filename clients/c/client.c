@@ -143,7 +143,8 @@ static bool post(struct freshet_client *client, int target, const char *method, 
 {
     struct freshet__connection *connection = &client->routes.connections[target];
 
-    if (!freshet__post(connection, method, client->token, body, body_bytes, until_ms, answer, failure))
+    connection->has_failed = !freshet__post(connection, method, client->token, body, body_bytes, until_ms, answer, failure);
+    if (connection->has_failed)
         return false;
     if (answer->status == 200)
         return true;
@@ -163,7 +164,7 @@ static bool learn_from(struct freshet_client *client, int target, int64_t until_
 /* Asks one after another, the first of them by chance, each with its share of the time: one that is silent leaves some to the others. */
 static bool learn(struct freshet_client *client, int64_t until_ms, struct freshet_failure *failure)
 {
-    int count = (int)client->routes.count, first = rand_r(&client->seed) % count;
+    int count = (int)client->routes.count, first = freshet__routes_listed(&client->routes, rand_r(&client->seed));
 
     for (int i = 0; i < count; i++) {
         int64_t now_ms = freshet__now_ms(), share_ms = (until_ms - now_ms) / (count - i + 1);

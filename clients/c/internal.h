@@ -12,6 +12,7 @@ struct freshet__connection {
     char *bytes; /* of the last answer; room for the next */
     size_t room;
     bool is_given, is_listed; /* by who opened the client; by the last answer, or given */
+    bool has_failed; /* the last time it was asked no answer came */
 };
 
 struct freshet__answer {
@@ -44,7 +45,7 @@ struct freshet__routes {
 
 /* The instance's place; -1: no memory. It is listed from now on. */
 int freshet__routes_add(struct freshet__routes *routes, const char *address, bool is_given);
-/* The first that is listed, from this place on and round. There is one: those that were given always are. */
+/* The first that is listed, from this place on and round, and has not failed, if there is one. Those that were given are always listed. */
 int freshet__routes_listed(const struct freshet__routes *routes, int from);
 /* What the instance at `asked` said: its own partitions are there, whatever it calls itself. False: no memory, or it makes no sense. */
 bool freshet__routes_take(struct freshet__routes *routes, int asked, const void *bytes, size_t count);

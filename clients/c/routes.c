@@ -66,16 +66,23 @@ int freshet__routes_add(struct freshet__routes *routes, const char *address, boo
     routes->connections[place].address = copy;
     routes->connections[place].is_given = is_given;
     routes->connections[place].is_listed = true;
+    routes->connections[place].has_failed = false;
     return place;
 }
 
 int freshet__routes_listed(const struct freshet__routes *routes, int from)
 {
-    int count = (int)routes->count, at = from % count;
+    int count = (int)routes->count, failed = -1;
 
-    while (!routes->connections[at].is_listed)
-        at = (at + 1) % count;
-    return at;
+    for (int i = 0; i < count; i++) {
+        int at = (from % count + i) % count;
+
+        if (routes->connections[at].is_listed && !routes->connections[at].has_failed)
+            return at;
+        if (routes->connections[at].is_listed && failed < 0)
+            failed = at;
+    }
+    return failed;
 }
 
 static const char *address_of(const Freshet__V1__ClusterResponse *reply, const char *instance)

@@ -126,7 +126,7 @@ def test_the_c_example_asks_others_when_one_is_silent(node, get_features):
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         for _ in range(3):  # whom it asks first is chance
             done = get_features(f"{address},{node.api}", 4_711)
-            assert (done.returncode, done.stdout) == (0, "user 4711 (unknown)\n"), done.stderr
+            assert done.returncode == 0 and done.stdout.startswith("user 4711 (unknown)\n"), done.stderr
         done = get_features(address, 1)
         assert (done.returncode, done.stdout) == (1, "") and "deadline_exceeded: " in done.stderr
 
