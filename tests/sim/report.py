@@ -80,12 +80,16 @@ def pictures(figures):
     return made
 
 
+def noted(one):
+    return f"; {one['note']}" if "note" in one else ""
+
+
 def parts(measured):
     args = capacity.options([])
     machine = measured["machine"]
     return {
-        "costs": f"Measured {measured['date']} on {machine['cores']} cores of {machine['cpu']} (others kept {machine['busy_cores']:.1f} of them busy):\n\n" + costs(measured["figures"]),
-        "validation": f"Others kept {measured['validation']['busy_cores']:.1f} cores busy:\n\n" + compared(measured),
+        "costs": f"Measured {measured['date']} on {machine['cores']} cores of {machine['cpu']} (others kept {machine['busy_cores']:.1f} of them busy{noted(machine)}):\n\n" + costs(measured["figures"]),
+        "validation": f"Others kept {measured['validation']['busy_cores']:.1f} cores busy{noted(measured['validation'])}:\n\n" + compared(measured),
         "capacity": capacity.table(args, capacity.prepare(args)),
         "storms": table([scenarios.row(name, cluster) for name, cluster in scenarios.all_of(measured["figures"])]),
     }
