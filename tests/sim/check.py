@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""
+What every run of the tests checks of the simulation, in a second or two and without a broker: that it says what was measured, from
+measured.json, and what cannot be otherwise whatever the figures are.
+"""
+import dataclasses
+import json
+import pathlib
+import random
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import capacity  # noqa: E402
+import draws  # noqa: E402
+import fit  # noqa: E402
+import scenarios  # noqa: E402
+import validate  # noqa: E402
+from kernel import Kernel, Pipe  # noqa: E402
+from model import FILE, Setting, assign, figures, standby  # noqa: E402
+from simulated import Cluster  # noqa: E402
+
+SMALL = Setting(rate=20_000, users=40_000, items=20_000, creators=2_000, partitions=16, instances=4, epoch_seconds=0.5, heartbeat_seconds=0.3, session_seconds=5)
+IDLE_CORES = 0.3  # a machine that was busier says little of CPU seconds and of how long things take, but counts and bytes hold
+
+
+class Measured(unittest.TestCase):
+    def test_other_configurations_come_out_within_a_fifth(self):
+        measured = json.loads(FILE.read_text())
+        validation = measured["validation"]
+        is_busy = max(validation["busy_cores"], measured["machine"]["busy_cores"]) > IDLE_CORES
+        for instances, what, number, ours in validate.compare(validation["runs"], figures()):
+            if is_busy and any(one in what for one in ("stand-still", "CPU")):
+                continue
+            with self.subTest(instances=instances, what=what):
+                self.assertLessEqual(abs(ours / number - 1), validate.OFF_MOST, f"measured {number:.3f}, simulated {ours:.3f}")
+
+
+class Invariants(unittest.TestCase):
+    def run_of(self, **changes):
+        return Cluster(dataclasses.replace(SMALL, **changes), figures())
+
+    def test_events_are_conserved_through_joins_losses_and_a_broker_that_is_away(self):
+        for seed in range(3):
+            cluster = self.run_of(seed=seed)
+            dice = random.Random(seed)
+            for number in range(8):
+                name = f"i{dice.randrange(6):04}"
+                one = cluster.instances.get(name)
+                cluster.lose_broker() if number == 4 else one.stop() if one and one.state != "down" else cluster.add(name)
+                cluster.run(dice.random() * 8)
+            for name in sorted(cluster.instances):  # whoever is down comes back
+                if cluster.instances[name].state == "down":
+                    cluster.add(name)
+            cluster.load_until = cluster.kernel.now
+            cluster.run(200)
+            self.assertAlmostEqual(cluster.count["events"], sum(cluster.applied), delta=1)
+            self.assertAlmostEqual(sum(cluster.applied), cluster.produced() * SMALL.partitions, delta=SMALL.partitions)
+            self.assertTrue(all(cluster.owner))  # and never two: serve() asserts that
+
+    def test_more_load_costs_more_and_waits_longer(self):
+        last = None
+        for rate in (10_000, 40_000, 160_000, 3_000_000):
+            cluster = self.run_of(rate=rate).run(20)
+            found = [cluster.count[name] for name in ("cpu", "copies", "deltas", "sent", "received")] + [cluster.lag_most]
+            if last:
+                self.assertTrue(all(a <= b for a, b in zip(last, found)), (last, found))
+            last = found
+        self.assertGreater(last[-1], 0)  # cores cannot do the last one
+
+    def test_the_same_seed_gives_the_same_run(self):
+        first, second, other = (self.run_of(seed=seed).run(20).count for seed in (5, 5, 6))
+        self.assertEqual(first, second)
+        self.assertNotEqual(first, other)
+
+    def test_a_restart_within_the_session_is_no_rebalance_and_a_longer_one_is_two(self):
+        for away, wanted in ((2, 0), (9, 2)):
+            cluster = self.run_of().run(5)
+            cluster.instances["i0002"].stop()
+            cluster.kernel.after(away, cluster.instances["i0002"].come)
+            cluster.run(60)
+            self.assertEqual(cluster.group.rebalances, wanted)
+            self.assertTrue(all(cluster.owner))
+
+    def test_standbys_have_whatever_any_one_other_leaves(self):
+        for count in (2, 3, 10):
+            names = [f"i{number}" for number in range(count)]
+            for gone in names:
+                for name, parts in assign([one for one in names if one != gone], 37).items():
+                    self.assertLessEqual(set(parts) - set(assign(names, 37)[name]), standby(name, names, 37))
+
+    def test_a_standby_shortens_a_takeover_of_much_state(self):
+        longest = []
+        for standbys in (False, True):
+            cluster = Cluster(dataclasses.replace(scenarios.HUNDRED, standbys=standbys), figures(), is_accounted=False).run(5)
+            cluster.instances["i0050"].stop(is_drained=True)
+            longest.append(max(end - begin for _, begin, end in cluster.run(900).stills))
+        self.assertGreater(longest[0], 3 * longest[1])
+
+
+class Parts(unittest.TestCase):
+    def test_a_pipe_is_shared_evenly_and_no_flow_is_faster_than_its_limit(self):
+        kernel, ended = Kernel(), {}
+        pipe = Pipe(kernel, 100)
+        for name, size, limit in (("slow", 100, 10), ("fast", 450, 1000), ("also", 90, 1000)):
+            pipe.send(size, limit, lambda name=name: ended.setdefault(name, kernel.now))
+        kernel.run(100)
+        self.assertAlmostEqual(ended["also"], 2)  # 45 of the 90 that the slow one leaves
+        self.assertAlmostEqual(ended["fast"], 6)  # 90 by then, and 360 at 90
+        self.assertAlmostEqual(ended["slow"], 10)
+        self.assertAlmostEqual(pipe.total, 640)
+
+    def test_expected_ids_are_those_that_are_drawn(self):
+        dice, weights = random.Random(1), [1 / n**1.05 for n in range(1, 5001)]
+        for count in (100, 20_000):
+            drawn = len(set(dice.choices(range(5000), weights, k=count)))
+            self.assertLess(abs(draws.distinct(5000, 1.05, count) / drawn - 1), 0.05)
+
+    def test_costs_are_found_and_none_is_negative(self):
+        rows = [{"a": a, "b": b, "c": 1, "sum": 2 * a + 5 * b} for a, b in ((1, 2), (3, 1), (4, 4), (0, 2))]
+        found = fit.nonnegative(rows, ["a", "b", "c"], "sum")
+        self.assertAlmostEqual(found["a"], 2, 4)
+        self.assertAlmostEqual(found["b"], 5, 4)
+        self.assertTrue(all(number >= 0 for number in fit.nonnegative([{**row, "sum": 9 - row["a"]} for row in rows], ["a", "b"], "sum").values()))
+
+    def test_capacity_grows_with_load_and_with_cost_and_more_instances_merge_more(self):
+        found = []
+        for more in (["--events", "1e5"], ["--events", "1e6"], ["--events", "1e6", "--set", "cpu.merge=3e-5"]):
+            args = capacity.options([*more, "--entities", "1e7"])
+            figures_of = capacity.prepare(args)
+            found.append(capacity.load_of(args, figures_of, 8).cpu)
+            self.assertLess(capacity.load_of(args, figures_of, 8).merging, capacity.load_of(args, figures_of, 16).merging)
+        self.assertTrue(found[0] < found[1] < found[2], found)
+
+
+if __name__ == "__main__":
+    unittest.main()
