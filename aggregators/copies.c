@@ -163,6 +163,7 @@ bool agg_copies_put(struct agg *agg, const struct agg_copy *copies, int count, s
 struct dropping {
     struct agg *agg;
     bool (*is_gone)(void *user, uint64_t user_id);
+    bool (*is_over)(void *user);
     void *user;
     struct store_key *keys;
     size_t count, capacity;
@@ -174,6 +175,8 @@ static bool note(void *user, const struct store_key *key, const struct fr_slice 
     struct dropping *dropping = user;
 
     (void)disk;
+    if (dropping->is_over && dropping->is_over(dropping->user))
+        return false;
     if (!agg_is_of_user(dropping->agg, key) || !dropping->is_gone(dropping->user, key->ids[0]))
         return true;
     if (dropping->count == dropping->capacity) {
@@ -212,17 +215,18 @@ static bool erase(struct agg *agg, const struct store_key *key, struct fr_err *e
     return ok;
 }
 
-bool agg_users_drop(struct agg *agg, bool (*is_gone)(void *user, uint64_t user_id), void *user, uint64_t *count,
-                    struct fr_err *err)
+bool agg_users_drop(struct agg *agg, bool (*is_gone)(void *user, uint64_t user_id), bool (*is_over)(void *user), void *user,
+                    uint64_t *count, struct fr_err *err)
 {
-    struct dropping dropping = {.agg = agg, .is_gone = is_gone, .user = user};
+    struct dropping dropping = {.agg = agg, .is_gone = is_gone, .is_over = is_over, .user = user};
     bool ok = store_scan(agg->store, note, &dropping, err);
 
     if (ok && dropping.is_failed)
         ok = fr_fail(err, FR_EXHAUSTED, "aggregators: out of memory to give users away");
-    for (size_t i = 0; i < dropping.count && ok; i++)
+    for (size_t i = 0; i < dropping.count && ok && !(is_over && is_over(user)); i++) {
         ok = erase(agg, &dropping.keys[i], err);
-    *count += ok ? dropping.count : 0;
+        *count += ok;
+    }
     free(dropping.keys);
     return ok;
 }

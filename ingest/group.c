@@ -28,8 +28,6 @@ static bool numbers_of(const struct ingest_group *group, const rd_kafka_topic_pa
     const char *first = group->options.topics[0];
 
     *count = 0;
-    if (group->is_drained)
-        return true;
     for (int i = 0; i < list->cnt; i++)
         if (strcmp(list->elems[i].topic, first) == 0 && *count < PARTITIONS_MAX)
             numbers[(*count)++] = list->elems[i].partition;
@@ -56,11 +54,18 @@ static void take_assignment(struct ingest_group *group, rd_kafka_topic_partition
     group->metadata = rd_kafka_consumer_group_metadata(group->member);
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = RD_KAFKA_OFFSET_END;
-    while (group->is_drained && list->cnt > 0)
-        rd_kafka_topic_partition_list_del_by_idx(list, list->cnt - 1);
     rd_kafka_assign(group->member, list);
     rd_kafka_pause_partitions(group->member, list);
     if (!numbers_of(group, list, numbers, &count, &err) || !group->options.assigned(group->options.user, numbers, count, &err))
+        fail(group, &err);
+}
+
+/* Who has left is assigned nothing any more, not even none. */
+static void have_none(struct ingest_group *group)
+{
+    struct fr_err err;
+
+    if (!group->options.assigned(group->options.user, NULL, 0, &err))
         fail(group, &err);
 }
 
@@ -78,6 +83,8 @@ static void give_back(struct ingest_group *group)
         group->metadata = NULL;
     }
     rd_kafka_assign(group->member, NULL);
+    if (group->is_drained && !is_lost)
+        have_none(group);
 }
 
 static void on_rebalance(rd_kafka_t *member, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *list, void *opaque)
@@ -121,17 +128,20 @@ static bool subscribe(struct ingest_group *group, const char *const *topics, int
            fr_fail(err, FR_UNAVAILABLE, "cluster: cannot join group '%s': %s", group->options.group, rd_kafka_err2str(error));
 }
 
-/* What is assigned until then is given back by that. */
+/*
+ * What is assigned until then is given back by that, and the member leaves: static ones do, unless they end. One that subscribed to something
+ * else instead would get that again when it is started within its session, since brokers ask a static member that returns for nothing anew.
+ */
 static void drain_if_asked(struct ingest_group *group)
 {
-    const char *idle = atomic_load(&group->idle_topic);
-    struct fr_err err;
+    bool has_share = group->metadata != NULL;
 
-    if (!idle || group->is_drained)
+    if (!atomic_load(&group->is_to_drain) || group->is_drained)
         return;
     group->is_drained = true;
-    if (!subscribe(group, &idle, 1, &err))
-        fail(group, &err);
+    rd_kafka_unsubscribe(group->member);
+    if (!has_share)
+        have_none(group);
 }
 
 static void *run(void *user)
@@ -237,9 +247,9 @@ bool ingest_group_join(struct ingest_group *group, struct fr_err *err)
     return true;
 }
 
-void ingest_group_drain(struct ingest_group *group, const char *idle_topic)
+void ingest_group_drain(struct ingest_group *group)
 {
-    atomic_store(&group->idle_topic, idle_topic);
+    atomic_store(&group->is_to_drain, true);
 }
 
 bool ingest_group_is_stopping(const struct ingest_group *group)

@@ -11,8 +11,8 @@ struct ingest_group {
     rd_kafka_t *member; /* reads nothing; asks for ends, open transactions included */
     rd_kafka_t *producer;
     rd_kafka_consumer_group_metadata_t *metadata; /* of the assignment there is; NULL between two */
-    _Atomic(const char *) idle_topic; /* NULL: it has its share; else only this, and is not to be told of it */
-    bool is_drained; /* the subscription says so; the group's thread */
+    _Atomic bool is_to_drain;
+    bool is_drained; /* it has left; the group's thread */
     pthread_t thread;
     bool is_started;
     atomic_bool is_stopping, is_failed;

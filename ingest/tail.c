@@ -137,7 +137,8 @@ static bool take(struct ingest_tail *tail, const rd_kafka_message_t *message, st
 
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && message->offset > part->next)
         part->next = message->offset;
-    part->is_at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || !message->err) /* an end is told once: another error does not undo it */
+        part->is_at_end = message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
     *is_gone = *is_gone || message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
     if (message->err || message->offset < part->next)
         return false;
@@ -197,12 +198,9 @@ uint64_t ingest_tail_lag(const struct ingest_tail *tail)
     return lag;
 }
 
-bool ingest_tail_is_waiting(const struct ingest_tail *tail)
+bool ingest_tail_is_waiting(const struct ingest_tail *tail, int index)
 {
-    for (int i = 0; i < tail->count; i++)
-        if (tail->parts[i].is_at_end && tail->parts[i].next < tail->parts[i].end)
-            return true;
-    return false;
+    return tail->parts[index].is_at_end && tail->parts[index].next < tail->parts[index].end;
 }
 
 bool ingest_tail_is_through(const struct ingest_tail *tail)

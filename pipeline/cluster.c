@@ -645,7 +645,7 @@ bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct
         return fr_fail(err, FR_PRECONDITION, "no other instance is known that could take the partitions of '%s'",
                        cluster->config->id);
     atomic_store(&cluster->is_draining, true);
-    ingest_group_drain(cluster->group, cluster->changelog);
+    ingest_group_drain(cluster->group);
     return true;
 }
 

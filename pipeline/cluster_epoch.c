@@ -303,7 +303,9 @@ static bool transact_until(struct writing *writing, bool is_announcing, struct f
         writing->copies = writing->deltas = 0;
         if (transact(writing, is_announcing, err))
             return true;
-        if (pipeline_cluster__is_stopping(cluster) || !ingest_transaction_take_back(cluster->group, &why))
+        if (err->code != FR_UNAVAILABLE ||
+            pipeline_cluster__is_stopping(cluster) || /* what is not the brokers' does not mend */
+            !ingest_transaction_take_back(cluster->group, &why))
             return false;
         fr_counter_add(cluster->taken_back, 1);
         fr_log_limited(&place, 10, FR_LOG_WARN, "cluster", "%s; it was taken back, and is put once more", err->message);

@@ -168,8 +168,11 @@ extern const char pipeline_marker_key[1];
 FR_CHECKED bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, struct fr_err *err);
 FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err);
 
-/* Users of these partitions, by number, go out of the store, and nothing says any more that they are here. */
-FR_CHECKED bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone, struct fr_err *err);
+/*
+ * Users of these partitions, by number, go out of the store, and nothing says any more that they are here. What gives way ends when a
+ * hand-over comes: the partitions are not empty then, and go another time.
+ */
+FR_CHECKED bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone, bool gives_way, struct fr_err *err);
 
 /* Waits for an epoch, as often as that must be tried again; false when it never will, or the node stops. */
 FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err);
@@ -183,7 +186,8 @@ FR_CHECKED bool pipeline_restoring__open(struct pipeline_cluster *cluster, const
                                          struct pipeline_restoring **restoring, struct fr_err *err);
 int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_ms,
                              struct fr_err *err); /* records; −1: it fails */
-bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring); /* for a transaction that is open */
+/* The partition of that place among them stands before a transaction that is open. */
+bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring, int index);
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring); /* to where it ended when it was opened */
 void pipeline_restoring__close(struct pipeline_restoring *restoring); /* NULL is fine */
 

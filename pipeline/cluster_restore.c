@@ -125,9 +125,9 @@ int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_m
     return count < 0 || !put_copies(restoring, err) ? -1 : count; /* where ends were all that came, too */
 }
 
-bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring)
+bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring, int index)
 {
-    return ingest_tail_is_waiting(restoring->tail);
+    return ingest_tail_is_waiting(restoring->tail, index);
 }
 
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring)

@@ -47,8 +47,15 @@ static bool is_gone(void *user, uint64_t user_id)
     return giving->is_gone[ingest_partition_of(user_id, atomic_load(&giving->cluster->partitions))];
 }
 
+static bool is_held(void *user)
+{
+    const struct giving *giving = user;
+
+    return atomic_load(&giving->cluster->is_held) || pipeline_cluster__is_stopping(giving->cluster);
+}
+
 /* First nothing says that they are here, then they go: a crash between finds some of them, and they go then. */
-bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone_of, struct fr_err *err)
+bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone_of, bool gives_way, struct fr_err *err)
 {
     struct giving giving = {.cluster = cluster, .is_gone = is_gone_of};
     int all = atomic_load(&cluster->partitions);
@@ -66,10 +73,13 @@ bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone_
         atomic_store(&held->changelog_next, -1);
         store_gate_leave(cluster->store);
     }
-    if (!pipeline_share__commit(cluster, err) || !agg_users_drop(cluster->engine->agg, is_gone, &giving, &dropped, err) ||
-        (dropped > 0 && !pipeline_share__commit(cluster, err)))
+    if (!pipeline_share__commit(cluster, err) ||
+        !agg_users_drop(cluster->engine->agg, is_gone, gives_way ? is_held : NULL, &giving, &dropped, err) ||
+        (dropped > 0 && !(gives_way && is_held(&giving)) && !pipeline_share__commit(cluster, err)))
         return false;
     fr_counter_add(cluster->dropped, dropped);
+    if (gives_way && is_held(&giving))
+        return true; /* some may be left */
     for (int i = 0; i < all; i++)
         cluster->held[i].is_empty = cluster->held[i].is_empty || is_gone_of[i];
     return true;
@@ -86,7 +96,7 @@ static bool clear(struct pipeline_cluster *cluster, const int32_t *partitions, i
         is_gone_of[partitions[i]] = atomic_load(&held->changelog_next) < 0 && !held->is_empty;
         is_any = is_any || is_gone_of[partitions[i]];
     }
-    return !is_any || pipeline_share__drop(cluster, is_gone_of, err);
+    return !is_any || pipeline_share__drop(cluster, is_gone_of, false, err);
 }
 
 /* ---- restoring ---- */
@@ -117,6 +127,24 @@ static void end_transactions(struct pipeline_cluster *cluster, const int32_t *pa
     }
 }
 
+/* Of those alone that wait: who had others may be alive and on his way into the group. */
+static void end_awaited(struct pipeline_cluster *cluster, const struct pipeline_restoring *restoring, const int32_t *partitions,
+                        int count, int64_t *ended_ms)
+{
+    int32_t waiting[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    int found = 0;
+
+    if (fr_clock_monotonic_ms() - *ended_ms <= END_AGAIN_MS)
+        return;
+    for (int i = 0; i < count; i++)
+        if (pipeline_restoring__is_waiting(restoring, i))
+            waiting[found++] = partitions[i];
+    if (found == 0)
+        return;
+    *ended_ms = fr_clock_monotonic_ms();
+    end_transactions(cluster, waiting, found);
+}
+
 static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
 {
     struct pipeline_restoring *restoring = NULL;
@@ -128,10 +156,8 @@ static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions,
 
         ok = pipeline_restoring__read(restoring, READ_MS, err) >= 0 &&
              (!pipeline_cluster__is_stopping(cluster) || fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing"));
-        if (ok && pipeline_restoring__is_waiting(restoring) && now_ms - ended_ms > END_AGAIN_MS) {
-            ended_ms = now_ms;
-            end_transactions(cluster, partitions, count);
-        }
+        if (ok)
+            end_awaited(cluster, restoring, partitions, count, &ended_ms);
         if (ok && now_ms - said_ms > SAY_MS) {
             said_ms = now_ms;
             fr_log(FR_LOG_INFO, "cluster", "restoring %d partitions: %" PRIu64 " offsets of '%s' are left", count,

@@ -171,7 +171,7 @@ static bool clear(struct standing_by *standing, struct fr_err *err)
         is_gone[standing->partitions[i]] = atomic_load(&held->changelog_next) < 0 && !held->is_empty;
         is_any = is_any || is_gone[standing->partitions[i]];
     }
-    return !is_any || pipeline_share__drop(standing->cluster, is_gone, err);
+    return !is_any || pipeline_share__drop(standing->cluster, is_gone, false, err);
 }
 
 static bool begin(struct standing_by *standing, const bool *is_wanted, struct fr_err *err)
@@ -221,7 +221,7 @@ static bool drop_rest(struct standing_by *standing, struct fr_err *err)
         is_gone[i] = !is_own(cluster, i) && !standing->is_wanted[i] && !cluster->held[i].is_empty;
         is_any = is_any || is_gone[i];
     }
-    return !is_any || pipeline_share__drop(cluster, is_gone, err);
+    return !is_any || pipeline_share__drop(cluster, is_gone, true, err);
 }
 
 static bool step(struct standing_by *standing, struct fr_err *err)

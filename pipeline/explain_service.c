@@ -222,14 +222,22 @@ bool pipeline_admin__explain(void *user, struct server_call *call, const Protobu
     Freshet__V1__ExplainResponse *response = fr_arena_take(call->arena, sizeof *response);
     struct agg_explanation explanation;
     struct store_stats stats;
+    uint64_t user_id;
+    int64_t user_time_ms;
 
     if (!response)
         return fail_exhausted(err);
     freshet__v1__explain_response__init(response);
-    if (!check(request, services, err) ||
-        !pipeline_serving__check_user(services, pipeline_serving__user_of(services, request->entity), err) ||
-        !explain(services, request, call->arena, &explanation, response, err))
+    if (!check(request, services, err))
         return false;
+    user_id = pipeline_serving__user_of(services, request->entity);
+    if (!pipeline_serving__check_user(services, user_id, err))
+        return false;
+    user_time_ms = pipeline_serving__user_time(services, user_id);
+    if (!explain(services, request, call->arena, &explanation, response, err))
+        return false;
+    if (user_time_ms < response->stream_time_ms)
+        response->stream_time_ms = user_time_ms;
     if (!put_explanation(&explanation, call->arena, response))
         return fail_exhausted(err);
     store_stats_read(services->store, &stats);

@@ -235,7 +235,9 @@ static bool may_read(struct pipeline_services *services, struct server_call *cal
          !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err)))
         return false;
     return pipeline_after__is_applied(services, call, request->after, request->n_after, err) &&
-           pipeline_serving__check(services, err) && pipeline_serving__check_user(services, request->user_id, err);
+           pipeline_serving__check(services, err) && pipeline_serving__check_user(services, request->user_id, err) &&
+           /* rows to learn from are of what is, not of a copy */
+           (!request->log || !services->cluster || pipeline_cluster__check_owned(services->cluster, request->user_id, err));
 }
 
 bool pipeline_features__get(void *user, struct server_call *call, const ProtobufCMessage *message, ProtobufCMessage **answer,
@@ -252,10 +254,12 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     struct agg_reply reply = {0};
     struct pipeline_exact exact = {0};
     struct pipeline_now now;
+    int64_t user_time_ms;
 
     if (!may_read(services, call, request, err) || !check(request, err) ||
         !agg_plan_get(services->agg, request->feature_set, request->features, (int)request->n_features, &plan, err))
         return false;
+    user_time_ms = pipeline_serving__user_time(services, request->user_id);
     if (request->log)
         pipeline_exact__begin(services, call->arena, &exact);
     if (!pipeline_features__read(services, call, plan, request->as_of_ms, &read, &reply, &now, err))
@@ -268,7 +272,7 @@ bool pipeline_features__get(void *user, struct server_call *call, const Protobuf
     if (!response || !put_reply(services->agg, plan, request, &reply, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be; ask for fewer items or features");
     response->request_id = pipeline_features__request_id(services);
-    pipeline_serving__stamp(services, request->user_id, &now);
+    pipeline_serving__stamp(user_time_ms, &now);
     response->stream_time_ms = now.stream_time_ms;
     response->applied_lag_ms = now.applied_lag_ms;
     pipeline_callers__note(&services->callers, call->caller, now.applied_lag_ms);

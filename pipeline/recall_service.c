@@ -50,15 +50,17 @@ static bool answer_with(struct pipeline_services *services, struct server_call *
     Freshet__V1__Candidates *response = fr_arena_take(call->arena, sizeof *response);
     struct agg_candidates candidates;
     struct pipeline_now now;
+    int64_t user_time_ms;
 
     if (!pipeline_serving__check(services, err) || !pipeline_serving__check_user(services, ask.user_id, err))
         return false;
+    user_time_ms = pipeline_serving__user_time(services, ask.user_id);
     if (!response)
         return fr_fail(err, FR_EXHAUSTED, "the reply grows beyond its limit; ask for fewer candidates");
     if (!read_candidates(services, call, recall, &ask, &candidates, &now, err))
         return false;
     freshet__v1__candidates__init(response);
-    pipeline_serving__stamp(services, ask.user_id, &now);
+    pipeline_serving__stamp(user_time_ms, &now);
     response->ids = candidates.ids;
     response->n_ids = candidates.count;
     response->scores = candidates.scores;

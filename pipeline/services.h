@@ -178,8 +178,10 @@ FR_CHECKED bool pipeline_serving__check(struct pipeline_services *services, stru
 
 /* The same for a call about a user (0: nobody's): in a cluster his state may be at another instance, whose address the message tells. */
 FR_CHECKED bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t user_id, struct fr_err *err);
-/* Of a user who is another instance's and was read from a copy: how old that is. */
-void pipeline_serving__stamp(struct pipeline_services *services, uint64_t user_id, struct pipeline_now *now);
+/* Asked before the read. How far a user's copy goes who is another instance's; INT64_MAX: his state is here, or he is nobody. */
+int64_t pipeline_serving__user_time(struct pipeline_services *services, uint64_t user_id);
+/* A reply that was read from such a copy says how old that is. */
+void pipeline_serving__stamp(int64_t user_time_ms, struct pipeline_now *now);
 /* Whose the entity is; 0: nobody's, or a kind that there isn't. */
 uint64_t pipeline_serving__user_of(struct pipeline_services *services, const Freshet__V1__EntityKey *entity);
 /* What a node of a cluster cannot do yet. FR_PRECONDITION. */

@@ -31,10 +31,14 @@ bool pipeline_serving__check_user(struct pipeline_services *services, uint64_t u
     return !services->cluster || pipeline_cluster__check_user(services->cluster, user_id, err);
 }
 
-/* What its owner has applied since then nobody can know here, so all that time counts. */
-void pipeline_serving__stamp(struct pipeline_services *services, uint64_t user_id, struct pipeline_now *now)
+int64_t pipeline_serving__user_time(struct pipeline_services *services, uint64_t user_id)
 {
-    int64_t time_ms = services->cluster ? pipeline_cluster__user_time(services->cluster, user_id) : INT64_MAX;
+    return services->cluster ? pipeline_cluster__user_time(services->cluster, user_id) : INT64_MAX;
+}
+
+/* What its owner has applied since then nobody can know here, so all that time counts. */
+void pipeline_serving__stamp(int64_t time_ms, struct pipeline_now *now)
+{
     int64_t behind_ms;
 
     if (time_ms == INT64_MAX)

@@ -111,6 +111,9 @@ def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing,
     assert done.returncode == 0 and done.stdout.startswith("drained, "), done
     assert standing.owned(first) == list(range(PARTITIONS)) and standing.owned(second) == []
     print(f"{done.stdout.strip()}; {took(first)} ms of taking over", flush=True)
+    assert second.stop() == 0
+    second.start(is_ready=False)  # before its session is over, as in any deploy
+    wait_for(lambda: len(standing.owned(second)) == PARTITIONS // 2, "it has its share again")
     standing.check()
 
 

@@ -80,10 +80,11 @@ FR_CHECKED bool agg_copies_load(struct agg *agg, const struct agg_copy *copies, 
 FR_CHECKED bool agg_copies_put(struct agg *agg, const struct agg_copy *copies, int count, struct fr_err *err);
 
 /*
- * Takes away every user's entity of which `is_gone` says so, as far as the last epoch has them. Outside the gate, which it enters;
- * blocks on the disk. Adds to *count. FR_EXHAUSTED: out of memory, some are left.
+ * Takes away every user's entity of which `is_gone` says so, as far as the last epoch has them. `is_over` is asked before each
+ * entity and ends it, with some left: that is no failure; NULL: never. Outside the gate, which it enters; blocks on the disk. Adds to
+ * *count. FR_EXHAUSTED: out of memory, some are left.
  */
-FR_CHECKED bool agg_users_drop(struct agg *agg, bool (*is_gone)(void *user, uint64_t user_id), void *user, uint64_t *count,
-                               struct fr_err *err);
+FR_CHECKED bool agg_users_drop(struct agg *agg, bool (*is_gone)(void *user, uint64_t user_id), bool (*is_over)(void *user),
+                               void *user, uint64_t *count, struct fr_err *err);
 
 #endif

@@ -60,11 +60,8 @@ FR_CHECKED bool ingest_group_fence(struct ingest_group *group, struct fr_err *er
 FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *instance, bool *is_gone, struct fr_err *err);
 
 FR_CHECKED bool ingest_group_join(struct ingest_group *group, struct fr_err *err);
-/*
- * It stays a member and has no partitions any more, which the others get: a static member cannot leave. It reads `idle_topic` instead,
- * in name only: one that exists, of which no other member knows. `revoked` and `assigned`, of none, follow. Any thread.
- */
-void ingest_group_drain(struct ingest_group *group, const char *idle_topic);
+/* It leaves the group, and the others get its partitions. `revoked` and `assigned`, of none, follow. Any thread. */
+void ingest_group_drain(struct ingest_group *group);
 /* No callback comes any more when it returns; the member stays one, so that a last transaction can be made. */
 void ingest_group_stop(struct ingest_group *group);
 bool ingest_group_is_stopping(const struct ingest_group *group);
@@ -132,8 +129,8 @@ int64_t ingest_tail_next(const struct ingest_tail *tail, int index); /* the next
 int64_t ingest_tail_end(const struct ingest_tail *tail, int index);
 /* All that was there when it was opened has been read, which no transaction hides any more. */
 bool ingest_tail_is_through(const struct ingest_tail *tail);
-/* Some partition stands before a transaction that is open, short of where it ended when it was opened. */
-bool ingest_tail_is_waiting(const struct ingest_tail *tail);
+/* A partition stands before a transaction that is open, short of where it ended when the tail was opened. */
+bool ingest_tail_is_waiting(const struct ingest_tail *tail, int index);
 uint64_t ingest_tail_lag(const struct ingest_tail *tail); /* offsets to that */
 void ingest_tail_close(struct ingest_tail *tail); /* NULL is fine */
 

@@ -226,7 +226,7 @@ static void check_split_with(const char *text, const struct feed *feed, struct r
         struct fr_err err;
 
         assert_int_equal(agg_fingerprint(nodes[i].agg), agg_fingerprint(one.agg));
-        if (!agg_users_drop(nodes[i].agg, is_everybody, NULL, &dropped, &err))
+        if (!agg_users_drop(nodes[i].agg, is_everybody, NULL, NULL, &dropped, &err))
             fail_msg("%s", err.message);
         node_commit(&nodes[i]);
         copy_users(&one, &nodes[i]);
