@@ -20,7 +20,7 @@ import traffic
 from stack import wait_for
 
 BATCH, RATE = 4000, 1000
-NOT_HERE = ("freshet_model_", "freshet_outbox_", "freshet_tls_certificate_", "freshet_table_", "freshet_skew_")  # what this node is not asked to have
+NOT_HERE = ("freshet_model_", "freshet_outbox_", "freshet_tls_certificate_", "freshet_table_", "freshet_skew_", "freshet_cluster_")  # what this node is not asked to have
 BEGUN_S = time.monotonic()
 LATE_CLOCK = pathlib.Path(__file__).resolve().parents[2] / "build/release/tests/faults/libother_clock.so"
 
