@@ -137,7 +137,8 @@ static bool take(struct ingest_tail *tail, const rd_kafka_message_t *message, st
 
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && message->offset > part->next)
         part->next = message->offset;
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || !message->err) /* an end is told once: another error does not undo it */
+    /* An end is told once: another error does not undo it. */
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || !message->err)
         part->is_at_end = message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
     *is_gone = *is_gone || message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
     if (message->err || message->offset < part->next)
