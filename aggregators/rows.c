@@ -168,9 +168,8 @@ static bool widen(struct agg_blob *blob, const struct agg_entity *entity)
     return true;
 }
 
-/* Finds the level and adds there; *own says which it was. */
-static enum agg_added put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature, int level,
-                          int64_t pane, __int128 amount, int *own)
+enum agg_added agg_rows__put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
+                             int level, int64_t pane, __int128 amount, int *own)
 {
     struct agg_row *row;
     bool is_set = false;
@@ -193,12 +192,6 @@ static enum agg_added put(struct agg_blob *blob, const struct agg_entity *entity
     return is_set ? AGG_ADDED : AGG_NO_MEMORY; /* 2^63 events won't come, but bytes from disk may say so */
 }
 
-enum agg_added agg_rows__put(struct agg_blob *blob, const struct agg_entity *entity, const struct agg_feature *feature,
-                             int level, int64_t pane, __int128 amount, int *own)
-{
-    return put(blob, entity, feature, level, pane, amount, own);
-}
-
 /* The finest level that a window of the feature still needs at the horizon. */
 static int level_of(const struct agg_feature *feature, const struct agg_moment *at, const struct agg_moment *horizon)
 {
@@ -218,7 +211,7 @@ enum agg_added agg_rows__add(struct agg_blob *blob, const struct agg_entity *ent
 
     if (level == AGG_LEVELS)
         return AGG_TOO_LATE;
-    added = put(blob, entity, feature, level, at->pane[level], amount, &level);
+    added = agg_rows__put(blob, entity, feature, level, at->pane[level], amount, &level);
     if (added == AGG_ADDED)
         agg_totals__add(blob->memory, feature, level, at, amount);
     return added;
@@ -247,7 +240,7 @@ static bool row_merge(struct agg_blob *blob, const struct agg_entity *entity, in
         __int128 amount = agg_rows__measure(&form, from, feature);
         int own = amount != 0 ? level_of(feature, &at, horizon) : AGG_LEVELS;
 
-        if (own < AGG_LEVELS && put(blob, entity, feature, own, at.pane[own], amount, &own) == AGG_NO_MEMORY)
+        if (own < AGG_LEVELS && agg_rows__put(blob, entity, feature, own, at.pane[own], amount, &own) == AGG_NO_MEMORY)
             return false;
     }
     return true;

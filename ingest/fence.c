@@ -24,13 +24,15 @@ static bool find_member(struct ingest_group *group, const char *instance, bool *
     bool is_told = error == RD_KAFKA_RESP_ERR_NO_ERROR && list->group_cnt == 1 &&
                    list->groups[0].err == RD_KAFKA_RESP_ERR_NO_ERROR && list->groups[0].member_cnt > 0;
 
+    if (list && list->group_cnt == 1 && list->groups[0].err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        error = list->groups[0].err;
     *is_member = false;
     for (int i = 0; is_told && i < list->groups[0].member_cnt; i++)
         *is_member = *is_member || is_of(list->groups[0].members[i].member_id, instance);
     if (list)
         rd_kafka_group_list_destroy(list);
     return is_told || fr_fail(err, FR_UNAVAILABLE, "cluster: nobody says who is in group '%s': %s", group->options.group,
-                              rd_kafka_err2str(error));
+                              error ? rd_kafka_err2str(error) : "it has no members");
 }
 
 bool ingest_group_end(struct ingest_group *group, const char *instance, bool *is_gone, struct fr_err *err)

@@ -115,13 +115,13 @@ static void tell_error(struct ingest_group *group, const rd_kafka_message_t *mes
                    rd_kafka_message_errstr(message));
 }
 
-static bool subscribe(struct ingest_group *group, const char *const *topics, int count, struct fr_err *err)
+static bool subscribe(struct ingest_group *group, struct fr_err *err)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(group->options.topic_count);
     rd_kafka_resp_err_t error;
 
-    for (int i = 0; i < count; i++)
-        rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
+    for (int i = 0; i < group->options.topic_count; i++)
+        rd_kafka_topic_partition_list_add(list, group->options.topics[i], RD_KAFKA_PARTITION_UA);
     error = rd_kafka_subscribe(group->member, list);
     rd_kafka_topic_partition_list_destroy(list);
     return error == RD_KAFKA_RESP_ERR_NO_ERROR ||
@@ -135,11 +135,17 @@ static bool subscribe(struct ingest_group *group, const char *const *topics, int
 static void drain_if_asked(struct ingest_group *group)
 {
     bool has_share = group->metadata != NULL;
+    rd_kafka_resp_err_t error;
+    struct fr_err err;
 
     if (!atomic_load(&group->is_to_drain) || group->is_drained)
         return;
     group->is_drained = true;
-    rd_kafka_unsubscribe(group->member);
+    if ((error = rd_kafka_unsubscribe(group->member)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        fr_fail(&err, FR_UNAVAILABLE, "cluster: cannot leave group '%s': %s", group->options.group, rd_kafka_err2str(error));
+        fail(group, &err);
+        return;
+    }
     if (!has_share)
         have_none(group);
 }
@@ -238,7 +244,7 @@ bool ingest_group_fence(struct ingest_group *group, struct fr_err *err)
 
 bool ingest_group_join(struct ingest_group *group, struct fr_err *err)
 {
-    if (!subscribe(group, group->options.topics, group->options.topic_count, err))
+    if (!subscribe(group, err))
         return false;
     if (pthread_create(&group->thread, NULL, run, group) != 0)
         return fr_fail(err, FR_EXHAUSTED, "cluster: cannot start the group's thread; raise the limit of threads");

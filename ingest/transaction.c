@@ -82,8 +82,9 @@ static bool pass(struct ingest_group *group, rd_kafka_error_t *error, const char
     if (!error)
         return true;
     group->is_over = group->is_over || is_fencing(error);
-    fr_fail(err, FR_UNAVAILABLE, "cluster: %s of '%s' failed, and what became of the epoch is not known here: %s (%s)", what,
-            group->options.instance, rd_kafka_error_string(error), rd_kafka_error_name(error));
+    fr_fail(err, FR_UNAVAILABLE, "cluster: %s of '%s' failed%s: %s (%s)", what, group->options.instance,
+            group->is_decided ? ", and what became of the epoch is not known here" : "", rd_kafka_error_string(error),
+            rd_kafka_error_name(error));
     rd_kafka_error_destroy(error);
     return false;
 }
@@ -165,7 +166,7 @@ static bool flush(struct ingest_group *group, struct fr_err *err)
                    group->options.brokers, rd_kafka_err2str(group->refused ? group->refused : error));
 }
 
-bool ingest_transaction_tell(struct ingest_group *group, struct fr_err *err)
+bool ingest_transaction_commit_alone(struct ingest_group *group, struct fr_err *err)
 {
     return flush(group, err) && commit(group, err);
 }

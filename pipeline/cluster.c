@@ -33,11 +33,12 @@ static void read_partition(void *user, const char *name, struct fr_slice value)
     struct pipeline_cluster *cluster = user;
     int number = atoi(name + strlen("cluster/partition/"));
     struct fr_reader reader = fr_reader(value);
-    struct pipeline_held *held = &cluster->held[number];
+    struct pipeline_held *held;
     struct fr_err err;
 
     if (number < 0 || number >= PIPELINE_CLUSTER_PARTITIONS_MAX)
         return;
+    held = &cluster->held[number];
     atomic_store(&held->changelog_next, (int64_t)fr_reader_varint(&reader));
     if (reader.at < reader.end &&
         !pipeline_marker__decode(cluster, fr_slice(reader.at, (size_t)(reader.end - reader.at)), &held->marker, &err))
@@ -131,7 +132,8 @@ static void register_metrics(struct pipeline_cluster *cluster, struct fr_metrics
     cluster->without_room = fr_metrics_counter(metrics, "freshet_cluster_blocks_without_room_total", NULL,
                                                "Ids that others blocked and for which this instance had no room.");
     cluster->copied = fr_metrics_counter(metrics, "freshet_cluster_copies_total", NULL, "Records written to the changelog.");
-    cluster->told = fr_metrics_counter(metrics, "freshet_cluster_deltas_total", NULL, "Deltas written for other instances.");
+    cluster->deltas_written =
+        fr_metrics_counter(metrics, "freshet_cluster_deltas_total", NULL, "Deltas written for other instances.");
     cluster->merged = fr_metrics_counter(metrics, "freshet_cluster_merged_total", NULL, "Deltas of others that were merged.");
     cluster->restored =
         fr_metrics_counter(metrics, "freshet_cluster_restored_total", NULL, "Records restored from the changelog.");
@@ -181,7 +183,7 @@ static void on_fatal(void *user, const struct fr_err *err)
     pipeline_cluster__fail(user, err);
 }
 
-static bool wait_again(struct pipeline_cluster *cluster, const struct fr_err *err)
+bool pipeline_cluster__wait_again(struct pipeline_cluster *cluster, const struct fr_err *err)
 {
     static struct fr_log_place place;
 
@@ -226,10 +228,10 @@ static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {
         while (!ingest_group_topic(cluster->group, &topics[i], err))
-            if (!wait_again(cluster, err))
+            if (!pipeline_cluster__wait_again(cluster, err))
                 return false;
         while (!ingest_group_topic_check(cluster->group, &topics[i], err))
-            if (!wait_again(cluster, err))
+            if (!pipeline_cluster__wait_again(cluster, err))
                 return false;
     }
     return true;
@@ -252,7 +254,7 @@ static bool open_deltas(struct pipeline_cluster *cluster, struct fr_err *err)
         starts[i] = atomic_load(&cluster->deltas_next[i]);
     }
     while (!ingest_tail_open(cluster->group, &options, &cluster->tail, err))
-        if (!wait_again(cluster, err))
+        if (!pipeline_cluster__wait_again(cluster, err))
             return false;
     return true;
 }
@@ -300,7 +302,8 @@ static bool choose(struct pipeline_cluster *cluster, const struct ingest_tailed 
         }
         if (!pipeline_delta__decode(cluster, records[i].value, &head, &deltas, err))
             return false;
-        if (head.store_id == cluster->store_id && (cluster->is_started_up || head.epoch <= atomic_load(&cluster->made)))
+        if (head.store_id == cluster->store_id &&
+            (atomic_load(&cluster->is_through) || head.epoch <= atomic_load(&cluster->made)))
             continue;
         if (head.store_id == cluster->store_id && head.epoch > cluster->found)
             cluster->found = head.epoch;
@@ -389,7 +392,7 @@ static bool tell_joining(struct pipeline_cluster *cluster, struct fr_err *err)
     put.value = fr_buffer_slice(&value);
     ok = (!key.is_failed && !value.is_failed) || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
     ok = ok && ingest_transaction_begin(cluster->group, err) &&
-         ((ingest_transaction_put(cluster->group, &put, NULL, err) && ingest_transaction_tell(cluster->group, err)) ||
+         ((ingest_transaction_put(cluster->group, &put, NULL, err) && ingest_transaction_commit_alone(cluster->group, err)) ||
           ingest_transaction_take_back(cluster->group, err)); /* it comes unannounced then */
     fr_buffer_fini(&key);
     fr_buffer_fini(&value);
@@ -424,7 +427,7 @@ static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
     if (!find_topics(cluster, err) || !make_topics(cluster, err))
         return false;
     while (!cluster->config->is_replica && !ingest_group_fence(cluster->group, err))
-        if (!wait_again(cluster, err))
+        if (!pipeline_cluster__wait_again(cluster, err))
             return false;
     if (!open_deltas(cluster, err))
         return false;
@@ -436,7 +439,6 @@ static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
         atomic_store(&cluster->made, cluster->found);
     if (!pipeline_share__commit(cluster, err)) /* what it has made counts from here on */
         return false;
-    cluster->is_started_up = true;
     atomic_store(&cluster->is_through, true);
     if (!pipeline_standby__start(cluster, err) || !warm_up(cluster, err))
         return false;
@@ -567,7 +569,7 @@ bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64
 {
     int count = atomic_load(&cluster->partitions);
 
-    return user_id == 0 || (count > 0 && may_be_stale(cluster, ingest_partition_of(user_id, count))) ||
+    return (user_id != 0 && count > 0 && may_be_stale(cluster, ingest_partition_of(user_id, count))) ||
            pipeline_cluster__check_owned(cluster, user_id, err);
 }
 
@@ -576,6 +578,8 @@ bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint6
     int count = atomic_load(&cluster->partitions);
     char what[48];
 
+    if (user_id == 0)
+        return true;
     if (count == 0)
         return fr_fail(err, FR_UNAVAILABLE, "the node does not know yet whose user %" PRIu64 " is; retry", user_id);
     snprintf(what, sizeof what, " with user %" PRIu64, user_id);

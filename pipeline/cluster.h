@@ -55,7 +55,7 @@ const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster);
  */
 FR_CHECKED bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
 
-/* The same for what changes him: only where he is owned. */
+/* The same for what changes him: only where he is owned. 0 is nobody's here, too. */
 FR_CHECKED bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
 
 /*

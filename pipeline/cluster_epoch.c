@@ -103,20 +103,20 @@ static void note_positions(struct pipeline_cluster *cluster, int partition)
 }
 
 /* As it was at the boundary: what came since is of the next epoch. */
-static bool is_here(const struct pipeline_cluster *cluster, int partition)
+static bool is_noted(const struct pipeline_cluster *cluster, int partition)
 {
     return cluster->held[partition].is_noted;
 }
 
 /* What an epoch that failed has set aside belongs to the next one: its offsets will be in it. */
-static void turn(struct pipeline_cluster *cluster, struct store *store)
+static void turn(struct pipeline_cluster *cluster)
 {
     for (int i = 0; i < cluster->config->lanes; i++) {
         struct agg_deltas *empty = cluster->turned[i];
         struct fr_err err;
 
         if (agg_deltas_count(empty) > 0 && !agg_deltas_merge(cluster->pending, empty, &err))
-            store_spoil(store);
+            pipeline_cluster__fail(cluster, &err);
         cluster->turned[i] = agg_lane_collect(cluster->engine->lanes.lanes[i].scratch, empty);
     }
 }
@@ -142,13 +142,13 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
         pipeline_cluster__fail(cluster, &err); /* a restart has room for it, or hears it again */
 
     cluster->boundary_time_ms = pipeline_stream__time(&cluster->engine->stream);
-    turn(cluster, store);
+    turn(cluster);
     save_deltas(cluster, store);
     save_made(cluster, store);
     cluster->is_boundary_local = atomic_load(&cluster->is_local);
     for (int i = 0; i < count; i++) {
         cluster->held[i].is_noted = atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE;
-        if (is_here(cluster, i))
+        if (is_noted(cluster, i))
             note_positions(cluster, i);
         if (!cluster->held[i].is_saved)
             save_held(cluster, store, i);
@@ -177,7 +177,7 @@ static bool put_copy(void *user, const struct store_key *key, enum store_part pa
     if (!agg_is_of_user(cluster->engine->agg, key))
         return true;
     put.partition = ingest_partition_of(key->ids[0], writing->partitions);
-    if (!is_here(cluster, put.partition))
+    if (!is_noted(cluster, put.partition))
         return true; /* what was given away */
     writing->copies++;
     if (writing->is_counting)
@@ -239,7 +239,7 @@ static bool put_marker(struct writing *writing, int partition, struct fr_err *er
     pipeline_marker__encode(writing->cluster, &held->next, &writing->value);
     put.value = fr_buffer_slice(&writing->value);
     return (!writing->value.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
-           ingest_transaction_put(writing->cluster->group, &put, &held->told, err);
+           ingest_transaction_put(writing->cluster->group, &put, &held->marker_offset, err);
 }
 
 static bool announce(struct writing *writing, int partition, struct fr_err *err)
@@ -262,7 +262,7 @@ static bool put_partitions(struct writing *writing, bool is_announcing, struct i
     struct pipeline_cluster *cluster = writing->cluster;
 
     for (int i = 0; i < writing->partitions; i++) {
-        if (!is_here(cluster, i))
+        if (!is_noted(cluster, i))
             continue;
         if (!put_marker(writing, i, err) || (is_announcing && !announce(writing, i, err)))
             return false;
@@ -317,11 +317,11 @@ static bool transact_until(struct writing *writing, bool is_announcing, struct f
 static void take_over(struct pipeline_cluster *cluster, struct store *store, const struct writing *writing)
 {
     for (int i = 0; i < writing->partitions; i++) {
-        if (!is_here(cluster, i))
+        if (!is_noted(cluster, i))
             continue;
         cluster->held[i].marker = cluster->held[i].next;
         atomic_store(&cluster->held[i].time_ms, cluster->held[i].marker.stream_time_ms);
-        atomic_store(&cluster->held[i].changelog_next, cluster->held[i].told + 1);
+        atomic_store(&cluster->held[i].changelog_next, cluster->held[i].marker_offset + 1);
         save_held(cluster, store, i);
     }
     save_made(cluster, store);
@@ -329,13 +329,13 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
     pipeline_told__done(cluster, store);
     fr_counter_add(cluster->transactions, 1);
     fr_counter_add(cluster->copied, writing->copies);
-    fr_counter_add(cluster->told, writing->deltas);
+    fr_counter_add(cluster->deltas_written, writing->deltas);
 }
 
 static bool has_moved(const struct pipeline_cluster *cluster, int partitions)
 {
     for (int i = 0; i < partitions; i++)
-        for (int t = 0; t < cluster->config->topic_count && is_here(cluster, i); t++)
+        for (int t = 0; t < cluster->config->topic_count && is_noted(cluster, i); t++)
             if (!cluster->held[i].marker.is_known ||
                 cluster->held[i].next.at[t].next_offset != cluster->held[i].marker.at[t].next_offset)
                 return true;
@@ -345,7 +345,7 @@ static bool has_moved(const struct pipeline_cluster *cluster, int partitions)
 static bool owns_any(const struct pipeline_cluster *cluster, int partitions)
 {
     for (int i = 0; i < partitions; i++)
-        if (is_here(cluster, i))
+        if (is_noted(cluster, i))
             return true;
     return false;
 }

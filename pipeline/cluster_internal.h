@@ -54,8 +54,8 @@ struct pipeline_told {
     struct pipeline_said *saids; /* open addressing; the committer's */
     uint32_t count, mask;
     int untold;
-    struct pipeline_heard *heard; /* by the cluster's thread, inside the gate; the boundary takes it */
-    int heard_count, heard_capacity;
+    struct pipeline_heard *blocks; /* by the cluster's thread, inside the gate; the boundary takes them */
+    int block_count, block_capacity;
     bool is_failed;
 };
 
@@ -67,14 +67,14 @@ struct pipeline_held { /* a partition */
     atomic_bool is_whole; /* was read to its end once, and not dropped since */
     bool is_empty; /* the store has no user of it for sure; by the group's thread while the standby's is idle, else by that */
     bool is_noted; /* it was here at the boundary; the committer's */
-    struct pipeline_tombstone *heard; /* by who restores, inside the gate; the boundary takes it */
-    int heard_count, heard_capacity;
+    struct pipeline_tombstone *tombstones; /* by who restores, inside the gate; the boundary takes them */
+    int tombstone_count, tombstone_capacity;
     bool is_saved; /* the meta record says the same; changed inside the gate or by the committer */
     atomic_bool is_owner_saved;
     struct pipeline_marker marker; /* by who restores, inside the gate; then the committer */
     struct pipeline_marker next; /* of the boundary */
     int index[PIPELINE_TOPICS_MAX]; /* ingest's, of each topic */
-    int64_t told; /* where the marker that is on its way came to */
+    int64_t marker_offset; /* where the marker that is on its way came to */
 };
 
 struct pipeline_cluster {
@@ -101,7 +101,6 @@ struct pipeline_cluster {
     uint64_t made_saved;
     int64_t boundary_time_ms; /* S of what is set aside */
     uint64_t found; /* of its own deltas that it read at the start, the greatest */
-    bool is_started_up; /* from here on its own deltas are those that it has */
 
     struct agg_delta *chosen; /* of the cluster's thread: to be merged at once */
     int chosen_count, chosen_capacity;
@@ -110,10 +109,10 @@ struct pipeline_cluster {
     struct ingest_tail *tail;
     atomic_bool is_local; /* epochs are no transactions: between two assignments, and while partitions are restored */
     atomic_bool needs_announcing;
-    atomic_bool is_through; /* the deltas that were there at the start are merged */
+    atomic_bool is_through; /* the deltas that were there at the start are merged: its own are those that it has from here on */
     atomic_bool is_assigned; /* the group has said what is owned, and it is here */
     bool is_boundary_local; /* as it was at the boundary */
-    struct pipeline_told said;
+    struct pipeline_told told;
     int64_t told_again_ms; /* when what is still blocked is said again */
     _Atomic uint64_t turns; /* how often partitions went or came */
     atomic_int forgetting; /* calls that erase: partitions go when there are none */
@@ -130,7 +129,7 @@ struct pipeline_cluster {
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
     _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */
 
-    struct fr_counter *transactions, *copied, *told, *merged, *restored, *dropped, *taken_back, *without_room;
+    struct fr_counter *transactions, *copied, *deltas_written, *merged, *restored, *dropped, *taken_back, *without_room;
 };
 
 /* ---- cluster_wire.c ---- */
@@ -173,6 +172,9 @@ FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err 
  * hand-over comes: the partitions are not empty then, and go another time.
  */
 FR_CHECKED bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone, bool gives_way, struct fr_err *err);
+/* Before partitions are restored: of those that will be read from the first record nothing may be left over. */
+FR_CHECKED bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+                                      struct fr_err *err);
 
 /* Waits for an epoch, as often as that must be tried again; false when it never will, or the node stops. */
 FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err);
@@ -233,5 +235,7 @@ void pipeline_told__done(struct pipeline_cluster *cluster, struct store *store);
 /* The budget's guard, as lanes have it: returns when there is room for more, or the node stops. */
 void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster);
 bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster);
+/* A moment later, and logged, when what failed may pass (FR_UNAVAILABLE); false: it does not, or the node is closing. */
+bool pipeline_cluster__wait_again(struct pipeline_cluster *cluster, const struct fr_err *err);
 
 #endif

@@ -33,9 +33,8 @@ static bool open_tail(struct pipeline_restoring *restoring, struct fr_err *err)
     for (int i = 0; i < restoring->partition_count; i++)
         starts[i] = atomic_load(&cluster->held[restoring->partitions[i]].changelog_next);
     while (!ingest_tail_open(cluster->group, &options, &restoring->tail, err)) {
-        if (err->code != FR_UNAVAILABLE || pipeline_cluster__is_stopping(cluster))
+        if (!pipeline_cluster__wait_again(cluster, err))
             return false;
-        fr_clock_sleep_ms(AGAIN_MS);
     }
     return true;
 }

@@ -86,7 +86,7 @@ bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone_
 }
 
 /* Of what is read from its beginning nothing may be left. What went to others is dropped later (cluster_standby.c): nobody waits for it. */
-static bool clear(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
+bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
 {
     bool is_gone_of[PIPELINE_CLUSTER_PARTITIONS_MAX] = {false}, is_any = false;
 
@@ -251,8 +251,9 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
         atomic_store(&cluster->held[i].place,
                      is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
     store_gate_leave(cluster->store);
-    ok = ok && clear(cluster, partitions, count, err) && (count == 0 || restore(cluster, partitions, count, err)) &&
-         pipeline_share__commit(cluster, err) && own(cluster, partitions, count, err);
+    ok = ok && pipeline_share__clear(cluster, partitions, count, err) &&
+         (count == 0 || restore(cluster, partitions, count, err)) && pipeline_share__commit(cluster, err) &&
+         own(cluster, partitions, count, err);
     if (!ok && pipeline_cluster__is_stopping(cluster))
         return true;
     if (ok) {

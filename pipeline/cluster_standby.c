@@ -80,7 +80,7 @@ void pipeline_standby__expect(struct pipeline_cluster *cluster, struct fr_slice 
 {
     const struct pipeline_owner *joiner;
 
-    if (!cluster->is_started_up) /* who came while this one was away is there, or gone */
+    if (!atomic_load(&cluster->is_through)) /* who came while this one was away is there, or gone */
         return;
     joiner = pipeline_owner__read(cluster, announcement);
     if (!joiner || strcmp(joiner->instance, cluster->config->id) == 0)
@@ -160,20 +160,6 @@ static void stop_reading(struct standing_by *standing)
     standing->is_through = false;
 }
 
-/* Of copies that are read from the first record nothing may be left over. */
-static bool clear(struct standing_by *standing, struct fr_err *err)
-{
-    bool is_gone[PIPELINE_CLUSTER_PARTITIONS_MAX] = {false}, is_any = false;
-
-    for (int i = 0; i < standing->count; i++) {
-        const struct pipeline_held *held = &standing->cluster->held[standing->partitions[i]];
-
-        is_gone[standing->partitions[i]] = atomic_load(&held->changelog_next) < 0 && !held->is_empty;
-        is_any = is_any || is_gone[standing->partitions[i]];
-    }
-    return !is_any || pipeline_share__drop(standing->cluster, is_gone, false, err);
-}
-
 static bool begin(struct standing_by *standing, const bool *is_wanted, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = standing->cluster;
@@ -189,7 +175,7 @@ static bool begin(struct standing_by *standing, const bool *is_wanted, struct fr
             atomic_store(&cluster->held[i].place, is_wanted[i] ? PIPELINE_CLUSTER_STANDBY : PIPELINE_CLUSTER_ELSEWHERE);
     }
     return standing->count == 0 ||
-           (clear(standing, err) &&
+           (pipeline_share__clear(cluster, standing->partitions, standing->count, err) &&
             pipeline_restoring__open(cluster, standing->partitions, standing->count, &standing->restoring, err));
 }
 

@@ -95,29 +95,29 @@ bool pipeline_told__open(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     cluster->told_again_ms = fr_clock_monotonic_ms() + AGAIN_MS;
     cluster->engine->tombstones.are_told = true;
-    store_meta_each(cluster->store, said_prefix, load_one, &cluster->said);
-    return !cluster->said.is_failed ||
+    store_meta_each(cluster->store, said_prefix, load_one, &cluster->told);
+    return !cluster->told.is_failed ||
            fr_fail(err, FR_CORRUPT, "cluster: what is blocked cannot be read in '%s'; start it empty",
                    cluster->config->store_path);
 }
 
 void pipeline_told__close(struct pipeline_cluster *cluster)
 {
-    free(cluster->said.saids);
-    free(cluster->said.heard);
+    free(cluster->told.saids);
+    free(cluster->told.blocks);
     for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++)
-        free(cluster->held[i].heard);
+        free(cluster->held[i].tombstones);
 }
 
 bool pipeline_cluster__say(struct pipeline_cluster *cluster, struct store *store, int kind, uint64_t id, bool is_blocked,
                            struct fr_err *err)
 {
-    struct pipeline_said *said = want(&cluster->said, kind, id);
+    struct pipeline_said *said = want(&cluster->told, kind, id);
     int64_t now_ms = fr_clock_wall_ms();
 
     if (!said)
         return fr_fail(err, FR_EXHAUSTED, "block: out of memory; ask again");
-    cluster->said.untold += said->at_ms == 0 || said->is_told;
+    cluster->told.untold += said->at_ms == 0 || said->is_told;
     said->at_ms = now_ms > said->at_ms ? now_ms : said->at_ms + 1;
     said->is_blocked = is_blocked;
     said->is_told = false;
@@ -180,7 +180,7 @@ bool pipeline_told__hear_tombstone(struct pipeline_cluster *cluster, int partiti
     if (reader.is_failed || version != PIPELINE_CLUSTER_VERSION || tombstone.user_id == 0)
         return fail_senseless(cluster->changelog, err);
     store_gate_enter(cluster->store); /* the boundary takes it from there */
-    heard = one_more((void **)&held->heard, &held->heard_count, &held->heard_capacity, sizeof *heard);
+    heard = one_more((void **)&held->tombstones, &held->tombstone_count, &held->tombstone_capacity, sizeof *heard);
     if (heard)
         *heard = tombstone;
     store_gate_leave(cluster->store);
@@ -189,7 +189,7 @@ bool pipeline_told__hear_tombstone(struct pipeline_cluster *cluster, int partiti
 
 bool pipeline_told__hear_block(struct pipeline_cluster *cluster, struct fr_slice key, struct fr_slice value, struct fr_err *err)
 {
-    struct pipeline_told *told = &cluster->said;
+    struct pipeline_told *told = &cluster->told;
     struct fr_reader reader = fr_reader(value);
     uint64_t version = fr_reader_varint(&reader);
     struct pipeline_heard block = {.kind = ((const uint8_t *)key.bytes)[1], .id = read_id((const uint8_t *)key.bytes + 2)};
@@ -204,7 +204,7 @@ bool pipeline_told__hear_block(struct pipeline_cluster *cluster, struct fr_slice
         return fail_senseless(cluster->deltas, err);
     memcpy(block.why, why.bytes, why.length);
     store_gate_enter(cluster->store);
-    heard = one_more((void **)&told->heard, &told->heard_count, &told->heard_capacity, sizeof *heard);
+    heard = one_more((void **)&told->blocks, &told->block_count, &told->block_capacity, sizeof *heard);
     if (heard)
         *heard = block;
     store_gate_leave(cluster->store);
@@ -242,7 +242,7 @@ static bool is_missing(const struct pipeline_cluster *cluster, const struct pipe
 static bool take_block(struct pipeline_cluster *cluster, struct store *store, const struct pipeline_heard *heard,
                        struct fr_err *err)
 {
-    struct pipeline_said *said = want(&cluster->said, heard->kind, heard->id);
+    struct pipeline_said *said = want(&cluster->told, heard->kind, heard->id);
 
     if (!said)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for what is blocked");
@@ -251,7 +251,7 @@ static bool take_block(struct pipeline_cluster *cluster, struct store *store, co
             (void)set_block(cluster, store, heard);
         return true;
     }
-    cluster->said.untold -= said->at_ms != 0 && !said->is_told; /* what was to be told of it does not count any more */
+    cluster->told.untold -= said->at_ms != 0 && !said->is_told; /* what was to be told of it does not count any more */
     said->at_ms = heard->at_ms;
     said->is_blocked = heard->is_blocked;
     said->is_told = true;
@@ -262,19 +262,19 @@ static bool take_block(struct pipeline_cluster *cluster, struct store *store, co
 
 bool pipeline_told__boundary(struct pipeline_cluster *cluster, struct store *store, struct fr_err *err)
 {
-    struct pipeline_told *told = &cluster->said;
+    struct pipeline_told *told = &cluster->told;
 
-    for (int i = 0; i < told->heard_count; i++)
-        if (!take_block(cluster, store, &told->heard[i], err))
+    for (int i = 0; i < told->block_count; i++)
+        if (!take_block(cluster, store, &told->blocks[i], err))
             return false;
-    told->heard_count = 0;
+    told->block_count = 0;
     for (int p = 0; p < atomic_load(&cluster->partitions); p++) {
         struct pipeline_held *held = &cluster->held[p];
 
-        for (int i = 0; i < held->heard_count; i++)
-            if (!pipeline_tombstones__put(&cluster->engine->tombstones, store, &held->heard[i], err))
+        for (int i = 0; i < held->tombstone_count; i++)
+            if (!pipeline_tombstones__put(&cluster->engine->tombstones, store, &held->tombstones[i], err))
                 return false;
-        held->heard_count = 0;
+        held->tombstone_count = 0;
     }
     if (fr_clock_monotonic_ms() >= cluster->told_again_ms) {
         cluster->told_again_ms = fr_clock_monotonic_ms() + AGAIN_MS;
@@ -289,7 +289,7 @@ bool pipeline_told__is_any(const struct pipeline_cluster *cluster)
 {
     const struct pipeline_tombstones *tombstones = &cluster->engine->tombstones;
 
-    return cluster->said.untold > 0 || tombstones->untold > 0 || tombstones->gone_count > 0;
+    return cluster->told.untold > 0 || tombstones->untold > 0 || tombstones->gone_count > 0;
 }
 
 static bool put(struct pipeline_cluster *cluster, struct ingest_put *at, struct fr_buffer *key, struct fr_buffer *value,
@@ -348,7 +348,7 @@ static bool is_said(const struct pipeline_cluster *cluster, const struct pipelin
 static bool put_blocks(struct pipeline_cluster *cluster, bool is_announcing, struct fr_buffer *key, struct fr_buffer *value,
                        struct fr_err *err)
 {
-    const struct pipeline_told *told = &cluster->said;
+    const struct pipeline_told *told = &cluster->told;
 
     if (!told->saids || (!is_announcing && told->untold == 0))
         return true;
@@ -392,7 +392,7 @@ bool pipeline_told__put(struct pipeline_cluster *cluster, bool is_announcing, st
 
 void pipeline_told__done(struct pipeline_cluster *cluster, struct store *store)
 {
-    struct pipeline_told *told = &cluster->said;
+    struct pipeline_told *told = &cluster->told;
     struct pipeline_tombstones *tombstones = &cluster->engine->tombstones;
 
     for (uint32_t i = 0; told->untold > 0 && i <= told->mask; i++) {

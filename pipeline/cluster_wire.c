@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-enum { DELTAS_VERSION = 2 };
-
 const char pipeline_marker_key[1] = {0}; /* no kind is 0 */
 
 static void append_text(struct fr_buffer *wire, const char *text)
@@ -111,7 +109,7 @@ bool pipeline_copy__read_key(struct fr_slice wire, struct store_key *key, enum s
 void pipeline_delta__begin(const struct pipeline_delta_head *head, struct fr_buffer *wire)
 {
     fr_buffer_clear(wire);
-    fr_buffer_append_varint(wire, DELTAS_VERSION);
+    fr_buffer_append_varint(wire, PIPELINE_CLUSTER_VERSION);
     fr_buffer_append_fixed64(wire, head->store_id);
     fr_buffer_append_varint(wire, head->epoch);
     fr_buffer_append_fixed64(wire, head->fingerprint);
@@ -136,10 +134,6 @@ bool pipeline_delta__decode(const struct pipeline_cluster *cluster, struct fr_sl
     head->epoch = fr_reader_varint(&reader);
     head->fingerprint = fr_reader_fixed64(&reader);
     head->stream_time_ms = fr_reader_zigzag(&reader);
-    if (version == DELTAS_VERSION)
-        version = PIPELINE_CLUSTER_VERSION;
-    else if (version == PIPELINE_CLUSTER_VERSION)
-        version = 0; /* it was one delta then, without lengths */
     *deltas = reader;
     return check(cluster, &reader, version, head->fingerprint, err);
 }

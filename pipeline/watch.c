@@ -96,8 +96,7 @@ static bool read_entity(struct pipeline_watches *watches, const struct pipeline_
 static bool check_here(const struct pipeline_watches *watches, const struct pipeline_watched *watched, bool *is_here,
                        struct fr_err *err)
 {
-    *is_here =
-        !watches->cluster || watched->user_id == 0 || pipeline_cluster__check_owned(watches->cluster, watched->user_id, err);
+    *is_here = !watches->cluster || pipeline_cluster__check_owned(watches->cluster, watched->user_id, err);
     return *is_here || err->code == FR_UNAVAILABLE;
 }
 

@@ -88,7 +88,7 @@ static bool add_entity(struct pipeline_services *services, const Freshet__V1__Wa
         return fr_fail_in(err, "entities[%zu].key", index);
     memcpy(watched->key, asked->key, asked->n_key * sizeof *asked->key);
     watched->user_id = pipeline_serving__user_of(services, asked);
-    if (services->cluster && watched->user_id != 0 && !pipeline_cluster__check_owned(services->cluster, watched->user_id, err))
+    if (services->cluster && !pipeline_cluster__check_owned(services->cluster, watched->user_id, err))
         return fr_fail_in(err, "entities[%zu]", index);
     watched->sent = fr_arena_take(watch->arena, (size_t)watched->kind->count * sizeof(float));
     watched->offered = fr_arena_take(watch->arena, (size_t)watched->kind->count * sizeof(float));

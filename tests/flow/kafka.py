@@ -14,14 +14,14 @@ def new_topic(brokers, partitions=PARTITIONS, prefix="events", name=None, **conf
     """Makes a topic, with a name of its own unless one is given, and as many replicas as the brokers make by default."""
     name = name or f"{prefix}.{uuid.uuid4().hex[:12]}"
     admin = AdminClient({"bootstrap.servers": brokers})
-    for _ in range(3):
+    for attempt in range(3):
         try:
             for made in admin.create_topics([NewTopic(name, partitions, config=config)]).values():
                 made.result(30)
         except KafkaException as refused:  # brokers that have just started close connections now and then
-            if refused.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                break
-            if refused.args[0].code() >= 0:
+            if attempt > 0 and refused.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                break  # the attempt that seemed to fail
+            if refused.args[0].code() >= 0 or attempt == 2:
                 raise
         else:
             break

@@ -5,7 +5,6 @@ come, and what the instances serve together stays what one node that stands alon
 
 import os
 import signal
-import threading
 import time
 from collections import Counter
 
@@ -152,11 +151,9 @@ def quorum(tmp_path, places):
 
 
 def under_load(cluster, act, count=1_500):
-    loader = threading.Thread(target=cluster.load, args=(count,))
-    loader.start()
-    time.sleep(cluster.dice.random() * 0.6)  # no condition: anywhere in an epoch
-    act()
-    loader.join()
+    with cluster.loading(count):
+        time.sleep(cluster.dice.random() * 0.6)  # no condition: anywhere in an epoch
+        act()
 
 
 def broker_dies(cluster, watcher, is_back=True):
@@ -286,5 +283,6 @@ def test_two_hundred_rounds_of_deaths_and_cuts_lose_and_double_nothing(make_node
                 check_round(cluster, watcher)
                 told[act.__name__] += 1
                 print(f"{act.__name__} {time.monotonic() - began:.1f} s, ended by itself: {cluster.ends[ends:]}", flush=True)
+        assert watcher.reads > 0
         print(f"{dict(told)}, {watcher.reads} reads of items, {sum(cluster.log.made.values())} markers")
     assert cluster.instances["a"].digest() == cluster.alone.digest()

@@ -42,6 +42,23 @@ def get_features(tmp_path_factory):
     return run
 
 
+def test_the_c_client_is_installed_and_found(tmp_path):
+    """As clients/c/README.md says; a program then needs nothing of this repository."""
+    for command in (
+        ["cmake", "-S", EXAMPLES.parent / "clients" / "c", "-B", tmp_path / "build"],
+        ["cmake", "--build", tmp_path / "build"],
+        ["cmake", "--install", tmp_path / "build", "--prefix", tmp_path / "usr"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "main.c").write_text("#include <freshet/client.h>\nint main(void)\n{\n    return (int)freshet_client_partition(7, 1);\n}\n")
+    found = subprocess.run(["pkg-config", "--cflags", "--libs", "libprotobuf-c"], capture_output=True, text=True, check=True).stdout.split()
+    command = ["cc", tmp_path / "main.c", f"-I{tmp_path}/usr/include", f"-L{tmp_path}/usr/lib", "-lfreshet_client", *found, "-o", tmp_path / "main"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert subprocess.run([tmp_path / "main"]).returncode == 0
+
+
 @pytest.fixture
 def node(make_node):
     node = make_node(settings.configuration("embedded")).start()

@@ -7,7 +7,6 @@ changelog a takeover reads; how long it takes is printed, and in --all of many r
 import os
 import re
 import signal
-import threading
 import time
 
 import pytest
@@ -104,10 +103,8 @@ def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing,
     copied = standing.users_of(standing.standbys(second))[0]
     wait_for(lambda: is_seen_as_by(second, standing.alone, copied), "the copy is kept up")
     assert second.get_features(user_id=copied).applied_lag_ms > 0
-    loader = threading.Thread(target=standing.load, args=(500,))
-    loader.start()
-    done = second.cli("drain", "--wait")
-    loader.join()
+    with standing.loading(500):
+        done = second.cli("drain", "--wait")
     assert done.returncode == 0 and done.stdout.startswith("drained, "), done
     assert standing.owned(first) == list(range(PARTITIONS)) and standing.owned(second) == []
     print(f"{done.stdout.strip()}; {took(first)} ms of taking over", flush=True)
@@ -199,14 +196,12 @@ def test_a_drained_instance_gives_all_away_and_answers_for_items(standing):
     standing.load(1_500)
     standing.check()
     moved = standing.users_of(standing.owned(second))
-    loader = threading.Thread(target=standing.load, args=(3_000,))
-    loader.start()
-    began = time.monotonic()
-    done = second.cli("drain", "--wait")
-    print(f"drained within {time.monotonic() - began:.2f} s: {done.stdout.strip()}; 'a' took over in {took(first)} ms", flush=True)
-    assert done.returncode == 0 and done.stdout.startswith("drained, "), done
-    assert standing.owned(first) == list(range(PARTITIONS)) and standing.owned(second) == []
-    loader.join()
+    with standing.loading(3_000):
+        began = time.monotonic()
+        done = second.cli("drain", "--wait")
+        print(f"drained within {time.monotonic() - began:.2f} s: {done.stdout.strip()}; 'a' took over in {took(first)} ms", flush=True)
+        assert done.returncode == 0 and done.stdout.startswith("drained, "), done
+        assert standing.owned(first) == list(range(PARTITIONS)) and standing.owned(second) == []
     with pytest.raises(CallError) as told:
         second.get_features(user_id=moved[0], item_ids=[1])
     assert told.value.code == "failed_precondition" and f"at instance 'a': ask {first.api}" in told.value.message
@@ -230,12 +225,10 @@ def test_an_instance_that_is_told_to_end_gives_its_partitions_away_first(make_no
     first, second = standing.begin("a"), standing.begin("b")
     standing.load(1_000)
     standing.check()
-    loader = threading.Thread(target=standing.load, args=(2_000,))
-    loader.start()
-    second.signal(signal.SIGTERM)
-    wait_for(lambda: standing.owned(first) == list(range(PARTITIONS)), "the other has all while it ends")
-    assert second.ended() == 0
-    loader.join()
+    with standing.loading(2_000):
+        second.signal(signal.SIGTERM)
+        wait_for(lambda: standing.owned(first) == list(range(PARTITIONS)), "the other has all while it ends")
+        assert second.ended() == 0
     standing.check()
     assert "nobody has taken over" not in second.log()
     refused = first.cli("drain")
@@ -287,7 +280,9 @@ def test_a_replica_owns_nothing_and_answers_as_the_owners_do(standing):
 @pytest.mark.long
 def test_a_standby_answers_for_users_whose_owner_is_away_where_that_is_allowed(make_node, real_kafka):
     standing = Standing(make_node, real_kafka, standbys=1)
-    first = standing.begin("a")
+    made = configuration(standing.brokers, standing.topic, "cluster", "a", standing.second, standbys=1)
+    made["kafka"]["properties"] = {**made["kafka"]["properties"], "session.timeout.ms": 15_000}  # time to read what is of the copy
+    standing.instances["a"] = first = standing.make_node(made, "a").start()
     made = configuration(standing.brokers, standing.topic, "cluster", "b", standing.second, standbys=1)
     made["server"] = {"stale_reads": True}
     standing.instances["b"] = standing.make_node(made, "b").start()
@@ -307,8 +302,8 @@ def test_a_standby_answers_for_users_whose_owner_is_away_where_that_is_allowed(m
     wait_for(lambda: second.get_features(user_id=of_second).stream_time_ms >= now, "an event of its own is applied")
     stale = second.get_features(user_id=of_first, features=["seen.1h"])
     assert stale.user_values == wanted
-    if standing.owned(second) != list(range(PARTITIONS)):  # a machine that is slow: it may have taken over by now
-        assert stale.stream_time_ms < now and stale.applied_lag_ms > 0
+    assert stale.stream_time_ms < now and stale.applied_lag_ms > 0
+    assert standing.owned(second) != list(range(PARTITIONS))  # the session is long
     standing.wait_taken_over()
     standing.check()
 
@@ -371,6 +366,7 @@ def test_a_takeover_of_200000_users(make_node, real_kafka, standbys):
         f"from kill to fresh p50 {of_sorted(whole_s, 0.5):.2f} s, p99 {of_sorted(whole_s, 0.99):.2f} s, session {SESSION_S} s of them",
         flush=True,
     )
+    assert not standbys or of_sorted(handed_ms, 0.5) < 1_000, handed_ms  # a third of all users is not read then
 
 
 def partition_of(user):

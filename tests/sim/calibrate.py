@@ -163,9 +163,9 @@ def cycle_ms(row):
 
 def handover(raw):
     joins = [{**join, "one": 1.0, "most": join["own_restored"]} for join in raw["joins"]]
-    still = fit.nonnegative(joins, ["one", "most"], "standstill")
+    came = fit.nonnegative(joins, ["one", "most"], "seconds")  # from its start: it reads its share before it joins
     return {
-        "seconds": still["one"], "seconds_per_record": still["most"], "restart_seconds": statistics.median(raw["restarts"]),
+        "seconds": statistics.median(join["standstill"] for join in joins), "seconds_per_record": came["most"], "restart_seconds": statistics.median(raw["restarts"]),
         "heartbeat_ms": real.HEARTBEAT_MS, "session_ms": real.SESSION_MS,
     }  # fmt: skip
 

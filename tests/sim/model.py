@@ -25,14 +25,12 @@ class Setting:
     cores: float = 2.0  # of an instance
     heartbeat_seconds: float = 3.0  # librdkafka's defaults
     session_seconds: float = 45.0
-    transaction_seconds: float = 15.0  # until the brokers end a transaction of one that was killed in it
     brokers: int = 3
     broker_bytes: float = 100e6  # a second that one broker sends to those that restore: assumed
     failover_seconds: float = 5.0  # until partitions of a lost broker have a leader: assumed
     changelog_factor: float = 2.0  # records of the changelog for each that is live, compacted with min.cleanable.dirty.ratio 0.5
     standbys: bool = False
     warm_join: bool = False
-    zones: int = 3
     initial_records: float = None  # of the whole changelog at the start; else that of all users, compacted
     seed: int = 1
 

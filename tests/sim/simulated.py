@@ -80,7 +80,7 @@ class Cluster:
 class Instance:
     def __init__(self, cluster, name):
         self.cluster, self.name, self.state = cluster, name, DOWN
-        self.owned, self.has, self.wanted = set(), set(), set()
+        self.owned, self.has = set(), set()
         self.flow, self.back, self.epoch_call = None, None, None
         self.awaited = set()  # what will be its own when somebody comes who has said so
         self.is_busy, self.then = False, None  # in the group's callback: it answers when that is through

@@ -61,7 +61,7 @@ def simulate_join(run, figures):
     found = []
     for seed in range(9):
         made = setting({**run, "rate": RATE_OF_JOINS})
-        made.seed, made.initial_records = seed, run["changelog"]
+        made.seed, made.initial_records, made.warm_join = seed, run["changelog"], True
         cluster = Cluster(made, figures).run(5)
         cluster.stills.clear()
         cluster.add(f"i{run['instances']:04}")

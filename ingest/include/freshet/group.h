@@ -59,6 +59,7 @@ FR_CHECKED bool ingest_group_fence(struct ingest_group *group, struct fr_err *er
  */
 FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *instance, bool *is_gone, struct fr_err *err);
 
+/* Becomes a member, once; `assigned` follows on the group's own thread. Any thread, does not wait. FR_UNAVAILABLE, FR_EXHAUSTED. */
 FR_CHECKED bool ingest_group_join(struct ingest_group *group, struct fr_err *err);
 /* It leaves the group, and the others get its partitions. `revoked` and `assigned`, of none, follow. Any thread. */
 void ingest_group_drain(struct ingest_group *group);
@@ -67,7 +68,7 @@ void ingest_group_stop(struct ingest_group *group);
 bool ingest_group_is_stopping(const struct ingest_group *group);
 void ingest_group_close(struct ingest_group *group); /* stopped; leaves nothing open. NULL is fine */
 
-/* ---- Transactions: one at a time, one thread ---- */
+/* ---- Transactions: one at a time; whose thread it is may change between two ---- */
 
 struct ingest_put {
     const char *topic;
@@ -80,6 +81,7 @@ struct ingest_consumed {
     int64_t next_offset;
 };
 
+/* Asks nobody. FR_UNAVAILABLE: take it back. */
 FR_CHECKED bool ingest_transaction_begin(struct ingest_group *group, struct fr_err *err);
 /* Queues a copy. *offset, which may be NULL and must live until the commit, is where it came to once that has returned true. */
 FR_CHECKED bool ingest_transaction_put(struct ingest_group *group, const struct ingest_put *put, int64_t *offset,
@@ -98,7 +100,7 @@ FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const stru
 FR_CHECKED bool ingest_transaction_take_back(struct ingest_group *group, struct fr_err *err);
 
 /* All that was put, without offsets: of who is no member yet. As commit. */
-FR_CHECKED bool ingest_transaction_tell(struct ingest_group *group, struct fr_err *err);
+FR_CHECKED bool ingest_transaction_commit_alone(struct ingest_group *group, struct fr_err *err);
 
 /* ---- Tails: partitions of a topic, read from somewhere to their end and on, committed records only ---- */
 

@@ -58,7 +58,8 @@ Freshet__V1__GetFeaturesResponse *freshet_client_get_features(struct freshet_cli
                                                               const Freshet__V1__GetFeaturesRequest *request,
                                                               struct freshet_failure *failure);
 
-/* Where the user is asked for, as far as the client knows; NULL: it has not asked yet, or nobody has him. The client's. */
+/* Where the user is asked for, as far as the client knows; NULL: it has not asked yet, or nobody has him. Until the
+ * client's next call. */
 const char *freshet_client_owner(const struct freshet_client *client, uint64_t user_id);
 
 /* The partition of a user's events among so many (more than 0): murmur2 of the id in decimal, made positive, as Java's producers have it. */
