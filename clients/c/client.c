@@ -184,12 +184,27 @@ static int target_of(struct freshet_client *client, uint64_t user_id)
     return owner >= 0 ? owner : freshet__routes_listed(&client->routes, rand_r(&client->seed));
 }
 
+/* Where others could answer as well, one that is silent leaves them half of the time. */
+static int64_t until_of(const struct freshet_client *client, uint64_t user_id, int target, const struct attempts *attempts)
+{
+    int64_t now_ms = freshet__now_ms();
+
+    if (client->routes.count == 1 || freshet__routes_owner(&client->routes, user_id) == target)
+        return attempts->until_ms;
+    return now_ms + (attempts->until_ms - now_ms) / 2;
+}
+
 /* Whether it is to be tried again. `target` −1: nobody said who has what. */
 static bool heed(struct freshet_client *client, uint64_t user_id, int target, struct attempts *attempts,
                  struct freshet_failure *failure)
 {
     struct freshet_failure other;
 
+    if (target >= 0 && is_code(failure, "deadline_exceeded") && attempts->left > 0 &&
+        until_of(client, user_id, target, attempts) < attempts->until_ms) {
+        attempts->left--; /* it has failed, so another is next */
+        return true;
+    }
     if (is_code(failure, "unavailable") || is_code(failure, "deadline_exceeded"))
         client->routes.is_known = false; /* it may be gone, and others have what it had */
     if (target < 0 || !is_code(failure, "failed_precondition"))
@@ -213,7 +228,7 @@ static ProtobufCMessage *call(struct freshet_client *client, uint64_t user_id, c
         if (!client->routes.is_known && !learn(client, attempts.until_ms, failure))
             continue;
         target = target_of(client, user_id);
-        if (!post(client, target, method, body, body_bytes, attempts.until_ms, &answer, failure))
+        if (!post(client, target, method, body, body_bytes, until_of(client, user_id, target, &attempts), &answer, failure))
             continue;
         reply = protobuf_c_message_unpack(reply_type, NULL, answer.body_bytes, (const uint8_t *)answer.body);
         if (!reply)

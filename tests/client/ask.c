@@ -2,13 +2,16 @@
  * One client of clients/c for many calls: reads "USER ITEM FEATURE" lines and answers each with a line, "OWNER PRESENT VALUE" (of the
  * user's column, or of the item's) or "CODE: message".
  *
- *   ask ADDRESS TIMEOUT_MS RETRIES
+ *   ask ADDRESS,… TIMEOUT_MS RETRIES
  */
 #include <freshet/client.h>
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+enum { ADDRESSES_MAX = 8 };
 
 static void answer(struct freshet_client *client, uint64_t user_id, uint64_t item_id, char *feature)
 {
@@ -41,14 +44,17 @@ int main(int argument_count, char **arguments)
     char feature[128];
     struct freshet_failure failure;
     struct freshet_client *client;
+    const char *addresses[ADDRESSES_MAX];
+    size_t count = 0;
 
     if (argument_count != 4)
         return 2;
-    client = freshet_client_open(&(struct freshet_client_options){.addresses = (const char *const *)&arguments[1],
-                                                                  .address_count = 1,
-                                                                  .timeout_ms = atoi(arguments[2]),
-                                                                  .retries = atoi(arguments[3])},
-                                 &failure);
+    for (char *one = strtok(arguments[1], ","); one && count < ADDRESSES_MAX; one = strtok(NULL, ","))
+        addresses[count++] = one;
+    client = freshet_client_open(
+        &(struct freshet_client_options){
+            .addresses = addresses, .address_count = count, .timeout_ms = atoi(arguments[2]), .retries = atoi(arguments[3])},
+        &failure);
     if (!client) {
         printf("%s: %s\n", failure.code, failure.message);
         return 1;

@@ -138,14 +138,18 @@ def test_the_c_example_refuses_what_it_cannot_do(get_features, arguments, code, 
     assert words in done.stderr
 
 
-def test_the_c_example_asks_others_when_one_is_silent(node, get_features):
+def test_the_c_client_asks_others_when_one_is_silent(node):
+    ask = node.binary.parent / "tests" / "client" / "ask"
+
+    def said(addresses):
+        command = [ask, addresses, "1000", "5"]
+        return subprocess.run(command, input="4711 1 user_events.1h\n", capture_output=True, text=True, timeout=30).stdout
+
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        for _ in range(3):  # whom it asks first is chance
-            done = get_features(f"{address},{node.api}", 4_711)
-            assert done.returncode == 0 and done.stdout.startswith("user 4711 (unknown)\n"), done.stderr
-        done = get_features(address, 1)
-        assert (done.returncode, done.stdout) == (1, "") and "deadline_exceeded: " in done.stderr
+        for _ in range(12):  # whom it asks who has what, and then for the user, is chance
+            assert said(f"{address},{node.api}") == "- 0 0\n"
+        assert said(address).startswith("deadline_exceeded: ")
 
 
 @pytest.mark.parametrize(
