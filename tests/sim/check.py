@@ -31,7 +31,7 @@ class Measured(unittest.TestCase):
         measured = json.loads(FILE.read_text())
         validation = measured["validation"]
         is_busy = max(validation["busy_cores"], measured["machine"]["busy_cores"]) > IDLE_CORES
-        for instances, what, number, ours in validate.compare(validation["runs"], figures()):
+        for instances, what, number, ours in validate.compare(validation, figures()):
             with self.subTest(instances=instances, what=what):
                 if is_busy and any(one in what for one in ("stand-still", "CPU")):
                     self.skipTest("it was measured on a busy machine")

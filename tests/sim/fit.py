@@ -31,3 +31,12 @@ def nonnegative(rows, names, target):
             return {name: 0.0 for name in names} | {name: number / scale[name] for name, number in zip(chosen, found)}
         chosen.pop(worst)
     return {name: 0.0 for name in names}
+
+
+def steady(rows, names, target, part=0.75):
+    """The same of those rows that agree: the others, at most a quarter, are what a machine does that is busy with something else."""
+    found = nonnegative(rows, names, target)
+    for _ in range(3):
+        rest = sorted(rows, key=lambda row: abs(sum(found[name] * row[name] for name in names) / row[target] - 1))
+        found = nonnegative(rest[: max(len(names) + 1, round(part * len(rows)))], names, target)
+    return found

@@ -42,7 +42,7 @@ def costs(found):
 
 
 def compared(measured):
-    rows = validate.compare(measured["validation"]["runs"], measured["figures"])
+    rows = validate.compare(measured["validation"], measured["figures"])
     return table([
         {"instances": str(count), "what": what, "measured": f"{number:,.2f}", "simulated": f"{ours:,.2f}", "ratio": f"{ours / number:.2f}"}
         for count, what, number, ours in rows

@@ -5,9 +5,9 @@ Events are a fluid: each partition has its rate, and what an instance takes in o
 do. What an epoch costs is arithmetic on expectations (model.Costs); when things happen, and who waits for whom, is simulated.
 """
 
-from group import Group
+from group import Group, Heartbeat
 from kernel import Kernel, Pipe
-from model import TICK_SECONDS, Costs, assign, standby
+from model import DROP_SECONDS, TICK_SECONDS, Costs, assign, standby
 
 DOWN, STILL, SERVING = "down", "still", "serving"
 
@@ -17,7 +17,7 @@ class Cluster:
 
     def __init__(self, setting, figures, is_accounted=True):
         self.kernel, self.setting, self.costs = Kernel(setting.seed), setting, Costs(figures, setting)
-        self.is_accounted, self.group = is_accounted, Group(self.kernel, setting)
+        self.is_accounted, self.group = is_accounted, Group(self.kernel, setting, self.costs.handover["takes"])
         self.restoring = Pipe(self.kernel, setting.broker_bytes * setting.brokers)
         self.rate = setting.rate / setting.partitions
         self.applied = [0.0] * setting.partitions
@@ -25,7 +25,7 @@ class Cluster:
         live = self.costs.live_records()
         initial = live * setting.changelog_factor if setting.initial_records is None else setting.initial_records / setting.partitions
         self.changelog = [initial] * setting.partitions
-        self.changelog_most = max(live * setting.changelog_factor, initial)
+        self.changelog_most = max(live * setting.changelog_factor, initial) if setting.is_compacted else float("inf")
         self.load_from, self.load_until = 0.0, float("inf")
         self.told = 0.0  # deltas, of all
         self.stalled_until, self.leaderless = 0.0, set()
@@ -81,7 +81,8 @@ class Instance:
     def __init__(self, cluster, name):
         self.cluster, self.name, self.state = cluster, name, DOWN
         self.owned, self.has = set(), set()
-        self.flow, self.back, self.epoch_call = None, None, None
+        self.heartbeat = Heartbeat(cluster.setting, cluster.kernel.now, cluster.kernel.dice)
+        self.flow, self.back, self.epoch_call, self.drop_call = None, None, None, None
         self.awaited = set()  # what will be its own when somebody comes who has said so
         self.is_busy, self.then = False, None  # in the group's callback: it answers when that is through
         self.epoch_began = cluster.kernel.now
@@ -107,7 +108,7 @@ class Instance:
         for name, member in cluster.group.members.items():  # the others hear of it, and read along what will be theirs
             member.awaited = set(coming[name])
             member._warm(member.awaited - member.has)
-        self._restore(set(coming[self.name]), self._join)
+        self._restore(set(coming[self.name]), self._join, 0.0)
 
     def _join(self):
         self.state = STILL
@@ -115,23 +116,27 @@ class Instance:
         self.cluster.group.join(self)
 
     def stop(self, is_drained=False):
-        """Ends, or is killed: the group knows at once only of one that was drained. Its disk stays."""
-        self._stand_still()
+        """Ends, or is killed: the group knows only of one that was drained, once it has given its partitions back. Its disk stays."""
+        took = self._stand_still()
         self.state = DOWN
-        for call in (self.epoch_call, self.back):
+        for call in (self.epoch_call, self.back, self.drop_call):
             if call:
                 call.is_off = True
-        self.epoch_call = self.back = None
+        self.epoch_call = self.back = self.drop_call = None
         if self.flow:
             self.cluster.restoring.stop(self.flow)
             self.flow = None
         self.is_busy, self.then = False, None
-        (self.cluster.group.leave if is_drained else self.cluster.group.lose)(self)
+        if is_drained:
+            self.cluster.kernel.after(took, self.cluster.group.leave, self)
+        else:
+            self.cluster.group.lose(self)
 
     def resume(self):
         """Back within the session: it owns what it had, and reads the changelog's rest, which is little."""
         parts = self._assigned()
-        self._restore(parts, lambda: self._serve(parts))
+        self.heartbeat = Heartbeat(self.cluster.setting, self.cluster.kernel.now, self.cluster.kernel.dice)
+        self._restore(parts, lambda: self._serve(parts), self.cluster.costs.handover["new_seconds"])
 
     def _assigned(self):
         return set(assign(list(self.cluster.group.members), self.cluster.setting.partitions)[self.name])
@@ -145,16 +150,29 @@ class Instance:
         if self.is_busy:
             self.then = done
             return
-        self._stand_still()
-        self.back = self.cluster.kernel.after(self.cluster.costs.handover["seconds"] / 2, done, self)
+        self.back = self.cluster.kernel.after(self._stand_still(), done, self)
 
-    def assigned(self, parts):
+    def assigned(self, parts, took):
+        """`took`: seconds that a hand-over takes, without what is restored."""
         if self.state == DOWN:
             return  # it died as it was told
         keep = parts | (self._standby(list(self.cluster.group.members)) if self.cluster.setting.standbys else set())
-        self.has &= keep
         self.awaited = set()
-        self._restore(parts, lambda: self._restored(parts, keep))
+        self._drop_later()
+        self._restore(parts, lambda: self._restored(parts, keep), took)
+
+    def _drop_later(self):
+        """What is another's now may come back soon."""
+        if self.drop_call:
+            self.drop_call.is_off = True
+        self.drop_call = self.cluster.kernel.after(DROP_SECONDS, self._drop)
+
+    def _drop(self):
+        self.drop_call = None
+        if self.state != SERVING:
+            self._drop_later()
+            return
+        self.has &= self.owned | self.awaited | (self._standby(list(self.cluster.group.members)) if self.cluster.setting.standbys else set())
 
     def _restored(self, parts, keep):
         if self.cluster.setting.standbys:
@@ -166,6 +184,8 @@ class Instance:
         if parts:
             records = sum(self.cluster.changelog[part] for part in parts)
             self.cluster.count["restored"] += records
+            self.heartbeat.after(self.cluster.kernel.now)  # what was sent by now
+            self.heartbeat.wake(self.cluster.kernel.now)
             size = self.cluster.bytes_of(records)
             self.cluster.restoring.send(size, self.cluster.costs.restore_rate(), lambda: self._warmed(parts))
 
@@ -174,11 +194,10 @@ class Instance:
         if self.state != DOWN:
             self.has |= parts & (self.owned | self.awaited | self._standby(list(self.cluster.group.members)))
 
-    def _restore(self, parts, done):
-        """The changelog of what it lacks, at its own rate or the brokers'; then `done`, after what a hand-over takes anyway."""
+    def _restore(self, parts, done, fixed):
+        """The changelog of what it lacks, at its own rate or the brokers'; then `done`, after what it takes anyway."""
         cluster = self.cluster
         records = sum(cluster.changelog[part] for part in parts - self.has)
-        fixed = cluster.costs.handover["seconds"] / 2
 
         def through():
             self.flow = None
@@ -206,12 +225,13 @@ class Instance:
             self.cluster.serve(part, self)
 
     def _stand_still(self):
-        if self.owned and self.cluster.is_accounted:
-            self._take_in()
+        """Gives what it takes: an epoch of what was applied since the last one."""
+        took = self._take_in() if self.owned and self.cluster.is_accounted else self.cluster.costs.epoch["seconds"]
         for part in self.owned:
             self.cluster.silence(part)
         self.owned = set()
         self.state = STILL
+        return took
 
     # ---- epochs ----
 
@@ -270,5 +290,8 @@ class Instance:
         count["merged"] += merged
         count["epochs"] += events > 0
         count["cpu"] += costs.cpu_of(events, copies, deltas, merged) + costs.cpu["idle"] * span + costs.cpu["busy"] * busy
-        count["sent"] += size["copy"] * copies + size["delta"] * deltas + size["transaction"] * (events > 0) + size["idle_sent"] * span
-        count["received"] += size["event"] * events + size["delta_read"] * (merged + deltas) + size["idle_read"] * span
+        parts = len(self.owned)
+        count["sent"] += size["copy"] * copies + size["delta"] * deltas + size["transaction"] * (events > 0)
+        count["sent"] += size["idle_sent"] * span + parts * (size["part_sent"] * span + size["busy_sent"] * busy)
+        count["received"] += size["event"] * events + size["delta_read"] * (merged + deltas)
+        count["received"] += size["idle_read"] * span + parts * (size["part_read"] * span + size["busy_read"] * busy)
