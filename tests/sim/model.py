@@ -33,7 +33,6 @@ class Setting:
     changelog_factor: float = 2.0  # records of the changelog for each that is live, compacted with min.cleanable.dirty.ratio 0.5
     is_compacted: bool = True  # not within minutes
     standbys: bool = False
-    warm_join: bool = False
     initial_records: float = None  # of the whole changelog at the start; else that of all users, compacted
     seed: int = 1
 

@@ -84,6 +84,7 @@ class Instance:
         self.heartbeat = Heartbeat(cluster.setting, cluster.kernel.now, cluster.kernel.dice)
         self.flow, self.back, self.epoch_call, self.drop_call = None, None, None, None
         self.awaited = set()  # what will be its own when somebody comes who has said so
+        self.reading, self.left = {}, {}  # records by partition: of what is read now, and of what was read in part
         self.is_busy, self.then = False, None  # in the group's callback: it answers when that is through
         self.epoch_began = cluster.kernel.now
         self.seen, self.own, self.copied_each = cluster.told, 0.0, 1.0
@@ -100,15 +101,15 @@ class Instance:
         return standby(self.name, names, self.cluster.setting.partitions)
 
     def come(self):
-        """The process is up; a warm join restores before it asks for its share."""
+        """The process is up. Who is new reads what will be its own before it asks for it."""
         cluster = self.cluster
-        if not (cluster.setting.warm_join and self.name not in cluster.group.members):
+        if self.name in cluster.group.members or not cluster.group.members:
             return self._join()
         coming = assign([*cluster.group.members, self.name], cluster.setting.partitions)
         for name, member in cluster.group.members.items():  # the others hear of it, and read along what will be theirs
             member.awaited = set(coming[name])
             member._warm(member.awaited - member.has)
-        self._restore(set(coming[self.name]), self._join, 0.0)
+        self._restore(set(coming[self.name]), self._join)
 
     def _join(self):
         self.state = STILL
@@ -123,9 +124,7 @@ class Instance:
             if call:
                 call.is_off = True
         self.epoch_call = self.back = self.drop_call = None
-        if self.flow:
-            self.cluster.restoring.stop(self.flow)
-            self.flow = None
+        self._stop_reading()
         self.is_busy, self.then = False, None
         if is_drained:
             self.cluster.kernel.after(took, self.cluster.group.leave, self)
@@ -134,9 +133,8 @@ class Instance:
 
     def resume(self):
         """Back within the session: it owns what it had, and reads the changelog's rest, which is little."""
-        parts = self._assigned()
         self.heartbeat = Heartbeat(self.cluster.setting, self.cluster.kernel.now, self.cluster.kernel.dice)
-        self._restore(parts, lambda: self._serve(parts), self.cluster.costs.handover["new_seconds"])
+        self.assigned(self._assigned(), self.cluster.costs.handover["new_seconds"])
 
     def _assigned(self):
         return set(assign(list(self.cluster.group.members), self.cluster.setting.partitions)[self.name])
@@ -144,22 +142,47 @@ class Instance:
     # ---- hand-over ----
 
     def give_back(self, done):
-        """The group asks; whoever restores answers when that is through. Drains its lanes, ends an epoch."""
+        """The group asks: drains its lanes, ends an epoch. What is being restored is gone on with after it."""
         if self.state == DOWN:
             return
         if self.is_busy:
             self.then = done
             return
+        self._stop_reading()
+        if self.back:
+            self.back.is_off = True
         self.back = self.cluster.kernel.after(self._stand_still(), done, self)
 
     def assigned(self, parts, took):
-        """`took`: seconds that a hand-over takes, without what is restored."""
+        """`took`: seconds until what it has goes on. What it lacks is restored beside that."""
         if self.state == DOWN:
             return  # it died as it was told
-        keep = parts | (self._standby(list(self.cluster.group.members)) if self.cluster.setting.standbys else set())
         self.awaited = set()
         self._drop_later()
-        self._restore(parts, lambda: self._restored(parts, keep), took)
+        self.is_busy = True
+        self.back = self.cluster.kernel.after(took, self._go_on, parts)
+
+    def _go_on(self, parts):
+        self.is_busy, then, self.then = False, self.then, None
+        self._serve(parts & self.has)
+        if then:
+            self.give_back(then)
+        elif parts - self.has:
+            self._restore(parts, lambda: self._take(parts))
+        else:
+            self._stand_by(parts)
+
+    def _take(self, parts):
+        """Each that is taken into use is in an epoch of its own first."""
+        self.back = self.cluster.kernel.after(self.cluster.costs.epoch["seconds"], self._taken, parts)
+
+    def _taken(self, parts):
+        self._serve(parts - self.owned)
+        self._stand_by(parts)
+
+    def _stand_by(self, parts):
+        if self.cluster.setting.standbys:
+            self._warm(self._standby(list(self.cluster.group.members)) - parts - self.has)
 
     def _drop_later(self):
         """What is another's now may come back soon."""
@@ -172,12 +195,8 @@ class Instance:
         if self.state != SERVING:
             self._drop_later()
             return
+        self.left = {part: records for part, records in self.left.items() if part in self.reading}
         self.has &= self.owned | self.awaited | (self._standby(list(self.cluster.group.members)) if self.cluster.setting.standbys else set())
-
-    def _restored(self, parts, keep):
-        if self.cluster.setting.standbys:
-            self._warm(keep - self.has)
-        self._serve(parts)
 
     def _warm(self, parts):
         """Standbys catch up beside serving; nobody waits for it."""
@@ -194,33 +213,40 @@ class Instance:
         if self.state != DOWN:
             self.has |= parts & (self.owned | self.awaited | self._standby(list(self.cluster.group.members)))
 
-    def _restore(self, parts, done, fixed):
-        """The changelog of what it lacks, at its own rate or the brokers'; then `done`, after what it takes anyway."""
+    def _restore(self, parts, done):
+        """The changelog of what it lacks, at its own rate or the brokers'."""
         cluster = self.cluster
-        records = sum(cluster.changelog[part] for part in parts - self.has)
+        self.reading = {part: self.left.get(part, cluster.changelog[part]) for part in parts - self.has}
+        records = sum(self.reading.values())
 
         def through():
-            self.flow = None
+            self.flow, self.reading = None, {}
             self.has |= parts
+            for part in parts:
+                self.left.pop(part, None)
             cluster.count["restored"] += records
-            self.back = cluster.kernel.after(fixed, self._through, done)
+            done()
 
-        self.is_busy = True
         if records > 0:
             self.flow = cluster.restoring.send(cluster.bytes_of(records), cluster.costs.restore_rate(), through)
         else:
             through()
 
-    def _through(self, done):
-        self.is_busy, then, self.then = False, self.then, None
-        done()
-        if then:
-            self.give_back(then)
+    def _stop_reading(self):
+        """What was read of it stays read."""
+        if not self.flow:
+            return
+        self.cluster.restoring.stop(self.flow)
+        whole = sum(self.reading.values())
+        part_left = min(1.0, self.flow.left / self.cluster.bytes_of(whole))
+        self.left.update({part: records * part_left for part, records in self.reading.items()})
+        self.cluster.count["restored"] += whole * (1 - part_left)
+        self.flow, self.reading = None, {}
 
     def _serve(self, parts):
         self.state = SERVING
         self.has |= parts
-        self.owned = set(parts)
+        self.owned |= parts
         for part in parts:
             self.cluster.serve(part, self)
 
