@@ -116,10 +116,9 @@ def derive(raw):
     """The model's figures from what was measured."""
     alone, shared = [[dict(row) for row in raw[name]] for name in ("alone", "shared")]
     for row in alone + shared:
-        row.update(life=row["seconds"] * row["instances"], busy=row["loaded_seconds"] * row["instances"])
+        row["life"] = row["seconds"] * row["instances"]
         row.update(parts=row["seconds"] * real.PARTITIONS, busy_parts=row["loaded_seconds"] * real.PARTITIONS)
         row["read_deltas"] = row["deltas"] * row["instances"]  # everybody reads his own, too
-        row["written"] = row["epochs"] and written(row)
     came = newcomers(raw)
     loaded = [row for row in shared if row["transactions"]]
     found = {
@@ -142,19 +141,21 @@ def newcomers(raw):
 
 
 def cpu_of(alone, shared, came):
+    """
+    One node and instances fitted together: to read and apply an event costs both the same, and so does a partition that has some, whose records
+    come in many small batches.
+    """
     idle = [statistics.median(row["cpu"] / row["life"] for row in rows if not row["rate"]) for rows in (alone, shared)]
+    busy = []
     for rows, rest in zip((alone, shared), idle):
         for row in rows:
-            row["work"] = row["cpu"] - rest * row["life"]
-    single = fit.nonnegative([row for row in alone if row["rate"]], ["busy", "events", "written"], "work")
-    busy = [row for row in shared if row["rate"]]
-    for row in busy:  # what reading and applying takes anyway is known; what is left is for the others and the changelog
-        row["work"] = max(row["work"] - single["events"] * row["events"] - came["merged"] * row["merged"], row["work"] / 10)
-    costs = fit.nonnegative(busy, ["busy", "copies", "deltas"], "work")
+            row["work"] = max(row["cpu"] - rest * row["life"] - came["merged"] * row["merged"], row["cpu"] / 10)
+            row["written"] = written(row) if rows is alone and row["rate"] else 0.0
+            busy += [row] if row["rate"] else []
+    costs = fit.nonnegative(busy, ["busy_parts", "events", "written", "copies", "deltas"], "work")
     return {
-        "idle_alone": idle[0], "busy_alone": single["busy"], "event_alone": single["events"], "written_alone": single["written"],
-        "idle": idle[1], "busy": costs["busy"], "event": single["events"], "copy": costs["copies"], "delta": costs["deltas"],
-        "merge": came["merged"], "restore": came["restored"], "start": came["one"],
+        "idle_alone": idle[0], "written_alone": costs["written"], "idle": idle[1], "busy_part": costs["busy_parts"], "event": costs["events"],
+        "copy": costs["copies"], "delta": costs["deltas"], "merge": came["merged"], "restore": came["restored"], "start": came["one"],
     }  # fmt: skip
 
 

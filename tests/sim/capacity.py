@@ -35,7 +35,7 @@ def load_of(args, figures, instances):
     each = partitions_of(instances) / instances
     own = users / instances * (3 if args.standbys else 1)
     terms = {
-        "fixed": cpu["idle"] + cpu["busy"], "events": cpu["event"] * events, "changelog": cpu["copy"] * copies,
+        "fixed": cpu["idle"] + each * cpu["busy_part"], "events": cpu["event"] * events, "changelog": cpu["copy"] * copies,
         "own deltas": cpu["delta"] * deltas, "others' deltas": cpu["merge"] * merged, "reads": args.read_cpu * args.reads / instances,
     }  # fmt: skip
     records = users * figures["records"]["copies_per_user"]
@@ -79,10 +79,9 @@ def nearest(args, load):
 def breaks(args, load, instances):
     """What gives way first when the load grows, and if it does not fit, why."""
     near = nearest(args, load)
-    slow = "; restoring a share outlasts the group (15 min)" if load.restore_seconds > 900 else ""
     if instances and instances * PARTITIONS_EACH > PARTITIONS_MOST:
-        return f"partitions: {PARTITIONS_MOST} at most{slow}"
-    return (", ".join(name for name, part in near.items() if part > 1) or max(near, key=near.get)) + slow
+        return f"partitions: {PARTITIONS_MOST} at most"
+    return ", ".join(name for name, part in near.items() if part > 1) or max(near, key=near.get)
 
 
 def row(args, figures):

@@ -279,7 +279,7 @@ class Instance:
     def _capacity(self, span, merged):
         """Events that its cores can do in so many seconds beside what must be done anyway."""
         cpu, fixed = self.cluster.costs.cpu, self.cluster.costs.cpu_of(0, 0, 0, merged)
-        left = self.cluster.setting.cores * span - fixed - (cpu["idle"] + cpu["busy"]) * span
+        left = self.cluster.setting.cores * span - fixed - (cpu["idle"] + len(self.owned) * cpu["busy_part"]) * span
         return max(0.0, left / (cpu["event"] + self.copied_each))
 
     def _take_in(self):
@@ -315,7 +315,7 @@ class Instance:
         count["deltas"] += deltas
         count["merged"] += merged
         count["epochs"] += events > 0
-        count["cpu"] += costs.cpu_of(events, copies, deltas, merged) + costs.cpu["idle"] * span + costs.cpu["busy"] * busy
+        count["cpu"] += costs.cpu_of(events, copies, deltas, merged) + costs.cpu["idle"] * span + costs.cpu["busy_part"] * len(self.owned) * busy
         parts = len(self.owned)
         count["sent"] += size["copy"] * copies + size["delta"] * deltas + size["transaction"] * (events > 0)
         count["sent"] += size["idle_sent"] * span + parts * (size["part_sent"] * span + size["busy_sent"] * busy)
