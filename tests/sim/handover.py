@@ -14,12 +14,12 @@ import time
 import real
 from model import assign
 
-LOOK_SECONDS = 0.01
+LOOK_SECONDS, GAP_SECONDS = 0.01, 0.03
 CHECK_SECONDS = 0.5  # librdkafka looks whether a heartbeat is due as often, from the last hand-over on: so that is what waits are spread over
 
 
 class Watch(threading.Thread):
-    """How far partitions are, all the time: who has moved when, and the longest time that each has not."""
+    """How far partitions are, all the time: who has moved when, and the times that each has not."""
 
     def __init__(self, fleet):
         super().__init__(daemon=True)
@@ -29,7 +29,7 @@ class Watch(threading.Thread):
         self.start()
 
     def begin(self):
-        self.longest = [(0.0, 0.0)] * real.PARTITIONS  # (from, to)
+        self.gaps = [[] for _ in range(real.PARTITIONS)]  # of each partition (from, to)
 
     def run(self):
         while not self.is_stopping:
@@ -37,9 +37,8 @@ class Watch(threading.Thread):
             now = time.monotonic()
             for number, offset in itertools.chain(*found):
                 if offset > self.last[number]:
-                    begin, end = self.longest[number]
-                    if self.moved[number] and now - self.moved[number] > end - begin:
-                        self.longest[number] = self.moved[number], now
+                    if self.moved[number] and now - self.moved[number] > GAP_SECONDS:
+                        self.gaps[number].append((self.moved[number], now))
                     self.last[number], self.moved[number] = offset, now
             time.sleep(LOOK_SECONDS)
 
@@ -63,15 +62,22 @@ class Watch(threading.Thread):
         self.join()
 
 
-def taken_apart(before, after, longest):
+def of_one_moment(gaps):
+    """The gap of each partition that all of them, or most, have at the same time: the hand-over, and not what else happened."""
+    moments = [end - 1e-6 for some in gaps for _, end in some]
+    lasting = {at: [next((gap for gap in some if gap[0] <= at <= gap[1]), (at, at)) for some in gaps] for at in moments}
+    return max(lasting.values(), key=lambda found: (sum(end > begin for begin, end in found), sum(end - begin for begin, end in found)))
+
+
+def taken_apart(before, after, gaps):
     """
-    {name: its partitions} before and after, the longest stand-still of each partition: how long it was, how long after the first the last
-    stood still (of a drain: of the others), and how long from there on those who were there before took, and who came.
+    Of {name: its partitions} before and after, and what each partition stood still: how long the longest was, how long after the first the
+    last stood still (of a drain: of the others), and how long from there on those who were there before took, and who came.
     """
-    stopped = {name: min(longest[part][0] for part in parts) for name, parts in before.items() if parts}
-    resumed = {name: max(longest[part][1] for part in parts) for name, parts in after.items() if parts}
+    stopped = {name: min(gaps[part][0] for part in parts) for name, parts in before.items() if parts}
+    resumed = {name: max(gaps[part][1] for part in parts) for name, parts in after.items() if parts}
     last = max(at for name, at in stopped.items() if name in after)
-    row = {"standstill": max(end - begin for begin, end in longest), "spread": last - min(stopped.values())}
+    row = {"standstill": max(end - begin for begin, end in gaps), "spread": last - min(stopped.values())}
     row["old"] = max(at - last for name, at in resumed.items() if name in before)
     if set(after) - set(before):
         row["new"] = max(at - last for name, at in resumed.items() if name not in before)
@@ -94,7 +100,7 @@ def change(fleet, watch, act):
     row["restored"] = max(restored(node) - had.get(node, 0.0) for node in fleet.nodes)
     row["merged"] = real.metrics(newest).get(real.COUNTERS["merged"], 0.0)
     watch.wait_moved(shared)
-    return {**row, "members": len(before), **taken_apart(before, assign(fleet.names(), real.PARTITIONS), list(watch.longest))}
+    return {**row, "members": len(before), **taken_apart(before, assign(fleet.names(), real.PARTITIONS), of_one_moment([list(some) for some in watch.gaps]))}
 
 
 def rounds(fleet, count, rate):
