@@ -119,10 +119,9 @@ def derive(raw):
         row["life"] = row["seconds"] * row["instances"]
         row.update(parts=row["seconds"] * real.PARTITIONS, busy_parts=row["loaded_seconds"] * real.PARTITIONS)
         row["read_deltas"] = row["deltas"] * row["instances"]  # everybody reads his own, too
-    came = newcomers(raw)
     loaded = [row for row in shared if row["transactions"]]
     found = {
-        "cpu": {**cpu_of(alone, shared, came), "read": raw["read"]["ours"] / 1000},
+        "cpu": {**cpu_of(alone, shared), "read": raw["read"]["ours"] / 1000},
         "bytes": bytes_of(shared),
         "epoch": epoch_of(loaded),
         "records": {
@@ -134,13 +133,7 @@ def derive(raw):
     return {**found, "handover": handover_of(raw, found)}
 
 
-def newcomers(raw):
-    """A newcomer reads what the others meant for items, and users' copies, and does nothing else: so these two are told apart."""
-    joins = [{**join, "one": 1.0} for some in raw["handovers"] for join in some["joins"]]
-    return fit.steady(joins, ["one", "merged", "restored"], "own_cpu")
-
-
-def cpu_of(alone, shared, came):
+def cpu_of(alone, shared):
     """
     One node and instances fitted together: to read and apply an event costs both the same, and so does a partition that has some, whose records
     come in many small batches.
@@ -149,13 +142,13 @@ def cpu_of(alone, shared, came):
     busy = []
     for rows, rest in zip((alone, shared), idle):
         for row in rows:
-            row["work"] = max(row["cpu"] - rest * row["life"] - came["merged"] * row["merged"], row["cpu"] / 10)
+            row["work"] = max(row["cpu"] - rest * row["life"], row["cpu"] / 10)
             row["written"] = written(row) if rows is alone and row["rate"] else 0.0
             busy += [row] if row["rate"] else []
-    costs = fit.nonnegative(busy, ["busy_parts", "events", "written", "copies", "deltas"], "work")
+    costs = fit.nonnegative(busy, ["busy_parts", "events", "written", "copies", "deltas", "merged"], "work")
     return {
         "idle_alone": idle[0], "written_alone": costs["written"], "idle": idle[1], "busy_part": costs["busy_parts"], "event": costs["events"],
-        "copy": costs["copies"], "delta": costs["deltas"], "merge": came["merged"], "restore": came["restored"], "start": came["one"],
+        "copy": costs["copies"], "delta": costs["deltas"], "merge": costs["merged"],
     }  # fmt: skip
 
 
@@ -205,7 +198,7 @@ def handover_of(raw, found):
     takes, drains = [], []
     for some in raw["handovers"]:
         setting = model.Setting(rate=some["rate"], users=some["users"], items=some["items"], creators=some["creators"], partitions=real.PARTITIONS)
-        costs, events = model.Costs(found, setting), some["rate"] * some["epoch_ms"] / 2000 / some["instances"]
+        costs, events = model.Costs({**found, "handover": {}}, setting), some["rate"] * some["epoch_ms"] / 2000 / some["instances"]
         ended = costs.duration(costs.copies(events, real.PARTITIONS / some["instances"]), costs.deltas(events))
         takes += [[max(row[who] - ended, FIRST_SECONDS) for who in ("old", "new")] for row in some["joins"]]
         drains += [{**row, "one": 1.0} for row in some["drains"]]

@@ -95,10 +95,7 @@ def change(fleet, watch, act):
     begin = time.monotonic()
     act()
     shared = time.monotonic()
-    newest = fleet.nodes[-1]
-    row = {"seconds": round(shared - begin, 3), "own_cpu": real.cpu_seconds(newest.process.pid)}
-    row["restored"] = max(restored(node) - had.get(node, 0.0) for node in fleet.nodes)
-    row["merged"] = real.metrics(newest).get(real.COUNTERS["merged"], 0.0)
+    row = {"seconds": round(shared - begin, 3), "restored": max(restored(node) - had.get(node, 0.0) for node in fleet.nodes)}
     watch.wait_moved(shared)
     return {**row, "members": len(before), **taken_apart(before, assign(fleet.names(), real.PARTITIONS), of_one_moment([list(some) for some in watch.gaps]))}
 
