@@ -4,7 +4,7 @@ Measures on a real broker what the model needs, into tests/sim/measured.json: ab
 should want the machine meanwhile. Of each load there are several short windows, and the median of them counts.
 
     tests/kafka/start
-    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 2.5] [--parts alone shared handover read]
+    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 2] [--parts alone shared handover read]
     tests/sim/validate.py --brokers 127.0.0.1:29092
     tests/sim/report.py
 """
@@ -34,7 +34,7 @@ SHARED = [
     (3, real.Shape(5_000, 10_000, 500), [5_000, 20_000]),
 ]
 # Instances between hand-overs, the shape, how many rounds.
-HANDOVERS = [(1, real.Shape(5_000, 3_000, 500), 8), (1, real.Shape(30_000, 3_000, 1_000), 4), (3, real.Shape(8_000, 3_000, 500), 8)]
+HANDOVERS = [(1, real.Shape(5_000, 3_000, 500), 6), (1, real.Shape(30_000, 3_000, 800), 4), (3, real.Shape(8_000, 3_000, 500), 6)]
 WINDOWS, RATE_OF_HANDOVERS, FIRST_SECONDS = 3, 2_000, 0.003
 
 def say(text):
@@ -192,21 +192,21 @@ def cycle_ms(row):
 
 def handover_of(raw, found):
     """
-    What one takes after the last stood still: (who was there, who came) of each join that was measured, without the epoch that he ends
-    with, which the model has, and of drains what a record takes that is restored.
+    What one takes after the last stood still, without the epoch that he ends with, which the model has: (who was there, who came) of each
+    join that was measured. From drains, what a record takes that is restored, and what restoring takes beside that.
     """
-    takes, drains = [], []
+    takes, ends, drains = [], [], []
     for some in raw["handovers"]:
         setting = model.Setting(rate=some["rate"], users=some["users"], items=some["items"], creators=some["creators"], partitions=real.PARTITIONS)
         costs, events = model.Costs({**found, "handover": {}}, setting), some["rate"] * some["epoch_ms"] / 2000 / some["instances"]
         ended = costs.duration(costs.copies(events, real.PARTITIONS / some["instances"]), costs.deltas(events))
         takes += [[max(row[who] - ended, FIRST_SECONDS) for who in ("old", "new")] for row in some["joins"]]
-        drains += [{**row, "one": 1.0} for row in some["drains"]]
-    left = fit.steady(drains, ["one", "restored"], "old")
+        drains += [(row["restored"], row["old"] - ended) for row in some["drains"]]
     old, new = (statistics.median(numbers) for numbers in zip(*takes))
+    slope, more = fit.line([(records, seconds - old) for records, seconds in drains])
     return {
-        "takes": [[round(number, 4) for number in pair] for pair in takes], "old_seconds": old, "new_seconds": new,
-        "seconds_per_record": left["restored"], "heartbeat_ms": real.HEARTBEAT_MS, "session_ms": real.SESSION_MS,
+        "takes": [[round(number, 4) for number in pair] for pair in takes], "old_seconds": old, "new_seconds": new, "far_seconds": more,
+        "seconds_per_record": slope, "heartbeat_ms": real.HEARTBEAT_MS, "session_ms": real.SESSION_MS,
     }  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--brokers")
     parser.add_argument("--build", default="build/release")
-    parser.add_argument("--seconds", type=float, default=2.5, help="of each window")
+    parser.add_argument("--seconds", type=float, default=2, help="of each window")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="what is measured anew; none: what is there is fitted once more")
     parser.add_argument("--file", type=pathlib.Path, default=FILE, help="in place of measured.json")
     args = parser.parse_args()

@@ -46,7 +46,7 @@ def load_of(args, figures, instances):
         sent=size["copy"] * copies + size["delta"] * deltas + size["transaction"] / args.epoch + size["idle_sent"] + each * (size["part_sent"] + size["busy_sent"]),
         received=size["event"] * events + size["delta_read"] * (merged + deltas) + size["idle_read"] + each * (size["part_read"] + size["busy_read"]),
         changelog_bytes=records * size["copy"] * setting.changelog_factor * args.replicas,
-        restore_seconds=figures["handover"]["old_seconds"] + records / instances * setting.changelog_factor * figures["handover"]["seconds_per_record"],
+        restore_seconds=figures["handover"]["old_seconds"] + figures["handover"]["far_seconds"] + records / instances * setting.changelog_factor * figures["handover"]["seconds_per_record"],
     )  # fmt: skip
 
 

@@ -164,6 +164,13 @@ class Parts(unittest.TestCase):
         self.assertEqual(falling["a"], 0)
         self.assertTrue(all(number >= 0 for number in falling.values()))
 
+    def test_a_line_is_found_beside_points_that_are_far_off(self):
+        points = [(x, 0.5 + 3 * x) for x in range(1, 9)] + [(2, 90), (7, 80)]
+        slope, at_zero = fit.line(points)
+        self.assertAlmostEqual(slope, 3)
+        self.assertAlmostEqual(at_zero, 0.5)
+        self.assertEqual(fit.line([(x, 2 * x - 1) for x in (1, 2, 4)])[1], 0)  # no less than nothing
+
     def test_capacity_grows_with_load_and_with_cost_and_more_instances_merge_more(self):
         found = []
         for more in (["--events", "1e5"], ["--events", "1e6"], ["--events", "1e6", "--set", "cpu.merge=3e-5"]):

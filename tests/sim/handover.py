@@ -108,8 +108,8 @@ def rounds(fleet, count, rate):
     load = fleet.give(users, seconds, "--rate", str(rate), is_waiting=False)
     watch, found = Watch(fleet), {"joins": [], "drains": []}
     watch.wait_moved(0)
-    time.sleep(2)
-    rest = 0.5 + fleet.shape.epoch_ms / 1000  # until all know of each other
+    time.sleep(1)
+    rest = 0.2 + fleet.shape.epoch_ms / 1000  # until all know of each other
     for number in range(count):
         # Evenly, not by chance: when in a round of heartbeats one goes is most of how long it takes.
         wait = rest + CHECK_SECONDS * ((number + 0.5) / count)
@@ -117,7 +117,7 @@ def rounds(fleet, count, rate):
         time.sleep(wait)
         found["drains"].append(change(fleet, watch, fleet.drain))
         fleet.end_drained()
-        time.sleep(rest)
+        time.sleep(CHECK_SECONDS)
         if load.poll() is not None:
             sys.exit("sim: hand-overs took longer than there were events; the machine is too busy to measure them")
     watch.stop()

@@ -173,8 +173,8 @@ class Instance:
             self._stand_by(parts)
 
     def _take(self, parts):
-        """Each that is taken into use is in an epoch of its own first."""
-        self.back = self.cluster.kernel.after(self.cluster.costs.epoch["seconds"], self._taken, parts)
+        """What is taken into use is in an epoch first."""
+        self.back = self.cluster.kernel.after(self.cluster.costs.handover["far_seconds"], self._taken, parts)
 
     def _taken(self, parts):
         self._serve(parts - self.owned)

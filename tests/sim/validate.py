@@ -27,7 +27,7 @@ RUNS = [
 ]
 # Of hand-overs: instances in between, shape, events a second.
 HANDOVERS = [(1, real.Shape(15_000, 5_000, 700), 3_000), (2, real.Shape(10_000, 5_000, 400), 3_000), (3, real.Shape(6_000, 5_000, 1_000), 1_500)]
-SECONDS, ROUNDS, STARTS = 12, 12, 4
+SECONDS, ROUNDS, STARTS = 12, 10, 4
 STANDSTILL = {"joins": "one comes: longest stand-still, s", "drains": "one is drained: longest stand-still, s"}
 
 
@@ -86,10 +86,10 @@ def simulate_handovers(run, figures):
         for number in range(len(run["joins"])):
             cluster.add(f"i{count + number:04}")
             found["joins"].append(wait_served(cluster, count + 1))
-            cluster.run(1 + handover.CHECK_SECONDS * cluster.kernel.dice.random())
+            cluster.run(0.2 + made.epoch_seconds + handover.CHECK_SECONDS * cluster.kernel.dice.random())
             cluster.instances.pop(min(cluster.instances)).stop(is_drained=True)
             found["drains"].append(wait_served(cluster, count))
-            cluster.run(1)
+            cluster.run(handover.CHECK_SECONDS)
     return {what: middle(found[name]) for name, what in STANDSTILL.items()}
 
 
