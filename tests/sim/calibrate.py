@@ -192,21 +192,24 @@ def cycle_ms(row):
 
 def handover_of(raw, found):
     """
-    What one takes after the last stood still, without the epoch that he ends with, which the model has: (who was there, who came) of each
-    join that was measured. From drains, what a record takes that is restored, and what restoring takes beside that.
+    What one takes after the last stood still, without the epoch that he ends with, which the model has, and who comes without reading that:
+    (who was there, who came) of each join that was measured. From drains, what a record takes that is restored, and what restoring takes beside that.
     """
-    takes, ends, drains = [], [], []
+    takes, drains = [], []
     for some in raw["handovers"]:
-        setting = model.Setting(rate=some["rate"], users=some["users"], items=some["items"], creators=some["creators"], partitions=real.PARTITIONS)
-        costs, events = model.Costs({**found, "handover": {}}, setting), some["rate"] * some["epoch_ms"] / 2000 / some["instances"]
-        ended = costs.duration(costs.copies(events, real.PARTITIONS / some["instances"]), costs.deltas(events))
-        takes += [[max(row[who] - ended, FIRST_SECONDS) for who in ("old", "new")] for row in some["joins"]]
+        count, setting = some["instances"], model.Setting(**{name: some[name] for name in ("rate", "users", "items", "creators")}, partitions=real.PARTITIONS)
+        costs, events = model.Costs({**found, "handover": {}}, setting), some["rate"] * some["epoch_ms"] / 2000 / count
+        copies = costs.copies(events, real.PARTITIONS / count)
+        ended = costs.duration(copies, costs.deltas(events))
+        takes += [(row["old"] - ended, row["new"] - ended, count * copies / (count + 1)) for row in some["joins"]]
         drains += [(row["restored"], row["old"] - ended) for row in some["drains"]]
-    old, new = (statistics.median(numbers) for numbers in zip(*takes))
+    old = statistics.median(took for took, _, _ in takes)
     slope, more = fit.line([(records, seconds - old) for records, seconds in drains])
+    takes = [[round(max(seconds, FIRST_SECONDS), 4) for seconds in (stayed, came - slope * last)] for stayed, came, last in takes]
+    old, new = (statistics.median(numbers) for numbers in zip(*takes))
     return {
-        "takes": [[round(number, 4) for number in pair] for pair in takes], "old_seconds": old, "new_seconds": new, "far_seconds": more,
-        "seconds_per_record": slope, "heartbeat_ms": real.HEARTBEAT_MS, "session_ms": real.SESSION_MS,
+        "takes": takes, "old_seconds": old, "new_seconds": new, "far_seconds": more, "seconds_per_record": slope,
+        "heartbeat_ms": real.HEARTBEAT_MS, "session_ms": real.SESSION_MS,
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Cluster:
         initial = live * setting.changelog_factor if setting.initial_records is None else setting.initial_records / setting.partitions
         self.changelog = [initial] * setting.partitions
         self.changelog_most = max(live * setting.changelog_factor, initial) if setting.is_compacted else float("inf")
+        self.last_epoch = [0.0] * setting.partitions  # records of the changelog that nobody can have read along before a hand-over
         self.load_from, self.load_until = 0.0, float("inf")
         self.told = 0.0  # deltas, of all
         self.stalled_until, self.leaderless = 0.0, set()
@@ -80,7 +81,7 @@ class Cluster:
 class Instance:
     def __init__(self, cluster, name):
         self.cluster, self.name, self.state = cluster, name, DOWN
-        self.owned, self.has = set(), set()
+        self.owned, self.had, self.has = set(), set(), set()  # had: until partitions were given back
         self.heartbeat = Heartbeat(cluster.setting, cluster.kernel.now, cluster.kernel.dice)
         self.flow, self.back, self.epoch_call, self.drop_call = None, None, None, None
         self.awaited = set()  # what will be its own when somebody comes who has said so
@@ -154,9 +155,10 @@ class Instance:
         self.back = self.cluster.kernel.after(self._stand_still(), done, self)
 
     def assigned(self, parts, took):
-        """`took`: seconds until what it has goes on. What it lacks is restored beside that."""
+        """`took`: seconds until what it has goes on, once the last epochs of what others had are read. What it lacks is restored beside that."""
         if self.state == DOWN:
             return  # it died as it was told
+        took += self.cluster.costs.handover["seconds_per_record"] * sum(self.cluster.last_epoch[part] for part in (parts & self.has) - self.had)
         self.awaited = set()
         self._drop_later()
         self.is_busy = True
@@ -255,7 +257,7 @@ class Instance:
         took = self._take_in() if self.owned and self.cluster.is_accounted else self.cluster.costs.epoch["seconds"]
         for part in self.owned:
             self.cluster.silence(part)
-        self.owned = set()
+        self.had, self.owned = self.owned, set()
         self.state = STILL
         return took
 
@@ -299,6 +301,7 @@ class Instance:
         if events > 0:
             self.copied_each = (costs.cpu["copy"] * copies + costs.cpu["delta"] * deltas) / events
             for part in self.owned:
+                cluster.last_epoch[part] = copies / len(self.owned)
                 cluster.changelog[part] = min(cluster.changelog_most, cluster.changelog[part] + copies / len(self.owned))
         cluster.told += deltas
         self.seen += deltas  # its own are not merged
