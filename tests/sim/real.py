@@ -98,7 +98,13 @@ class Fleet:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def tell_logs(self):
+        for file in sorted(self.directory.glob("*.log")):
+            print(f"---- {file.name}", *file.read_text().splitlines()[-20:], sep="\n", file=sys.stderr)
+
+    def __exit__(self, kind, *_):
+        if kind:
+            self.tell_logs()
         for node in self.nodes + self.leaving:
             node.process.terminate()
         for node in self.nodes + self.leaving + self.ended:
@@ -161,9 +167,7 @@ class Fleet:
             sorted(itertools.chain(*map(self.owned, self.nodes))) != list(range(PARTITIONS)) or not all(map(self.owned, self.nodes))
         ):
             if time.monotonic() > end:
-                for file in sorted(self.directory.glob("*.log")):
-                    print(f"---- {file.name}", *file.read_text().splitlines()[-20:], sep="\n", file=sys.stderr)
-                sys.exit("sim: the instances did not share the partitions within two minutes; the last that they logged is above")
+                sys.exit("sim: the instances did not share the partitions within two minutes; what they logged last is told with this")
             time.sleep(0.05)
 
     def offsets(self):
