@@ -182,7 +182,8 @@ FR_CHECKED bool pipeline_share__clear(struct pipeline_cluster *cluster, const in
  * Partitions that are the group's word and were restored to their ends are this instance's from now on: an epoch has what was restored, then
  * ingest reads on. By the group's thread while the standby's is idle, or by that while it says that it is taking.
  */
-FR_CHECKED bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err);
+FR_CHECKED bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+                                     struct fr_err *err);
 void pipeline_share__tell(struct pipeline_cluster *cluster); /* what is here of what was assigned; by the same */
 
 /* Waits for an epoch, as often as that must be tried again; false when it never will, or the node stops. */

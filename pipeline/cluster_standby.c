@@ -185,8 +185,8 @@ static bool begin(struct standing_by *standing, const bool *is_wanted, const boo
     }
     return standing->count == 0 ||
            (pipeline_share__clear(cluster, standing->partitions, standing->count, err) &&
-            (atomic_load(&cluster->is_held) || pipeline_restoring__open(cluster, standing->partitions, standing->count, true,
-                                                                       &standing->restoring, err)));
+            (atomic_load(&cluster->is_held) ||
+             pipeline_restoring__open(cluster, standing->partitions, standing->count, true, &standing->restoring, err)));
 }
 
 static bool read_along(struct standing_by *standing, struct fr_err *err)
