@@ -1,6 +1,6 @@
 /*
  * What the cluster's files share. Threads: the cluster's (topics, deltas of others), the group's (what is owned, restoring), the
- * standby's (copies of what is not), the committer (transactions); lanes only collect. What two of them touch is atomic, or changed inside the gate and read with it held alone.
+ * standby's (copies of what is not; restoring what is far behind), the committer (transactions); lanes only collect. What two of them touch is atomic, or changed inside the gate and read with it held alone.
  */
 #ifndef PIPELINE_CLUSTER_INTERNAL_H
 #define PIPELINE_CLUSTER_INTERNAL_H
@@ -124,6 +124,9 @@ struct pipeline_cluster {
     pthread_t standby;
     bool is_standby_started;
     atomic_bool is_held, is_idle;
+    atomic_bool is_taking; /* partitions that it has restored become this instance's: they do not go meanwhile */
+    int assigned; /* partitions, at last, and since when; by the group's thread while the standby's is idle */
+    int64_t assigned_ms;
     atomic_bool is_joining, is_warm; /* before the group is joined: it reads what will be its own, and has it */
     atomic_bool is_draining;
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
@@ -172,9 +175,16 @@ FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err 
  * hand-over comes: the partitions are not empty then, and go another time.
  */
 FR_CHECKED bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone, bool gives_way, struct fr_err *err);
-/* Before partitions are restored: of those that will be read from the first record nothing may be left over. */
+/* Before partitions are restored: of those that will be read from the first record nothing may be left over. Gives way. */
 FR_CHECKED bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
                                       struct fr_err *err);
+/*
+ * Partitions that are the group's word and were restored to their ends are this instance's from now on: an epoch has what was restored, then
+ * ingest reads on. By the group's thread while the standby's is idle, or by that while it says that it is taking.
+ */
+FR_CHECKED bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+                                     struct fr_err *err);
+void pipeline_share__tell(struct pipeline_cluster *cluster); /* what is here of what was assigned; by the same */
 
 /* Waits for an epoch, as often as that must be tried again; false when it never will, or the node stops. */
 FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err);
@@ -183,13 +193,19 @@ FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct 
 
 struct pipeline_restoring;
 
-/* From where the store has them. One thread at a time for a partition. */
-FR_CHECKED bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+/*
+ * From where the store has them. One thread at a time for a partition. Waits for brokers; what gives way does so until a hand-over comes, and
+ * *restoring is NULL then.
+ */
+FR_CHECKED bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count, bool gives_way,
                                          struct pipeline_restoring **restoring, struct fr_err *err);
 int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_ms,
                              struct fr_err *err); /* records; −1: it fails */
-/* The partition of that place among them stands before a transaction that is open. */
-bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring, int index);
+/* The partition of that place among them: all that was there when it was opened is put. Then, that no more of it is read. */
+bool pipeline_restoring__is_through(const struct pipeline_restoring *restoring, int index);
+void pipeline_restoring__leave(struct pipeline_restoring *restoring, int index);
+/* What stands before transactions that somebody left open who is gone is helped on: they are ended. Looks every two seconds. */
+void pipeline_restoring__end_awaited(struct pipeline_restoring *restoring);
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring); /* to where it ended when it was opened */
 void pipeline_restoring__close(struct pipeline_restoring *restoring); /* NULL is fine */
 
@@ -207,6 +223,8 @@ void pipeline_standby__stop(struct pipeline_cluster *cluster); /* once the clust
 /* The group's thread: when it returns, nothing is read along until it is released. */
 void pipeline_standby__hold(struct pipeline_cluster *cluster);
 void pipeline_standby__release(struct pipeline_cluster *cluster);
+/* The group's thread: when it returns, no more partitions become this instance's until then. Reading along goes on for a moment. */
+void pipeline_standby__stop_taking(struct pipeline_cluster *cluster);
 /* Whoever said that he comes is there, or owns already. The cluster's thread. */
 void pipeline_standby__expect(struct pipeline_cluster *cluster, struct fr_slice announcement);
 void pipeline_standby__has_come(struct pipeline_cluster *cluster, const struct pipeline_owner *owner);
@@ -232,8 +250,11 @@ void pipeline_told__done(struct pipeline_cluster *cluster, struct store *store);
 
 /* ---- cluster.c ---- */
 
-/* The budget's guard, as lanes have it: returns when there is room for more, or the node stops. */
-void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster);
+/*
+ * The budget's guard, as lanes have it; what only goes on beside them stops earlier, but not before the committer would write. Returns when
+ * there is room for more, or the node stops.
+ */
+void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster, bool is_beside);
 bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster);
 /* A moment later, and logged, when what failed may pass (FR_UNAVAILABLE); false: it does not, or the node is closing. */
 bool pipeline_cluster__wait_again(struct pipeline_cluster *cluster, const struct fr_err *err);

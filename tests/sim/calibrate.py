@@ -20,7 +20,7 @@ import time
 
 import draws
 import fit
-import handover
+import handovers
 import model
 import real
 
@@ -96,7 +96,7 @@ def measure_handover(args, raw):
             for _ in range(count):
                 fleet.add()
             fleet.fill()
-            raw["handovers"].append(handover.rounds(fleet, rounds, RATE_OF_HANDOVERS))
+            raw["handovers"].append(handovers.rounds(fleet, rounds, RATE_OF_HANDOVERS))
         for what in ("joins", "drains"):
             say(f"  {what} stood still for " + " ".join(f"{row['standstill']:.2f}" for row in raw["handovers"][-1][what]))
 

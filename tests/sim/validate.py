@@ -13,7 +13,7 @@ import json
 import pathlib
 import sys
 
-import handover
+import handovers
 import real
 from model import FILE, Setting
 from simulated import Cluster
@@ -77,7 +77,7 @@ def wait_served(cluster, count):
 
 
 def simulate_handovers(run, figures):
-    """Rounds as handover.rounds() has them, more of them."""
+    """Rounds as handovers.rounds() has them, more of them."""
     made = setting({**run, "copies_before": run["copies"]})
     count, found = run["instances"], {what: [] for what in STANDSTILL}
     for start in range(STARTS):  # the changelog grows with rounds: no more of them than there really were
@@ -86,10 +86,10 @@ def simulate_handovers(run, figures):
         for number in range(len(run["joins"])):
             cluster.add(f"i{count + number:04}")
             found["joins"].append(wait_served(cluster, count + 1))
-            cluster.run(0.2 + made.epoch_seconds + handover.CHECK_SECONDS * cluster.kernel.dice.random())
+            cluster.run(0.2 + made.epoch_seconds + handovers.CHECK_SECONDS * cluster.kernel.dice.random())
             cluster.instances.pop(min(cluster.instances)).stop(is_drained=True)
             found["drains"].append(wait_served(cluster, count))
-            cluster.run(handover.CHECK_SECONDS)
+            cluster.run(handovers.CHECK_SECONDS)
     return {what: middle(found[name]) for name, what in STANDSTILL.items()}
 
 
@@ -115,7 +115,7 @@ def measure_handovers(args):
     for count, shape, rate in HANDOVERS:
         print(f"validate: hand-overs, {count} instances", file=sys.stderr, flush=True)
         with fleet_of(args, count, shape) as fleet:
-            runs.append(handover.rounds(fleet, ROUNDS, rate))
+            runs.append(handovers.rounds(fleet, ROUNDS, rate))
     return runs
 
 

@@ -133,6 +133,10 @@ int64_t ingest_tail_end(const struct ingest_tail *tail, int index);
 bool ingest_tail_is_through(const struct ingest_tail *tail);
 /* A partition stands before a transaction that is open, short of where it ended when the tail was opened. */
 bool ingest_tail_is_waiting(const struct ingest_tail *tail, int index);
+/* All of a partition that was there when the tail was opened has been read. */
+bool ingest_tail_has_ended(const struct ingest_tail *tail, int index);
+/* No record of the partition comes any more, and it counts no more in what is said of all. Blocks for a moment. */
+void ingest_tail_leave(struct ingest_tail *tail, int index);
 uint64_t ingest_tail_lag(const struct ingest_tail *tail); /* offsets to that */
 void ingest_tail_close(struct ingest_tail *tail); /* NULL is fine */
 
