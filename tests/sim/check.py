@@ -113,12 +113,13 @@ class Invariants(unittest.TestCase):
 
 class Parts(unittest.TestCase):
     def test_members_hear_of_a_change_at_one_moment_after_a_hand_over_and_no_sooner_than_heartbeats_are_sent(self):
-        for every, wanted in ((0.3, [10.5, 11.0, 11.5]), (3.0, [13.0, 16.0, 19.0])):
+        for every, wanted in ((0.3, [10.7, 11.2, 11.7]), (3.0, [13.2, 16.2, 19.2])):
             for seed in range(20):
                 beat = group.Heartbeat(dataclasses.replace(SMALL, heartbeat_seconds=every), 0.0, random.Random(seed))
-                beat.process = 0.1  # seconds after each full one its process wakes, too: too soon after the last
-                beat.handed_over(10.0, False)
-                found = [beat.after(10.0)]
+                beat.process = 0.3  # seconds after each full one its process wakes, too: too soon after the last
+                beat.handed_over(10.2, False)
+                beat.wake(10.3)
+                found = [beat.after(10.3)]
                 found += [beat.after(found[0]), beat.after(beat.after(found[0]))]
                 self.assertEqual([round(at, 3) for at in found], wanted)
 
@@ -132,6 +133,8 @@ class Parts(unittest.TestCase):
         self.assertTrue(any(one.flow for one in cluster.instances.values()))
         self.assertEqual(sum(owner is not None for owner in cluster.owner), 4 + 2 + 1)  # what stayed is served
         cluster.instances.pop("i0000").stop(is_drained=True)
+        cluster.run(3)
+        self.assertEqual({part for part, records in cluster.instances["i0002"].reading.items() if records < 950}, {12, 13, 14, 15})
         cluster.run(200)
         self.assertTrue(all(cluster.owner))
         self.assertEqual(cluster.group.rebalances, 2)
