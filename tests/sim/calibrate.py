@@ -25,16 +25,16 @@ import model
 import real
 
 FILE = pathlib.Path(__file__).with_name("measured.json")
-ALONE = [(real.Shape(30_000, 30_000, 500), [10_000, 40_000]), (real.Shape(30_000, 3_000, 1_500), [20_000, 40_000])]
+ALONE = [(real.Shape(30_000, 30_000, 500), [10_000, 40_000]), (real.Shape(30_000, 3_000, 1_200), [20_000, 40_000])]
 # One by one: instances, the shape, rates of the windows.
 SHARED = [
     (1, real.Shape(30_000, 30_000, 500), [5_000, 30_000]),
-    (1, real.Shape(60_000, 3_000, 1_500), [20_000, 40_000]),
+    (1, real.Shape(50_000, 3_000, 1_200), [20_000, 40_000]),
     (2, real.Shape(10_000, 30_000, 1_000), [10_000, 30_000]),
     (3, real.Shape(5_000, 10_000, 500), [5_000, 20_000]),
 ]
 # Instances between hand-overs, the shape, how many rounds.
-HANDOVERS = [(1, real.Shape(5_000, 3_000, 500), 6), (1, real.Shape(30_000, 3_000, 800), 4), (3, real.Shape(8_000, 3_000, 500), 6)]
+HANDOVERS = [(1, real.Shape(5_000, 3_000, 500), 6), (1, real.Shape(30_000, 3_000, 800), 3), (3, real.Shape(8_000, 3_000, 500), 5)]
 WINDOWS, RATE_OF_HANDOVERS, FIRST_SECONDS = 3, 2_000, 0.003
 
 def say(text):

@@ -73,7 +73,7 @@ def wire_bytes(pids, port):
     return sent, received
 
 
-def busy_cores(seconds=3):
+def busy_cores(seconds=1.5):
     """How many cores others keep busy, before anything here is started."""
     def read():
         numbers = list(map(int, open("/proc/stat").readline().split()[1:9]))
@@ -186,7 +186,7 @@ class Fleet:
     def settle(self):
         """Until what was applied is durable, told and merged: nothing is counted any more."""
         last, since = None, time.monotonic()
-        while time.monotonic() - since < max(0.6, 2.5 * self.shape.epoch_ms / 1000):
+        while time.monotonic() - since < 0.3 + 1.5 * self.shape.epoch_ms / 1000:
             found = [self.sample()[name] for name in ("copies", "deltas", "merged")]
             if found != last:
                 last, since = found, time.monotonic()

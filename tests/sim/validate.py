@@ -27,7 +27,7 @@ RUNS = [
 ]
 # Of hand-overs: instances in between, shape, events a second.
 HANDOVERS = [(1, real.Shape(15_000, 5_000, 700), 3_000), (2, real.Shape(10_000, 5_000, 400), 3_000), (3, real.Shape(6_000, 5_000, 1_000), 1_500)]
-SECONDS, ROUNDS, STARTS = 12, 10, 4
+SECONDS, ROUNDS, STARTS = 10, 8, 4
 STANDSTILL = {"joins": "one comes: longest stand-still, s", "drains": "one is drained: longest stand-still, s"}
 
 
