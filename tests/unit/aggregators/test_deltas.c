@@ -7,7 +7,7 @@
 
 #include <inttypes.h>
 
-enum { ROUNDS = 6, STREAMS = 4, INSTANCES_MAX = 4, CARRIED_MAX = 1 << 16 };
+enum { ROUNDS = 6, TURNS = 3, STREAMS = 4, INSTANCES_MAX = 4, CARRIED_MAX = 1 << 16 };
 
 static const struct agg_dedupe keep_all = {.ids = 4096, .horizon_ms = INT64_C(86400000) * 3000};
 
@@ -463,7 +463,7 @@ static void instances_that_apply_merge_and_tell_turn_about_make_what_one_node_ma
     struct stream_catalogue catalogue;
 
     (void)state;
-    for (uint64_t seed = 1; seed <= (uint64_t)stream_goal(ROUNDS); seed++) {
+    for (uint64_t seed = 1; seed <= (uint64_t)stream_goal(TURNS); seed++) {
         struct rng rng = {seed + 1700};
         struct feed feed = feed_new(&rng);
 
