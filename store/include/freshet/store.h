@@ -332,6 +332,11 @@ FR_CHECKED bool store_scan_some(struct store *store, struct store_cursor *cursor
  */
 bool store_scan_meta(struct store *store, const char *name, struct fr_buffer *value);
 
+/* The same of every name that begins with `prefix`, in order. FR_CORRUPT, FR_UNAVAILABLE: the disk failed. */
+FR_CHECKED bool store_scan_meta_each(struct store *store, const char *prefix,
+                                     void (*each)(void *user, const char *name, struct fr_slice value), void *user,
+                                     struct fr_err *err);
+
 /*
  * The keys of the last durable epoch that begin with this kind, partition and first id, in order, each once. `each` returns false to
  * stop early. Blocks on the disk; any thread but the committer's.
