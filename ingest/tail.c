@@ -34,15 +34,20 @@ struct ingest_tail {
 };
 
 /* Marks, once by who sees open transactions too. */
+static bool ask_marks(struct ingest_group *group, const char *topic, int32_t partition, int64_t *low, int64_t *end,
+                      struct fr_err *err)
+{
+    return rd_kafka_query_watermark_offsets(group->member, topic, partition, low, end, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' [%" PRId32 "] does not say where it ends", topic, partition);
+}
+
 static bool ask(struct ingest_group *group, const struct ingest_tail_options *options, int index, struct part *part,
                 struct fr_err *err)
 {
     int64_t low, end;
 
-    if (rd_kafka_query_watermark_offsets(group->member, options->topic, options->partitions[index], &low, &end, ASK_MS) !=
-        RD_KAFKA_RESP_ERR_NO_ERROR)
-        return fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' [%" PRId32 "] does not say where it ends", options->topic,
-                       options->partitions[index]);
+    if (!ask_marks(group, options->topic, options->partitions[index], &low, &end, err))
+        return false;
     *part = (struct part){
         .number = options->partitions[index], .next = options->starts[index] < 0 ? low : options->starts[index], .end = end};
     return part->next >= low && part->next <= end
@@ -74,6 +79,17 @@ static bool find_leaders(struct ingest_group *group, const char *topic, struct f
 
     return (ingest_topic__find(group->member, &state, 1, false) && state.found == INGEST_TOPIC_FOUND) ||
            fr_fail(err, FR_UNAVAILABLE, "cluster: no broker says who leads the partitions of '%s'", topic);
+}
+
+bool ingest_group_marks(struct ingest_group *group, const char *topic, const int32_t *partitions, int count, int64_t *lows,
+                        int64_t *ends, struct fr_err *err)
+{
+    if (!find_leaders(group, topic, err))
+        return false;
+    for (int i = 0; i < count; i++)
+        if (!ask_marks(group, topic, partitions[i], &lows[i], &ends[i], err))
+            return false;
+    return true;
 }
 
 static bool make(struct ingest_tail *tail, struct ingest_group *group, const struct ingest_tail_options *options,

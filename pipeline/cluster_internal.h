@@ -10,6 +10,8 @@
 #include <freshet/deltas.h>
 #include <freshet/group.h>
 
+#include <limits.h>
+
 enum {
     PIPELINE_CLUSTER_PARTITIONS_MAX = 1024,
     PIPELINE_CLUSTER_COPIES = 256,
@@ -132,6 +134,10 @@ struct pipeline_cluster {
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
     _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */
 
+    pthread_t ship;
+    bool is_ship_started;
+    struct fr_counter *shipped, *ship_failed, *ship_taken, *ship_refused, *ship_records;
+    struct fr_gauge *shipped_at;
     struct fr_counter *transactions, *copied, *deltas_written, *merged, *restored, *dropped, *taken_back, *without_room;
 };
 
@@ -231,11 +237,30 @@ void pipeline_standby__has_come(struct pipeline_cluster *cluster, const struct p
 /* Whether another has partitions, as announced, and this one none. */
 bool pipeline_standby__is_newcomer(const struct pipeline_cluster *cluster);
 
+/* ---- cluster_ship.c: checkpoints ---- */
+
+void pipeline_ship__register(struct pipeline_cluster *cluster, struct fr_metrics *metrics);
+FR_CHECKED bool pipeline_ship__start(struct pipeline_cluster *cluster, struct fr_err *err); /* nothing without a directory */
+void pipeline_ship__stop(struct pipeline_cluster *cluster); /* once the cluster is stopping */
+/* The file of a partition that goes up to this offset of the changelog, and which there are: the newest first; −1: nobody can say. */
+enum { PIPELINE_SHIP_FILES = 16 };
+void pipeline_ship__name(const struct pipeline_cluster *cluster, int partition, int64_t next, char name[PATH_MAX]);
+int pipeline_ship__find(const struct pipeline_cluster *cluster, int partition, int64_t offsets[PIPELINE_SHIP_FILES]);
+
+/* ---- cluster_fetch.c ---- */
+
+/*
+ * Of a partition of which the store has nothing: the newest file of it that is fit, if there is any, goes into the state, and how far it goes.
+ * The standby's thread; gives way when a hand-over comes, and the partition is neither empty nor here then. False: the store failed, or the node stops.
+ */
+FR_CHECKED bool pipeline_ship__fetch(struct pipeline_cluster *cluster, int32_t partition, struct fr_err *err);
+
 /* ---- cluster_told.c: what people told ---- */
 
 FR_CHECKED bool pipeline_told__open(struct pipeline_cluster *cluster, struct fr_err *err); /* before lanes run */
 void pipeline_told__close(struct pipeline_cluster *cluster);
 bool pipeline_told__is_tombstone(struct fr_slice key); /* of a record of the changelog */
+void pipeline_told__tombstone_key(uint64_t user_id, struct fr_buffer *key);
 bool pipeline_told__is_block(struct fr_slice key); /* of one of the deltas */
 /* Outside the gate. FR_CORRUPT: it makes no sense. */
 FR_CHECKED bool pipeline_told__hear_tombstone(struct pipeline_cluster *cluster, int partition, struct fr_slice key,

@@ -168,6 +168,21 @@ static void stop_reading(struct standing_by *standing)
     standing->is_through = false;
 }
 
+/* What is not here at all comes out of checkpoints as far as there are some. */
+static bool fetch(const struct standing_by *standing, struct fr_err *err)
+{
+    for (int i = 0; i < standing->count; i++) {
+        struct pipeline_cluster *cluster = standing->cluster;
+        int32_t partition = standing->partitions[i];
+
+        if (atomic_load(&cluster->is_held))
+            return true;
+        if (atomic_load(&cluster->held[partition].changelog_next) < 0 && !pipeline_ship__fetch(cluster, partition, err))
+            return false;
+    }
+    return true;
+}
+
 static bool begin(struct standing_by *standing, const bool *is_wanted, const bool *is_read, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = standing->cluster;
@@ -184,7 +199,7 @@ static bool begin(struct standing_by *standing, const bool *is_wanted, const boo
             atomic_store(&cluster->held[i].place, is_wanted[i] ? PIPELINE_CLUSTER_STANDBY : PIPELINE_CLUSTER_ELSEWHERE);
     }
     return standing->count == 0 ||
-           (pipeline_share__clear(cluster, standing->partitions, standing->count, err) &&
+           (pipeline_share__clear(cluster, standing->partitions, standing->count, err) && fetch(standing, err) &&
             (atomic_load(&cluster->is_held) ||
              pipeline_restoring__open(cluster, standing->partitions, standing->count, true, &standing->restoring, err)));
 }

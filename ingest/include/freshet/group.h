@@ -102,6 +102,13 @@ FR_CHECKED bool ingest_transaction_take_back(struct ingest_group *group, struct 
 /* All that was put, without offsets: of who is no member yet. As commit. */
 FR_CHECKED bool ingest_transaction_commit_alone(struct ingest_group *group, struct fr_err *err);
 
+/*
+ * Where partitions of a topic begin and end, open transactions included, as their leaders say now. Any thread; blocks for seconds at most.
+ * FR_UNAVAILABLE: one does not say.
+ */
+FR_CHECKED bool ingest_group_marks(struct ingest_group *group, const char *topic, const int32_t *partitions, int count,
+                                   int64_t *lows, int64_t *ends, struct fr_err *err);
+
 /* ---- Tails: partitions of a topic, read from somewhere to their end and on, committed records only ---- */
 
 struct ingest_tail;
