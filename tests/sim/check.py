@@ -16,6 +16,7 @@ import capacity  # noqa: E402
 import draws  # noqa: E402
 import fit  # noqa: E402
 import group  # noqa: E402
+import handovers  # noqa: E402
 import report  # noqa: E402
 import scenarios  # noqa: E402
 import validate  # noqa: E402
@@ -112,6 +113,15 @@ class Invariants(unittest.TestCase):
 
 
 class Parts(unittest.TestCase):
+    def test_a_hand_over_is_told_from_what_else_stood_still(self):
+        gaps = [[(0, 9), (20.0, 20.3)], [(20.1, 20.4)], [(20.1, 20.3), (30, 31)], [(20.0, 20.6)]]
+        found = handovers.of_one_moment(gaps)
+        self.assertEqual(found, [(20.0, 20.3), (20.1, 20.4), (20.1, 20.3), (20.0, 20.6)])
+        came = handovers.taken_apart({"a": range(2), "b": range(2, 4)}, {"a": range(2), "b": range(2, 3), "c": range(3, 4)}, found)
+        self.assertEqual(came, {"standstill": 0.6, "spread": 0.0, "old": 0.4, "new": 0.6})
+        went = handovers.taken_apart({"a": range(3), "b": range(3, 4)}, {"b": range(4)}, [(5.0, 6.0)] * 3 + [(5.5, 5.8)])
+        self.assertEqual(went, {"standstill": 1.0, "spread": 0.5, "old": 0.5})
+
     def test_members_hear_of_a_change_at_one_moment_after_a_hand_over_and_no_sooner_than_heartbeats_are_sent(self):
         for every, wanted in ((0.3, [10.7, 11.2, 11.7]), (3.0, [13.2, 16.2, 19.2])):
             for seed in range(20):

@@ -65,6 +65,8 @@ class Watch(threading.Thread):
 def of_one_moment(gaps):
     """The gap of each partition that all of them, or most, have at the same time: the hand-over, and not what else happened."""
     moments = [end - 1e-6 for some in gaps for _, end in some]
+    if not moments:
+        sys.exit(f"sim: no partition stood still for {GAP_SECONDS} s in a hand-over; there is nothing to tell apart")
     lasting = {at: [next((gap for gap in some if gap[0] <= at <= gap[1]), (at, at)) for some in gaps] for at in moments}
     return max(lasting.values(), key=lambda found: (sum(end > begin for begin, end in found), sum(end - begin for begin, end in found)))
 
