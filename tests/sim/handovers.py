@@ -125,4 +125,4 @@ def rounds(fleet, count, rate):
     watch.stop()
     load.terminate()
     load.wait()
-    return {**found, "copies": copies, "rate": rate, "instances": len(fleet.nodes), **fleet.shape.told()}
+    return {**found, "copies": copies, "rate": rate, "instances": len(fleet.nodes), "heartbeat_ms": real.HEARTBEAT_MS, **fleet.shape.told()}
