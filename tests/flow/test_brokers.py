@@ -1,134 +1,23 @@
 """
 A cluster on three brokers, each process in a network namespace of its own: brokers and instances are killed, stopped and cut off while events
-come, and what the instances serve together stays what one node that stands alone serves.
+come, and what the instances serve together stays what one node that stands alone serves, and what was produced.
 """
 
 import os
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-import kafka
 import network
 from node import wait_for
 from quorum import Quorum
-from test_cluster import PARTITIONS, Cluster, configuration
 from watcher import Watcher
+from wide import Wide
 
 SESSION_MS = {"c": 4_000}  # who is to be taken for dead soon
-CALM_MS = 20_000
 ROUNDS = 200
-
-
-class Wide(Cluster):
-    """On brokers of its own; `away` are the names of those to whom something is done at the moment."""
-
-    def __init__(self, make_node, quorum, places, session_ms):
-        self.quorum, self.places, self.session_ms = quorum, places, session_ms
-        self.away, self.ends = set(), []
-        super().__init__(make_node, quorum.addresses)
-        self.log = Log(self)
-
-    def begin(self, name, is_ready=True):
-        if name not in self.instances:
-            made = configuration(self.brokers, self.topic, "cluster", name, self.second)
-            session_ms = self.session_ms.get(name, CALM_MS)
-            made["kafka"]["properties"] = {"session.timeout.ms": session_ms, "heartbeat.interval.ms": 500}
-            place = self.places.place()
-            made["server"] = {"listen": f"{place.address}:0", "operations": f"{place.address}:0", "plaintext": "anywhere"}
-            self.instances[name] = self.make_node(made, name)
-            self.instances[name].place, self.instances[name].inside = place, place.inside
-        return super().begin(name, is_ready)
-
-    def check(self):
-        try:
-            super().check()
-        except AssertionError:
-            for node in self.instances.values():
-                print(f"---- {node.name}, run {node.runs}:\n{node.log()[-3000:]}")
-            raise
-
-    def running(self):
-        """Whoever ended by itself is noted, and started again, as a supervisor would."""
-        for node in self.instances.values():
-            if node.process and node.name not in self.away and node.process.poll() is not None:
-                assert node.process.returncode == 1 and "cluster: " in node.log(), node.log()[-2000:]
-                self.ends.append((node.name, node.log().strip().splitlines()[-1]))
-                node.ended()
-                node.start(is_ready=False)
-        return [node for node in self.instances.values() if node.process and node.name not in self.away]
-
-
-class Log:
-    """The changelog's committed markers, read on and on: how many each instance made, and that each partition only goes on."""
-
-    def __init__(self, cluster):
-        self.cluster, self.next = cluster, {number: 0 for number in range(PARTITIONS)}
-        self.made, self.at, self.owners = Counter(), {}, {number: [] for number in range(PARTITIONS)}
-
-    def read(self):
-        """To where it ends now; gives how many markers each instance has made."""
-        settings = {"bootstrap.servers": self.cluster.brokers, "group.id": "flow-tests", "enable.partition.eof": True}
-        consumer, ended = Consumer({**settings, "enable.auto.commit": False, "auto.offset.reset": "error"}), set()
-        try:
-            consumer.assign([TopicPartition(f"{self.cluster.group}.changelog", number, at) for number, at in self.next.items()])
-            while len(ended) < PARTITIONS:
-                message = consumer.poll(30)
-                assert message is not None, ended
-                if message.error():
-                    if message.error().code() == KafkaError._PARTITION_EOF:
-                        ended.add(message.partition())
-                    else:
-                        assert message.error().retriable() or message.error().code() < 0, message.error()
-                    continue
-                self.next[message.partition()] = message.offset() + 1
-                if message.key() == b"\0":
-                    self.take(message.partition(), message.value())
-        finally:
-            consumer.close()
-        return Counter(self.made)
-
-    def take(self, partition, value):
-        name, positions = read_marker(value)
-        before = self.at.get(partition, [-1] * len(positions))
-        assert all(a <= b for a, b in zip(before, positions)), f"{name} put partition {partition} back from {before} to {positions}"
-        self.made[name] += 1
-        self.at[partition] = positions
-        if self.owners[partition][-1:] != [name]:
-            self.owners[partition].append(name)
-
-
-def read_marker(value):
-    """Who made it, and how far it says the partition's topics are applied: see pipeline/cluster_wire.c."""
-    at = 9
-
-    def varint():
-        nonlocal at
-        number = shift = 0
-        while True:
-            number |= (value[at] & 127) << shift
-            at, shift = at + 1, shift + 7
-            if value[at - 1] < 128:
-                return number
-
-    def text():
-        nonlocal at
-        length = varint()
-        at += length
-        return value[at - length : at].decode()
-
-    name = text()
-    varint(), varint()  # epoch, stream time
-    positions = []
-    for _ in range(varint()):
-        text()
-        positions.append(varint() - 1)
-        varint()
-        at += 8
-    return name, positions
 
 
 @pytest.fixture
@@ -166,10 +55,32 @@ def broker_dies(cluster, watcher, is_back=True):
         cluster.quorum.wait_whole()
 
 
+def broker_for_a_moment(cluster, away, back):
+    """For longer than the others wait for it: they lead what it led, and it finds that out when it is back."""
+    broker = cluster.dice.choice(cluster.quorum.brokers)
+
+    def act():
+        away(broker)
+        time.sleep(3.5 + cluster.dice.random())  # no condition: the brokers' session is three seconds
+        back(broker)
+
+    under_load(cluster, act)
+    cluster.quorum.wait_whole()
+    cluster.check()
+
+
+def broker_stands_still(cluster, watcher):
+    broker_for_a_moment(cluster, lambda broker: os.kill(broker.pid(), signal.SIGSTOP), lambda broker: os.kill(broker.pid(), signal.SIGCONT))
+
+
+def broker_cut_off(cluster, watcher):
+    broker_for_a_moment(cluster, lambda broker: broker.place.cut(), lambda broker: broker.place.mend())
+
+
 def instance_dies(cluster, watcher):
     node = cluster.dice.choice(cluster.running())
     with watcher.without(node):
-        under_load(cluster, node.kill)
+        under_load(cluster, lambda: cluster.kill(node))
         if cluster.dice.randrange(2) and cluster.running():
             cluster.wait_shared(cluster.running())  # else it comes back in time, and keeps its partitions
         cluster.begin(node.name, is_ready=False)
@@ -180,7 +91,7 @@ def both_die(cluster, watcher):
     """A broker, and an instance that is started again while the broker is away."""
     broker, node = cluster.dice.choice(cluster.quorum.brokers), cluster.dice.choice(cluster.running())
     with watcher.without(node):
-        under_load(cluster, lambda: (broker.kill(), node.kill()))
+        under_load(cluster, lambda: (broker.kill(), cluster.kill(node)))
         cluster.begin(node.name, is_ready=False)
     cluster.check()
     broker.start()
@@ -208,7 +119,7 @@ def stopped(cluster, watcher, **more):
         node.signal(signal.SIGCONT)
         assert node.ended(40) == 1
 
-    zombie(cluster, watcher, lambda node: node.signal(signal.SIGSTOP), wake, **more)
+    zombie(cluster, watcher, cluster.suspend, wake, **more)
 
 
 def cut_off(cluster, watcher, **more):
@@ -218,28 +129,50 @@ def cut_off(cluster, watcher, **more):
         assert node.ended(40) == 1
         node.place.mend()
 
-    zombie(cluster, watcher, lambda node: node.place.cut(), mend, **more)
+    zombie(cluster, watcher, cluster.cut, mend, **more)
 
 
 def cut_for_a_moment(cluster, watcher):
     """Shorter than the group waits: a pause."""
     node = cluster.dice.choice(cluster.running())
-    with watcher.without(node):
+
+    def act():
         node.place.cut()
         time.sleep(0.5 + cluster.dice.random())  # no condition: a cable that is loose
         node.place.mend()
+
+    with watcher.without(node):
+        under_load(cluster, act)
+    cluster.check()
+
+
+def drained(cluster, watcher):
+    """A deploy: the others get what it has, it is stopped, and started again."""
+    node = cluster.dice.choice(cluster.running())
+    with watcher.without(node):
+        with cluster.loading(1_500):
+            done = node.cli("drain", "--wait")
+            assert done.returncode == 0, (done, node.log()[-2000:])
+        cluster.stop(node)
+        cluster.begin(node.name, is_ready=False)
     cluster.check()
 
 
 def check_round(cluster, watcher):
     cluster.log.read()
+    cluster.check_owners()
     assert not watcher.failures, watcher.failures[:5]
 
 
+def come(cluster, watcher, name):
+    with cluster.loading(1_500):
+        cluster.begin(name)
+    cluster.check()
+
+
 def leave(cluster, watcher, name):
-    with watcher.without(cluster.instances[name]):
-        assert cluster.instances[name].stop() == 0
-    cluster.load(300)
+    with watcher.without(cluster.instances[name]), cluster.loading(1_500):
+        cluster.stop(cluster.instances[name])
     cluster.check()
 
 
@@ -262,27 +195,55 @@ def test_a_brokers_death_is_a_pause_and_who_is_cut_off_writes_nothing(make_node,
     assert cluster.log.made["b"] > 0 and max(map(len, cluster.log.owners.values())) > 1
 
 
+class Told:
+    """How long each round took, by what was done in it."""
+
+    def __init__(self):
+        self.seconds = defaultdict(list)
+
+    def add(self, name, seconds):
+        self.seconds[name].append(seconds)
+
+    def __str__(self):
+        lines = [f"{'all' if name is None else name}: {figures(took)}" for name, took in sorted(self.seconds.items())]
+        return "\n".join([*lines, f"all: {figures(sum(self.seconds.values(), []))}"])
+
+
+def figures(seconds):
+    ordered = sorted(seconds)
+    p50, p99 = (ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in (0.5, 0.99))
+    return f"{len(ordered)} rounds, p50 {p50:.1f} s, p99 {p99:.1f} s"
+
+
+def kinds(places):
+    """What may be done to one that is alone, and to several."""
+    alone = [broker_dies, broker_stands_still, instance_dies, both_die, *([cut_for_a_moment, broker_cut_off] if places.can_cut else [])]
+    return alone, [*alone, stopped, drained, *([cut_off] if places.can_cut else [])]
+
+
 @pytest.mark.long
 def test_two_hundred_rounds_of_deaths_and_cuts_lose_and_double_nothing(make_node, places, quorum):
-    """1 -> 2 -> 3 -> 2 -> 1; FRESHET_ROUNDS and FRESHET_SEED for others."""
-    rounds, told = int(os.environ.get("FRESHET_ROUNDS", ROUNDS)), Counter()
+    """1 -> 2 -> 3 -> 2 -> 1, all of it under load; FRESHET_ROUNDS and FRESHET_SEED for others."""
+    rounds, told, done = int(os.environ.get("FRESHET_ROUNDS", ROUNDS)), Told(), 0
     cluster = Wide(make_node, quorum, places, dict.fromkeys("abc", 6_000))
     cluster.dice.seed(int(os.environ.get("FRESHET_SEED", "3")))
-    alone = [broker_dies, instance_dies, both_die, *([cut_for_a_moment] if places.can_cut else [])]
-    several = [*alone, stopped, *([cut_off] if places.can_cut else [])]
+    alone, several = kinds(places)
     with Watcher(cluster) as watcher:
         for name, share in (("a", 0.1), ("b", 0.25), ("c", 0.3), ("-c", 0.25), ("-b", 0.1)):
-            if name[0] == "-":
-                leave(cluster, watcher, name[1:])
-            else:
-                cluster.begin(name)
+            leave(cluster, watcher, name[1:]) if name[0] == "-" else come(cluster, watcher, name)
+            bag = []
             for _ in range(max(1, round(share * rounds))):
-                act = cluster.dice.choice(several if len(cluster.running()) > 1 else alone)
-                began, ends = time.monotonic(), len(cluster.ends)
+                bag = bag or cluster.dice.sample(several, len(several)) if len(cluster.running()) > 1 else bag or alone[:]
+                act, began, ends = bag.pop(), time.monotonic(), len(cluster.ends)
                 act(cluster, watcher)
                 check_round(cluster, watcher)
-                told[act.__name__] += 1
-                print(f"{act.__name__} {time.monotonic() - began:.1f} s, ended by itself: {cluster.ends[ends:]}", flush=True)
+                done += 1
+                told.add(act.__name__, time.monotonic() - began)
+                print(f"{done}: {act.__name__} {told.seconds[act.__name__][-1]:.1f} s, ended by itself: {cluster.ends[ends:]}", flush=True)
         assert watcher.reads > 0
-        print(f"{dict(told)}, {watcher.reads} reads of items, {sum(cluster.log.made.values())} markers")
+        print(told)
+        print(
+            f"{cluster.produced} events; {watcher.reads} reads of items, the slowest {watcher.slowest_s:.2f} s; {sum(cluster.log.made.values())} markers; "
+            f"partitions taken {cluster.check_owners()} times; ended by themselves: {Counter(name for name, _ in cluster.ends)}"
+        )
     assert cluster.instances["a"].digest() == cluster.alone.digest()

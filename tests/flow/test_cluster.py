@@ -53,7 +53,7 @@ CATALOGUE = {
         "viewers": {"entity": "item", "aggregate": "distinct", "of": "user_id", "windows": ["1h"]},
         "p90": {"entity": "creator", "aggregate": "quantile", "q": 0.9, "of": "value", "windows": ["1h"]},
         "recent": {"entity": "user", "aggregate": "last", "limit": 20, "fields": ["item_id", "action", "ts_ms", "value"]},
-        "seen": {"entity": "user", "aggregate": "count", "windows": ["1h"]},
+        "seen": {"entity": "user", "aggregate": "count", "windows": ["1h", "24h"]},
         "bond": {"entity": "user_creator", "aggregate": "sum", "of": "value", "windows": ["1h"]},
         "online": {"entity": "creator", "aggregate": "gauge", "up": ["click", "watch"], "down": ["purchase"], "timeout": "1h"},
         "tagged": {"entity": "tag", "aggregate": "count", "windows": ["1h"]},
@@ -135,9 +135,12 @@ class Cluster:
                 "action": self.dice.choice(ACTIONS), "value": self.dice.randrange(400) / 4,
             }  # fmt: skip
 
-    def load(self, count):
+    def some_twice(self, count):
         made = list(self.events(count))
-        made += self.dice.sample(made, count // 20)  # some come twice
+        return made + self.dice.sample(made, count // 20)
+
+    def load(self, count):
+        made = self.some_twice(count)
         records = [(str(event["user_id"]).encode(), event_pb2.Event(**event).SerializeToString()) for event in made]
         kafka.produce(self.brokers, self.topic, records[::2], **{"enable.idempotence": True})
         kafka.produce(self.brokers, self.second, records[1::2], **{"enable.idempotence": True})
