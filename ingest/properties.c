@@ -207,6 +207,9 @@ static bool set_role(rd_kafka_conf_t *conf, const struct ingest_client *client, 
                set(conf, "group.instance.id", client->instance, err);
     case INGEST_TRANSACTIONS:
         return set_transactions(conf, client, err);
+    case INGEST_WITNESS:
+        return set_all(conf, consumer, sizeof consumer / sizeof *consumer, err) &&
+               set(conf, "isolation.level", "read_uncommitted", err);
     case INGEST_BROKER:
         break;
     }
@@ -253,7 +256,8 @@ bool ingest_property_check(const struct ingest_property *property, struct fr_err
 
 bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, struct fr_err *err)
 {
-    bool is_consumer = client->role == INGEST_CONSUMER || client->role == INGEST_GROUP || client->role == INGEST_MEMBER;
+    bool is_consumer = client->role == INGEST_CONSUMER || client->role == INGEST_GROUP || client->role == INGEST_MEMBER ||
+                       client->role == INGEST_WITNESS;
     rd_kafka_type_t type = is_consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char why[INGEST_ERROR_BYTES] = "";

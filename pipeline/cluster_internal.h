@@ -75,6 +75,7 @@ struct pipeline_held { /* a partition */
     struct pipeline_marker next; /* of the boundary */
     int index[PIPELINE_TOPICS_MAX]; /* ingest's, of each topic */
     int64_t marker_offset; /* where the marker that is on its way came to */
+    bool is_signed; /* the transaction has a record in it */
 };
 
 struct pipeline_cluster {
@@ -190,6 +191,7 @@ int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_m
                              struct fr_err *err); /* records; −1: it fails */
 /* The partition of that place among them stands before a transaction that is open. */
 bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring, int index);
+int64_t pipeline_restoring__next(const struct pipeline_restoring *restoring, int index); /* the offset that comes next in it */
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring); /* to where it ended when it was opened */
 void pipeline_restoring__close(struct pipeline_restoring *restoring); /* NULL is fine */
 
@@ -229,6 +231,12 @@ FR_CHECKED bool pipeline_told__boundary(struct pipeline_cluster *cluster, struct
 bool pipeline_told__is_any(const struct pipeline_cluster *cluster);
 FR_CHECKED bool pipeline_told__put(struct pipeline_cluster *cluster, bool is_announcing, struct fr_err *err);
 void pipeline_told__done(struct pipeline_cluster *cluster, struct store *store);
+
+/* ---- cluster_epoch.c ---- */
+
+/* Into the changelog, within the epoch's transaction; the first of a partition says whose it is. As ingest_transaction_put(). */
+FR_CHECKED bool pipeline_cluster__put_change(struct pipeline_cluster *cluster, struct ingest_put *put, int64_t *offset,
+                                             struct fr_err *err);
 
 /* ---- cluster.c ---- */
 

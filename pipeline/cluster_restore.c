@@ -129,6 +129,11 @@ bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring, 
     return ingest_tail_is_waiting(restoring->tail, index);
 }
 
+int64_t pipeline_restoring__next(const struct pipeline_restoring *restoring, int index)
+{
+    return ingest_tail_next(restoring->tail, index);
+}
+
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring)
 {
     return ingest_tail_lag(restoring->tail);

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000, END_AGAIN_MS = 2000, LOOK_MS = 5, NAMES_BYTES = 256 };
+enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000, END_AGAIN_MS = 300, LOOK_MS = 5, NAMES_BYTES = 256 };
 
 bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
 {
@@ -138,53 +138,45 @@ static void say_what_came(const struct pipeline_cluster *cluster, const int32_t 
 /* ---- restoring ---- */
 
 /*
- * Reading stands still before a transaction that is open. When who had the partitions left it so and is in the group no more, it is ended
- * here instead of waited for: what he would still write is refused from then on, as it would be without the partitions.
+ * Reading stands still before a transaction that is open. When whoever began it is in the group no more, it is ended here instead of waited
+ * for: what he would still write is refused from then on, as it would be without the partitions. One at a time, since most often all are
+ * one's; who had others may be alive and on his way into the group.
  */
-static void end_transactions(struct pipeline_cluster *cluster, const int32_t *partitions, int count)
-{
-    for (int i = 0; i < count; i++) {
-        const struct pipeline_owner *owner = atomic_load(&cluster->held[partitions[i]].owner);
-        bool is_told = !owner || strcmp(owner->instance, cluster->config->id) == 0, is_gone_now = false;
-        struct fr_err err;
+struct ending {
+    int64_t asked_ms;
+    int at; /* the partition that comes next */
+};
 
-        for (int k = 0; k < i && !is_told; k++) {
-            const struct pipeline_owner *other = atomic_load(&cluster->held[partitions[k]].owner);
-
-            is_told = other && strcmp(other->instance, owner->instance) == 0;
-        }
-        if (is_told)
-            continue;
-        if (!ingest_group_end(cluster->group, owner->instance, &is_gone_now, &err))
-            fr_log(FR_LOG_WARN, "cluster", "%s; it ends by itself", err.message);
-        else if (is_gone_now)
-            fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended",
-                   owner->instance);
-    }
-}
-
-/* Of those alone that wait: who had others may be alive and on his way into the group. */
 static void end_awaited(struct pipeline_cluster *cluster, const struct pipeline_restoring *restoring, const int32_t *partitions,
-                        int count, int64_t *ended_ms)
+                        int count, struct ending *ending)
 {
-    int32_t waiting[PIPELINE_CLUSTER_PARTITIONS_MAX];
-    int found = 0;
+    char instance[INGEST_NAME_BYTES];
+    bool is_ended;
+    struct fr_err err;
+    int tried = 0;
 
-    if (fr_clock_monotonic_ms() - *ended_ms <= END_AGAIN_MS)
+    if (fr_clock_monotonic_ms() - ending->asked_ms < END_AGAIN_MS)
         return;
-    for (int i = 0; i < count; i++)
-        if (pipeline_restoring__is_waiting(restoring, i))
-            waiting[found++] = partitions[i];
-    if (found == 0)
+    while (tried < count && !pipeline_restoring__is_waiting(restoring, ending->at % count)) {
+        ending->at++;
+        tried++;
+    }
+    if (tried == count)
         return;
-    *ended_ms = fr_clock_monotonic_ms();
-    end_transactions(cluster, waiting, found);
+    if (!ingest_group_end(cluster->group, cluster->changelog, partitions[ending->at % count],
+                          pipeline_restoring__next(restoring, ending->at % count), instance, &is_ended, &err))
+        fr_log(FR_LOG_WARN, "cluster", "%s; asked again", err.message);
+    else if (is_ended)
+        fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended", instance);
+    ending->at++;
+    ending->asked_ms = fr_clock_monotonic_ms();
 }
 
 static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
 {
     struct pipeline_restoring *restoring = NULL;
-    int64_t said_ms = fr_clock_monotonic_ms(), ended_ms = 0;
+    int64_t said_ms = fr_clock_monotonic_ms();
+    struct ending ending = {0};
     bool ok = pipeline_restoring__open(cluster, partitions, count, &restoring, err);
 
     while (ok && pipeline_restoring__lag(restoring) > 0) {
@@ -193,7 +185,7 @@ static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions,
         ok = pipeline_restoring__read(restoring, READ_MS, err) >= 0 &&
              (!pipeline_cluster__is_stopping(cluster) || fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing"));
         if (ok)
-            end_awaited(cluster, restoring, partitions, count, &ended_ms);
+            end_awaited(cluster, restoring, partitions, count, &ending);
         if (ok && now_ms - said_ms > SAY_MS) {
             said_ms = now_ms;
             fr_log(FR_LOG_INFO, "cluster", "restoring %d partitions: %" PRIu64 " offsets of '%s' are left", count,

@@ -159,9 +159,10 @@ def drained(cluster, watcher):
 
 
 def check_round(cluster, watcher):
-    cluster.log.read()
-    cluster.check_owners()
-    assert not watcher.failures, watcher.failures[:5]
+    with cluster.telling():
+        cluster.log.read()
+        cluster.check_owners()
+        assert not watcher.failures, watcher.failures[:5]
 
 
 def come(cluster, watcher, name):

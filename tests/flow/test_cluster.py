@@ -334,12 +334,13 @@ def test_killed_between_kafka_and_the_store_it_catches_up(cluster, faulty, reque
 
 def test_a_zombie_wakes_and_writes_nothing(cluster):
     """One that was stopped for longer than the group waits, in the middle of events, ends by itself; nothing is there twice."""
-    first, zombie = cluster.begin("a"), cluster.begin("b")
+    first, zombie = cluster.begin("a", canary="300ms"), cluster.begin("b", canary="300ms")  # so an epoch is under way most of the time
     wait_for(lambda: len(cluster.owned(first)) == len(cluster.owned(zombie)) == PARTITIONS // 2, "each has half of it")
+    wait_for(lambda: canaries(zombie)["ok"] > 0, "a canary came back")
     with cluster.loading(4_000):
         wait_for(lambda: zombie.applied() > 100, "events applied")
         zombie.signal(signal.SIGSTOP)
-    cluster.wait_shared([first])
+    cluster.wait_shared([first], 12)  # what it has left open would last 15 s and more
     before = {key: count for key, count in markers(cluster).items() if key[0] == "b"}
     assert sum(before.values()) > 0
     zombie.signal(signal.SIGCONT)

@@ -84,9 +84,9 @@ def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing,
     standing.load(1_000)
     made = {**configuration(standing.brokers, standing.topic, "cluster", "b", standing.second, standbys=1), "server": {"stale_reads": True}}
     standing.instances["b"] = second = standing.make_node(made, "b")
-    whole, second.binary, second.environment = second.binary, faulty, {"FRESHET_FAULT": "mid_transaction:4:kill"}
+    whole, second.binary, second.environment = second.binary, faulty, {"FRESHET_FAULT": "mid_transaction:1:kill"}
     second.start(is_ready=False)
-    wait_for(lambda: standing.load(200) or second.process.poll() is not None, "it meets the fourth transaction")
+    wait_for(lambda: standing.load(200) or second.process.poll() is not None, "it meets its first transaction, in which it would have said that it is there")
     assert second.ended() == -9
     log = second.log()
     assert log.index("'b' stands by for 4 partitions") < log.index("'b' has 4 of 8 partitions"), log
@@ -148,7 +148,7 @@ def took(node):
 
 @pytest.mark.long
 def test_what_one_left_open_in_kafka_is_ended_by_who_takes_its_partitions(standing, faulty):  # noqa: F811
-    """Killed within a transaction: that would hide the rest of the changelog for 15 s."""
+    """Killed within a transaction: that would hide the rest of the changelog for 15 s. Who has announced himself before, and who has not."""
     first, second = standing.begin("a"), standing.begin("b")
     whole = second.binary
     assert second.stop() == 0

@@ -11,6 +11,7 @@ from node import CallError
 
 BETWEEN_S = 0.05
 ENDING_S = 20  # a node that ends has its sockets closed before it is gone
+SHUTTING_DOWN = "the node is shutting down"
 FEATURES = ["likes.24h", "watches.24h"]
 
 
@@ -65,7 +66,9 @@ class Watcher:
             self.compare(node.name, owned)
             self.remember(node, process, list(reply.item_values))
         except CallError as refused:
-            self.failures.append(f"{node.name} has caught up, and refused items: {refused}")
+            self.asked.pop(node.name, None)
+            if not (SHUTTING_DOWN in refused.message and has_ended(node, process)):
+                self.failures.append(f"{node.name} has caught up, and refused items: {refused}")
         except OSError as silent:
             self.asked.pop(node.name, None)
             if not has_ended(node, process):  # else running() of the cluster looks why

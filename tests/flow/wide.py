@@ -4,6 +4,7 @@ what its instances serve together is what one node serves and what was produced,
 partition is one instance's at any time.
 """
 
+import contextlib
 import datetime
 import re
 import signal
@@ -72,6 +73,10 @@ class Wide(Cluster):
                 node.start(is_ready=False)
         return [node for node in self.instances.values() if node.process and node.name not in self.away]
 
+    @staticmethod
+    def log_of(node, run):
+        return node.directory / f"{node.name}.{run}.log"
+
     # ---- What is asked of it ----
 
     def some_twice(self, count):
@@ -94,15 +99,22 @@ class Wide(Cluster):
             lambda: (ends, self.positions(self.alone)),
         )
 
-    def check(self):
+    @contextlib.contextmanager
+    def telling(self):
+        """What went before a failure."""
         try:
+            yield
+        except AssertionError:
+            for node in self.instances.values():
+                for run in range(max(1, node.runs - 1), node.runs + 1):
+                    print(f"---- {node.name}, run {run}:\n{self.log_of(node, run).read_text(errors='replace')[-3000:]}")
+            raise
+
+    def check(self):
+        with self.telling():
             self.wait_alone()
             super().check()
             self.check_produced()
-        except AssertionError:
-            for node in self.instances.values():
-                print(f"---- {node.name}, run {node.runs}:\n{node.log()[-3000:]}")
-            raise
 
     def check_produced(self):
         """What was produced, each of a user's events once, counted here and nowhere else."""
@@ -136,7 +148,7 @@ class Wide(Cluster):
 
     def spans(self, node, run, partition):
         """When it had it, in seconds, and who it is. Of a run that ended by itself the last one is left out: the group had taken it for dead."""
-        file = node.directory / f"{node.name}.{run}.log"
+        file = self.log_of(node, run)
         spans, since = [], None
         for at, owns in read_turns(file.read_text(errors="replace")):
             if partition in owns and since is None:

@@ -12,6 +12,8 @@
 
 struct ingest_group;
 
+enum { INGEST_NAME_BYTES = 256 }; /* of an instance, with the end */
+
 struct ingest_group_options {
     const char *brokers;
     const char *group;
@@ -53,11 +55,21 @@ FR_CHECKED bool ingest_group_topic_check(struct ingest_group *group, const struc
  */
 FR_CHECKED bool ingest_group_fence(struct ingest_group *group, struct fr_err *err);
 
+struct ingest_members {
+    int count; /* of the group; the dead for as long as their session */
+    bool has_it; /* the instance that was asked for */
+};
+/* Who is in the group, as its coordinator has it. Any thread; blocks for 3 s at most. FR_UNAVAILABLE: nobody says. */
+FR_CHECKED bool ingest_group_members(struct ingest_group *group, const char *instance, struct ingest_members *members,
+                                     struct fr_err *err);
+
 /*
- * Ends, and fences, what another instance left open, if it is not in the group any more: *is_gone. A member of that name is left alone.
- * Any thread; blocks for 15 s at most. FR_UNAVAILABLE: nobody says who is in the group, or the coordinator does not answer.
+ * Of the open transaction that begins at that offset of a partition: tells in `instance` whose it is, and ends it, and fences him, if he is
+ * not in the group any more: *is_ended. A member is left alone. Any thread; blocks for 15 s at most. FR_UNAVAILABLE: it cannot be told, or
+ * the coordinator does not answer.
  */
-FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *instance, bool *is_gone, struct fr_err *err);
+FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset,
+                                 char instance[INGEST_NAME_BYTES], bool *is_ended, struct fr_err *err);
 
 /* Becomes a member, once; `assigned` follows on the group's own thread. Any thread, does not wait. FR_UNAVAILABLE, FR_EXHAUSTED. */
 FR_CHECKED bool ingest_group_join(struct ingest_group *group, struct fr_err *err);
@@ -74,6 +86,7 @@ struct ingest_put {
     const char *topic;
     int32_t partition; /* −1: by key with murmur2 */
     struct fr_slice key, value; /* value.bytes NULL: a delete */
+    bool is_signed; /* whose it is goes with it: the first record of the transaction in a partition, so that others can end it */
 };
 struct ingest_consumed {
     const char *topic;
