@@ -451,8 +451,10 @@ static void *run(void *user)
     struct fr_err err = {0};
     bool ok = come_in(cluster, &err);
 
-    while (ok && !pipeline_cluster__is_stopping(cluster))
+    while (ok && !pipeline_cluster__is_stopping(cluster)) {
         ok = read_some(cluster, &err);
+        pipeline_drain__look(cluster);
+    }
     if (!ok && !pipeline_cluster__is_stopping(cluster))
         pipeline_cluster__fail(cluster, &err);
     return NULL;
@@ -625,32 +627,6 @@ int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster)
         if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
             return i;
     return -1;
-}
-
-bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err)
-{
-    int count = atomic_load(&cluster->partitions);
-    bool is_anybody = false;
-
-    *left = 0;
-    if (!atomic_load(&cluster->is_assigned))
-        return fr_fail(err, FR_UNAVAILABLE, "'%s' has not come into the group yet; retry", cluster->config->id);
-    for (int i = 0; i < count; i++) {
-        const struct pipeline_owner *owner = atomic_load(&cluster->held[i].owner);
-        int place = atomic_load(&cluster->held[i].place);
-        bool is_anothers = owner && strcmp(owner->instance, cluster->config->id) != 0;
-
-        is_anybody = is_anybody || is_anothers;
-        *left += !is_anothers || place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING;
-    }
-    if (atomic_load(&cluster->is_draining) || cluster->config->is_replica)
-        return true;
-    if (!is_anybody)
-        return fr_fail(err, FR_PRECONDITION, "no other instance is known that could take the partitions of '%s'",
-                       cluster->config->id);
-    atomic_store(&cluster->is_draining, true);
-    ingest_group_drain(cluster->group);
-    return true;
 }
 
 bool pipeline_cluster__is_replica(const struct pipeline_cluster *cluster)

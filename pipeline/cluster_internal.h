@@ -126,7 +126,8 @@ struct pipeline_cluster {
     bool is_standby_started;
     atomic_bool is_held, is_idle;
     atomic_bool is_joining, is_warm; /* before the group is joined: it reads what will be its own, and has it */
-    atomic_bool is_draining;
+    atomic_bool is_draining, is_relieved; /* others said that they have all that it had */
+    _Atomic int64_t drained_ms; /* when it began, or it was last looked whether others are there */
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
     _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */
 
@@ -214,6 +215,11 @@ void pipeline_standby__expect(struct pipeline_cluster *cluster, struct fr_slice 
 void pipeline_standby__has_come(struct pipeline_cluster *cluster, const struct pipeline_owner *owner);
 /* Whether another has partitions, as announced, and this one none. */
 bool pipeline_standby__is_newcomer(const struct pipeline_cluster *cluster);
+
+/* ---- cluster_drain.c ---- */
+
+/* The cluster's thread, now and then: one that drains while nobody is there to take over comes back. May block for 3 s. */
+void pipeline_drain__look(struct pipeline_cluster *cluster);
 
 /* ---- cluster_told.c: what people told ---- */
 

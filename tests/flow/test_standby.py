@@ -4,6 +4,7 @@ together as one node that stands alone serves it (test_cluster.py's). That a sta
 changelog a takeover reads; how long it takes is printed, and in --all of many rounds.
 """
 
+import concurrent.futures
 import os
 import re
 import signal
@@ -111,6 +112,30 @@ def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing,
     assert second.stop() == 0
     second.start(is_ready=False)  # before its session is over, as in any deploy
     wait_for(lambda: len(standing.owned(second)) == PARTITIONS // 2, "it has its share again")
+    standing.check()
+    drain_both(standing, first, second)
+
+
+NOBODY = "no other instance is in the group"
+
+
+def drain_both(standing, first, second):
+    """Of two that are drained at once one goes on; and one that is drained while the other is dead, which nobody knows yet, comes back."""
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(lambda node: node.cli("drain", "--wait"), (first, second)))
+    refused = [node for node, one in zip((first, second), done) if one.returncode == 1 and NOBODY in one.stderr]
+    assert len(refused) == 1 and sum(one.returncode for one in done) == 1, done
+    assert standing.owned(refused[0]) == list(range(PARTITIONS)) and refused[0].is_ready()
+    other = second if refused[0] is first else first
+    assert other.stop() == 0
+    other.start(is_ready=False)
+    wait_for(lambda: len(standing.owned(other)) == PARTITIONS // 2, "it has its share again")
+    other.kill()
+    asked = refused[0].cli("drain")
+    assert asked.returncode == 0 and asked.stdout.startswith("draining"), asked
+    wait_for(lambda: "it is not drained" in refused[0].log(), "it sees that nobody is there")
+    wait_for(lambda: standing.owned(refused[0]) == list(range(PARTITIONS)), "it has taken all")
+    assert refused[0].is_ready() and NOBODY in refused[0].cli("drain").stderr
     standing.check()
 
 
@@ -232,7 +257,7 @@ def test_an_instance_that_is_told_to_end_gives_its_partitions_away_first(make_no
     standing.check()
     assert "nobody has taken over" not in second.log()
     refused = first.cli("drain")
-    assert refused.returncode == 1 and "no other instance is known" in refused.stderr, refused
+    assert refused.returncode == 1 and NOBODY in refused.stderr, refused
     assert standing.alone.cli("drain").returncode == 1
     first.kill()
 

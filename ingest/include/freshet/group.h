@@ -73,8 +73,8 @@ FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *topic, 
 
 /* Becomes a member, once; `assigned` follows on the group's own thread. Any thread, does not wait. FR_UNAVAILABLE, FR_EXHAUSTED. */
 FR_CHECKED bool ingest_group_join(struct ingest_group *group, struct fr_err *err);
-/* It leaves the group, and the others get its partitions. `revoked` and `assigned`, of none, follow. Any thread. */
-void ingest_group_drain(struct ingest_group *group);
+/* It leaves the group, and the others get its partitions: `revoked` and `assigned`, of none, follow. Or it comes back. Any thread. */
+void ingest_group_drain(struct ingest_group *group, bool is_to_leave);
 /* No callback comes any more when it returns; the member stays one, so that a last transaction can be made. */
 void ingest_group_stop(struct ingest_group *group);
 bool ingest_group_is_stopping(const struct ingest_group *group);
