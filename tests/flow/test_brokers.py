@@ -3,8 +3,11 @@ A cluster on three brokers, each process in a network namespace of its own: brok
 come, and what the instances serve together stays what one node that stands alone serves, and what was produced.
 """
 
+import concurrent.futures
 import os
+import re
 import signal
+import threading
 import time
 from collections import Counter, defaultdict
 
@@ -17,6 +20,7 @@ from watcher import Watcher
 from wide import Wide
 
 SESSION_MS = {"c": 4_000}  # who is to be taken for dead soon
+IMPATIENT = {"message.timeout.ms": 2_000}  # of a record that no broker takes
 ROUNDS = 200
 
 
@@ -158,6 +162,35 @@ def drained(cluster, watcher):
     cluster.check()
 
 
+def taken_back(node):
+    """How many of its epochs brokers broke off, so that they were put once more."""
+    return int(re.search(r"^freshet_cluster_taken_back_total (\d+)", node.page("/metrics")[2].decode(), re.M).group(1))
+
+
+def break_off(cluster, watcher, node, away, back):
+    """Until its records have waited for too long, with events that come all the time: so there is an epoch to take back."""
+    before, run, is_over = taken_back(node), node.runs, threading.Event()
+
+    def load():
+        while not is_over.is_set():
+            cluster.load(200)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as thread, watcher.without(node):
+        loading, applied = thread.submit(load), node.applied()
+        try:
+            wait_for(lambda: node.applied() > applied, "events applied")
+            away()
+            time.sleep(IMPATIENT["message.timeout.ms"] / 1000 + 1.5)  # no condition: nothing is heard of it meanwhile
+            back()
+        finally:
+            is_over.set()
+        loading.result()
+        wait_for(lambda: taken_back(node) > before, lambda: f"it takes an epoch back: {node.log()[-2000:]}")
+    assert "it was taken back, and is put once more" in node.log()
+    cluster.check()
+    assert node.runs == run and node.process.poll() is None
+
+
 def check_round(cluster, watcher):
     with cluster.telling():
         cluster.log.read()
@@ -178,7 +211,7 @@ def leave(cluster, watcher, name):
 
 
 def test_a_brokers_death_is_a_pause_and_who_is_cut_off_writes_nothing(make_node, places, quorum):
-    cluster = Wide(make_node, quorum, places, SESSION_MS)
+    cluster = Wide(make_node, quorum, places, SESSION_MS, {"b": IMPATIENT})
     with Watcher(cluster) as watcher:
         for name in "ac":
             cluster.begin(name, is_ready=False)
@@ -186,14 +219,37 @@ def test_a_brokers_death_is_a_pause_and_who_is_cut_off_writes_nothing(make_node,
         cluster.load(500)
         cluster.check()
         (cut_off if places.can_cut else stopped)(cluster, watcher, is_back=False)
-        cluster.begin("b")
+        second = cluster.begin("b")
         cluster.wait_shared()
+        if places.can_cut:
+            break_off(cluster, watcher, second, second.place.cut, second.place.mend)
         begun = [node.runs for node in cluster.running()]
         broker_dies(cluster, watcher, is_back=False)
         assert [node.runs for node in cluster.running()] == begun, cluster.ends
         check_round(cluster, watcher)
     assert watcher.reads > 0
     assert cluster.log.made["b"] > 0 and max(map(len, cluster.log.owners.values())) > 1
+
+
+@pytest.mark.long
+def test_an_epoch_that_too_few_replicas_have_is_taken_back_and_put_once_more(make_node, places, quorum):
+    """Two brokers of three are killed, so no record is safe, and come back."""
+    cluster = Wide(make_node, quorum, places, dict.fromkeys("a", 60_000), {"a": IMPATIENT})
+    with Watcher(cluster) as watcher:
+        node = cluster.begin("a")
+        cluster.load(500)
+        cluster.check()
+        for killed in range(3):
+            gone = [broker for number, broker in enumerate(quorum.brokers) if number != killed]
+
+            def back(gone=gone):
+                for broker in gone:
+                    broker.start()
+                quorum.wait_whole()
+
+            break_off(cluster, watcher, node, lambda gone=gone: [broker.kill() for broker in gone], back)
+            print(f"taken back: {taken_back(node)}", flush=True)
+        check_round(cluster, watcher)
 
 
 class Told:

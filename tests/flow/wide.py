@@ -24,8 +24,9 @@ CALM_MS = 20_000  # nobody is taken for dead by chance
 class Wide(Cluster):
     """On brokers of its own; `away` are the names of those to whom something is done at the moment."""
 
-    def __init__(self, make_node, quorum, places, session_ms, **properties):
-        self.quorum, self.places, self.session_ms, self.properties = quorum, places, session_ms, properties
+    def __init__(self, make_node, quorum, places, session_ms, properties=None):
+        self.quorum, self.places, self.session_ms = quorum, places, session_ms
+        self.properties = properties or {}  # of the clients, by name of the instance
         self.away, self.ends, self.gone = set(), [], {}
         self.produced_of = Counter()
         super().__init__(make_node, quorum.addresses)
@@ -35,7 +36,7 @@ class Wide(Cluster):
         if name not in self.instances:
             made = configuration(self.brokers, self.topic, "cluster", name, self.second)
             session_ms = self.session_ms.get(name, CALM_MS)
-            made["kafka"]["properties"] = {"session.timeout.ms": session_ms, "heartbeat.interval.ms": 500, **self.properties}
+            made["kafka"]["properties"] = {"session.timeout.ms": session_ms, "heartbeat.interval.ms": 500, **self.properties.get(name, {})}
             place = self.places.place()
             made["server"] = {"listen": f"{place.address}:0", "operations": f"{place.address}:0", "plaintext": "anywhere"}
             self.instances[name] = self.make_node(made, name)
