@@ -373,6 +373,8 @@ static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
     int count = ingest_tail_read(cluster->tail, records, RECORDS_AT_ONCE, READ_MS, err);
 
     look_at_ends(cluster);
+    if (count == 0)
+        pipeline_left__look(cluster, &cluster->left);
     if (count > 0)
         pipeline_cluster__wait_for_room(cluster);
     return count >= 0 && merge(cluster, records, count, err);
@@ -381,7 +383,7 @@ static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
 /* Says that it comes, so that others read along what will be theirs then. */
 static bool tell_joining(struct pipeline_cluster *cluster, struct fr_err *err)
 {
-    struct ingest_put put = {.topic = cluster->deltas};
+    struct ingest_put put = {.topic = cluster->deltas, .is_signed = true};
     struct fr_buffer key, value;
     bool ok;
 

@@ -205,6 +205,7 @@ static bool put_copy(void *user, const struct store_key *key, enum store_part pa
 static bool put_deltas(struct writing *writing, struct fr_err *err)
 {
     struct ingest_put put = {.topic = writing->cluster->deltas,
+                             .is_signed = true,
                              .partition = (int32_t)(writing->head.epoch % (uint64_t)writing->partitions),
                              .value = fr_buffer_slice(&writing->value)};
 
@@ -252,7 +253,7 @@ static bool put_marker(struct writing *writing, int partition, struct fr_err *er
 
 static bool announce(struct writing *writing, int partition, struct fr_err *err)
 {
-    struct ingest_put put = {.topic = writing->cluster->deltas, .partition = partition};
+    struct ingest_put put = {.topic = writing->cluster->deltas, .partition = partition, .is_signed = true};
 
     fr_buffer_clear(&writing->key);
     fr_buffer_clear(&writing->value);

@@ -78,6 +78,11 @@ struct pipeline_held { /* a partition */
     bool is_signed; /* the transaction has a record in it */
 };
 
+struct pipeline_left { /* what somebody left open (cluster_left.c); begins as zeros; of one thread */
+    int64_t asked_ms, since_ms, next;
+    int at;
+};
+
 struct pipeline_cluster {
     const struct pipeline_config *config;
     struct pipeline_engine *engine;
@@ -108,6 +113,7 @@ struct pipeline_cluster {
     struct agg_deltas *turned[PIPELINE_LANES_MAX], *pending;
     struct agg_lane *merger; /* of the cluster's thread */
     struct ingest_tail *tail;
+    struct pipeline_left left; /* of the deltas */
     atomic_bool is_local; /* epochs are no transactions: between two assignments, and while partitions are restored */
     atomic_bool needs_announcing;
     atomic_bool is_through; /* the deltas that were there at the start are merged: its own are those that it has from here on */
@@ -195,6 +201,14 @@ bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring, 
 int64_t pipeline_restoring__next(const struct pipeline_restoring *restoring, int index); /* the offset that comes next in it */
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring); /* to where it ended when it was opened */
 void pipeline_restoring__close(struct pipeline_restoring *restoring); /* NULL is fine */
+
+/* ---- cluster_left.c: what somebody left open ---- */
+
+/* Of what is being restored, by who does: as often as it reads. May block for 15 s. */
+void pipeline_left__end_awaited(struct pipeline_cluster *cluster, struct pipeline_left *left,
+                                const struct pipeline_restoring *restoring, const int32_t *partitions, int count);
+/* Of the deltas, by the cluster's thread, as often as it reads. May block for 15 s. */
+void pipeline_left__look(struct pipeline_cluster *cluster, struct pipeline_left *left);
 
 /* ---- cluster_range.c ---- */
 

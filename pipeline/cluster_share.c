@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000, END_AGAIN_MS = 300, LOOK_MS = 5, NAMES_BYTES = 256 };
+enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000, LOOK_MS = 5, NAMES_BYTES = 256 };
 
 bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
 {
@@ -137,46 +137,11 @@ static void say_what_came(const struct pipeline_cluster *cluster, const int32_t 
 
 /* ---- restoring ---- */
 
-/*
- * Reading stands still before a transaction that is open. When whoever began it is in the group no more, it is ended here instead of waited
- * for: what he would still write is refused from then on, as it would be without the partitions. One at a time, since most often all are
- * one's; who had others may be alive and on his way into the group.
- */
-struct ending {
-    int64_t asked_ms;
-    int at; /* the partition that comes next */
-};
-
-static void end_awaited(struct pipeline_cluster *cluster, const struct pipeline_restoring *restoring, const int32_t *partitions,
-                        int count, struct ending *ending)
-{
-    char instance[INGEST_NAME_BYTES];
-    bool is_ended;
-    struct fr_err err;
-    int tried = 0;
-
-    if (fr_clock_monotonic_ms() - ending->asked_ms < END_AGAIN_MS)
-        return;
-    while (tried < count && !pipeline_restoring__is_waiting(restoring, ending->at % count)) {
-        ending->at++;
-        tried++;
-    }
-    if (tried == count)
-        return;
-    if (!ingest_group_end(cluster->group, cluster->changelog, partitions[ending->at % count],
-                          pipeline_restoring__next(restoring, ending->at % count), instance, &is_ended, &err))
-        fr_log(FR_LOG_WARN, "cluster", "%s; asked again", err.message);
-    else if (is_ended)
-        fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended", instance);
-    ending->at++;
-    ending->asked_ms = fr_clock_monotonic_ms();
-}
-
 static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
 {
     struct pipeline_restoring *restoring = NULL;
     int64_t said_ms = fr_clock_monotonic_ms();
-    struct ending ending = {0};
+    struct pipeline_left left = {0};
     bool ok = pipeline_restoring__open(cluster, partitions, count, &restoring, err);
 
     while (ok && pipeline_restoring__lag(restoring) > 0) {
@@ -185,7 +150,7 @@ static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions,
         ok = pipeline_restoring__read(restoring, READ_MS, err) >= 0 &&
              (!pipeline_cluster__is_stopping(cluster) || fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing"));
         if (ok)
-            end_awaited(cluster, restoring, partitions, count, &ending);
+            pipeline_left__end_awaited(cluster, &left, restoring, partitions, count);
         if (ok && now_ms - said_ms > SAY_MS) {
             said_ms = now_ms;
             fr_log(FR_LOG_INFO, "cluster", "restoring %d partitions: %" PRIu64 " offsets of '%s' are left", count,

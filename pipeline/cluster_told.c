@@ -323,7 +323,7 @@ static bool put_tombstone(struct pipeline_cluster *cluster, const struct pipelin
 static bool put_block(struct pipeline_cluster *cluster, const struct pipeline_said *said, struct fr_buffer *key,
                       struct fr_buffer *value, struct fr_err *err)
 {
-    struct ingest_put at = {.topic = cluster->deltas, .partition = -1};
+    struct ingest_put at = {.topic = cluster->deltas, .partition = -1, .is_signed = true};
     struct fr_slice why = pipeline_blocks__reason(cluster->store, said->kind, said->id);
 
     fr_buffer_clear(key);

@@ -340,7 +340,7 @@ def test_a_zombie_wakes_and_writes_nothing(cluster):
     with cluster.loading(4_000):
         wait_for(lambda: zombie.applied() > 100, "events applied")
         zombie.signal(signal.SIGSTOP)
-    cluster.wait_shared([first], 12)  # what it has left open would last 15 s and more
+    cluster.wait_shared([first], 12)  # what it has left open would last a minute
     before = {key: count for key, count in markers(cluster).items() if key[0] == "b"}
     assert sum(before.values()) > 0
     zombie.signal(signal.SIGCONT)

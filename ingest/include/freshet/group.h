@@ -86,7 +86,7 @@ struct ingest_put {
     const char *topic;
     int32_t partition; /* −1: by key with murmur2 */
     struct fr_slice key, value; /* value.bytes NULL: a delete */
-    bool is_signed; /* whose it is goes with it: the first record of the transaction in a partition, so that others can end it */
+    bool is_signed; /* whose it is goes with it: of the first record of the transaction in a partition, so that others can end it */
 };
 struct ingest_consumed {
     const char *topic;
@@ -146,6 +146,8 @@ int64_t ingest_tail_end(const struct ingest_tail *tail, int index);
 bool ingest_tail_is_through(const struct ingest_tail *tail);
 /* A partition stands before a transaction that is open, short of where it ended when the tail was opened. */
 bool ingest_tail_is_waiting(const struct ingest_tail *tail, int index);
+/* The same of where it ends now: of one that is under way for a moment, of one that was left open until that is ended. */
+bool ingest_tail_is_behind(const struct ingest_tail *tail, int index);
 uint64_t ingest_tail_lag(const struct ingest_tail *tail); /* offsets to that */
 void ingest_tail_close(struct ingest_tail *tail); /* NULL is fine */
 

@@ -1,0 +1,69 @@
+/*
+ * What somebody left open in Kafka. Reading stands still before a transaction that is open. When whoever began it is in the group no more,
+ * it is ended here instead of waited for: what he would still write is refused from then on, as it would be without his partitions. Of the
+ * changelog that is asked as soon as a restoration waits, since all wait for it; of the deltas once they have stood still for longer than
+ * any epoch takes, by everybody: it does not matter who is the first.
+ */
+#include "cluster_internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+
+enum { AGAIN_MS = 300, LOOK_MS = 1000, STILL_MS = 4000 };
+
+static void end(struct pipeline_cluster *cluster, const char *topic, int32_t partition, int64_t offset)
+{
+    static struct fr_log_place place;
+    char instance[INGEST_NAME_BYTES];
+    struct fr_err err;
+    bool is_ended;
+
+    if (!ingest_group_end(cluster->group, topic, partition, offset, instance, &is_ended, &err))
+        fr_log_limited(&place, 10, FR_LOG_WARN, "cluster", "%s; asked again", err.message);
+    else if (is_ended)
+        fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended", instance);
+}
+
+/* One at a time, since most often all are one's; who had others may be alive and on his way into the group. */
+void pipeline_left__end_awaited(struct pipeline_cluster *cluster, struct pipeline_left *left,
+                                const struct pipeline_restoring *restoring, const int32_t *partitions, int count)
+{
+    if (fr_clock_monotonic_ms() - left->asked_ms < AGAIN_MS)
+        return;
+    for (int tried = 0; tried < count; tried++) {
+        int index = left->at++ % count;
+
+        if (!pipeline_restoring__is_waiting(restoring, index))
+            continue;
+        end(cluster, cluster->changelog, partitions[index], pipeline_restoring__next(restoring, index));
+        left->asked_ms = fr_clock_monotonic_ms();
+        return;
+    }
+}
+
+/* Where the first partition that waits has stood, and since when. */
+void pipeline_left__look(struct pipeline_cluster *cluster, struct pipeline_left *left)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+    int count = atomic_load(&cluster->partitions);
+
+    if (now_ms - left->asked_ms < LOOK_MS)
+        return;
+    left->asked_ms = now_ms;
+    for (int i = 0; i < count; i++) {
+        int64_t next = ingest_tail_next(cluster->tail, i);
+
+        if (!ingest_tail_is_behind(cluster->tail, i))
+            continue;
+        if (i != left->at || next != left->next) {
+            left->at = i;
+            left->next = next;
+            left->since_ms = now_ms;
+        } else if (now_ms - left->since_ms >= STILL_MS) {
+            end(cluster, cluster->deltas, i, next);
+            left->since_ms = now_ms;
+        }
+        return;
+    }
+    left->next = -1;
+}
