@@ -5,10 +5,12 @@
  */
 #include "group_internal.h"
 
+#include <freshet/clock.h>
+
 #include <stdio.h>
 #include <string.h>
 
-enum { ASK_MS = 3000, PEEK_MS = 2000, SLICE_MS = 200, END_MS = 10000 };
+enum { ASK_MS = 3000, PEEK_MS = 2000, SLICE_MS = 100, END_MS = 10000 };
 
 /* ---- who is in the group ---- */
 
@@ -109,7 +111,21 @@ static bool peek(struct ingest_group *group, const char *topic, int32_t partitio
 
 /* ---- ending it ---- */
 
-static bool end(struct ingest_group *group, const char *instance, struct fr_err *err)
+/* What committed records can be read up to has moved: the transaction that began there is over. */
+static bool is_over(rd_kafka_t *client, const char *topic, int32_t partition, int64_t offset)
+{
+    int64_t low, stable;
+
+    return rd_kafka_query_watermark_offsets(client, topic, partition, &low, &stable, SLICE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+           stable > offset;
+}
+
+/*
+ * Its coordinator writes the end of a transaction as soon as it hears the first request of who begins with the id, and says meanwhile that it is
+ * busy, which librdkafka takes as a reason to wait for half a second. So the partition is looked at, too.
+ */
+static bool end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset, const char *instance,
+                struct fr_err *err)
 {
     struct ingest_client as = {.role = INGEST_TRANSACTIONS,
                                .brokers = group->options.brokers,
@@ -117,15 +133,20 @@ static bool end(struct ingest_group *group, const char *instance, struct fr_err 
                                .property_count = group->options.property_count,
                                .group = group->options.group,
                                .instance = instance};
-    rd_kafka_error_t *error;
+    int64_t until_ms = fr_clock_monotonic_ms() + END_MS;
+    rd_kafka_error_t *error = NULL;
+    bool is_ended = false, is_to_wait;
     rd_kafka_t *client;
-    bool is_ended;
 
     if (!ingest_client__new(&as, &client, err))
         return false;
-    error = rd_kafka_init_transactions(client, END_MS);
-    is_ended = !error;
-    if (error)
+    do {
+        rd_kafka_error_destroy(error);
+        error = rd_kafka_init_transactions(client, SLICE_MS);
+        is_ended = !error || is_over(client, topic, partition, offset);
+        is_to_wait = !is_ended && rd_kafka_error_is_retriable(error) && fr_clock_monotonic_ms() < until_ms;
+    } while (is_to_wait);
+    if (!is_ended)
         fr_fail(err, FR_UNAVAILABLE, "cluster: what '%s' left open cannot be ended: %s", instance, rd_kafka_error_string(error));
     rd_kafka_error_destroy(error);
     rd_kafka_destroy(client);
@@ -142,6 +163,6 @@ bool ingest_group_end(struct ingest_group *group, const char *topic, int32_t par
         return false;
     if (members.has_it)
         return true;
-    *is_ended = end(group, instance, err);
+    *is_ended = end(group, topic, partition, offset, instance, err);
     return *is_ended;
 }
