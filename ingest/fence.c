@@ -28,8 +28,7 @@ static bool take_members(rd_kafka_event_t *event, const char *instance, struct i
                        count == 1 ? rd_kafka_error_string(rd_kafka_ConsumerGroupDescription_error(groups[0])) : "no answer");
     *members = (struct ingest_members){.count = (int)rd_kafka_ConsumerGroupDescription_member_count(groups[0])};
     for (size_t i = 0; i < (size_t)members->count; i++) {
-        const char *name =
-            rd_kafka_MemberDescription_group_instance_id(rd_kafka_ConsumerGroupDescription_member(groups[0], i));
+        const char *name = rd_kafka_MemberDescription_group_instance_id(rd_kafka_ConsumerGroupDescription_member(groups[0], i));
 
         members->has_it = members->has_it || (name && strcmp(name, instance) == 0);
     }
@@ -147,7 +146,8 @@ static bool end(struct ingest_group *group, const char *topic, int32_t partition
         is_to_wait = !is_ended && rd_kafka_error_is_retriable(error) && fr_clock_monotonic_ms() < until_ms;
     } while (is_to_wait);
     if (!is_ended)
-        fr_fail(err, FR_UNAVAILABLE, "cluster: what '%s' left open cannot be ended: %s", instance, rd_kafka_error_string(error));
+        fr_fail(err, FR_UNAVAILABLE, "cluster: what '%s' left open cannot be ended: %s", instance,
+                rd_kafka_error_string(error));
     rd_kafka_error_destroy(error);
     rd_kafka_destroy(client);
     return is_ended;

@@ -52,10 +52,11 @@ bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct
     if (!find_others(cluster, &others, err))
         return false;
     if (others == 0)
-        return fr_fail(err, FR_PRECONDITION,
-                       "no other instance is in the group that could take the partitions of '%s': those that drain are not, nor the "
-                       "dead once their session is over",
-                       cluster->config->id);
+        return fr_fail(
+            err, FR_PRECONDITION,
+            "no other instance is in the group that could take the partitions of '%s': those that drain are not, nor the "
+            "dead once their session is over",
+            cluster->config->id);
     atomic_store(&cluster->drained_ms, fr_clock_monotonic_ms());
     atomic_store(&cluster->is_relieved, false);
     if (!atomic_exchange(&cluster->is_draining, true))
@@ -81,7 +82,8 @@ void pipeline_drain__look(struct pipeline_cluster *cluster)
     atomic_store(&cluster->drained_ms, now_ms);
     if (!find_others(cluster, &others, &err) || others > 0)
         return; /* who restores for long is there, too */
-    fr_log(FR_LOG_WARN, "cluster", "nobody is in the group to take the partitions of '%s', which takes them back: it is not drained",
+    fr_log(FR_LOG_WARN, "cluster",
+           "nobody is in the group to take the partitions of '%s', which takes them back: it is not drained",
            cluster->config->id);
     atomic_store(&cluster->is_draining, false);
     ingest_group_drain(cluster->group, false);

@@ -429,6 +429,8 @@ def is_fresh(node, user):
     except CallError as refused:
         assert refused.code in ("unavailable", "failed_precondition"), refused
         return False
+    except OSError as gone:
+        raise AssertionError(f"{node.name} is gone: {gone}; exit {node.process.poll()}: {node.log()[-2000:]}") from None
 
 
 def dropped_since(node):
