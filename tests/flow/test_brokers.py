@@ -252,6 +252,36 @@ def test_an_epoch_that_too_few_replicas_have_is_taken_back_and_put_once_more(mak
         check_round(cluster, watcher)
 
 
+DEFAULTS = {"broker.session.timeout.ms": None, "broker.heartbeat.interval.ms": None}
+LONGER_MS = 15_000  # than the nine seconds for which brokers wait for each other by themselves
+
+
+@pytest.mark.long
+def test_with_brokers_as_they_come_a_session_longer_than_theirs_outlives_each_of_them(make_node, places, tmp_path):
+    """As docs/scaling.md says of session.timeout.ms: whichever broker dies, nothing ends."""
+    quorum = Quorum(tmp_path / "quorum", places, DEFAULTS)
+    try:
+        quorum.start()
+        cluster = Wide(make_node, quorum, places, dict.fromkeys("ab", LONGER_MS))
+        with Watcher(cluster) as watcher:
+            for name in "ab":
+                cluster.begin(name)
+            cluster.load(500)
+            cluster.check()
+            for broker in quorum.brokers:
+                under_load(cluster, broker.kill)
+                began = time.monotonic()
+                cluster.check()
+                print(f"all applied and served {time.monotonic() - began:.1f} s after the load that a broker's death broke", flush=True)
+                broker.start()
+                quorum.wait_whole()
+            check_round(cluster, watcher)
+        assert [node.runs for node in cluster.running()] == [1, 1] and not cluster.ends, cluster.ends
+        print(f"{watcher.reads} reads of items, the slowest {watcher.slowest_s:.2f} s", flush=True)
+    finally:
+        quorum.stop()
+
+
 class Told:
     """How long each round took, by what was done in it."""
 
