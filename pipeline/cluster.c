@@ -12,6 +12,7 @@
 
 enum {
     AGAIN_MS = 100,
+    ROOM_MS = 10,
     FETCH_MS = 100, /* a record is told at once; ten fetches a second when there is none are enough */
     READ_MS = 100,
     LOOK_MS = 1000,
@@ -111,7 +112,7 @@ static bool read_store(struct pipeline_cluster *cluster, struct fr_err *err)
 static bool make_deltas(struct pipeline_cluster *cluster)
 {
     struct agg *agg = cluster->engine->agg;
-    bool ok = agg_deltas_begin(agg) && (cluster->pending = agg_deltas_new(agg)) &&
+    bool ok = agg_images_open(agg) && (cluster->pending = agg_deltas_new(agg)) &&
               (cluster->merger = agg_lane_new(agg, PIPELINE_BATCH_EVENTS));
 
     for (int i = 0; i < cluster->config->lanes && ok; i++) {
@@ -140,6 +141,7 @@ static void register_metrics(struct pipeline_cluster *cluster, struct fr_metrics
         fr_metrics_counter(metrics, "freshet_cluster_restored_total", NULL, "Records restored from the changelog.");
     cluster->dropped =
         fr_metrics_counter(metrics, "freshet_cluster_dropped_total", NULL, "Users' entities given to other instances.");
+    pipeline_ship__register(cluster, metrics);
 }
 
 bool pipeline_cluster__open(const struct pipeline_cluster_options *options, struct pipeline_cluster **ret, struct fr_err *err)
@@ -345,15 +347,16 @@ static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *
     return ok;
 }
 
-void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster)
+void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster, bool is_beside)
 {
+    uint64_t most = cluster->engine->lanes.dirty_bytes_most, bytes = is_beside ? most / 5 * 4 : most;
     struct store_stats stats;
 
     do {
         store_stats_read(cluster->store, &stats);
-        if (stats.unwritten_bytes + stats.pending_bytes <= cluster->engine->lanes.dirty_bytes_most)
+        if (stats.unwritten_bytes + stats.pending_bytes <= bytes)
             return;
-        fr_clock_sleep_ms(AGAIN_MS);
+        fr_clock_sleep_ms(ROOM_MS);
     } while (!pipeline_cluster__is_stopping(cluster));
 }
 
@@ -377,7 +380,7 @@ static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
     if (count == 0)
         pipeline_left__look(cluster, &cluster->left);
     if (count > 0)
-        pipeline_cluster__wait_for_room(cluster);
+        pipeline_cluster__wait_for_room(cluster, false);
     return count >= 0 && merge(cluster, records, count, err);
 }
 
@@ -445,7 +448,7 @@ static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
     atomic_store(&cluster->is_through, true);
     if (!pipeline_standby__start(cluster, err) || !warm_up(cluster, err))
         return false;
-    return cluster->config->is_replica || ingest_group_join(cluster->group, err);
+    return cluster->config->is_replica || (pipeline_ship__start(cluster, err) && ingest_group_join(cluster->group, err));
 }
 
 static void *run(void *user)
@@ -495,6 +498,7 @@ void pipeline_cluster__stop(struct pipeline_cluster *cluster)
         pthread_join(cluster->thread, NULL);
     cluster->is_started = false;
     pipeline_standby__stop(cluster);
+    pipeline_ship__stop(cluster);
     if (cluster->group)
         ingest_group_stop(cluster->group);
 }

@@ -9,36 +9,22 @@
 #include <freshet/clock.h>
 #include <freshet/log.h>
 
-enum { AGAIN_MS = 300, LOOK_MS = 1000, STILL_MS = 4000 };
+enum { LOOK_MS = 1000, STILL_MS = 4000 };
 
-static void end(struct pipeline_cluster *cluster, const char *topic, int32_t partition, int64_t offset)
+bool pipeline_left__end(struct pipeline_cluster *cluster, const char *topic, int32_t partition, int64_t offset)
 {
     static struct fr_log_place place;
     char instance[INGEST_NAME_BYTES];
     struct fr_err err;
     bool is_ended;
 
-    if (!ingest_group_end(cluster->group, topic, partition, offset, instance, &is_ended, &err))
+    if (!ingest_group_end(cluster->group, topic, partition, offset, instance, &is_ended, &err)) {
         fr_log_limited(&place, 10, FR_LOG_WARN, "cluster", "%s; asked again", err.message);
-    else if (is_ended)
-        fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended", instance);
-}
-
-/* One at a time, since most often all are one's; who had others may be alive and on his way into the group. */
-void pipeline_left__end_awaited(struct pipeline_cluster *cluster, struct pipeline_left *left,
-                                const struct pipeline_restoring *restoring, const int32_t *partitions, int count)
-{
-    if (fr_clock_monotonic_ms() - left->asked_ms < AGAIN_MS)
-        return;
-    for (int tried = 0; tried < count; tried++) {
-        int index = left->at++ % count;
-
-        if (!pipeline_restoring__is_waiting(restoring, index))
-            continue;
-        end(cluster, cluster->changelog, partitions[index], pipeline_restoring__next(restoring, index));
-        left->asked_ms = fr_clock_monotonic_ms();
-        return;
+        return false;
     }
+    if (is_ended)
+        fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended", instance);
+    return true;
 }
 
 /* Where the first partition that waits has stood, and since when. */
@@ -60,7 +46,7 @@ void pipeline_left__look(struct pipeline_cluster *cluster, struct pipeline_left 
             left->next = next;
             left->since_ms = now_ms;
         } else if (now_ms - left->since_ms >= STILL_MS) {
-            end(cluster, cluster->deltas, i, next);
+            (void)pipeline_left__end(cluster, cluster->deltas, i, next);
             left->since_ms = now_ms;
         }
         return;

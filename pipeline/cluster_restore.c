@@ -5,10 +5,11 @@
 #include "cluster_internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/log.h>
 
 #include <stdlib.h>
 
-enum { AGAIN_MS = 100 };
+enum { END_AGAIN_MS = 300, UNTOLD_AGAIN_MS = 2000 };
 
 struct pipeline_restoring {
     struct pipeline_cluster *cluster;
@@ -18,9 +19,13 @@ struct pipeline_restoring {
     struct agg_copy copies[PIPELINE_CLUSTER_COPIES];
     struct pipeline_marker marker; /* of the partition at hand */
     int count;
+    bool is_left[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    int64_t ending_ms; /* when transactions are next looked at */
+    unsigned ending; /* and of which partition first */
 };
 
-static bool open_tail(struct pipeline_restoring *restoring, struct fr_err *err)
+/* Without a tail where it gives way. */
+static bool open_tail(struct pipeline_restoring *restoring, bool gives_way, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = restoring->cluster;
     int64_t starts[PIPELINE_CLUSTER_PARTITIONS_MAX];
@@ -35,15 +40,18 @@ static bool open_tail(struct pipeline_restoring *restoring, struct fr_err *err)
     while (!ingest_tail_open(cluster->group, &options, &restoring->tail, err)) {
         if (!pipeline_cluster__wait_again(cluster, err))
             return false;
+        if (gives_way && atomic_load(&cluster->is_held))
+            return true;
     }
     return true;
 }
 
-bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count, bool gives_way,
                               struct pipeline_restoring **ret, struct fr_err *err)
 {
     struct pipeline_restoring *restoring = calloc(1, sizeof *restoring);
 
+    *ret = NULL;
     if (!restoring)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for restoring");
     restoring->cluster = cluster;
@@ -52,12 +60,12 @@ bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *p
         restoring->partitions[i] = partitions[i];
         cluster->held[partitions[i]].is_empty = false;
     }
-    if (open_tail(restoring, err)) {
+    bool ok = open_tail(restoring, gives_way, err);
+    if (ok && restoring->tail)
         *ret = restoring;
-        return true;
-    }
-    pipeline_restoring__close(restoring);
-    return false;
+    else
+        pipeline_restoring__close(restoring);
+    return ok;
 }
 
 /* Copies of one read, and then how far each partition is: inside one gate. */
@@ -74,6 +82,8 @@ static bool put_copies(struct pipeline_restoring *restoring, struct fr_err *err)
             struct pipeline_held *held = &cluster->held[restoring->partitions[i]];
             int64_t next = ingest_tail_next(restoring->tail, i);
 
+            if (restoring->is_left[i])
+                continue; /* it may be owned, and written to */
             held->is_saved = held->is_saved && next == atomic_load(&held->changelog_next);
             atomic_store(&held->changelog_next, next);
         }
@@ -117,21 +127,42 @@ int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_m
 
     restoring->count = 0;
     if (count > 0)
-        pipeline_cluster__wait_for_room(restoring->cluster);
+        pipeline_cluster__wait_for_room(restoring->cluster, true);
     for (int i = 0; i < count; i++)
         if (!take_record(restoring, &records[i], err))
             return -1;
     return count < 0 || !put_copies(restoring, err) ? -1 : count; /* where ends were all that came, too */
 }
 
-bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring, int index)
+bool pipeline_restoring__is_through(const struct pipeline_restoring *restoring, int index)
 {
-    return ingest_tail_is_waiting(restoring->tail, index);
+    return ingest_tail_has_ended(restoring->tail, index);
 }
 
-int64_t pipeline_restoring__next(const struct pipeline_restoring *restoring, int index)
+void pipeline_restoring__leave(struct pipeline_restoring *restoring, int index)
 {
-    return ingest_tail_next(restoring->tail, index);
+    restoring->is_left[index] = true;
+    ingest_tail_leave(restoring->tail, index);
+}
+
+/* ---- what somebody left open ---- */
+
+/* One at a time, since most often all are one's; who had others may be alive and on his way into the group. */
+void pipeline_restoring__end_awaited(struct pipeline_restoring *restoring)
+{
+    if (fr_clock_monotonic_ms() < restoring->ending_ms)
+        return;
+    for (int tried = 0; tried < restoring->partition_count; tried++) {
+        int index = (int)(restoring->ending++ % (unsigned)restoring->partition_count);
+        bool is_told;
+
+        if (!ingest_tail_is_waiting(restoring->tail, index))
+            continue;
+        is_told = pipeline_left__end(restoring->cluster, restoring->cluster->changelog, restoring->partitions[index],
+                                     ingest_tail_next(restoring->tail, index));
+        restoring->ending_ms = fr_clock_monotonic_ms() + (is_told ? END_AGAIN_MS : UNTOLD_AGAIN_MS);
+        return;
+    }
 }
 
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring)

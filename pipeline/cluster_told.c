@@ -132,6 +132,12 @@ bool pipeline_told__is_tombstone(struct fr_slice key)
     return key.length == TOMBSTONE_KEY_BYTES && *(const uint8_t *)key.bytes == 0;
 }
 
+void pipeline_told__tombstone_key(uint64_t user_id, struct fr_buffer *key)
+{
+    fr_buffer_append_byte(key, 0);
+    fr_buffer_append_be64(key, user_id);
+}
+
 bool pipeline_told__is_block(struct fr_slice key)
 {
     return key.length == BLOCK_KEY_BYTES && *(const uint8_t *)key.bytes == 0;
@@ -312,8 +318,7 @@ static bool put_tombstone(struct pipeline_cluster *cluster, const struct pipelin
         return true; /* his owner's; whoever asked for it here is told that it was in vain */
     fr_buffer_clear(key);
     fr_buffer_clear(value);
-    fr_buffer_append_byte(key, 0);
-    fr_buffer_append_be64(key, tombstone->user_id);
+    pipeline_told__tombstone_key(tombstone->user_id, key);
     fr_buffer_append_varint(value, PIPELINE_CLUSTER_VERSION);
     fr_buffer_append_zigzag(value, tombstone->forgotten_ms);
     fr_buffer_append_zigzag(value, tombstone->until_ms);

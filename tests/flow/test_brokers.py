@@ -194,7 +194,7 @@ def break_off(cluster, watcher, node, away, back):
 def check_round(cluster, watcher):
     with cluster.telling():
         cluster.log.read()
-        cluster.check_owners()
+        assert cluster.check_owners() > 0
         assert not watcher.failures, watcher.failures[:5]
 
 

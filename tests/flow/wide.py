@@ -166,7 +166,7 @@ class Wide(Cluster):
         return spans + ([(since, until, f"{node.name}.{run}")] if since is not None and until is not None else [])
 
 
-TURN = re.compile(r"^(\S+)Z INFO cluster: '[^']+' (?:has \d+ of \d+ partitions, after \d+ ms(?:: (\S+))?|(gives back what it had): \S+)$", re.M)
+TURN = re.compile(r"^(\S+)Z info cluster: '[^']+' (?:(?:has|goes on) [^:]*(?:: (\S+))?|(gives back what it had): \S+)$", re.M)
 
 
 def read_turns(log):
