@@ -54,7 +54,9 @@ class Watcher:
             time.sleep(BETWEEN_S)
 
     def ask(self, node):
-        process = node.process
+        process, api = node.process, node.api
+        if not process:
+            return
         try:
             if node.name not in self.asked and node.page("/readyz")[0] != 200:
                 return
@@ -67,11 +69,11 @@ class Watcher:
             self.remember(node, process, list(reply.item_values))
         except CallError as refused:
             self.asked.pop(node.name, None)
-            if not (SHUTTING_DOWN in refused.message and has_ended(node, process)):
+            if not (SHUTTING_DOWN in refused.message and has_ended(node, process, api)):
                 self.failures.append(f"{node.name} has caught up, and refused items: {refused}")
         except OSError as silent:
             self.asked.pop(node.name, None)
-            if not has_ended(node, process):  # else running() of the cluster looks why
+            if not has_ended(node, process, api):  # else running() of the cluster looks why
                 self.failures.append(f"{node.name} runs, and does not answer: {silent!r}")
         except Exception as other:
             self.failures.append(f"{node.name}: {other!r}")
@@ -92,9 +94,13 @@ class Watcher:
         self.asked[name] = owned, now
 
 
-def has_ended(node, process):
-    """Whether it was about to, or another has been started in its place."""
+def has_ended(node, process, api):
+    """Whether it was about to, or another is started in its place, whose address is known only when it says so."""
+
+    def is_over():
+        return process.poll() is not None or node.process is not process or node.api != api
+
     end = time.monotonic() + ENDING_S
-    while process.poll() is None and node.process is process and time.monotonic() < end:
+    while not is_over() and time.monotonic() < end:
         time.sleep(BETWEEN_S)
-    return process.poll() is not None or node.process is not process
+    return is_over()
