@@ -127,7 +127,8 @@ def drain_both(standing, first, second):
         done = list(threads.map(lambda node: node.cli("drain", "--wait"), (first, second)))
     refused = [node for node, one in zip((first, second), done) if one.returncode == 1 and NOBODY in one.stderr]
     assert len(refused) == 1 and sum(one.returncode for one in done) == 1, done
-    assert standing.owned(refused[0]) == list(range(PARTITIONS)) and refused[0].is_ready()
+    wait_for(lambda: standing.owned(refused[0]) == list(range(PARTITIONS)), lambda: [node.log()[-2000:] for node in (first, second)], 20)
+    assert refused[0].is_ready()
     other = second if refused[0] is first else first
     assert other.stop() == 0
     other.start(is_ready=False)
