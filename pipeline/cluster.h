@@ -70,11 +70,11 @@ FR_CHECKED bool pipeline_cluster__check_turns(const struct pipeline_cluster *clu
  */
 FR_CHECKED bool pipeline_cluster__begin_forgetting(struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err);
 void pipeline_cluster__end_forgetting(struct pipeline_cluster *cluster);
-/* Whether others hear what this instance is told. FR_UNAVAILABLE: not now; FR_PRECONDITION: it has no partitions. */
-FR_CHECKED bool pipeline_cluster__check_telling(const struct pipeline_cluster *cluster, struct fr_err *err);
+/* Whether others hear of what this instance blocks. FR_UNAVAILABLE: not now; FR_PRECONDITION: it has no partitions. */
+FR_CHECKED bool pipeline_cluster__check_may_block(const struct pipeline_cluster *cluster, struct fr_err *err);
 /* In the boundary: others are to hear that the id is blocked, or is not any more. FR_EXHAUSTED: out of memory. */
-FR_CHECKED bool pipeline_cluster__say(struct pipeline_cluster *cluster, struct store *store, int kind, uint64_t id,
-                                      bool is_blocked, struct fr_err *err);
+FR_CHECKED bool pipeline_cluster__block(struct pipeline_cluster *cluster, struct store *store, int kind, uint64_t id,
+                                        bool is_blocked, struct fr_err *err);
 
 /* S of what is here of the user, who may be read while he is another's (server.stale_reads); INT64_MAX: he is this instance's. */
 int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint64_t user_id);

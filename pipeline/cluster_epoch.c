@@ -24,6 +24,18 @@ void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_er
         cluster->fatal(cluster->user, err);
 }
 
+bool pipeline_cluster__put(struct pipeline_cluster *cluster, const struct ingest_put *at, const struct fr_buffer *key,
+                           const struct fr_buffer *value, int64_t *offset, struct fr_err *err)
+{
+    struct ingest_put put = *at;
+
+    if ((key && key->is_failed) || (value && value->is_failed))
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for a record of '%s'", put.topic);
+    put.key = key ? fr_buffer_slice(key) : put.key;
+    put.value = value ? fr_buffer_slice(value) : put.value;
+    return ingest_transaction_put(cluster->group, &put, offset, err);
+}
+
 /* ---- the boundary ---- */
 
 static void save_deltas(struct pipeline_cluster *cluster, struct store *store)
@@ -138,8 +150,9 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
     int count = atomic_load(&cluster->partitions);
     struct fr_err err;
 
-    if (!pipeline_told__boundary(cluster, store, &err))
-        pipeline_cluster__fail(cluster, &err); /* a restart has room for it, or hears it again */
+    if (!pipeline_cluster_blocks__boundary(cluster, store, fr_clock_wall_ms(), &err) ||
+        !pipeline_cluster_tombstones__boundary(cluster, store, &err))
+        pipeline_cluster__fail(cluster, &err); /* a restart has room for it, or reads it again */
 
     cluster->boundary_time_ms = pipeline_stream__time(&cluster->engine->stream);
     turn(cluster);
@@ -184,11 +197,9 @@ static bool put_copy(void *user, const struct store_key *key, enum store_part pa
         return true;
     fr_buffer_clear(&writing->key);
     pipeline_copy__key(key, part, &writing->key);
-    put.key = fr_buffer_slice(&writing->key);
     if (value.length == 0)
         put.value = fr_slice(NULL, 0);
-    return (!writing->key.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
-           ingest_transaction_put(cluster->group, &put, NULL, err);
+    return pipeline_cluster__put(cluster, &put, &writing->key, NULL, NULL, err);
 }
 
 /* Those that are gathered. An epoch's go to one partition: each that a transaction writes to costs the brokers some records of their own. */
@@ -237,9 +248,7 @@ static bool put_marker(struct writing *writing, int partition, struct fr_err *er
     held->next.epoch = writing->head.epoch;
     fr_buffer_clear(&writing->value);
     pipeline_marker__encode(writing->cluster, &held->next, &writing->value);
-    put.value = fr_buffer_slice(&writing->value);
-    return (!writing->value.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
-           ingest_transaction_put(writing->cluster->group, &put, &held->marker_offset, err);
+    return pipeline_cluster__put(writing->cluster, &put, NULL, &writing->value, &held->marker_offset, err);
 }
 
 static bool announce(struct writing *writing, int partition, struct fr_err *err)
@@ -249,11 +258,7 @@ static bool announce(struct writing *writing, int partition, struct fr_err *err)
     fr_buffer_clear(&writing->key);
     fr_buffer_clear(&writing->value);
     pipeline_owner__encode(writing->cluster, partition, &writing->key, &writing->value);
-    put.key = fr_buffer_slice(&writing->key);
-    put.value = fr_buffer_slice(&writing->value);
-    return (!writing->key.is_failed && !writing->value.is_failed)
-               ? ingest_transaction_put(writing->cluster->group, &put, NULL, err)
-               : fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    return pipeline_cluster__put(writing->cluster, &put, &writing->key, &writing->value, NULL, err);
 }
 
 static bool put_partitions(struct writing *writing, bool is_announcing, struct ingest_consumed *consumed, int *count,
@@ -281,7 +286,8 @@ static bool transact(struct writing *writing, bool is_announcing, struct fr_err 
     bool ok = consumed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
 
     ok = ok && ingest_transaction_begin(cluster->group, err) && store_epoch_each(cluster->store, put_copy, writing, err) &&
-         tell(writing, err) && pipeline_told__put(cluster, is_announcing, err) &&
+         tell(writing, err) && pipeline_cluster_tombstones__put(cluster, &writing->key, &writing->value, err) &&
+         pipeline_cluster_blocks__put(cluster, is_announcing, &writing->key, &writing->value, err) &&
          put_partitions(writing, is_announcing, consumed, &count, err) &&
          ingest_transaction_commit(cluster->group, consumed, count, err);
     free(consumed);
@@ -326,7 +332,8 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
     }
     save_made(cluster, store);
     agg_deltas_clear(cluster->pending);
-    pipeline_told__done(cluster, store);
+    pipeline_cluster_tombstones__sent(cluster);
+    pipeline_cluster_blocks__sent(cluster, store);
     fr_counter_add(cluster->transactions, 1);
     fr_counter_add(cluster->copied, writing->copies);
     fr_counter_add(cluster->deltas_written, writing->deltas);
@@ -340,6 +347,14 @@ static bool has_moved(const struct pipeline_cluster *cluster, int partitions)
                 cluster->held[i].next.at[t].next_offset != cluster->held[i].marker.at[t].next_offset)
                 return true;
     return false;
+}
+
+/* Whether people asked for something that others do not know yet. */
+static bool is_any_unsent(const struct pipeline_cluster *cluster)
+{
+    const struct pipeline_tombstones *tombstones = &cluster->engine->tombstones;
+
+    return cluster->blocks.unsent > 0 || tombstones->unsent > 0 || tombstones->gone_count > 0;
 }
 
 static bool owns_any(const struct pipeline_cluster *cluster, int partitions)
@@ -382,7 +397,7 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
         return true;
     is_announcing = atomic_exchange(&cluster->needs_announcing, false);
     if (!is_announcing && agg_deltas_count(cluster->pending) == 0 && !has_moved(cluster, writing.partitions) &&
-        !pipeline_told__is_any(cluster) && !has_copies(&writing, err))
+        !is_any_unsent(cluster) && !has_copies(&writing, err))
         return true;
     writing.head = (struct pipeline_delta_head){.store_id = cluster->store_id,
                                                 .epoch = atomic_load(&cluster->made) + 1,
