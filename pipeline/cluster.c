@@ -152,7 +152,9 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     snprintf(cluster->changelog, sizeof cluster->changelog, "%s.changelog", options->config->group);
     snprintf(cluster->deltas, sizeof cluster->deltas, "%s.deltas", options->config->group);
     for (int i = 0; i < options->config->topic_count; i++)
-        cluster->topics[i] = options->config->topics[i].name;
+        cluster->topics[cluster->topic_count++] = options->config->topics[i].name;
+    for (int i = 0; i < options->config->text_count; i++)
+        cluster->topics[cluster->topic_count++] = options->config->texts[i].to;
     for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++) {
         atomic_store(&cluster->held[i].changelog_next, -1);
         cluster->held[i].is_saved = true;
@@ -307,7 +309,8 @@ static void *run(void *user)
     return NULL;
 }
 
-bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, const char *api, struct fr_err *err)
+bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, struct pipeline_texts *texts,
+                             const char *api, struct fr_err *err)
 {
     struct ingest_group_options options = {.brokers = cluster->brokers,
                                            .group = cluster->config->group,
@@ -315,13 +318,14 @@ bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *in
                                            .properties = cluster->config->properties,
                                            .property_count = cluster->config->property_count,
                                            .topics = cluster->topics,
-                                           .topic_count = cluster->config->topic_count,
+                                           .topic_count = cluster->topic_count,
                                            .user = cluster,
                                            .assigned = pipeline_share__assigned,
                                            .revoked = pipeline_share__revoked,
                                            .fatal = on_fatal};
 
     cluster->ingest = ingest;
+    cluster->texts = texts;
     snprintf(cluster->api, sizeof cluster->api, "%s", api);
     if (!ingest_group_open(&options, &cluster->group, err))
         return false;

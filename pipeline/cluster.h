@@ -16,6 +16,7 @@ struct ingest;
 struct pipeline_cluster;
 struct pipeline_config;
 struct pipeline_engine;
+struct pipeline_texts;
 struct store;
 
 struct pipeline_cluster_options {
@@ -31,9 +32,12 @@ bool pipeline_cluster__is_instances(struct store *store);
 /* After the engine is opened; lanes collect from then on. FR_CORRUPT: what the store says of the cluster makes no sense. */
 FR_CHECKED bool pipeline_cluster__open(const struct pipeline_cluster_options *options, struct pipeline_cluster **cluster,
                                        struct fr_err *err);
-/* After ingest, which shares; `api` is where others send who asks for this node's users. */
-FR_CHECKED bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, const char *api,
-                                        struct fr_err *err);
+/*
+ * After ingest, which shares; `texts`, which may be NULL, pass on what is of its partitions; `api` is where others send who asks for this
+ * node's users.
+ */
+FR_CHECKED bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, struct pipeline_texts *texts,
+                                        const char *api, struct fr_err *err);
 void pipeline_cluster__stop(struct pipeline_cluster *cluster); /* before ingest stops; a last epoch is still a transaction */
 void pipeline_cluster__close(struct pipeline_cluster *cluster); /* after it, before the engine; NULL is fine */
 

@@ -109,7 +109,7 @@ static void note_positions(struct pipeline_cluster *cluster, int partition)
     struct pipeline_offsets *offsets = &cluster->engine->offsets;
 
     held->next = (struct pipeline_marker){.is_known = true, .stream_time_ms = cluster->boundary_time_ms};
-    for (int i = 0; i < cluster->config->topic_count; i++)
+    for (int i = 0; i < cluster->topic_count; i++)
         held->next.at[i] = (struct ingest_position){.next_offset = pipeline_offsets__next(offsets, held->index[i]),
                                                     .last = offsets->positions[held->index[i]].last};
 }
@@ -271,7 +271,7 @@ static bool put_partitions(struct writing *writing, bool is_announcing, struct i
             continue;
         if (!put_marker(writing, i, err) || (is_announcing && !announce(writing, i, err)))
             return false;
-        for (int t = 0; t < cluster->config->topic_count; t++)
+        for (int t = 0; t < cluster->topic_count; t++)
             if (cluster->held[i].next.at[t].next_offset >= 0)
                 consumed[(*count)++] = (struct ingest_consumed){cluster->topics[t], i, cluster->held[i].next.at[t].next_offset};
     }
@@ -281,7 +281,7 @@ static bool put_partitions(struct writing *writing, bool is_announcing, struct i
 static bool transact(struct writing *writing, bool is_announcing, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = writing->cluster;
-    int room = writing->partitions * cluster->config->topic_count, count = 0;
+    int room = writing->partitions * cluster->topic_count, count = 0;
     struct ingest_consumed *consumed = calloc((size_t)room + 1, sizeof *consumed);
     bool ok = consumed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
 
@@ -342,7 +342,7 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
 static bool has_moved(const struct pipeline_cluster *cluster, int partitions)
 {
     for (int i = 0; i < partitions; i++)
-        for (int t = 0; t < cluster->config->topic_count && is_noted(cluster, i); t++)
+        for (int t = 0; t < cluster->topic_count && is_noted(cluster, i); t++)
             if (!cluster->held[i].marker.is_known ||
                 cluster->held[i].next.at[t].next_offset != cluster->held[i].marker.at[t].next_offset)
                 return true;

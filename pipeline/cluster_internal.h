@@ -12,6 +12,7 @@
 
 enum {
     PIPELINE_CLUSTER_PARTITIONS_MAX = 1024,
+    PIPELINE_CLUSTER_TOPICS_MAX = PIPELINE_TOPICS_MAX + PIPELINE_TEXTS_MAX,
     PIPELINE_CLUSTER_COPIES = 256,
     PIPELINE_CLUSTER_VERSION = 2,
     PIPELINE_CLUSTER_JOINERS = 16, /* at once */
@@ -31,7 +32,7 @@ struct pipeline_marker {
     bool is_known;
     uint64_t epoch;
     int64_t stream_time_ms;
-    struct ingest_position at[PIPELINE_TOPICS_MAX]; /* of each topic of the configuration */
+    struct ingest_position at[PIPELINE_CLUSTER_TOPICS_MAX]; /* of each topic of events */
 };
 
 /* The last word on an id (cluster_blocks.c). */
@@ -69,7 +70,7 @@ struct pipeline_held { /* a partition */
     atomic_bool is_owner_saved;
     struct pipeline_marker marker; /* by who restores, inside the gate; then the committer */
     struct pipeline_marker next; /* of the boundary */
-    int index[PIPELINE_TOPICS_MAX]; /* ingest's, of each topic */
+    int index[PIPELINE_CLUSTER_TOPICS_MAX]; /* ingest's, of each topic */
     int64_t marker_offset; /* where the marker that is on its way came to */
 };
 
@@ -83,7 +84,9 @@ struct pipeline_cluster {
     struct ingest_group *group;
     struct fr_arena *arena;
     char brokers[512], api[256], changelog[256], deltas[256];
-    const char *topics[PIPELINE_TOPICS_MAX];
+    const char *topics[PIPELINE_CLUSTER_TOPICS_MAX]; /* of events: the configuration's, and those that texts pass on to */
+    int topic_count;
+    struct pipeline_texts *texts; /* NULL without texts */
     uint64_t store_id; /* drawn with the store: what another store of the same name made is not this one's */
     uint64_t fingerprint;
 

@@ -176,7 +176,7 @@ static bool find_parts(struct pipeline_cluster *cluster, int32_t number, struct 
 {
     int count = ingest_partition_count(cluster->ingest);
 
-    for (int t = 0; t < cluster->config->topic_count; t++) {
+    for (int t = 0; t < cluster->topic_count; t++) {
         bool is_found = false;
 
         for (int i = 0; i < count && !is_found; i++) {
@@ -198,7 +198,7 @@ static bool find_parts(struct pipeline_cluster *cluster, int32_t number, struct 
 /* From where the markers say; what no marker tells of begins as kafka.start says. */
 static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
 {
-    int room = count * cluster->config->topic_count, all = 0;
+    int room = count * cluster->topic_count, all = 0;
     int *parts = calloc((size_t)room + 1, sizeof *parts);
     struct ingest_position *at = calloc((size_t)room + 1, sizeof *at);
     bool ok = (parts && at) || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
@@ -207,7 +207,7 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
         struct pipeline_held *held = &cluster->held[partitions[i]];
 
         ok = find_parts(cluster, partitions[i], err);
-        for (int t = 0; t < cluster->config->topic_count && ok; t++) {
+        for (int t = 0; t < cluster->topic_count && ok; t++) {
             parts[all] = held->index[t];
             at[all] = held->marker.is_known ? held->marker.at[t]
                                             : (struct ingest_position){.next_offset = -1, .last = {.offset = -1}};
@@ -260,6 +260,7 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
         atomic_store(&cluster->is_joining, false);
         atomic_store(&cluster->is_assigned, true);
         pipeline_standby__release(cluster);
+        pipeline_texts__release(cluster->texts);
         fr_log(FR_LOG_INFO, "cluster", "'%s' has %d of %d partitions, after %" PRId64 " ms", cluster->config->id, count, all,
                fr_clock_monotonic_ms() - start_ms);
     }
@@ -299,6 +300,7 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
     atomic_store(&cluster->is_held, true); /* it is idle by the time that the next assignment comes */
     atomic_fetch_add(&cluster->turns, 1);
     wait_for_forgetting(cluster);
+    pipeline_texts__hold(cluster->texts);
     if (!ingest_disown(cluster->ingest))
         return true; /* the node closes, or has failed and says so */
     if (!pipeline_share__commit(cluster, err))

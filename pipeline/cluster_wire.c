@@ -46,8 +46,8 @@ void pipeline_marker__encode(const struct pipeline_cluster *cluster, const struc
     append_text(wire, cluster->config->id); /* for people */
     fr_buffer_append_varint(wire, marker->epoch);
     fr_buffer_append_zigzag(wire, marker->stream_time_ms);
-    fr_buffer_append_varint(wire, (uint64_t)cluster->config->topic_count);
-    for (int i = 0; i < cluster->config->topic_count; i++) {
+    fr_buffer_append_varint(wire, (uint64_t)cluster->topic_count);
+    for (int i = 0; i < cluster->topic_count; i++) {
         append_text(wire, cluster->topics[i]);
         fr_buffer_append_varint(wire, (uint64_t)(marker->at[i].next_offset + 1));
         fr_buffer_append_varint(wire, (uint64_t)(marker->at[i].last.offset + 1));
@@ -65,7 +65,7 @@ bool pipeline_marker__decode(const struct pipeline_cluster *cluster, struct fr_s
     (void)read_text(&reader);
     marker->epoch = fr_reader_varint(&reader);
     marker->stream_time_ms = fr_reader_zigzag(&reader);
-    for (int i = 0; i < PIPELINE_TOPICS_MAX; i++)
+    for (int i = 0; i < PIPELINE_CLUSTER_TOPICS_MAX; i++)
         marker->at[i] = (struct ingest_position){.next_offset = -1, .last = {.offset = -1}};
     topics = fr_reader_varint(&reader);
     for (uint64_t i = 0; i < topics && !reader.is_failed; i++) {
@@ -74,7 +74,7 @@ bool pipeline_marker__decode(const struct pipeline_cluster *cluster, struct fr_s
 
         at.last.offset = (int64_t)fr_reader_varint(&reader) - 1;
         at.last.hash = fr_reader_fixed64(&reader);
-        for (int k = 0; k < cluster->config->topic_count; k++)
+        for (int k = 0; k < cluster->topic_count; k++)
             if (fr_slice_is(name, cluster->topics[k]))
                 marker->at[k] = at;
     }

@@ -431,6 +431,22 @@ def test_a_hot_item_is_a_delta_an_instance_and_epoch(cluster):
         assert not any(canaries(node)[outcome] for outcome in ("unapplied", "unread")), canaries(node)
     # the item, the creator, both of them as the list by creator has it, two tags, all events
     assert len({key for _, keys in found for key in keys}) == 6
+    records = [
+        (b"%d" % (item % USERS), event_pb2.Event(ts_ms=now, user_id=item % USERS, item_id=item, action=3).SerializeToString())
+        for item in range(1_000, 4_000)
+    ]
+    kafka.produce(cluster.brokers, cluster.topic, records)
+    wait_for(lambda: max(map(len, partitions_of_deltas(cluster).values())) > 2, "an epoch of several records")
+    assert all(len(set(parts)) == 1 for parts in partitions_of_deltas(cluster).values())  # each partition more costs the brokers records of their own
+
+
+def partitions_of_deltas(cluster):
+    """Of each epoch with deltas: where its records lie."""
+    found = {}
+    for message in committed(cluster, "deltas"):
+        if message.key() is None:
+            found.setdefault(deltas_of(message.value())[0], []).append(message.partition())
+    return found
 
 
 @pytest.mark.long
@@ -499,7 +515,8 @@ def check_told(cluster, user):
     mover = next(user for user in range(1, USERS) if kafka.murmur2_partition(b"%d" % user, PARTITIONS) == PARTITIONS - 1)
     watching = Watching(second, [("user", mover), ("item", 1)])
     watching.first("user", mover)
-    third = cluster.begin("c")
+    with forgetting(cluster, [one for one in range(1, USERS) if one not in (user, mover)][:6]):
+        third = cluster.begin("c")
     wait_for(lambda: blocked(third) == ["5"], lambda: blocked(third))
     wait_for(lambda: watching.error, "the watch of who went to the third is over")
     assert watching.error.code().name == "FAILED_PRECONDITION" and f"at instance 'c': ask {third.api}" in watching.error.details()
@@ -509,6 +526,29 @@ def check_told(cluster, user):
     cluster.alone.call_json("AdminService/Block", {"kind": "item", "ids": [5]})
     cluster.check()
     wait_for(lambda: {one.api for one in cluster.members(first).members} == {first.api, second.api}, "both announced again")
+
+
+def forget(nodes, user):
+    """Whether one of them has him, and did."""
+    for node in nodes:
+        try:
+            return int(node.call_json("AdminService/Forget", {"userId": user})["tombstoneUntilMs"]) > 0
+        except CallError as refused:
+            assert refused.code in ("failed_precondition", "unavailable"), refused
+    return False
+
+
+@contextlib.contextmanager
+def forgetting(cluster, users):
+    """While partitions move: who is told that a user is forgotten is told so for good, and whoever is refused asks again."""
+    nodes = cluster.running()
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        tried = thread.submit(lambda: {user: forget(nodes, user) for user in users})
+        yield
+        done = tried.result()
+    for user in users:
+        wait_for(lambda: done[user] or forget(cluster.running(), user), f"user {user} is forgotten")  # noqa: B023
+        cluster.alone.call_json("AdminService/Forget", {"userId": user})
 
 
 def check_block_limit(node):
