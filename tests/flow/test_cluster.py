@@ -68,6 +68,12 @@ CATALOGUE = {
         "new": {"of": "item", "rank": "left", "scopes": ["global"], "limit": 50},
     },
 }  # fmt: skip
+INTENTS = {"buy": ["buy it", "take two", "order now"], "ask": ["how much", "which size", "what color"], "other": ["haha", "hello", "nice"]}
+READ = {
+    f"{entity}_{label}": {"entity": entity, "actions": ["comment"], "where": f'attributes.intent == "{label}"', "aggregate": "count", "windows": ["1h"]}
+    for entity in ("item", "user")
+    for label in INTENTS
+}
 FAST = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
 LOST = "its partitions are another's now"
 
@@ -76,8 +82,10 @@ def rows_of(topic):
     return f"rows.{topic}"
 
 
-def configuration(brokers, topic, mode, name=None, second=None, **more):
+def configuration(brokers, topic, mode, name=None, second=None, has_texts=False, **more):
     made = settings.configuration(brokers, topic, catalogue=copy.deepcopy(CATALOGUE), clock="wall", mode=mode)
+    if has_texts:
+        made["features"].update(copy.deepcopy(READ))
     made["tables"]["item_info"]["topic"] = rows_of(topic)
     made["learner"] = {"served": f"served.{topic}", "examples": f"examples.{topic}"}
     if mode == "standalone":  # as who trains beside a cluster does: from the rows that its instances log
@@ -86,6 +94,11 @@ def configuration(brokers, topic, mode, name=None, second=None, **more):
     made["node"]["dedupe"] = {"ids": 1024, "horizon": "1h"}  # all are kept: else what comes twice depends on which topic comes first
     if second:
         made["kafka"]["topics"].append({"name": second})
+    if has_texts and mode == "standalone":  # it reads what instances pass on
+        made["kafka"]["topics"].append({"name": f"read.{topic}"})
+    elif has_texts:
+        topics = {"from": f"comments.{topic}", "labelled": f"labelled.{topic}", "to": f"read.{topic}"}
+        made["texts"] = {"intent": {**topics, "labels": list(INTENTS), "bits": 12}}
     made["store"].update(epoch="200ms", memory="64MiB")
     made["kafka"].update(group=f"g.{topic}", properties=FAST)
     if name:
@@ -97,8 +110,8 @@ def configuration(brokers, topic, mode, name=None, second=None, **more):
 class Cluster:
     """Nodes of one topic: instances by name, and one that stands alone beside them."""
 
-    def __init__(self, make_node, brokers):
-        self.make_node, self.brokers = make_node, brokers
+    def __init__(self, make_node, brokers, has_texts=False):
+        self.make_node, self.brokers, self.has_texts = make_node, brokers, has_texts
         self.topic = kafka.new_topic(brokers, PARTITIONS, prefix="cluster")
         self.second = kafka.new_topic(brokers, PARTITIONS, prefix="second")
         self.group = f"g.{self.topic}"
@@ -106,11 +119,20 @@ class Cluster:
         rows = [(b"%d" % item, json.dumps({"tags": [f"t{item % 4}", "all"], "price": item % 7}).encode()) for item in range(1, ITEMS + 1)]
         kafka.produce(brokers, rows_of(self.topic), rows)
         self.instances, self.produced, self.dice = {}, 0, random.Random(3)
-        self.alone = make_node(configuration(brokers, self.topic, "standalone", second=self.second), "alone").start()
+        if has_texts:
+            self.make_texts()
+        self.alone = make_node(configuration(brokers, self.topic, "standalone", second=self.second, has_texts=has_texts), "alone").start()
+
+    def make_texts(self):
+        for name, partitions in (("comments", PARTITIONS), ("labelled", 1), ("read", PARTITIONS)):
+            kafka.new_topic(self.brokers, partitions, name=f"{name}.{self.topic}")
+        known = [(text, label) for label, texts in INTENTS.items() for text in texts]
+        events = [event_pb2.Event(ts_ms=at + 1, action=event_pb2.COMMENT, text=text, attributes={"intent": label}) for at, (text, label) in enumerate(known)]
+        kafka.produce(self.brokers, f"labelled.{self.topic}", [(b"", event.SerializeToString()) for event in events])
 
     def begin(self, name, is_ready=True, **more):
         if name not in self.instances:
-            made = configuration(self.brokers, self.topic, "cluster", name, self.second, **more)
+            made = configuration(self.brokers, self.topic, "cluster", name, self.second, self.has_texts, **more)
             self.instances[name] = self.make_node(made, name)
         self.instances[name].start(is_ready=is_ready)
         return self.instances[name]
@@ -141,6 +163,32 @@ class Cluster:
         records = [(str(event["user_id"]).encode(), event_pb2.Event(**event).SerializeToString()) for event in made]
         kafka.produce(self.brokers, self.topic, records[::2], **{"enable.idempotence": True})
         kafka.produce(self.brokers, self.second, records[1::2], **{"enable.idempotence": True})
+        if self.has_texts:
+            self.comment(count // 10)
+
+    def comment(self, count):
+        """Of users, in partitions of no meaning: where they are passed on to is their own."""
+        made = [
+            {**event, "user_id": event["user_id"] or 1, "action": event_pb2.COMMENT, "text": self.dice.choice(self.dice.choice(list(INTENTS.values())))}
+            for event in self.events(count)
+        ]
+        made += self.dice.sample(made, count // 20)
+        records = [(b"%d" % self.dice.randrange(100), event_pb2.Event(**event).SerializeToString()) for event in made]
+        kafka.produce(self.brokers, f"comments.{self.topic}", records, **{"enable.idempotence": True})
+
+    def passed_on(self):
+        """How many comments there are, and how many records of those that are passed on, once they are: the group says so."""
+        ends = [high for _, high in kafka.watermarks(self.brokers, f"comments.{self.topic}")]
+        parts = [TopicPartition(f"comments.{self.topic}", number) for number in range(PARTITIONS)]
+        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": f"{self.group}.intent"})
+        try:
+            wait_for(
+                lambda: all(one.offset == end or end == 0 for one, end in zip(consumer.committed(parts, 10), ends)),
+                lambda: (ends, consumer.committed(parts, 10)),
+            )
+        finally:
+            consumer.close()
+        return sum(ends), sum(high for _, high in kafka.watermarks(self.brokers, f"read.{self.topic}"))
 
     @contextlib.contextmanager
     def loading(self, count):
@@ -173,7 +221,7 @@ class Cluster:
         """Until each partition has one owner among those that run, or these, who has applied all of it."""
         ends = {
             (topic, number): high
-            for topic in (self.topic, self.second)
+            for topic in (self.topic, self.second, *([f"read.{self.topic}"] if self.has_texts else []))
             for number, (_, high) in enumerate(kafka.watermarks(self.brokers, topic))
         }
 
@@ -201,6 +249,8 @@ class Cluster:
 
     def check(self):
         """Every user at his owner, every item everywhere: as the node that stands alone has it."""
+        if self.has_texts:
+            self.passed_on()
         self.wait_shared()
         wait_for(lambda: int(self.alone.status()["lagEvents"]) == 0, "the node alone caught up")
         as_of = int(time.time() * 1000) + 300_000
@@ -273,36 +323,46 @@ def cluster(make_node, real_kafka):
     return Cluster(make_node, real_kafka)
 
 
+@pytest.fixture
+def reading(make_node, real_kafka):
+    """One that reads comments, too."""
+    return Cluster(make_node, real_kafka, has_texts=True)
+
+
 def rounds(request):
     return 200 if request.config.getoption("--long") else 2
 
 
-def test_what_instances_serve_together_is_what_one_serves(cluster, request):
+def test_what_instances_serve_together_is_what_one_serves(reading, request):
     """1 -> 2 -> 3 -> 2 -> 1, with kills at random between."""
-    cluster.begin("a")
-    cluster.load(2_000)
-    cluster.check()
-    cluster.begin("b")
-    cluster.load(2_000)
-    cluster.check()
-    cluster.begin("c")
+    reading.begin("a")
+    reading.load(2_000)
+    reading.check()
+    reading.begin("b")
+    reading.load(2_000)
+    reading.check()
+    comments, passed = reading.passed_on()
+    assert 0 < comments == passed  # once each, though partitions changed hands
+    reading.begin("c")
     for number in range(rounds(request)):
-        with cluster.loading(1_500):
-            victim = cluster.dice.choice("abc")
-            time.sleep(cluster.dice.random() * 0.6)  # no condition: anywhere in an epoch
-            cluster.instances[victim].kill()
-            if number > 1 and cluster.dice.randrange(3) == 0:
-                cluster.wait_taken_over()  # else it comes back in time, and keeps its partitions
-            cluster.begin(victim, is_ready=False)
+        with reading.loading(1_500):
+            victim = reading.dice.choice("abc")
+            time.sleep(reading.dice.random() * 0.6)  # no condition: anywhere in an epoch
+            reading.instances[victim].kill()
+            if number > 1 and reading.dice.randrange(3) == 0:
+                reading.wait_taken_over()  # else it comes back in time, and keeps its partitions
+            reading.begin(victim, is_ready=False)
         if number % 10 == 9:
-            cluster.check()
-    cluster.check()
-    assert all(pairs(cluster.instances["a"]).values())
+            reading.check()
+    reading.check()
+    assert all(pairs(reading.instances["a"]).values())
+    by_intent = reading.alone.get_features(item_ids=list(range(1, ITEMS + 1)), features=[f"item_{label}.1h" for label in INTENTS]).item_values
+    assert all(sum(by_intent[at :: len(INTENTS)]) > 0 for at in range(len(INTENTS)))
     for name in "cb":
-        assert cluster.instances[name].stop() == 0
-        cluster.load(500)
-        cluster.check()
-    assert cluster.instances["a"].digest() == cluster.alone.digest()
+        assert reading.instances[name].stop() == 0
+        reading.load(500)
+        reading.check()
+    assert reading.instances["a"].digest() == reading.alone.digest()
 
 
 def points(request):
