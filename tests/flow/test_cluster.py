@@ -191,10 +191,10 @@ class Cluster:
         return sum(ends), sum(high for _, high in kafka.watermarks(self.brokers, f"read.{self.topic}"))
 
     @contextlib.contextmanager
-    def loading(self, count):
+    def loading(self, count, pieces=1):
         """While so many events come; what goes wrong with them fails at the end."""
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
-            loading = thread.submit(self.load, count)
+            loading = thread.submit(lambda: [self.load(count // pieces) for _ in range(pieces)])
             yield
             loading.result()
 
@@ -338,8 +338,8 @@ def test_what_instances_serve_together_is_what_one_serves(reading, request):
     reading.begin("a")
     reading.load(2_000)
     reading.check()
-    reading.begin("b")
-    reading.load(2_000)
+    with reading.loading(2_000, pieces=8):
+        reading.begin("b")
     reading.check()
     comments, passed = reading.passed_on()
     assert 0 < comments == passed  # once each, though partitions changed hands
