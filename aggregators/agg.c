@@ -1,4 +1,5 @@
 /* The open aggregators: catalogue and store together. */
+#include "merge.h"
 #include "plan.h"
 #include "tables.h"
 
@@ -35,6 +36,7 @@ void agg_close(struct agg *agg)
 {
     if (!agg)
         return;
+    agg_before__free(agg->before);
     agg_plans__free(agg->plans);
     agg_tables__close(agg->catalogue);
     agg_catalogue_free(agg->catalogue);

@@ -28,6 +28,7 @@ struct held {
     const struct agg_entity *entity;
     struct agg_blob parts[STORE_PARTS]; /* those that the entity has; others are not looked at */
     bool is_sequence_touched;
+    bool has_no_rows; /* it is what others are told, and of rows before.c tells it */
 };
 
 static bool fail_spoiled(struct store *store, struct fr_err *err)
@@ -160,13 +161,15 @@ static bool apply_event(struct held *held, const struct proto_event *event, cons
     struct agg_rows *rows = held->parts[STORE_PART_ROWS].memory;
     uint64_t order[AGG_ORDER_WORDS];
 
-    agg_rows__see(rows, event->ts_ms);
-    if (!apply_counters(held, event, batch))
+    if (!held->has_no_rows)
+        agg_rows__see(rows, event->ts_ms);
+    if (!held->has_no_rows && !apply_counters(held, event, batch))
         return false;
     if (!held->entity->needs_order)
         return true;
     agg_order__take(event, order);
-    if (held->entity->remembered != 0 && !agg_attributes__take(&held->parts[STORE_PART_ROWS], held->entity, order))
+    if (held->entity->remembered != 0 && !held->has_no_rows &&
+        !agg_attributes__take(&held->parts[STORE_PART_ROWS], held->entity, order))
         return false;
     return apply_sequences(held, event, order, batch) && apply_cells(held, event, order, batch);
 }
@@ -199,7 +202,7 @@ static bool apply_shares(struct held *held, const struct agg_group *group, const
 
     if (group->first == UINT32_MAX)
         return true;
-    if (!agg_rows__open(&held->parts[STORE_PART_ROWS], held->entity))
+    if (!held->has_no_rows && !agg_rows__open(&held->parts[STORE_PART_ROWS], held->entity))
         return false;
     for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
         uint32_t index = shares[at - 1].event;
@@ -326,7 +329,7 @@ static bool is_all_duplicates(const struct agg_group *group, const struct batch 
 static void hold(struct held *held, struct store *store, struct store_entry *entry, const struct agg_entity *entity)
 {
     held->entity = entity;
-    held->is_sequence_touched = false;
+    held->is_sequence_touched = held->has_no_rows = false;
     held->parts[STORE_PART_ROWS] = agg_blob__of_entry(store, entry, STORE_PART_ROWS);
     if (entity->sequence_count > 0)
         held->parts[STORE_PART_SEQUENCES] = agg_blob__of_entry(store, entry, STORE_PART_SEQUENCES);
@@ -340,6 +343,7 @@ static void hold_delta(struct held *held, const struct agg_entity *entity, struc
 {
     held->entity = entity;
     held->is_sequence_touched = false;
+    held->has_no_rows = entity->is_told_by_rows;
     for (int part = 0; part < STORE_PARTS; part++) {
         if (part != STORE_PART_ROWS && (part == STORE_PART_SEQUENCES ? entity->sequence_count : entity->cell_count[part]) == 0)
             continue;
@@ -364,15 +368,34 @@ static bool collect(const struct batch *batch, int index)
     again.tally = &told_already;
     hold_delta(&held, group->entity, parts);
     for (int i = 0; i < group->entity->feed_count && group->first != UINT32_MAX; i++)
-        agg_feeds__note(&group->entity->feeds[i], taken_ms(&group->entity->feeds[i], group, batch), &fed_ms[i]);
-    return (group->first == UINT32_MAX || agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity)) &&
+        if (group->entity->feeds[i].source || !held.has_no_rows)
+            agg_feeds__note(&group->entity->feeds[i], taken_ms(&group->entity->feeds[i], group, batch), &fed_ms[i]);
+    return (group->first == UINT32_MAX || held.has_no_rows ||
+            agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity)) &&
            apply_shares(&held, group, &again) && take_brought(&held, group, &again) && tidy(&held, &again);
 }
 
-static bool is_collected(const struct batch *batch, const struct agg_group *group)
+static bool is_told(const struct batch *batch, const struct agg_group *group)
 {
     return batch->lane->deltas && !group->entity->has_user && !group->entity->is_fed &&
            (group->first != UINT32_MAX || group->brought_first != 0);
+}
+
+/* Whether what is told of it goes by events: of an entity that is told by its rows only what has cells. */
+static bool is_collected(const struct batch *batch, const struct agg_group *group)
+{
+    const uint32_t *actions = group->entity->cell_actions;
+    const struct agg_share *shares = batch->lane->shares;
+
+    if (!group->entity->is_told_by_rows || group->brought_first != 0)
+        return true;
+    for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
+        uint32_t action = batch->events[shares[at - 1].event].action;
+
+        if (action < PROTO_ACTIONS && ((actions[STORE_PART_SKETCHES] | actions[STORE_PART_LISTS]) >> action & 1) != 0)
+            return true;
+    }
+    return false;
 }
 
 static bool apply_group(const struct batch *batch, int index)
@@ -394,12 +417,14 @@ static bool apply_group(const struct batch *batch, int index)
     if (store_entry_is_corrupt(entry)) {
         skip_corrupt(group, batch);
     } else {
+        ok = !is_told(batch, group) || !group->entity->is_told_by_rows ||
+             agg_before__keep(lane->agg, entry, group->entity, &lane->keys[index], lane->hashes[index]);
         hold(&held, store, entry, group->entity);
-        ok = apply_shares(&held, group, batch) && take_brought(&held, group, batch) &&
+        ok = ok && apply_shares(&held, group, batch) && take_brought(&held, group, batch) &&
              feed(&held, group, &lane->keys[index], batch) && tidy(&held, batch);
     }
     store_entry_unlock(store, entry);
-    if (ok && is_collected(batch, group))
+    if (ok && is_told(batch, group) && is_collected(batch, group))
         ok = collect(batch, index);
     return ok || fail_spoiled(store, batch->err);
 }
@@ -426,7 +451,8 @@ static void prefetch_ends(const struct agg_lane *lane, int index)
 
 static void prefetch_delta(const struct agg_lane *lane, int index, enum agg_deltas_stage stage)
 {
-    if (lane->deltas && index >= 0 && index < lane->group_count && !lane->groups[index].entity->has_user)
+    if (lane->deltas && index >= 0 && index < lane->group_count && !lane->groups[index].entity->has_user &&
+        !lane->groups[index].entity->is_told_by_rows)
         agg_deltas__prefetch(lane->deltas, lane->hashes[index], stage);
 }
 
@@ -502,7 +528,8 @@ static bool apply_delta(const struct batch *batch, const struct agg_delta *delta
         batch->tally->corrupt++;
     } else if (entry) {
         hold(&held, store, entry, group->entity);
-        ok = (merge_parts(&held, parts, &batch->horizon) && feed_delta(&held, parts, key, batch) && tidy(&held, batch)) ||
+        ok = (agg_before__merge(lane->agg, entry, group->entity, key, hash, &parts->memory[STORE_PART_ROWS]) &&
+              merge_parts(&held, parts, &batch->horizon) && feed_delta(&held, parts, key, batch) && tidy(&held, batch)) ||
              fail_spoiled(store, batch->err);
     }
     if (entry)

@@ -160,6 +160,13 @@ struct fr_buffer *agg_deltas__want(struct agg_deltas *deltas, const struct store
     return entry ? entry->parts : NULL;
 }
 
+struct fr_buffer *agg_deltas__find(const struct agg_deltas *deltas, const struct store_key *key, uint64_t hash)
+{
+    uint32_t place = deltas->table[slot_of(deltas, key, hash)];
+
+    return place != 0 ? deltas->entries[place - 1].parts : NULL;
+}
+
 void agg_deltas__prefetch(const struct agg_deltas *deltas, uint64_t hash, enum agg_deltas_stage stage)
 {
     const uint32_t *slot = &deltas->table[(uint32_t)hash & deltas->mask];

@@ -99,6 +99,12 @@ static bool is_even(const struct agg_entity *entity)
     return entity->counter_count > 0;
 }
 
+/* Numbers that lie where time alone says can be subtracted. */
+static bool is_told_by_rows(const struct agg_entity *entity)
+{
+    return entity->is_even && !entity->has_user && !entity->is_fed && entity->sequence_count == 0;
+}
+
 /* The totals of each span as the numbers of a row; where its pane would be the numbers before may end. */
 static void place_blocks(struct agg_entity *entity)
 {
@@ -174,6 +180,7 @@ bool agg_layout__counters(struct agg_entity *entity, struct fr_arena *arena)
         return false;
     entity->totals_bytes = (uint32_t)entity->span_count * (uint32_t)sizeof(uint32_t); /* the spans' edges */
     entity->is_even = is_even(entity);
+    entity->is_told_by_rows = is_told_by_rows(entity);
     if (entity->is_even) {
         place_blocks(entity);
     } else {

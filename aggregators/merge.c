@@ -7,7 +7,7 @@
 #include "cells.h"
 #include "type.h"
 
-static void merge_presence(struct agg_rows *rows, const struct agg_rows *from)
+void agg_merge__presence(struct agg_rows *rows, const struct agg_rows *from)
 {
     int64_t first_ms = agg_rows__first_ms(from);
     bool is_first_known = first_ms > 0 && (rows->latest_ms == 0 || agg_rows__first_ms(rows) > 0);
@@ -21,7 +21,7 @@ static void merge_presence(struct agg_rows *rows, const struct agg_rows *from)
         rows->first_back_ms = UINT32_MAX; /* of one of them it was weeks before its latest */
 }
 
-static bool merge_attributes(struct agg_blob *into, const struct agg_entity *entity, const struct agg_rows *from)
+bool agg_merge__attributes(struct agg_blob *into, const struct agg_entity *entity, const struct agg_rows *from)
 {
     for (int i = 0; i < AGG_ATTRIBUTES; i++) {
         const uint64_t *source = agg_attributes__source(from, i);
@@ -77,13 +77,13 @@ static bool merge_rows(struct agg_blob *into, const struct agg_entity *entity, c
     struct agg_rows *rows = into->memory;
     struct agg_moment latest;
 
-    merge_presence(rows, from);
+    agg_merge__presence(rows, from);
     latest = agg_window__moment(rows->latest_ms);
     agg_totals__advance(rows, entity, &latest);
     for (int level = 0; level < AGG_LEVELS; level++)
         if (!merge_level(into, entity, from, level))
             return false;
-    return entity->remembered == 0 || merge_attributes(into, entity, from);
+    return entity->remembered == 0 || agg_merge__attributes(into, entity, from);
 }
 
 static bool merge_sequences(struct agg_blob *into, const struct agg_entity *entity, const struct agg_ring *from)

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASK_MS = 2000, MESSAGES_MAX = 1024 };
+enum { ASK_MS = 2000, LOOK_MS = 100, MESSAGES_MAX = 1024, QUEUED_LEAST = 4 * MESSAGES_MAX };
 
 struct part {
     int32_t number;
@@ -29,6 +29,7 @@ struct ingest_tail {
     int32_t number_most;
     rd_kafka_message_t *messages[MESSAGES_MAX]; /* of the last read */
     ssize_t message_count;
+    int64_t queued_peak; /* most records seen in `queue` since brokers were last asked for more */
 };
 
 /* Marks, once by who sees open transactions too. */
@@ -151,6 +152,28 @@ static bool take(struct ingest_tail *tail, const rd_kafka_message_t *message, st
     return true;
 }
 
+/*
+ * As in lane.c: librdkafka looks only once a second whether a queue that was full has room again, and a request on the broker's connection
+ * makes it look at once (measured: restoring took 20.8 µs a record on the clock and 3.1 of CPU, all the rest was that). The answer does not matter.
+ */
+static void ask_for_more(struct ingest_tail *tail)
+{
+    int64_t queued = (int64_t)rd_kafka_queue_length(tail->queue);
+    rd_kafka_topic_partition_list_t *ends;
+
+    if (queued > tail->queued_peak)
+        tail->queued_peak = queued;
+    if (tail->queued_peak <= QUEUED_LEAST || queued >= tail->queued_peak / 2)
+        return;
+    tail->queued_peak = queued;
+    ends = rd_kafka_topic_partition_list_new(tail->count);
+    for (int i = 0; i < tail->count; i++)
+        rd_kafka_topic_partition_list_add(ends, rd_kafka_topic_name(tail->topic), tail->parts[i].number)->offset =
+            RD_KAFKA_OFFSET_END;
+    (void)rd_kafka_offsets_for_times(tail->client, ends, LOOK_MS);
+    rd_kafka_topic_partition_list_destroy(ends);
+}
+
 int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, int most, int timeout_ms, struct fr_err *err)
 {
     size_t room = most < MESSAGES_MAX ? (size_t)most : MESSAGES_MAX;
@@ -159,6 +182,7 @@ int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, in
     int count = 0;
 
     let_go(tail);
+    ask_for_more(tail);
     tail->message_count = rd_kafka_consume_batch_queue(tail->queue, timeout_ms, tail->messages, 1);
     if (tail->message_count < 1) {
         tail->message_count = 0;

@@ -102,7 +102,8 @@ static bool read_store(struct pipeline_cluster *cluster, struct fr_err *err)
 static bool make_deltas(struct pipeline_cluster *cluster)
 {
     struct agg *agg = cluster->engine->agg;
-    bool ok = (cluster->pending = agg_deltas_new(agg)) && (cluster->merger = agg_lane_new(agg, PIPELINE_BATCH_EVENTS));
+    bool ok = agg_deltas_begin(agg) && (cluster->pending = agg_deltas_new(agg)) &&
+              (cluster->merger = agg_lane_new(agg, PIPELINE_BATCH_EVENTS));
 
     for (int i = 0; i < cluster->config->lanes && ok; i++) {
         struct agg_deltas *first = agg_deltas_new(agg);

@@ -44,6 +44,8 @@ void pipeline_cluster__close(struct pipeline_cluster *cluster); /* after it, bef
 /* ---- cluster_epoch.c: the committer ---- */
 
 void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *store);
+/* After the boundary, before anything that may fail: what the epoch has for others. False: the instance ends. */
+FR_CHECKED bool pipeline_cluster__gather(struct pipeline_cluster *cluster, struct fr_err *err);
 FR_CHECKED bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct store *store, struct fr_err *err);
 /* No epoch comes any more: the process has to end, and a restart catches up. */
 void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_err *err);

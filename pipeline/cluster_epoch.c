@@ -123,6 +123,13 @@ static bool is_noted(const struct pipeline_cluster *cluster, int partition)
 /* What an epoch that failed has set aside belongs to the next one: its offsets will be in it. */
 static void turn(struct pipeline_cluster *cluster)
 {
+    if (!agg_deltas_turn(cluster->engine->agg)) {
+        struct fr_err err;
+
+        (void)fr_fail(&err, FR_EXHAUSTED,
+                      "cluster: out of memory for an epoch; what it was to tell others is lost: restart the instance");
+        pipeline_cluster__fail(cluster, &err);
+    }
     for (int i = 0; i < cluster->config->lanes; i++) {
         struct agg_deltas *empty = cluster->turned[i];
         struct fr_err err;
@@ -155,6 +162,7 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
         pipeline_cluster__fail(cluster, &err); /* a restart has room for it, or reads it again */
 
     cluster->boundary_time_ms = pipeline_stream__time(&cluster->engine->stream);
+    cluster->boundary_horizon_ms = pipeline_stream__horizon(&cluster->engine->stream);
     turn(cluster);
     save_deltas(cluster, store);
     save_made(cluster, store);
@@ -370,7 +378,15 @@ static bool gather(struct pipeline_cluster *cluster, struct fr_err *err)
     for (int i = 0; i < cluster->config->lanes; i++)
         if (!agg_deltas_merge(cluster->pending, cluster->turned[i], err))
             return false;
-    return true;
+    return agg_deltas_added(cluster->engine->agg, cluster->pending, cluster->boundary_horizon_ms, err);
+}
+
+bool pipeline_cluster__gather(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    if (gather(cluster, err))
+        return true;
+    pipeline_cluster__fail(cluster, err); /* some of it may be there twice */
+    return false;
 }
 
 /* Whether any user's entity is in the epoch, which the sweep may have brought there without an event. */
@@ -389,10 +405,6 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
     struct writing writing = {.cluster = cluster, .partitions = atomic_load(&cluster->partitions)};
     bool is_announcing, ok;
 
-    if (!gather(cluster, err)) {
-        pipeline_cluster__fail(cluster, err); /* some of it may be there twice */
-        return false;
-    }
     if (cluster->is_boundary_local || !owns_any(cluster, writing.partitions))
         return true;
     is_announcing = atomic_exchange(&cluster->needs_announcing, false);

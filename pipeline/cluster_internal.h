@@ -98,7 +98,7 @@ struct pipeline_cluster {
     int64_t looked_ms; /* when that was; the cluster's thread */
     _Atomic uint64_t made; /* epoch of the last transaction that was begun */
     uint64_t made_saved;
-    int64_t boundary_time_ms; /* S of what is set aside */
+    int64_t boundary_time_ms, boundary_horizon_ms; /* S of what is set aside, and the horizon that it was applied with */
     uint64_t found; /* of its own deltas that it read at the start, the greatest */
 
     struct agg_delta *chosen; /* of the cluster's thread: to be merged at once */

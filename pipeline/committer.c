@@ -49,7 +49,8 @@ static bool before_durable(void *user, struct fr_err *err)
     struct ingest *ingest = atomic_load_explicit(&committer->ingest, memory_order_acquire);
     int timeout_ms = committer->is_last ? DEAD_LETTERS_STOP_MS : DEAD_LETTERS_MS;
 
-    return pipeline_tables__flush(committer->tables, timeout_ms, committer->is_last, err) &&
+    return (!committer->cluster || pipeline_cluster__gather(committer->cluster, err)) &&
+           pipeline_tables__flush(committer->tables, timeout_ms, committer->is_last, err) &&
            (!ingest || ingest_dead_letters_flush(ingest, timeout_ms, committer->is_last, err)) &&
            (!committer->cluster || pipeline_cluster__before_durable(committer->cluster, committer->store, err));
 }

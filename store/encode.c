@@ -89,6 +89,7 @@ static bool take_entry(struct store *store, struct store_stripe *stripe, struct 
                        struct taken taken[STORE_PARTS])
 {
     store_entry__clear_dirty(entry, store->turn - 1, parts);
+    entry->copied = (uint8_t)(entry->copied & ~store_entry__mark_of(store->turn - 1));
     entry->flags |= STORE_IN_EPOCH; /* not dirty any more, but it must not leave before it is durable */
     for (enum store_part part = 0; part < STORE_PARTS; part++) {
         uint8_t bit = (uint8_t)(1 << part);

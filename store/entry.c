@@ -234,6 +234,19 @@ static bool erase_record(struct store *store, struct store_entry *entry, uint8_t
     return true;
 }
 
+bool store_entry_is_marked(const struct store *store, const struct store_entry *entry)
+{
+    return (entry->copied & store_entry__mark_of(store->turn)) != 0;
+}
+
+bool store_entry_mark(struct store *store, struct store_entry *entry)
+{
+    bool is_first = !store_entry_is_marked(store, entry);
+
+    entry->copied |= store_entry__mark_of(store->turn);
+    return is_first;
+}
+
 bool store_entry_erase(struct store *store, struct store_entry *entry, int *erased)
 {
     entry->flags = (uint8_t)(entry->flags & ~STORE_CORRUPT); /* what made no sense goes too */

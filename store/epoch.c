@@ -209,6 +209,7 @@ static bool take_back_entry(struct store *store, struct store_stripe *stripe, st
         if ((parts & ~dirty & 1 << part) != 0)
             store_stripe__count(&stripe->dirty_bytes, bytes);
     }
+    entry->copied = (uint8_t)(entry->copied & ~store_entry__mark_of(turn - 1));
     store_entry__clear_dirty(entry, turn - 1, pending);
     store_entry__set_dirty(entry, turn, parts);
     entry->flags = (uint8_t)(entry->flags & ~STORE_IN_EPOCH);

@@ -72,7 +72,8 @@ struct store_entry {
     uint8_t id_count;
     uint8_t stripe;
     uint8_t dirty; /* a bit per part: low half, changed in an even turn; high half, in an odd one */
-    uint8_t copied; /* a bit per part: `before` of its block is the state at the boundary; no block before: it was empty */
+    uint8_t
+        copied; /* a bit per part: `before` of its block is the state at the boundary; no block before: it was empty; above them the marks */
     uint8_t
         flags; /* a bit per part that has, or may have, a record on disk; STORE_CORRUPT; STORE_IN_EPOCH: not durable yet; STORE_NOTHING: it is nowhere */
     struct store_block *parts[STORE_PARTS];
@@ -108,6 +109,12 @@ static inline void store_entry__set_dirty(struct store_entry *entry, uint64_t tu
 static inline void store_entry__clear_dirty(struct store_entry *entry, uint64_t turn, unsigned parts)
 {
     entry->dirty = (uint8_t)(entry->dirty & ~(parts << ((turn & 1) * STORE_PARTS)));
+}
+
+/* Of store_entry_mark(): one bit for an even turn, one for an odd. */
+static inline uint8_t store_entry__mark_of(uint64_t turn)
+{
+    return (uint8_t)(1 << (STORE_PARTS + (turn & 1)));
 }
 
 /*

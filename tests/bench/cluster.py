@@ -2,12 +2,13 @@
 """What sharing costs: the same events, at a rate or as fast as they can be produced, taken in by one node that stands alone, and by 1, 2 and 3 instances of a cluster,
 turn about.
 
-Events are like W1's, but of the last two hours, since a cluster's clock is the wall's. Of each: CPU seconds per million events of all processes, for the
-last three quarters of the events, so that starts and first sights do not count: from when the first quarter is applied until every event is, and
-every instance has what the others' events mean for items; seconds for that. What instances and the one node say of 200 items must be the same.
+Events are like W1's. At a rate they are live: each is of the second in which it is produced, or up to 5 s late. Otherwise, or with --span, they are of the last so
+many seconds, as after an outage. Of each: CPU seconds per million events of all processes, for the last three quarters of the events, so that starts
+and first sights do not count: from when the first quarter is applied until every event is, and every instance has what the others' events mean for
+items; seconds for that. What instances and the one node say of 200 items must be the same. Live runs begin with a minute, so that panes are the same.
 
     tests/kafka/start
-    tests/bench/cluster.py --brokers 127.0.0.1:29092 [--build build/release] [--events 1000000] [--rate 50000] [--instances 1 2 3] [--pairs 2] [--json]
+    tests/bench/cluster.py --brokers 127.0.0.1:29092 [--build build/release] [--events 1000000] [--rate 50000] [--span 7200] [--instances 1 2 3] [--pairs 2] [--json]
 """
 import argparse
 import itertools
@@ -28,7 +29,7 @@ from node import Node, cpu_seconds
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 USERS, ITEMS, CREATORS, PARTITIONS = 100_000, 50_000, 5_000, 8
 ACTIONS = (("watch", 80), ("like", 14), ("comment", 5), ("purchase", 1))
-SPAN_MS, LATE_MS, SAMPLED = 7_200_000, 5_000, 200
+OLD_S, LATE_MS, SAMPLED, MINUTE_MS, PREPARE_MS = 7200, 5_000, 200, 60_000, 15_000
 
 
 def zipf(dice, count):
@@ -39,26 +40,44 @@ def zipf(dice, count):
         yield from dice.choices(numbers, cum_weights=weights, k=10_000)
 
 
-def events(count, seed=7):
+def events(count, span_ms, seed=7):
+    """Their times are from 0 to span_ms."""
     dice = random.Random(seed)
     users, items = zipf(dice, USERS), zipf(dice, ITEMS)
     names, weights = zip(*ACTIONS)
-    begin = int(time.time() * 1000) - SPAN_MS
     for number in range(count):
         item = next(items)
         yield {
-            "event_id": number + 1, "ts_ms": begin + number * SPAN_MS // count - dice.randrange(LATE_MS), "user_id": next(users) + 1,
-            "item_id": item + 1, "creator_id": item % CREATORS + 1, "action": dice.choices(names, weights)[0], "value": dice.randrange(240) / 4,
+            "event_id": number + 1, "user_id": next(users) + 1, "item_id": item + 1, "creator_id": item % CREATORS + 1,
+            "action": dice.choices(names, weights)[0], "value": dice.randrange(240) / 4, "ts_ms": number * span_ms // count - dice.randrange(LATE_MS),
         }
 
 
-def make_files(args, directory):
+def make_events(args):
+    """The heads of their lines, and the times that end them."""
+    heads, times = [], []
+    for event in events(args.events, args.span * 1000):
+        times.append(event.pop("ts_ms"))
+        heads.append(json.dumps(event)[:-1])
+    return heads, times
+
+
+def make_files(args, directory, made, begin_ms):
     """The first quarter, and the rest."""
-    paths = [directory / "first.jsonl", directory / "rest.jsonl"]
-    with open(paths[0], "w") as first, open(paths[1], "w") as rest:
-        for number, event in enumerate(events(args.events)):
-            (first if number < args.events // 4 else rest).write(json.dumps(event) + "\n")
+    paths, quarter = [directory / "first.jsonl", directory / "rest.jsonl"], args.events // 4
+    for path, part in zip(paths, (slice(0, quarter), slice(quarter, None))):
+        with open(path, "w") as file:
+            file.writelines(f'{head}, "ts_ms": {begin_ms + ts_ms}}}\n' for head, ts_ms in zip(made[0][part], made[1][part]))
     return paths
+
+
+def begin(args):
+    """When the events' times begin, and a moment to read at, which lies as far behind in each run."""
+    now_ms = time.time_ns() // 1_000_000
+    begin_ms = (now_ms // MINUTE_MS + 1) * MINUTE_MS if args.is_live else (now_ms // MINUTE_MS) * MINUTE_MS - args.span * 1000
+    if args.is_live and begin_ms - now_ms < PREPARE_MS:
+        begin_ms += MINUTE_MS
+    return begin_ms, begin_ms + args.span * 1000
 
 
 def produce(args, topic, *more):
@@ -101,9 +120,11 @@ def ask(node, as_of_ms):
     return node.call("FeatureService/GetFeatures", body).get("itemValues")
 
 
-def run(args, files, count, wanted):
-    """`count` instances, 0: one that stands alone. What it took, and what is said of the sample at `wanted["as_of"]`."""
+def run(args, made, count, wanted):
+    """`count` instances, 0: one that stands alone. What it took; what is said of the sample must be `wanted["values"]`."""
     directory = pathlib.Path(tempfile.mkdtemp(prefix="cluster."))
+    begin_ms, as_of_ms = begin(args)
+    files = make_files(args, directory, made, begin_ms)
     name = f"bench.{uuid.uuid4().hex[:8]}"
     produce(args, name, os.devnull)
     ids = [f"i{number}" for number in range(count)] or [""]
@@ -112,19 +133,21 @@ def run(args, files, count, wanted):
         if count > 0:
             wait_shared(nodes)
         rate = ["--rate", str(args.rate)] if args.rate else []
+        while args.is_live and time.time() * 1000 < begin_ms:
+            time.sleep(0.01)
         produce(args, name, *rate, files[0])
         wait_applied(nodes, count > 0, args.events // 4)
-        before, begin = sum(cpu_seconds(node.process.pid) for node in nodes), time.monotonic()
+        before, since = sum(cpu_seconds(node.process.pid) for node in nodes), time.monotonic()
         produce(args, name, *rate, files[1])
         wait_applied(nodes, count > 0, args.events)
-        values = [ask(node, wanted["as_of"]) for node in nodes]
+        values = [ask(node, as_of_ms) for node in nodes]
         while any(one != wanted.setdefault("values", values[0]) for one in values):
             time.sleep(0.1)
-            values = [ask(node, wanted["as_of"]) for node in nodes]
-            if time.monotonic() - begin > 120:
+            values = [ask(node, as_of_ms) for node in nodes]
+            if time.monotonic() - since > 120:
                 sys.exit("cluster: instances do not say what one node says")
         cpu = sum(cpu_seconds(node.process.pid) for node in nodes) - before
-        return {"cpu": cpu * 1e6 / (args.events - args.events // 4), "seconds": time.monotonic() - begin}
+        return {"cpu": cpu * 1e6 / (args.events - args.events // 4), "seconds": time.monotonic() - since}
     finally:
         for node in nodes:
             node.stop()
@@ -137,20 +160,22 @@ def main():
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rate", type=int, default=0, help="events a second; 0: as fast as it goes")
+    parser.add_argument("--span", type=int, help="seconds that the events' times span; live at a rate, else 7200")
     parser.add_argument("--instances", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    rows = {}
-    with tempfile.TemporaryDirectory(prefix="cluster.") as directory:
-        print(f"cluster: making {args.events} events", file=sys.stderr)
-        files, wanted = make_files(args, pathlib.Path(directory)), {"as_of": int(time.time() * 1000)}
-        for pair in range(args.pairs):
-            for count in (0, *args.instances):
-                row = run(args, files, count, wanted)
-                rows.setdefault(count, []).append(row)
-                print(f"  pair {pair + 1} of {args.pairs}  {f'{count} instances' if count else 'standalone':12} "
-                      + "  ".join(f"{name} {number:.2f}" for name, number in row.items()), file=sys.stderr)
+    args.is_live = args.rate > 0 and args.span is None
+    args.span = args.span or (args.events // args.rate if args.is_live else OLD_S)
+    rows, wanted = {}, {}
+    print(f"cluster: making {args.events} events", file=sys.stderr)
+    made = make_events(args)
+    for pair in range(args.pairs):
+        for count in (0, *args.instances):
+            row = run(args, made, count, wanted)
+            rows.setdefault(count, []).append(row)
+            print(f"  pair {pair + 1} of {args.pairs}  {f'{count} instances' if count else 'standalone':12} "
+                  + "  ".join(f"{name} {number:.2f}" for name, number in row.items()), file=sys.stderr)
     result = {count: {name: statistics.median(row[name] for row in found) for name in found[0]} for count, found in rows.items()}
     for count, row in result.items():
         row["to_standalone"] = round(row["cpu"] / result[0]["cpu"], 3)

@@ -16,12 +16,12 @@ def cpu_seconds(pid):
 
 
 class Node:
-    def __init__(self, binary, brokers, path, config, settings=()):
+    def __init__(self, binary, brokers, path, config, settings=(), log=None):
         command = [binary, "run", "--config", os.path.join(HERE, config)]
         for setting in (f"kafka.brokers={brokers}", f"store.path={path}", "server.listen=127.0.0.1:0", "server.operations=127.0.0.1:0",
                         "store.memory=4GiB", *settings):
             command += ["--set", setting]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         self.addresses = json.loads(self.process.stdout.readline())
 
     def call(self, method, body):

@@ -34,6 +34,19 @@ void agg_deltas_free(struct agg_deltas *deltas); /* NULL is fine; before agg_clo
  */
 struct agg_deltas *agg_lane_collect(struct agg_lane *lane, struct agg_deltas *deltas);
 
+/*
+ * Of entities that have nothing but numbers in windows which all of them share, nothing is collected with each event. A lane keeps their
+ * rows as they were before the epoch's first event, and the difference to what the epoch writes is what it added: work by entity and
+ * epoch, however many events there are.
+ *
+ * begin: before any lane collects; false: out of memory. turn: at each boundary, the gate held alone; false: what the last epoch
+ * added was never asked for, and is lost: the state is of no use to others. added: into `into`, once after each turn, from
+ * before_durable; the horizon is that of the boundary, no less than any that was applied with. It can be called only for an epoch that is encoded.
+ */
+FR_CHECKED bool agg_deltas_begin(struct agg *agg);
+FR_CHECKED bool agg_deltas_turn(struct agg *agg);
+FR_CHECKED bool agg_deltas_added(struct agg *agg, struct agg_deltas *into, int64_t horizon_ms, struct fr_err *err);
+
 /* Merges all of `from` into `into` and empties it. False: out of memory, some of it is in both. */
 FR_CHECKED bool agg_deltas_merge(struct agg_deltas *into, struct agg_deltas *from, struct fr_err *err);
 

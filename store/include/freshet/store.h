@@ -177,6 +177,13 @@ const void *store_entry_read(const struct store_entry *entry, enum store_part pa
 void *store_entry_write(struct store *store, struct store_entry *entry, enum store_part part, uint32_t bytes);
 
 /*
+ * Marks the entity for the rest of the epoch; false: it was marked already. What that means is the caller's affair. Only inside the gate, and before
+ * a change of the entity in the same batch.
+ */
+bool store_entry_mark(struct store *store, struct store_entry *entry);
+bool store_entry_is_marked(const struct store *store, const struct store_entry *entry); /* inside the gate */
+
+/*
  * Empties every part, also of an entity that is quarantined or of a kind that nobody reads: with the next epoch nothing of it is on
  * disk. Adds to *erased how many parts there were. False: out of memory, some are left. Only inside the gate.
  */

@@ -7,7 +7,7 @@
 
 #include <inttypes.h>
 
-enum { ROUNDS = 6, STREAMS = 4, INSTANCES_MAX = 4, CARRIED_MAX = 1 << 16 };
+enum { ROUNDS = 6, TURNS = 3, STREAMS = 4, INSTANCES_MAX = 4, CARRIED_MAX = 1 << 16 };
 
 static const struct agg_dedupe keep_all = {.ids = 4096, .horizon_ms = INT64_C(86400000) * 3000};
 
@@ -81,13 +81,36 @@ static void carrier_free(struct carrier *carrier)
     free(carrier->all);
 }
 
-/* An epoch's end: what two lanes collected becomes one record an entity. */
-static void collect_epoch(struct node *node, struct agg_deltas *lanes[2], struct carrier *carrier)
+struct turning {
+    struct node *node;
+    struct agg_deltas *told;
+    int64_t horizon_ms;
+};
+
+static void turn(void *user, struct store *store)
 {
+    const struct turning *turning = user;
+
+    (void)store;
+    assert_true(agg_deltas_turn(turning->node->agg));
+}
+
+static bool add(void *user, struct fr_err *err)
+{
+    const struct turning *turning = user;
+
+    return agg_deltas_added(turning->node->agg, turning->told, turning->horizon_ms, err);
+}
+
+/* An epoch's end: what two lanes collected, and what rows are more, becomes one record an entity. */
+static void collect_epoch(struct node *node, struct agg_deltas *lanes[2], int64_t horizon_ms, struct carrier *carrier)
+{
+    struct turning turning = {node, lanes[0], horizon_ms};
+    struct store_epoch epoch = {.boundary = turn, .before_durable = add, .user = &turning};
     struct fr_err err;
 
-    (void)node;
-    if (!agg_deltas_merge(lanes[0], lanes[1], &err) || !agg_deltas_each(lanes[0], carry, carrier, &err))
+    if (!agg_deltas_merge(lanes[0], lanes[1], &err) || !store_epoch_commit(node->store, &epoch, &err) ||
+        !agg_deltas_each(lanes[0], carry, carrier, &err))
         fail_msg("%s", err.message);
     agg_deltas_clear(lanes[0]);
 }
@@ -103,6 +126,7 @@ static void instance_apply(struct node *node, const struct feed *feed, int insta
     int count = 0, most = 1 + (int)rng_below(rng, 40);
 
     carrier->from = instance;
+    assert_true(agg_deltas_begin(node->agg));
     for (int i = 0; i <= feed->count; i++) {
         if (i < feed->count && feed->events[i].user_id % (uint64_t)instances == (uint64_t)instance)
             batch[count++] = feed->events[i];
@@ -113,11 +137,11 @@ static void instance_apply(struct node *node, const struct feed *feed, int insta
         if (rng_one_in(rng, 3))
             horizon_ms = node->stream_time_ms;
         if (rng_one_in(rng, 4))
-            collect_epoch(node, lanes, carrier);
+            collect_epoch(node, lanes, horizon_ms, carrier);
         count = 0;
         most = 1 + (int)rng_below(rng, 40);
     }
-    collect_epoch(node, lanes, carrier);
+    collect_epoch(node, lanes, horizon_ms, carrier);
     agg_lane_collect(node->lane, NULL);
     agg_deltas_free(lanes[0]);
     agg_deltas_free(lanes[1]);
@@ -197,18 +221,40 @@ static bool is_everybody(void *user, uint64_t user_id)
 
 typedef void compare_fn(const struct node *one, const struct node *other, int64_t time_ms, int *found);
 
+static struct agg_digest digest_of_one(struct node *one, const struct feed *feed)
+{
+    enum agg_outcome outcomes[NODE_BATCH_MAX];
+
+    for (int at = 0; at < feed->count; at += 64)
+        node_apply(one, feed->events + at, feed->count - at < 64 ? feed->count - at : 64, 0, outcomes);
+    node_commit(one);
+    return node_digest(one, feed->greatest_ms);
+}
+
+/* But for users, whom each has alone, an instance is what one node is. */
+static void compare_with_one(struct node *node, struct node *one, const struct agg_digest *whole, int64_t time_ms,
+                             const char *text)
+{
+    uint64_t dropped = 0;
+    struct fr_err err;
+
+    assert_int_equal(agg_fingerprint(node->agg), agg_fingerprint(one->agg));
+    if (!agg_users_drop(node->agg, is_everybody, NULL, NULL, &dropped, &err))
+        fail_msg("%s", err.message);
+    node_commit(node);
+    copy_users(one, node);
+    node_commit(node);
+    if (!digest_equal(*whole, node_digest(node, time_ms)))
+        fail_msg("an instance differs with\n%s", text);
+}
+
 static void check_split_with(const char *text, const struct feed *feed, struct rng *rng, compare_fn *compare, int *found)
 {
     int instances = 1 + (int)rng_below(rng, INSTANCES_MAX);
     struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
     struct node one = node_new(text, keep_all), nodes[INSTANCES_MAX + 1];
-    enum agg_outcome outcomes[NODE_BATCH_MAX];
-    struct agg_digest whole;
+    struct agg_digest whole = digest_of_one(&one, feed);
 
-    for (int at = 0; at < feed->count; at += 64)
-        node_apply(&one, feed->events + at, feed->count - at < 64 ? feed->count - at : 64, 0, outcomes);
-    node_commit(&one);
-    whole = node_digest(&one, feed->greatest_ms);
     assert_true(whole.entities > 0);
     for (int i = 0; i <= instances; i++)
         nodes[i] = node_new(text, keep_all); /* the last one has no events of its own */
@@ -222,22 +268,11 @@ static void check_split_with(const char *text, const struct feed *feed, struct r
         instance_merge(&nodes[i], i, &carrier, rng);
     }
     for (int i = 0; i <= instances; i++) {
-        uint64_t dropped = 0;
-        struct fr_err err;
-
-        assert_int_equal(agg_fingerprint(nodes[i].agg), agg_fingerprint(one.agg));
-        if (!agg_users_drop(nodes[i].agg, is_everybody, NULL, NULL, &dropped, &err))
-            fail_msg("%s", err.message);
-        node_commit(&nodes[i]);
-        copy_users(&one, &nodes[i]);
-        node_commit(&nodes[i]);
-        if (!digest_equal(whole, node_digest(&nodes[i], feed->greatest_ms)))
-            fail_msg("instance %d of %d differs with\n%s", i, instances, text);
+        compare_with_one(&nodes[i], &one, &whole, feed->greatest_ms, text);
         if (compare)
             compare(&one, &nodes[i], feed->greatest_ms, found);
-    }
-    for (int i = 0; i <= instances; i++)
         node_free(&nodes[i]);
+    }
     node_free(&one);
     carrier_free(&carrier);
 }
@@ -262,6 +297,117 @@ static void any_split_of_a_stream_merges_to_what_one_node_makes(void **state)
         free(feed.events);
     }
 }
+
+/* ---- applying, merging and telling turn about ---- */
+
+struct instance {
+    struct node node;
+    struct agg_deltas *lanes[2];
+    int number, applied, merged; /* how far in the feed, and in what is carried */
+    int64_t horizon_ms;
+};
+
+static bool apply_some(struct instance *instance, const struct feed *feed, int instances, struct rng *rng)
+{
+    enum agg_outcome outcomes[NODE_BATCH_MAX];
+    struct proto_event batch[40];
+    int count = 0, most = 1 + (int)rng_below(rng, 40);
+
+    for (; instance->applied < feed->count && count < most; instance->applied++)
+        if (feed->events[instance->applied].user_id % (uint64_t)instances == (uint64_t)instance->number)
+            batch[count++] = feed->events[instance->applied];
+    if (rng_one_in(rng, 3))
+        instance->horizon_ms = instance->node.stream_time_ms;
+    agg_lane_collect(instance->node.lane, instance->lanes[rng_below(rng, 2)]);
+    if (count > 0)
+        node_apply(&instance->node, batch, count, instance->horizon_ms, outcomes);
+    return instance->applied < feed->count;
+}
+
+static void merge_some(struct instance *instance, const struct carrier *carrier, struct rng *rng)
+{
+    struct agg_delta deltas[32];
+    int count = 0, most = 1 + (int)rng_below(rng, 32);
+    struct fr_err err;
+    bool ok;
+
+    for (; instance->merged < carrier->count && count < most; instance->merged++) {
+        const struct carried *carried = &carrier->all[instance->merged];
+
+        if (carried->from != instance->number)
+            deltas[count++] = (struct agg_delta){.key = fr_slice(carried->key, carried->key_bytes),
+                                                 .value = fr_slice(carried->value, carried->value_bytes)};
+    }
+    if (!agg_deltas_load(instance->node.lane, deltas, count, &err))
+        fail_msg("%s", err.message);
+    store_gate_enter(instance->node.store);
+    ok = agg_deltas_apply(instance->node.lane, deltas, count, instance->horizon_ms, &instance->node.tally, &err);
+    store_gate_leave(instance->node.store);
+    if (!ok)
+        fail_msg("%s", err.message);
+}
+
+static void tell(struct instance *instance, struct carrier *carrier)
+{
+    carrier->from = instance->number;
+    collect_epoch(&instance->node, instance->lanes, instance->horizon_ms, carrier);
+}
+
+static void check_turn_about(const char *text, const struct feed *feed, struct rng *rng, compare_fn *compare, int *found)
+{
+    int instances = 2 + (int)rng_below(rng, INSTANCES_MAX - 1), at_work = instances;
+    struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
+    struct instance all[INSTANCES_MAX];
+    struct node one = node_new(text, keep_all);
+    struct agg_digest whole = digest_of_one(&one, feed);
+
+    for (int i = 0; i < instances; i++) {
+        all[i] = (struct instance){.node = node_new(text, keep_all), .number = i};
+        assert_true(agg_deltas_begin(all[i].node.agg));
+        all[i].lanes[0] = agg_deltas_new(all[i].node.agg);
+        all[i].lanes[1] = agg_deltas_new(all[i].node.agg);
+    }
+    while (at_work > 0) {
+        struct instance *instance = &all[rng_below(rng, instances)];
+        bool was_at_work = instance->applied < feed->count;
+
+        if (was_at_work && !apply_some(instance, feed, instances, rng))
+            at_work--;
+        if (!rng_one_in(rng, 3))
+            merge_some(instance, &carrier, rng);
+        if (rng_one_in(rng, 4))
+            tell(instance, &carrier);
+    }
+    for (int i = 0; i < instances; i++)
+        tell(&all[i], &carrier);
+    for (int i = 0; i < instances; i++) {
+        while (all[i].merged < carrier.count)
+            merge_some(&all[i], &carrier, rng);
+        agg_lane_collect(all[i].node.lane, NULL);
+        compare_with_one(&all[i].node, &one, &whole, feed->greatest_ms, text);
+        if (compare)
+            compare(&one, &all[i].node, feed->greatest_ms, found);
+        agg_deltas_free(all[i].lanes[0]);
+        agg_deltas_free(all[i].lanes[1]);
+        node_free(&all[i].node);
+    }
+    node_free(&one);
+    carrier_free(&carrier);
+}
+
+/* Entities that are told by their rows: sums below nothing, a number that outgrows a narrow row, attributes. */
+static const char even[] =
+    "entities:\n"
+    "  user: { key: [user_id] }\n"
+    "  item: { key: [item_id], parent: creator, retention: 3d }\n"
+    "  creator: { key: [creator_id], retention: 0 }\n"
+    "  room: { key: [room_id] }\n"
+    "features:\n"
+    "  n: { entity: item, aggregate: count, windows: [1m, 1h, 24h] }\n"
+    "  likes: { entity: item, actions: [like], aggregate: count, windows: [1m, 1h, 24h] }\n"
+    "  worth: { entity: item, aggregate: sum, of: value, windows: [1m, 1h, 24h] }\n"
+    "  made: { entity: creator, actions: [watch, like], aggregate: sum, of: value, windows: [1h, 30d] }\n"
+    "  here: { entity: room, aggregate: count, windows: [5m] }\n";
 
 /* Every aggregate that keeps a cell and can be merged, and what is reckoned from measures. */
 static const char cells[] =
@@ -312,7 +458,27 @@ static void any_split_merges_in_cells_too(void **state)
     }
 }
 
-/* Lists that rank by sums and by moments, of spans that the streams fill; one of them keeps fewer than there are. */
+static void instances_that_apply_merge_and_tell_turn_about_make_what_one_node_makes(void **state)
+{
+    struct stream_catalogue catalogue;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= (uint64_t)stream_goal(TURNS); seed++) {
+        struct rng rng = {seed + 1700};
+        struct feed feed = feed_new(&rng);
+
+        for (int i = 0; i < feed.count; i++)
+            if (rng_one_in(&rng, 10))
+                feed.events[i].action = (uint32_t)(17 + rng_below(&rng, 4)); /* rooms and items begin and end */
+        check_turn_about(even, &feed, &rng, NULL, NULL);
+        check_turn_about(cells, &feed, &rng, NULL, NULL);
+        stream_catalogue_make(&catalogue, &rng);
+        check_turn_about(catalogue.text, &feed, &rng, NULL, NULL);
+        free(feed.events);
+    }
+}
+
+/* Lists that rank by sums and by moments, of spans that the streams fill; one of them keeps fewer than there are. Some are of what is told by its rows. */
 static const char ranked[] =
     "entities:\n"
     "  user: { key: [user_id] }\n"
@@ -326,6 +492,8 @@ static const char ranked[] =
     "  recent: { entity: user, actions: [watch], aggregate: last, limit: 20, fields: [item_id] }\n"
     "  together: { entity: item, from: recent, within: 20d, half_life: 30d, aggregate: covisit, limit: 8 }\n"
     "  left: { entity: creator, aggregate: quota, actions: [watch], quota: 200, newer_than: 20d, forgotten_after: 60d }\n"
+    "  seen: { entity: item, actions: [like], aggregate: count, windows: [1h] }\n"
+    "  visited: { entity: room, aggregate: count, windows: [1h] }\n"
     "lists:\n"
     "  hot: { of: item, rank: heat, scopes: [global, category_id, room_id], limit: 8 }\n"
     "  hottest: { of: item, rank: heat, scopes: [global], limit: 1 }\n"
@@ -360,6 +528,25 @@ static void compare_related(const struct node *one, const struct node *other, st
     }
 }
 
+/* Who was seen first or last. */
+static void compare_recent(const struct node *one, const struct node *other, struct fr_arena *arena, int64_t time_ms,
+                           int *found)
+{
+    static const char *const names[] = {"new_items", "rooms_live", "creators_live"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct agg_recall ask = {.name = names[i], .time_ms = time_ms};
+        struct agg_candidates a, b;
+        struct fr_err err;
+
+        if (!agg_recall_recent(one->agg, &ask, arena, &a, &err) || !agg_recall_recent(other->agg, &ask, arena, &b, &err))
+            fail_msg("%s", err.message);
+        assert_int_equal(a.count, b.count);
+        assert_memory_equal(a.ids, b.ids, a.count * sizeof *a.ids);
+        *found += (int)a.count;
+    }
+}
+
 /* Every list answers alike. */
 static void compare_lists(const struct node *one, const struct node *other, int64_t time_ms, int *found)
 {
@@ -388,12 +575,13 @@ static void compare_lists(const struct node *one, const struct node *other, int6
         }
     }
     compare_related(one, other, arena, time_ms, &found[1]);
+    compare_recent(one, other, arena, time_ms, &found[2]);
     fr_arena_free(arena);
 }
 
 static void any_split_ranks_alike(void **state)
 {
-    int found[2] = {0}; /* on lists, and with items */
+    int found[3] = {0}; /* on lists, with items, new and live ones */
 
     (void)state;
     for (uint64_t seed = 1; seed <= (uint64_t)stream_goal(ROUNDS); seed++) {
@@ -403,9 +591,12 @@ static void any_split_ranks_alike(void **state)
         for (int i = 0; i < feed.count; i++) /* into weeks: of what was long before, nobody knows whether it was first */
             feed.events[i].ts_ms = feed.greatest_ms - (feed.greatest_ms - feed.events[i].ts_ms) / 12;
         check_split_with(ranked, &feed, &rng, compare_lists, found);
+        for (int i = 0; i < feed.count; i++) /* and then into a day: of what came lately, everybody knows what was new */
+            feed.events[i].ts_ms = feed.greatest_ms - (feed.greatest_ms - feed.events[i].ts_ms) / 100;
+        check_turn_about(ranked, &feed, &rng, compare_lists, found);
         free(feed.events);
     }
-    assert_true(found[0] > 1000 && found[1] > 100);
+    assert_true(found[0] > 1000 && found[1] > 100 && found[2] > 100);
 }
 
 static void note_line(void *user, const char *line)
@@ -448,6 +639,7 @@ static void a_hot_entity_is_one_record_an_epoch(void **state)
     struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
 
     (void)state;
+    assert_true(agg_deltas_begin(node.agg));
     for (int i = 0; i < 1000; i++) {
         agg_lane_collect(node.lane, lanes[i % 2]);
         node_apply_one(&node,
@@ -458,9 +650,9 @@ static void a_hot_entity_is_one_record_an_epoch(void **state)
                                             .action = 3},
                        0);
     }
-    collect_epoch(&node, lanes, &carrier);
+    collect_epoch(&node, lanes, 0, &carrier);
     assert_int_equal(carrier.count, 2); /* the room, and all events */
-    collect_epoch(&node, lanes, &carrier);
+    collect_epoch(&node, lanes, 0, &carrier);
     assert_int_equal(carrier.count, 2); /* and nothing when nothing came */
     carrier_free(&carrier);
     agg_deltas_free(lanes[0]);
@@ -497,6 +689,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_split_of_a_stream_merges_to_what_one_node_makes),
+        cmocka_unit_test(instances_that_apply_merge_and_tell_turn_about_make_what_one_node_makes),
         cmocka_unit_test(any_split_merges_in_cells_too),
         cmocka_unit_test(any_split_ranks_alike),
         cmocka_unit_test(what_has_no_merge_is_named),
