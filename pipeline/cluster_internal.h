@@ -116,6 +116,7 @@ struct pipeline_cluster {
         *restored_tombstones; /* by who restores, one at a time, inside the gate; the boundary takes them */
     int restored_tombstone_count, restored_tombstone_capacity;
     _Atomic uint64_t turns; /* how often partitions went or came */
+    atomic_bool is_turning; /* they are on their way: what is asked from here on may not be in a transaction */
     atomic_int forgetting; /* calls that erase: partitions go when there are none */
     atomic_bool is_stopping, is_failed;
     pthread_t thread;

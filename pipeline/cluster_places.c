@@ -167,7 +167,7 @@ uint64_t pipeline_cluster__turns(const struct pipeline_cluster *cluster)
 
 bool pipeline_cluster__check_turns(const struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err)
 {
-    return atomic_load(&cluster->turns) == turns ||
+    return (atomic_load(&cluster->turns) == turns && !atomic_load(&cluster->is_turning)) ||
            fr_fail(err, FR_UNAVAILABLE, "partitions were handed over meanwhile, and it may not count; ask again");
 }
 

@@ -222,6 +222,7 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
         for (int i = 0; i < count; i++)
             atomic_store(&cluster->held[partitions[i]].place, PIPELINE_CLUSTER_HERE);
         atomic_store(&cluster->is_local, false);
+        atomic_store(&cluster->is_turning, false);
         atomic_store(&cluster->needs_announcing, count > 0);
         store_gate_leave(cluster->store);
         ingest_own(cluster->ingest, parts, at, all);
@@ -267,7 +268,7 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
     return ok;
 }
 
-/* Whoever began to erase has a partition until the epoch with that; nobody begins any more, since turns were counted. */
+/* Whoever began to erase has a partition until the epoch with that; nobody begins any more, though users are here until they are let go of. */
 static void wait_for_forgetting(const struct pipeline_cluster *cluster)
 {
     while (atomic_load(&cluster->forgetting) > 0 && !pipeline_cluster__is_stopping(cluster))
@@ -298,6 +299,7 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
                        cluster->config->id);
     }
     atomic_store(&cluster->is_held, true); /* it is idle by the time that the next assignment comes */
+    atomic_store(&cluster->is_turning, true);
     atomic_fetch_add(&cluster->turns, 1);
     wait_for_forgetting(cluster);
     pipeline_texts__hold(cluster->texts);
