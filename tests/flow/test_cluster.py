@@ -547,10 +547,11 @@ def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, 
     assert {one["instance"] for one in told["members"]} == {"a", "b"} and len(told["partitions"]) == PARTITIONS
     assert cluster.alone.call_json("AdminService/Cluster", {})["mode"] == "standalone"
     check_lag(cluster)
+    before_ms = int(time.time() * 1000) - 5_000
     check_told(cluster, user)
 
     check_clients(cluster, get_features, user)
-    event = {"event_id": 10**6, "ts_ms": int(time.time() * 1000) - 30_000, "user_id": user, "item_id": 3, "action": 3}
+    event = {"event_id": 10**6, "ts_ms": before_ms, "user_id": user, "item_id": 3, "action": 3}
     kafka.produce(cluster.brokers, cluster.topic, [(b"%d" % user, event_pb2.Event(**event).SerializeToString())])
     cluster.check()  # he stays forgotten
     assert not first.get_features(user_id=user, item_ids=[1]).user_present
@@ -595,6 +596,8 @@ def forget(nodes, user):
             return int(node.call_json("AdminService/Forget", {"userId": user})["tombstoneUntilMs"]) > 0
         except CallError as refused:
             assert refused.code in ("failed_precondition", "unavailable"), refused
+        except OSError:  # it ended just now, as in owned()
+            pass
     return False
 
 
