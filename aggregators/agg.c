@@ -36,7 +36,7 @@ void agg_close(struct agg *agg)
 {
     if (!agg)
         return;
-    agg_before__free(agg->before);
+    agg_images__free(agg->images);
     agg_plans__free(agg->plans);
     agg_tables__close(agg->catalogue);
     agg_catalogue_free(agg->catalogue);

@@ -28,7 +28,7 @@ struct held {
     const struct agg_entity *entity;
     struct agg_blob parts[STORE_PARTS]; /* those that the entity has; others are not looked at */
     bool is_sequence_touched;
-    bool has_no_rows; /* it is what others are told, and of rows before.c tells it */
+    bool has_no_rows; /* it is what others are told, and of rows images.c tells it */
 };
 
 static bool fail_spoiled(struct store *store, struct fr_err *err)
@@ -339,11 +339,12 @@ static void hold(struct held *held, struct store *store, struct store_entry *ent
     }
 }
 
-static void hold_delta(struct held *held, const struct agg_entity *entity, struct fr_buffer *parts)
+/* `has_rows`: nobody else tells of them. */
+static void hold_delta(struct held *held, const struct agg_entity *entity, struct fr_buffer *parts, bool has_rows)
 {
     held->entity = entity;
     held->is_sequence_touched = false;
-    held->has_no_rows = entity->is_told_by_rows;
+    held->has_no_rows = !has_rows;
     for (int part = 0; part < STORE_PARTS; part++) {
         if (part != STORE_PART_ROWS && (part == STORE_PART_SEQUENCES ? entity->sequence_count : entity->cell_count[part]) == 0)
             continue;
@@ -353,7 +354,7 @@ static void hold_delta(struct held *held, const struct agg_entity *entity, struc
 }
 
 /* The same once more into what others are told, where the entity began empty with the epoch. False: out of memory. */
-static bool collect(const struct batch *batch, int index)
+static bool collect(const struct batch *batch, int index, bool has_rows)
 {
     struct agg_lane *lane = batch->lane;
     const struct agg_group *group = &lane->groups[index];
@@ -366,12 +367,11 @@ static bool collect(const struct batch *batch, int index)
     if (!parts)
         return false;
     again.tally = &told_already;
-    hold_delta(&held, group->entity, parts);
+    hold_delta(&held, group->entity, parts, has_rows);
     for (int i = 0; i < group->entity->feed_count && group->first != UINT32_MAX; i++)
-        if (group->entity->feeds[i].source || !held.has_no_rows)
+        if (group->entity->feeds[i].source || has_rows)
             agg_feeds__note(&group->entity->feeds[i], taken_ms(&group->entity->feeds[i], group, batch), &fed_ms[i]);
-    return (group->first == UINT32_MAX || held.has_no_rows ||
-            agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity)) &&
+    return (group->first == UINT32_MAX || !has_rows || agg_rows__open_scratch(&held.parts[STORE_PART_ROWS], group->entity)) &&
            apply_shares(&held, group, &again) && take_brought(&held, group, &again) && tidy(&held, &again);
 }
 
@@ -381,13 +381,13 @@ static bool is_told(const struct batch *batch, const struct agg_group *group)
            (group->first != UINT32_MAX || group->brought_first != 0);
 }
 
-/* Whether what is told of it goes by events: of an entity that is told by its rows only what has cells. */
-static bool is_collected(const struct batch *batch, const struct agg_group *group)
+/* Whether cells change, of which is told by events also where rows tell the rest. */
+static bool has_changed_cells(const struct batch *batch, const struct agg_group *group)
 {
     const uint32_t *actions = group->entity->cell_actions;
     const struct agg_share *shares = batch->lane->shares;
 
-    if (!group->entity->is_told_by_rows || group->brought_first != 0)
+    if (group->brought_first != 0)
         return true;
     for (uint32_t at = group->first + 1; at != 0; at = shares[at - 1].next) {
         uint32_t action = batch->events[shares[at - 1].event].action;
@@ -403,9 +403,9 @@ static bool apply_group(const struct batch *batch, int index)
     struct agg_lane *lane = batch->lane;
     struct store *store = lane->agg->store;
     const struct agg_group *group = &lane->groups[index];
+    bool ok = true, has_rows = !group->entity->is_told_by_rows; /* in what is collected */
     struct store_entry *entry;
     struct held held;
-    bool ok = true;
 
     if (is_all_duplicates(group, batch))
         return true;
@@ -416,16 +416,17 @@ static bool apply_group(const struct batch *batch, int index)
         return fail_spoiled(store, batch->err);
     if (store_entry_is_corrupt(entry)) {
         skip_corrupt(group, batch);
+        has_rows = true; /* it has no image, and others may be well */
     } else {
-        ok = !is_told(batch, group) || !group->entity->is_told_by_rows ||
-             agg_before__keep(lane->agg, entry, group->entity, &lane->keys[index], lane->hashes[index]);
+        ok = !is_told(batch, group) || has_rows || group->first == UINT32_MAX ||
+             agg_image__keep(lane->agg, entry, group->entity, &lane->keys[index], lane->hashes[index]);
         hold(&held, store, entry, group->entity);
         ok = ok && apply_shares(&held, group, batch) && take_brought(&held, group, batch) &&
              feed(&held, group, &lane->keys[index], batch) && tidy(&held, batch);
     }
     store_entry_unlock(store, entry);
-    if (ok && is_told(batch, group) && is_collected(batch, group))
-        ok = collect(batch, index);
+    if (ok && is_told(batch, group) && (has_rows || has_changed_cells(batch, group)))
+        ok = collect(batch, index, has_rows);
     return ok || fail_spoiled(store, batch->err);
 }
 
@@ -452,7 +453,7 @@ static void prefetch_ends(const struct agg_lane *lane, int index)
 static void prefetch_delta(const struct agg_lane *lane, int index, enum agg_deltas_stage stage)
 {
     if (lane->deltas && index >= 0 && index < lane->group_count && !lane->groups[index].entity->has_user &&
-        !lane->groups[index].entity->is_told_by_rows)
+        !(lane->groups[index].entity->is_told_by_rows && lane->groups[index].entity->cell_count[STORE_PART_SKETCHES] == 0))
         agg_deltas__prefetch(lane->deltas, lane->hashes[index], stage);
 }
 
@@ -528,7 +529,7 @@ static bool apply_delta(const struct batch *batch, const struct agg_delta *delta
         batch->tally->corrupt++;
     } else if (entry) {
         hold(&held, store, entry, group->entity);
-        ok = (agg_before__merge(lane->agg, entry, group->entity, key, hash, &parts->memory[STORE_PART_ROWS]) &&
+        ok = (agg_image__merge(lane->agg, entry, group->entity, key, hash, &parts->memory[STORE_PART_ROWS]) &&
               merge_parts(&held, parts, &batch->horizon) && feed_delta(&held, parts, key, batch) && tidy(&held, batch)) ||
              fail_spoiled(store, batch->err);
     }

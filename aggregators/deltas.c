@@ -1,6 +1,7 @@
 /*
  * Deltas: what a lane's events meant for entities without a user since the last epoch, by entity, and the way into another instance's
- * state. A delta is an entity in memory that is applied to like any other; its bytes are those of its parts on disk.
+ * state. A delta is an entity in memory that is applied to like any other, but for rows that images.c tells; its bytes are those of its
+ * parts on disk.
  *
  * On the wire: key: kind u8 | id_count u8 | ids, big endian. Value: for each part in order its length and bytes, 0 for none | feeds: count,
  * for each its list's slot, the time of the event that it hears of.
@@ -158,13 +159,6 @@ struct fr_buffer *agg_deltas__want(struct agg_deltas *deltas, const struct store
 
     *fed_ms = entry ? entry->fed_ms : NULL;
     return entry ? entry->parts : NULL;
-}
-
-struct fr_buffer *agg_deltas__find(const struct agg_deltas *deltas, const struct store_key *key, uint64_t hash)
-{
-    uint32_t place = deltas->table[slot_of(deltas, key, hash)];
-
-    return place != 0 ? deltas->entries[place - 1].parts : NULL;
 }
 
 void agg_deltas__prefetch(const struct agg_deltas *deltas, uint64_t hash, enum agg_deltas_stage stage)

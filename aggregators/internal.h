@@ -321,7 +321,7 @@ struct agg_entity {
     } counters_of[PROTO_ACTIONS];
     uint32_t narrow_bytes, wide_bytes; /* of a row */
     bool is_even; /* all counters have the same windows, each with a running total, and none is a greatest (even.c) */
-    bool is_told_by_rows; /* of its rows others of a cluster are told how they changed, not what events did (before.c) */
+    bool is_told_by_rows; /* of its rows others of a cluster are told how they changed, not what events did (images.c) */
     int count_numbers, sum_numbers; /* of a narrow row; sums begin at sums_at */
     uint32_t sums_at;
     int64_t panes_most[AGG_LEVELS]; /* of all its features */
@@ -665,7 +665,7 @@ struct agg {
     struct store *store;
     struct agg_plans *plans;
     struct fr_counter *clamped; /* NULL without metrics */
-    struct agg_before *before; /* what an epoch began with, for those that tell others; NULL: nobody does (before.c) */
+    struct agg_images *images; /* what an epoch began with, for those that tell others; NULL: nobody does (images.c) */
     const struct fr_idset *blocked[AGG_BLOCKED_KINDS]; /* NULL: none */
 };
 

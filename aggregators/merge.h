@@ -24,8 +24,6 @@ FR_CHECKED bool agg_merge__attributes(struct agg_blob *into, const struct agg_en
  * time of the event that each is to hear of, 0: none; NULL where it has no feeds.
  */
 struct fr_buffer *agg_deltas__want(struct agg_deltas *deltas, const struct store_key *key, uint64_t hash, int64_t **fed_ms);
-struct fr_buffer *agg_deltas__find(const struct agg_deltas *deltas, const struct store_key *key,
-                                   uint64_t hash); /* NULL: it isn't there */
 
 /* Fetches what agg_deltas__want() will touch: each stage looks at what the one before brought. */
 enum agg_deltas_stage { AGG_DELTAS_SLOT, AGG_DELTAS_ENTRY, AGG_DELTAS_ROWS };
@@ -42,17 +40,17 @@ void agg_delta__fini(struct agg_delta_parts *parts);
 FR_CHECKED bool agg_delta__decode(const struct agg *agg, const struct store_key *key, struct fr_slice value,
                                   struct agg_delta_parts *parts);
 
-/* ---- before.c ---- */
+/* ---- images.c ---- */
 
 /*
- * Before the epoch's first event of the lane changes an entity that is told by its rows, which is locked and inside the gate: keeps a copy
- * of them. False: out of memory.
+ * Before the epoch's first event of this instance changes the rows of an entity that is told by them: keeps a copy of what they are. The
+ * entity is locked, inside the gate, and will be changed in the same batch. False: out of memory.
  */
-FR_CHECKED bool agg_before__keep(struct agg *agg, struct store_entry *entry, const struct agg_entity *entity,
-                                 const struct store_key *key, uint64_t hash);
-/* What others told of it since is no change of ours. The same; nothing is kept: nothing happens. */
-FR_CHECKED bool agg_before__merge(struct agg *agg, const struct store_entry *entry, const struct agg_entity *entity,
-                                  const struct store_key *key, uint64_t hash, const struct fr_buffer *rows);
-void agg_before__free(struct agg_before *before); /* NULL is fine */
+FR_CHECKED bool agg_image__keep(struct agg *agg, struct store_entry *entry, const struct agg_entity *entity,
+                                const struct store_key *key, uint64_t hash);
+/* What others told of it since is no change of ours: merged into the copy, too, where there is one. The same. */
+FR_CHECKED bool agg_image__merge(struct agg *agg, const struct store_entry *entry, const struct agg_entity *entity,
+                                 const struct store_key *key, uint64_t hash, const struct fr_buffer *rows);
+void agg_images__free(struct agg_images *images); /* NULL is fine */
 
 #endif

@@ -29,6 +29,8 @@ static const char *const names[FR_FAULTS] = {
     [FR_FAULT_MID_BACKUP] = "mid_backup",
     [FR_FAULT_MID_MODEL_CHECKPOINT] = "mid_model_checkpoint",
     [FR_FAULT_MID_OPEN] = "mid_open",
+    [FR_FAULT_MID_USERS_WRITE] = "mid_users_write",
+    [FR_FAULT_MID_USERS_READ] = "mid_users_read",
     [FR_FAULT_MID_RESTORE] = "mid_restore",
 };
 

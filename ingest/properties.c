@@ -54,7 +54,7 @@ static const struct ingest_property producer[] = {
     {"queue.buffering.max.kbytes", "65536"},
 };
 
-/* It fetches nothing; restoring may take minutes, in which it does not poll. */
+/* It fetches nothing. While what it gives away becomes an epoch, or what it keeps is read to its end, it does not poll. */
 static const struct ingest_property member[] = {
     {"enable.auto.commit", "false"},         {"enable.auto.offset.store", "false"}, {"partition.assignment.strategy", "range"},
     {"isolation.level", "read_uncommitted"}, {"max.poll.interval.ms", "900000"},    {"queued.min.messages", "1"},

@@ -17,6 +17,7 @@ struct part {
     int32_t number;
     int64_t next, end;
     bool is_at_end; /* of what is committed there is no more now */
+    bool is_left;
 };
 
 struct ingest_tail {
@@ -33,15 +34,20 @@ struct ingest_tail {
 };
 
 /* Marks, once by who sees open transactions too. */
+static bool ask_marks(struct ingest_group *group, const char *topic, int32_t partition, int64_t *low, int64_t *end,
+                      struct fr_err *err)
+{
+    return rd_kafka_query_watermark_offsets(group->member, topic, partition, low, end, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' [%" PRId32 "] does not say where it ends", topic, partition);
+}
+
 static bool ask(struct ingest_group *group, const struct ingest_tail_options *options, int index, struct part *part,
                 struct fr_err *err)
 {
     int64_t low, end;
 
-    if (rd_kafka_query_watermark_offsets(group->member, options->topic, options->partitions[index], &low, &end, ASK_MS) !=
-        RD_KAFKA_RESP_ERR_NO_ERROR)
-        return fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' [%" PRId32 "] does not say where it ends", options->topic,
-                       options->partitions[index]);
+    if (!ask_marks(group, options->topic, options->partitions[index], &low, &end, err))
+        return false;
     *part = (struct part){
         .number = options->partitions[index], .next = options->starts[index] < 0 ? low : options->starts[index], .end = end};
     return part->next >= low && part->next <= end
@@ -73,6 +79,17 @@ static bool find_leaders(struct ingest_group *group, const char *topic, struct f
 
     return (ingest_topic__find(group->member, &state, 1, false) && state.found == INGEST_TOPIC_FOUND) ||
            fr_fail(err, FR_UNAVAILABLE, "cluster: no broker says who leads the partitions of '%s'", topic);
+}
+
+bool ingest_group_marks(struct ingest_group *group, const char *topic, const int32_t *partitions, int count, int64_t *lows,
+                        int64_t *ends, struct fr_err *err)
+{
+    if (!find_leaders(group, topic, err))
+        return false;
+    for (int i = 0; i < count; i++)
+        if (!ask_marks(group, topic, partitions[i], &lows[i], &ends[i], err))
+            return false;
+    return true;
 }
 
 static bool make(struct ingest_tail *tail, struct ingest_group *group, const struct ingest_tail_options *options,
@@ -141,8 +158,8 @@ static bool take(struct ingest_tail *tail, const rd_kafka_message_t *message, st
     /* An end is told once: another error does not undo it. */
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || !message->err)
         part->is_at_end = message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
-    *is_gone = *is_gone || message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
-    if (message->err || message->offset < part->next)
+    *is_gone = *is_gone || (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && !part->is_left);
+    if (message->err || message->offset < part->next || part->is_left)
         return false;
     part->next = message->offset + 1;
     *record = (struct ingest_tailed){.index = tail->index_of[message->partition],
@@ -168,8 +185,9 @@ static void ask_for_more(struct ingest_tail *tail)
     tail->queued_peak = queued;
     ends = rd_kafka_topic_partition_list_new(tail->count);
     for (int i = 0; i < tail->count; i++)
-        rd_kafka_topic_partition_list_add(ends, rd_kafka_topic_name(tail->topic), tail->parts[i].number)->offset =
-            RD_KAFKA_OFFSET_END;
+        if (!tail->parts[i].is_left)
+            rd_kafka_topic_partition_list_add(ends, rd_kafka_topic_name(tail->topic), tail->parts[i].number)->offset =
+                RD_KAFKA_OFFSET_END;
     (void)rd_kafka_offsets_for_times(tail->client, ends, LOOK_MS);
     rd_kafka_topic_partition_list_destroy(ends);
 }
@@ -219,13 +237,25 @@ uint64_t ingest_tail_lag(const struct ingest_tail *tail)
     uint64_t lag = 0;
 
     for (int i = 0; i < tail->count; i++)
-        lag += tail->parts[i].end > tail->parts[i].next ? (uint64_t)(tail->parts[i].end - tail->parts[i].next) : 0;
+        lag += ingest_tail_has_ended(tail, i) ? 0 : (uint64_t)(tail->parts[i].end - tail->parts[i].next);
     return lag;
+}
+
+bool ingest_tail_has_ended(const struct ingest_tail *tail, int index)
+{
+    return tail->parts[index].is_left || tail->parts[index].next >= tail->parts[index].end;
+}
+
+void ingest_tail_leave(struct ingest_tail *tail, int index)
+{
+    if (!tail->parts[index].is_left)
+        rd_kafka_consume_stop(tail->topic, tail->parts[index].number);
+    tail->parts[index].is_left = true;
 }
 
 bool ingest_tail_is_waiting(const struct ingest_tail *tail, int index)
 {
-    return tail->parts[index].is_at_end && tail->parts[index].next < tail->parts[index].end;
+    return tail->parts[index].is_at_end && !ingest_tail_has_ended(tail, index);
 }
 
 bool ingest_tail_is_through(const struct ingest_tail *tail)
@@ -239,7 +269,7 @@ void ingest_tail_close(struct ingest_tail *tail)
         return;
     let_go(tail);
     for (int i = 0; i < tail->count; i++)
-        rd_kafka_consume_stop(tail->topic, tail->parts[i].number);
+        ingest_tail_leave(tail, i);
     if (tail->topic)
         rd_kafka_topic_destroy(tail->topic);
     if (tail->queue)

@@ -102,7 +102,7 @@ static bool read_store(struct pipeline_cluster *cluster, struct fr_err *err)
 static bool make_deltas(struct pipeline_cluster *cluster)
 {
     struct agg *agg = cluster->engine->agg;
-    bool ok = agg_deltas_begin(agg) && (cluster->pending = agg_deltas_new(agg)) &&
+    bool ok = agg_images_open(agg) && (cluster->pending = agg_deltas_new(agg)) &&
               (cluster->merger = agg_lane_new(agg, PIPELINE_BATCH_EVENTS));
 
     for (int i = 0; i < cluster->config->lanes && ok; i++) {
@@ -131,6 +131,7 @@ static void register_metrics(struct pipeline_cluster *cluster, struct fr_metrics
         fr_metrics_counter(metrics, "freshet_cluster_restored_total", NULL, "Records restored from the changelog.");
     cluster->dropped =
         fr_metrics_counter(metrics, "freshet_cluster_dropped_total", NULL, "Users' entities given to other instances.");
+    pipeline_ship__register(cluster, metrics);
 }
 
 bool pipeline_cluster__open(const struct pipeline_cluster_options *options, struct pipeline_cluster **ret, struct fr_err *err)
@@ -294,7 +295,7 @@ static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
     atomic_store(&cluster->is_through, true);
     if (!pipeline_standby__start(cluster, err) || !warm_up(cluster, err))
         return false;
-    return cluster->config->is_replica || ingest_group_join(cluster->group, err);
+    return cluster->config->is_replica || (pipeline_ship__start(cluster, err) && ingest_group_join(cluster->group, err));
 }
 
 static void *run(void *user)
@@ -344,6 +345,7 @@ void pipeline_cluster__stop(struct pipeline_cluster *cluster)
         pthread_join(cluster->thread, NULL);
     cluster->is_started = false;
     pipeline_standby__stop(cluster);
+    pipeline_ship__stop(cluster);
     if (cluster->group)
         ingest_group_stop(cluster->group);
 }
@@ -363,7 +365,7 @@ void pipeline_cluster__close(struct pipeline_cluster *cluster)
     agg_deltas_free(cluster->pending);
     agg_lane_free(cluster->merger);
     free(cluster->chosen);
-    free(cluster->restored_tombstones);
+    pipeline_cluster_tombstones__close(cluster);
     pipeline_cluster_blocks__close(cluster);
     fr_arena_free(cluster->arena);
     free(cluster);

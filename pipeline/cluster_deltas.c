@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 enum {
-    AGAIN_MS = 100,
+    ROOM_MS = 10,
     FETCH_MS = 100, /* a record comes at once; ten fetches a second when there is none are enough */
     READ_MS = 100,
     LOOK_MS = 1000,
@@ -124,15 +124,16 @@ static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *
     return ok;
 }
 
-void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster)
+void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster, bool is_beside)
 {
+    uint64_t most = cluster->engine->lanes.dirty_bytes_most, bytes = is_beside ? most / 5 * 4 : most;
     struct store_stats stats;
 
     do {
         store_stats_read(cluster->store, &stats);
-        if (stats.unwritten_bytes + stats.pending_bytes <= cluster->engine->lanes.dirty_bytes_most)
+        if (stats.unwritten_bytes + stats.pending_bytes <= bytes)
             return;
-        fr_clock_sleep_ms(AGAIN_MS);
+        fr_clock_sleep_ms(ROOM_MS);
     } while (!pipeline_cluster__is_stopping(cluster));
 }
 
@@ -154,6 +155,6 @@ bool pipeline_deltas__read(struct pipeline_cluster *cluster, struct fr_err *err)
 
     look_at_ends(cluster);
     if (count > 0)
-        pipeline_cluster__wait_for_room(cluster);
+        pipeline_cluster__wait_for_room(cluster, false);
     return count >= 0 && merge(cluster, records, count, err);
 }

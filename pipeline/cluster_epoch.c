@@ -123,11 +123,12 @@ static bool is_noted(const struct pipeline_cluster *cluster, int partition)
 /* What an epoch that failed has set aside belongs to the next one: its offsets will be in it. */
 static void turn(struct pipeline_cluster *cluster)
 {
-    if (!agg_deltas_turn(cluster->engine->agg)) {
+    if (!agg_images_turn(cluster->engine->agg)) {
         struct fr_err err;
 
         (void)fr_fail(&err, FR_EXHAUSTED,
-                      "cluster: out of memory for an epoch; what it was to tell others is lost: restart the instance");
+                      "cluster: out of memory for an epoch, of which nothing can be told to others any more; a restart begins "
+                      "with the last one");
         pipeline_cluster__fail(cluster, &err);
     }
     for (int i = 0; i < cluster->config->lanes; i++) {
@@ -378,7 +379,7 @@ static bool gather(struct pipeline_cluster *cluster, struct fr_err *err)
     for (int i = 0; i < cluster->config->lanes; i++)
         if (!agg_deltas_merge(cluster->pending, cluster->turned[i], err))
             return false;
-    return agg_deltas_added(cluster->engine->agg, cluster->pending, cluster->boundary_horizon_ms, err);
+    return agg_images_tell(cluster->engine->agg, cluster->pending, cluster->boundary_horizon_ms, err);
 }
 
 bool pipeline_cluster__gather(struct pipeline_cluster *cluster, struct fr_err *err)

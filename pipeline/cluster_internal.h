@@ -1,6 +1,6 @@
 /*
  * What the cluster's files share. Threads: the cluster's (topics, deltas of others), the group's (what is owned, restoring), the
- * standby's (copies of what is not), the committer (transactions); lanes only collect. What two of them touch is atomic, or changed inside the gate and read with it held alone.
+ * standby's (copies of what is not; restoring what is far behind), the committer (transactions); lanes only collect. What two of them touch is atomic, or changed inside the gate and read with it held alone.
  */
 #ifndef PIPELINE_CLUSTER_INTERNAL_H
 #define PIPELINE_CLUSTER_INTERNAL_H
@@ -9,6 +9,8 @@
 
 #include <freshet/deltas.h>
 #include <freshet/group.h>
+
+#include <limits.h>
 
 enum {
     PIPELINE_CLUSTER_PARTITIONS_MAX = 1024,
@@ -66,6 +68,8 @@ struct pipeline_held { /* a partition */
     atomic_bool is_whole; /* was read to its end once, and not dropped since */
     bool is_empty; /* the store has no user of it for sure; by the group's thread while the standby's is idle, else by that */
     bool is_noted; /* it was here at the boundary; the committer's */
+    struct pipeline_tombstone *tombstones; /* by who restores, inside the gate; the boundary takes them */
+    int tombstone_count, tombstone_capacity;
     bool is_saved; /* the meta record says the same; changed inside the gate or by the committer */
     atomic_bool is_owner_saved;
     struct pipeline_marker marker; /* by who restores, inside the gate; then the committer */
@@ -126,11 +130,18 @@ struct pipeline_cluster {
     pthread_t standby;
     bool is_standby_started;
     atomic_bool is_held, is_idle;
+    atomic_bool is_taking; /* partitions that it has restored become this instance's: they do not go meanwhile */
+    int assigned; /* partitions, at last, and since when; by the group's thread while the standby's is idle */
+    int64_t assigned_ms;
     atomic_bool is_joining, is_warm; /* before the group is joined: it reads what will be its own, and has it */
     atomic_bool is_draining;
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
     _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */
 
+    pthread_t ship;
+    bool is_ship_started;
+    struct fr_counter *shipped, *ship_failed, *ship_taken, *ship_refused, *ship_records;
+    struct fr_gauge *shipped_at;
     struct fr_counter *transactions, *copied, *deltas_written, *merged, *restored, *dropped, *taken_back, *without_room;
 };
 
@@ -162,6 +173,7 @@ const struct pipeline_owner *pipeline_owner__read(struct pipeline_cluster *clust
 /* Keeps it, when it is news. */
 void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value);
 
+void pipeline_tombstone__key(uint64_t user_id, struct fr_buffer *key);
 /* Of a user who was forgotten, in the changelog; of the last word on an id, among the deltas. False: it makes no sense. */
 void pipeline_tombstone__encode(const struct pipeline_tombstone *tombstone, struct fr_buffer *key, struct fr_buffer *value);
 bool pipeline_tombstone__is(struct fr_slice key);
@@ -184,9 +196,16 @@ FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err 
  * hand-over comes: the partitions are not empty then, and go another time.
  */
 FR_CHECKED bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone, bool gives_way, struct fr_err *err);
-/* Before partitions are restored: of those that will be read from the first record nothing may be left over. */
+/* Before partitions are restored: of those that will be read from the first record nothing may be left over. Gives way. */
 FR_CHECKED bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
                                       struct fr_err *err);
+/*
+ * Partitions that are the group's word and were restored to their ends are this instance's from now on: an epoch has what was restored, then
+ * ingest reads on. By the group's thread while the standby's is idle, or by that while it says that it is taking.
+ */
+FR_CHECKED bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+                                     struct fr_err *err);
+void pipeline_share__tell(struct pipeline_cluster *cluster); /* what is here of what was assigned; by the same */
 
 /* Waits for an epoch, as often as that must be tried again; false when it never will, or the node stops. */
 FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err);
@@ -195,13 +214,19 @@ FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct 
 
 struct pipeline_restoring;
 
-/* From where the store has them. One thread at a time for a partition. */
-FR_CHECKED bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+/*
+ * From where the store has them. One thread at a time for a partition. Waits for brokers; what gives way does so until a hand-over comes, and
+ * *restoring is NULL then.
+ */
+FR_CHECKED bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count, bool gives_way,
                                          struct pipeline_restoring **restoring, struct fr_err *err);
 int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_ms,
                              struct fr_err *err); /* records; −1: it fails */
-/* The partition of that place among them stands before a transaction that is open. */
-bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring, int index);
+/* The partition of that place among them: all that was there when it was opened is put. Then, that no more of it is read. */
+bool pipeline_restoring__is_through(const struct pipeline_restoring *restoring, int index);
+void pipeline_restoring__leave(struct pipeline_restoring *restoring, int index);
+/* What stands before transactions that somebody left open who is gone is helped on: they are ended. Looks every two seconds. */
+void pipeline_restoring__end_awaited(struct pipeline_restoring *restoring);
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring); /* to where it ended when it was opened */
 void pipeline_restoring__close(struct pipeline_restoring *restoring); /* NULL is fine */
 
@@ -219,11 +244,31 @@ void pipeline_standby__stop(struct pipeline_cluster *cluster); /* once the clust
 /* The group's thread: when it returns, nothing is read along until it is released. */
 void pipeline_standby__hold(struct pipeline_cluster *cluster);
 void pipeline_standby__release(struct pipeline_cluster *cluster);
+/* The group's thread: when it returns, no more partitions become this instance's until then. Reading along goes on for a moment. */
+void pipeline_standby__stop_taking(struct pipeline_cluster *cluster);
 /* Whoever said that he comes is there, or owns already. The cluster's thread. */
 void pipeline_standby__expect(struct pipeline_cluster *cluster, struct fr_slice announcement);
 void pipeline_standby__has_come(struct pipeline_cluster *cluster, const struct pipeline_owner *owner);
 /* Whether another has partitions, as announced, and this one none. */
 bool pipeline_standby__is_newcomer(const struct pipeline_cluster *cluster);
+
+/* ---- cluster_ship.c: checkpoints ---- */
+
+void pipeline_ship__register(struct pipeline_cluster *cluster, struct fr_metrics *metrics);
+FR_CHECKED bool pipeline_ship__start(struct pipeline_cluster *cluster, struct fr_err *err); /* nothing without a directory */
+void pipeline_ship__stop(struct pipeline_cluster *cluster); /* once the cluster is stopping */
+/* The file of a partition that goes up to this offset of the changelog, and which there are: the newest first; −1: nobody can say. */
+enum { PIPELINE_SHIP_FILES = 16 };
+void pipeline_ship__name(const struct pipeline_cluster *cluster, int partition, int64_t next, char name[PATH_MAX]);
+int pipeline_ship__find(const struct pipeline_cluster *cluster, int partition, int64_t offsets[PIPELINE_SHIP_FILES]);
+
+/* ---- cluster_fetch.c ---- */
+
+/*
+ * Of a partition of which the store has nothing: the newest file of it that is fit, if there is any, goes into the state, and how far it goes.
+ * The standby's thread; gives way when a hand-over comes, and the partition is neither empty nor here then. False: the store failed, or the node stops.
+ */
+FR_CHECKED bool pipeline_ship__fetch(struct pipeline_cluster *cluster, int32_t partition, struct fr_err *err);
 
 /* ---- cluster_blocks.c: what people blocked ---- */
 
@@ -241,7 +286,8 @@ void pipeline_cluster_blocks__sent(struct pipeline_cluster *cluster, struct stor
 
 /* ---- cluster_tombstones.c: who was forgotten; as of blocks, with records of the changelog ---- */
 
-FR_CHECKED bool pipeline_cluster_tombstones__receive(struct pipeline_cluster *cluster, struct fr_slice key,
+void pipeline_cluster_tombstones__close(struct pipeline_cluster *cluster);
+FR_CHECKED bool pipeline_cluster_tombstones__receive(struct pipeline_cluster *cluster, int partition, struct fr_slice key,
                                                      struct fr_slice value, struct fr_err *err);
 FR_CHECKED bool pipeline_cluster_tombstones__boundary(struct pipeline_cluster *cluster, struct store *store,
                                                       struct fr_err *err);
@@ -254,8 +300,11 @@ void pipeline_cluster_tombstones__sent(struct pipeline_cluster *cluster);
 FR_CHECKED bool pipeline_deltas__open(struct pipeline_cluster *cluster, struct fr_err *err); /* from where the store has them */
 FR_CHECKED bool pipeline_deltas__read(struct pipeline_cluster *cluster,
                                       struct fr_err *err); /* what comes within a moment, and merges it */
-/* The budget's guard, as lanes have it: returns when there is room for more, or the node stops. */
-void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster);
+/*
+ * The budget's guard, as lanes have it; what only goes on beside them stops earlier, but not before the committer would write. Returns when
+ * there is room for more, or the node stops.
+ */
+void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster, bool is_beside);
 
 /* ---- cluster_epoch.c ---- */
 

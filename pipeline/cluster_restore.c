@@ -5,10 +5,11 @@
 #include "cluster_internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/log.h>
 
 #include <stdlib.h>
 
-enum { AGAIN_MS = 100 };
+enum { END_AGAIN_MS = 2000 };
 
 struct pipeline_restoring {
     struct pipeline_cluster *cluster;
@@ -18,9 +19,12 @@ struct pipeline_restoring {
     struct agg_copy copies[PIPELINE_CLUSTER_COPIES];
     struct pipeline_marker marker; /* of the partition at hand */
     int count;
+    bool is_left[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    int64_t ended_ms; /* when transactions were last looked at */
 };
 
-static bool open_tail(struct pipeline_restoring *restoring, struct fr_err *err)
+/* Without a tail where it gives way. */
+static bool open_tail(struct pipeline_restoring *restoring, bool gives_way, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = restoring->cluster;
     int64_t starts[PIPELINE_CLUSTER_PARTITIONS_MAX];
@@ -35,15 +39,18 @@ static bool open_tail(struct pipeline_restoring *restoring, struct fr_err *err)
     while (!ingest_tail_open(cluster->group, &options, &restoring->tail, err)) {
         if (!pipeline_cluster__wait_again(cluster, err))
             return false;
+        if (gives_way && atomic_load(&cluster->is_held))
+            return true;
     }
     return true;
 }
 
-bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count, bool gives_way,
                               struct pipeline_restoring **ret, struct fr_err *err)
 {
     struct pipeline_restoring *restoring = calloc(1, sizeof *restoring);
 
+    *ret = NULL;
     if (!restoring)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for restoring");
     restoring->cluster = cluster;
@@ -52,12 +59,12 @@ bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *p
         restoring->partitions[i] = partitions[i];
         cluster->held[partitions[i]].is_empty = false;
     }
-    if (open_tail(restoring, err)) {
+    bool ok = open_tail(restoring, gives_way, err);
+    if (ok && restoring->tail)
         *ret = restoring;
-        return true;
-    }
-    pipeline_restoring__close(restoring);
-    return false;
+    else
+        pipeline_restoring__close(restoring);
+    return ok;
 }
 
 /* Copies of one read, and then how far each partition is: inside one gate. */
@@ -74,6 +81,8 @@ static bool put_copies(struct pipeline_restoring *restoring, struct fr_err *err)
             struct pipeline_held *held = &cluster->held[restoring->partitions[i]];
             int64_t next = ingest_tail_next(restoring->tail, i);
 
+            if (restoring->is_left[i])
+                continue; /* it may be owned, and written to */
             held->is_saved = held->is_saved && next == atomic_load(&held->changelog_next);
             atomic_store(&held->changelog_next, next);
         }
@@ -102,7 +111,8 @@ static bool take_record(struct pipeline_restoring *restoring, const struct inges
         return true;
     }
     if (pipeline_tombstone__is(record->key))
-        return pipeline_cluster_tombstones__receive(cluster, record->key, record->value, err);
+        return pipeline_cluster_tombstones__receive(cluster, restoring->partitions[record->index], record->key, record->value,
+                                                    err);
     if (!pipeline_copy__read_key(record->key, &copy->key, &copy->part))
         return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' makes no sense", cluster->changelog);
     copy->bytes = record->value;
@@ -117,16 +127,67 @@ int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_m
 
     restoring->count = 0;
     if (count > 0)
-        pipeline_cluster__wait_for_room(restoring->cluster);
+        pipeline_cluster__wait_for_room(restoring->cluster, true);
     for (int i = 0; i < count; i++)
         if (!take_record(restoring, &records[i], err))
             return -1;
     return count < 0 || !put_copies(restoring, err) ? -1 : count; /* where ends were all that came, too */
 }
 
-bool pipeline_restoring__is_waiting(const struct pipeline_restoring *restoring, int index)
+bool pipeline_restoring__is_through(const struct pipeline_restoring *restoring, int index)
 {
-    return ingest_tail_is_waiting(restoring->tail, index);
+    return ingest_tail_has_ended(restoring->tail, index);
+}
+
+void pipeline_restoring__leave(struct pipeline_restoring *restoring, int index)
+{
+    restoring->is_left[index] = true;
+    ingest_tail_leave(restoring->tail, index);
+}
+
+/* ---- what somebody left open ---- */
+
+/*
+ * Reading stands still before a transaction that is open. When who had the partitions left it so and is in the group no more, it is ended
+ * here instead of waited for: what he would still write is refused from then on, as it would be without the partitions.
+ */
+static void end_transactions(struct pipeline_cluster *cluster, const int32_t *partitions, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const struct pipeline_owner *owner = atomic_load(&cluster->held[partitions[i]].owner);
+        bool is_told = !owner || strcmp(owner->instance, cluster->config->id) == 0, is_gone_now = false;
+        struct fr_err err;
+
+        for (int k = 0; k < i && !is_told; k++) {
+            const struct pipeline_owner *other = atomic_load(&cluster->held[partitions[k]].owner);
+
+            is_told = other && strcmp(other->instance, owner->instance) == 0;
+        }
+        if (is_told)
+            continue;
+        if (!ingest_group_end(cluster->group, owner->instance, &is_gone_now, &err))
+            fr_log(FR_LOG_WARN, "cluster", "%s; it ends by itself", err.message);
+        else if (is_gone_now)
+            fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended",
+                   owner->instance);
+    }
+}
+
+/* Of those alone that wait: who had others may be alive and on his way into the group. */
+void pipeline_restoring__end_awaited(struct pipeline_restoring *restoring)
+{
+    int32_t waiting[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    int found = 0;
+
+    if (fr_clock_monotonic_ms() - restoring->ended_ms <= END_AGAIN_MS)
+        return;
+    for (int i = 0; i < restoring->partition_count; i++)
+        if (ingest_tail_is_waiting(restoring->tail, i))
+            waiting[found++] = restoring->partitions[i];
+    if (found == 0)
+        return;
+    restoring->ended_ms = fr_clock_monotonic_ms();
+    end_transactions(restoring->cluster, waiting, found);
 }
 
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring)

@@ -1,7 +1,8 @@
 /*
  * What the group's assignments mean: partitions that are given away are drained and end with an epoch of theirs; those that come are
- * restored from the changelog to its end as it is then, from where this store's copies of them are, before ingest reads a record of them. While that goes on epochs are no
- * transactions: nothing is applied but what others made durable before.
+ * restored from the changelog to its end as it is then, from where this store's copies of them are, before ingest reads a record of them. What
+ * is whole here but for the last moment goes on as soon as that is read. The rest the standby's thread restores beside it (cluster_standby.c), so that neither the
+ * others nor the partitions that stayed wait, and the group is answered all the while. Until the first is here epochs are no transactions: nothing is applied but what others made durable before.
  */
 #include "cluster_internal.h"
 
@@ -11,7 +12,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 200, SAY_MS = 10000, END_AGAIN_MS = 2000, LOOK_MS = 5 };
+enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 50, NEAR_MS = 2000, LOOK_MS = 5 };
 
 bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
 {
@@ -96,76 +97,29 @@ bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *part
         is_gone_of[partitions[i]] = atomic_load(&held->changelog_next) < 0 && !held->is_empty;
         is_any = is_any || is_gone_of[partitions[i]];
     }
-    return !is_any || pipeline_share__drop(cluster, is_gone_of, false, err);
+    return !is_any || pipeline_share__drop(cluster, is_gone_of, true, err);
 }
 
 /* ---- restoring ---- */
 
-/*
- * Reading stands still before a transaction that is open. When who had the partitions left it so and is in the group no more, it is ended
- * here instead of waited for: what he would still write is refused from then on, as it would be without the partitions.
- */
-static void end_transactions(struct pipeline_cluster *cluster, const int32_t *partitions, int count)
-{
-    for (int i = 0; i < count; i++) {
-        const struct pipeline_owner *owner = atomic_load(&cluster->held[partitions[i]].owner);
-        bool is_told = !owner || strcmp(owner->instance, cluster->config->id) == 0, is_gone_now = false;
-        struct fr_err err;
-
-        for (int k = 0; k < i && !is_told; k++) {
-            const struct pipeline_owner *other = atomic_load(&cluster->held[partitions[k]].owner);
-
-            is_told = other && strcmp(other->instance, owner->instance) == 0;
-        }
-        if (is_told)
-            continue;
-        if (!ingest_group_end(cluster->group, owner->instance, &is_gone_now, &err))
-            fr_log(FR_LOG_WARN, "cluster", "%s; it ends by itself", err.message);
-        else if (is_gone_now)
-            fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended",
-                   owner->instance);
-    }
-}
-
-/* Of those alone that wait: who had others may be alive and on his way into the group. */
-static void end_awaited(struct pipeline_cluster *cluster, const struct pipeline_restoring *restoring, const int32_t *partitions,
-                        int count, int64_t *ended_ms)
-{
-    int32_t waiting[PIPELINE_CLUSTER_PARTITIONS_MAX];
-    int found = 0;
-
-    if (fr_clock_monotonic_ms() - *ended_ms <= END_AGAIN_MS)
-        return;
-    for (int i = 0; i < count; i++)
-        if (pipeline_restoring__is_waiting(restoring, i))
-            waiting[found++] = partitions[i];
-    if (found == 0)
-        return;
-    *ended_ms = fr_clock_monotonic_ms();
-    end_transactions(cluster, waiting, found);
-}
-
-static bool restore(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
+/* What is near its end is read here, for so long at most: the partitions that stayed, those that were stood by for. */
+static bool restore_near(struct pipeline_cluster *cluster, int32_t *partitions, int *count, struct fr_err *err)
 {
     struct pipeline_restoring *restoring = NULL;
-    int64_t said_ms = fr_clock_monotonic_ms(), ended_ms = 0;
-    bool ok = pipeline_restoring__open(cluster, partitions, count, &restoring, err);
+    int64_t until_ms = fr_clock_monotonic_ms() + NEAR_MS;
+    bool ok = pipeline_restoring__open(cluster, partitions, *count, false, &restoring, err);
+    int through = 0;
 
-    while (ok && pipeline_restoring__lag(restoring) > 0) {
-        int64_t now_ms = fr_clock_monotonic_ms();
-
+    while (ok && restoring && pipeline_restoring__lag(restoring) > 0 && fr_clock_monotonic_ms() < until_ms) {
         ok = pipeline_restoring__read(restoring, READ_MS, err) >= 0 &&
              (!pipeline_cluster__is_stopping(cluster) || fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing"));
         if (ok)
-            end_awaited(cluster, restoring, partitions, count, &ended_ms);
-        if (ok && now_ms - said_ms > SAY_MS) {
-            said_ms = now_ms;
-            fr_log(FR_LOG_INFO, "cluster", "restoring %d partitions: %" PRIu64 " offsets of '%s' are left", count,
-                   pipeline_restoring__lag(restoring), cluster->changelog);
-        }
+            pipeline_restoring__end_awaited(restoring);
     }
-    for (int i = 0; i < count && ok; i++)
-        atomic_store(&cluster->held[partitions[i]].is_whole, true);
+    for (int i = 0; i < *count && ok && restoring; i++)
+        if (pipeline_restoring__is_through(restoring, i))
+            partitions[through++] = partitions[i];
+    *count = through;
     pipeline_restoring__close(restoring);
     return ok;
 }
@@ -232,38 +186,72 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
     return ok;
 }
 
+bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
+{
+    for (int i = 0; i < count; i++)
+        atomic_store(&cluster->held[partitions[i]].is_whole, true);
+    atomic_fetch_add(&cluster->turns, 1);
+    pipeline_texts__hold(cluster->texts);
+    if (!pipeline_share__commit(cluster, err) || !own(cluster, partitions, count, err))
+        return false;
+    pipeline_texts__release(cluster->texts);
+    return true;
+}
+
+void pipeline_share__tell(struct pipeline_cluster *cluster)
+{
+    int all = atomic_load(&cluster->partitions), here = 0;
+
+    for (int i = 0; i < all; i++)
+        here += atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE;
+    if (here < cluster->assigned) {
+        fr_log(FR_LOG_INFO, "cluster", "'%s' goes on with %d partitions, and restores %d of its own beside them",
+               cluster->config->id, here, cluster->assigned - here);
+        return;
+    }
+    atomic_store(&cluster->is_assigned, true);
+    fr_log(FR_LOG_INFO, "cluster", "'%s' has %d of %d partitions, after %" PRId64 " ms", cluster->config->id, here, all,
+           fr_clock_monotonic_ms() - cluster->assigned_ms);
+}
+
+static bool check_numbers(const int32_t *partitions, int count, int all, struct fr_err *err)
+{
+    for (int i = 0; i < count; i++)
+        if (partitions[i] >= all)
+            return fr_fail(err, FR_BAD_CONFIG,
+                           "cluster: partition %" PRId32 " of %d was assigned: partitions were added, which a cluster "
+                           "cannot take",
+                           partitions[i], all);
+    return true;
+}
+
 bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = user;
-    int64_t start_ms = fr_clock_monotonic_ms();
-    int all = atomic_load(&cluster->partitions);
-    bool ok = true;
+    int all = atomic_load(&cluster->partitions), near_count = 0;
+    int32_t near[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    bool ok = check_numbers(partitions, count, all, err);
 
-    for (int i = 0; i < count && ok; i++)
-        ok = partitions[i] < all ||
-             fr_fail(err, FR_BAD_CONFIG,
-                     "cluster: partition %" PRId32 " of %d was assigned: partitions were added, which a cluster "
-                     "cannot take",
-                     partitions[i], all);
     pipeline_standby__hold(cluster);
+    cluster->assigned = count;
+    cluster->assigned_ms = fr_clock_monotonic_ms();
     atomic_fetch_add(&cluster->turns, 1);
     store_gate_enter(cluster->store);
     for (int i = 0; i < all && ok; i++)
         atomic_store(&cluster->held[i].place,
                      is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
     store_gate_leave(cluster->store);
-    ok = ok && pipeline_share__clear(cluster, partitions, count, err) &&
-         (count == 0 || restore(cluster, partitions, count, err)) && pipeline_share__commit(cluster, err) &&
-         own(cluster, partitions, count, err);
+    for (int i = 0; i < count && ok; i++)
+        if (atomic_load(&cluster->held[partitions[i]].is_whole))
+            near[near_count++] = partitions[i];
+    ok = ok && (near_count == 0 || restore_near(cluster, near, &near_count, err)) &&
+         ((near_count == 0 && count > 0) || pipeline_share__take(cluster, near, near_count, err));
     if (!ok && pipeline_cluster__is_stopping(cluster))
         return true;
     if (ok) {
         atomic_store(&cluster->is_joining, false);
-        atomic_store(&cluster->is_assigned, true);
+        pipeline_share__tell(cluster);
         pipeline_standby__release(cluster);
-        pipeline_texts__release(cluster->texts);
-        fr_log(FR_LOG_INFO, "cluster", "'%s' has %d of %d partitions, after %" PRId64 " ms", cluster->config->id, count, all,
-               fr_clock_monotonic_ms() - start_ms);
     }
     return ok;
 }
@@ -298,7 +286,7 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
                        "again",
                        cluster->config->id);
     }
-    atomic_store(&cluster->is_held, true); /* it is idle by the time that the next assignment comes */
+    pipeline_standby__stop_taking(cluster);
     atomic_store(&cluster->is_turning, true);
     atomic_fetch_add(&cluster->turns, 1);
     wait_for_forgetting(cluster);

@@ -3,12 +3,16 @@
  * rest of it only. Which ones follows from names that are known: those that it would be given if others left (node.standbys), or if
  * somebody comes who has said so; before it joins the group itself, what will be its own then; of a replica, all. Partitions that are
  * neither its own nor wanted here are dropped, but not while anybody waits, and not at once: they may come back.
+ *
+ * What is this instance's by the group's word and far behind goes before: it is read to its end by the same thread, and taken into use then,
+ * while the group's thread answers the group.
  */
 #include "cluster_internal.h"
 
 #include <freshet/clock.h>
 #include <freshet/log.h>
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +21,8 @@ enum {
     HELD_MS = 2,
     IDLE_MS = 50,
     DROP_AFTER_MS = 5000,
+    SAY_MS = 10000,
+    TAKE_MS = 300, /* what is through waits so long for more to be: each taking is an epoch */
     JOINER_MS = 600000 /* who has not come by then does not */
 };
 
@@ -109,11 +115,13 @@ void pipeline_standby__has_come(struct pipeline_cluster *cluster, const struct p
 struct standing_by {
     struct pipeline_cluster *cluster;
     struct pipeline_restoring *restoring; /* NULL: nothing is wanted */
-    bool is_wanted[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    bool is_wanted[PIPELINE_CLUSTER_PARTITIONS_MAX]; /* as standbys */
+    bool is_read[PIPELINE_CLUSTER_PARTITIONS_MAX]; /* the same, or what is restored instead */
     int32_t partitions[PIPELINE_CLUSTER_PARTITIONS_MAX];
     int count;
     bool is_through; /* was once, since this was begun */
-    int64_t since_ms; /* that this is wanted */
+    int64_t since_ms; /* that this is read */
+    int64_t taken_ms, said_ms; /* when partitions were last taken, and it was last said how far it is */
 };
 
 static bool is_own(const struct pipeline_cluster *cluster, int partition)
@@ -151,7 +159,7 @@ static void find_wanted(struct pipeline_cluster *cluster, bool is_joining, bool 
         is_wanted[i] = is_wanted[i] && !is_own(cluster, i);
 }
 
-/* ---- the thread ---- */
+/* ---- reading along ---- */
 
 static void stop_reading(struct standing_by *standing)
 {
@@ -160,23 +168,40 @@ static void stop_reading(struct standing_by *standing)
     standing->is_through = false;
 }
 
-static bool begin(struct standing_by *standing, const bool *is_wanted, struct fr_err *err)
+/* What is not here at all comes out of checkpoints as far as there are some. */
+static bool fetch(const struct standing_by *standing, struct fr_err *err)
+{
+    for (int i = 0; i < standing->count; i++) {
+        struct pipeline_cluster *cluster = standing->cluster;
+        int32_t partition = standing->partitions[i];
+
+        if (atomic_load(&cluster->is_held))
+            return true;
+        if (atomic_load(&cluster->held[partition].changelog_next) < 0 && !pipeline_ship__fetch(cluster, partition, err))
+            return false;
+    }
+    return true;
+}
+
+static bool begin(struct standing_by *standing, const bool *is_wanted, const bool *is_read, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = standing->cluster;
 
     stop_reading(standing);
     memcpy(standing->is_wanted, is_wanted, sizeof standing->is_wanted);
-    standing->since_ms = fr_clock_monotonic_ms();
+    memcpy(standing->is_read, is_read, sizeof standing->is_read);
+    standing->since_ms = standing->taken_ms = standing->said_ms = fr_clock_monotonic_ms();
     standing->count = 0;
     for (int i = 0; i < atomic_load(&cluster->partitions); i++) {
-        if (is_wanted[i])
+        if (is_read[i])
             standing->partitions[standing->count++] = i;
         if (!is_own(cluster, i))
             atomic_store(&cluster->held[i].place, is_wanted[i] ? PIPELINE_CLUSTER_STANDBY : PIPELINE_CLUSTER_ELSEWHERE);
     }
     return standing->count == 0 ||
-           (pipeline_share__clear(cluster, standing->partitions, standing->count, err) &&
-            pipeline_restoring__open(cluster, standing->partitions, standing->count, &standing->restoring, err));
+           (pipeline_share__clear(cluster, standing->partitions, standing->count, err) && fetch(standing, err) &&
+            (atomic_load(&cluster->is_held) ||
+             pipeline_restoring__open(cluster, standing->partitions, standing->count, true, &standing->restoring, err)));
 }
 
 static bool read_along(struct standing_by *standing, struct fr_err *err)
@@ -210,17 +235,96 @@ static bool drop_rest(struct standing_by *standing, struct fr_err *err)
     return !is_any || pipeline_share__drop(cluster, is_gone, true, err);
 }
 
+/* ---- restoring ---- */
+
+static bool find_restoring(const struct pipeline_cluster *cluster, bool *is_read)
+{
+    bool is_any = false;
+
+    for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++) {
+        is_read[i] = atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_RESTORING;
+        is_any = is_any || is_read[i];
+    }
+    return is_any;
+}
+
+/* Unless a hand-over comes: then they are restored, or another's, after it. */
+static bool take(struct standing_by *standing, const int32_t *partitions, int count, struct fr_err *err)
+{
+    struct pipeline_cluster *cluster = standing->cluster;
+    bool ok = true;
+
+    atomic_store(&cluster->is_taking, true);
+    if (!atomic_load(&cluster->is_held)) { /* after that: who holds it looks the other way round */
+        ok = pipeline_share__take(cluster, partitions, count, err);
+        if (ok)
+            pipeline_share__tell(cluster);
+    }
+    atomic_store(&cluster->is_taking, false);
+    standing->taken_ms = fr_clock_monotonic_ms();
+    return ok;
+}
+
+static bool take_through(struct standing_by *standing, struct fr_err *err)
+{
+    int32_t through[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    int count = 0, left = 0;
+
+    for (int i = 0; i < standing->count; i++) {
+        if (!standing->is_read[standing->partitions[i]])
+            continue;
+        if (pipeline_restoring__is_through(standing->restoring, i))
+            through[count++] = standing->partitions[i];
+        else
+            left++;
+    }
+    if (count == 0 || (left > 0 && fr_clock_monotonic_ms() - standing->taken_ms < TAKE_MS))
+        return true;
+    for (int i = 0; i < standing->count; i++) /* from here on who owns it writes it */
+        if (pipeline_restoring__is_through(standing->restoring, i)) {
+            pipeline_restoring__leave(standing->restoring, i);
+            standing->is_read[standing->partitions[i]] = false;
+        }
+    return take(standing, through, count, err);
+}
+
+static bool restore_some(struct standing_by *standing, struct fr_err *err)
+{
+    struct pipeline_cluster *cluster = standing->cluster;
+    int64_t now_ms = fr_clock_monotonic_ms();
+
+    if (pipeline_restoring__read(standing->restoring, READ_MS, err) < 0)
+        return false;
+    pipeline_restoring__end_awaited(standing->restoring);
+    if (now_ms - standing->said_ms > SAY_MS) {
+        standing->said_ms = now_ms;
+        fr_log(FR_LOG_INFO, "cluster", "restoring: %" PRIu64 " offsets of '%s' are left",
+               pipeline_restoring__lag(standing->restoring), cluster->changelog);
+    }
+    return take_through(standing, err);
+}
+
+/* ---- the thread ---- */
+
 static bool step(struct standing_by *standing, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = standing->cluster;
-    bool is_joining = atomic_load(&cluster->is_joining), is_wanted[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    bool is_joining = atomic_load(&cluster->is_joining), is_restoring;
+    bool is_wanted[PIPELINE_CLUSTER_PARTITIONS_MAX], is_read[PIPELINE_CLUSTER_PARTITIONS_MAX];
 
     find_wanted(cluster, is_joining, is_wanted);
-    if (memcmp(is_wanted, standing->is_wanted, sizeof is_wanted) != 0 || standing->since_ms == 0)
-        if (!begin(standing, is_wanted, err))
+    is_restoring = find_restoring(cluster, is_read);
+    if (atomic_load(&cluster->is_held)) /* after that: who gives away says it before he does */
+        return true;
+    if (!is_restoring)
+        memcpy(is_read, is_wanted, sizeof is_read);
+    if (memcmp(is_read, standing->is_read, sizeof is_read) != 0 || standing->since_ms == 0)
+        if (!begin(standing, is_wanted, is_read, err))
             return false;
     if (!standing->restoring)
         fr_clock_sleep_ms(IDLE_MS);
+    else if (is_restoring)
+        return restore_some(standing, err);
     else if (!read_along(standing, err))
         return false;
     if (is_joining || cluster->config->is_replica)
@@ -271,6 +375,13 @@ void pipeline_standby__stop(struct pipeline_cluster *cluster)
     if (cluster->is_standby_started)
         pthread_join(cluster->standby, NULL);
     cluster->is_standby_started = false;
+}
+
+void pipeline_standby__stop_taking(struct pipeline_cluster *cluster)
+{
+    atomic_store(&cluster->is_held, true);
+    while (atomic_load(&cluster->is_taking))
+        fr_clock_sleep_ms(1);
 }
 
 void pipeline_standby__hold(struct pipeline_cluster *cluster)

@@ -8,23 +8,29 @@
 
 /* ---- restored ---- */
 
-static bool keep(struct pipeline_cluster *cluster, const struct pipeline_tombstone *tombstone)
+void pipeline_cluster_tombstones__close(struct pipeline_cluster *cluster)
 {
-    if (cluster->restored_tombstone_count == cluster->restored_tombstone_capacity) {
-        int capacity = cluster->restored_tombstone_capacity ? 2 * cluster->restored_tombstone_capacity : 64;
-        struct pipeline_tombstone *grown = reallocarray(cluster->restored_tombstones, (size_t)capacity, sizeof *grown);
+    for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++)
+        free(cluster->held[i].tombstones);
+}
+
+static bool keep(struct pipeline_held *held, const struct pipeline_tombstone *tombstone)
+{
+    if (held->tombstone_count == held->tombstone_capacity) {
+        int capacity = held->tombstone_capacity ? 2 * held->tombstone_capacity : 64;
+        struct pipeline_tombstone *grown = reallocarray(held->tombstones, (size_t)capacity, sizeof *grown);
 
         if (!grown)
             return false;
-        cluster->restored_tombstones = grown;
-        cluster->restored_tombstone_capacity = capacity;
+        held->tombstones = grown;
+        held->tombstone_capacity = capacity;
     }
-    cluster->restored_tombstones[cluster->restored_tombstone_count++] = *tombstone;
+    held->tombstones[held->tombstone_count++] = *tombstone;
     return true;
 }
 
-bool pipeline_cluster_tombstones__receive(struct pipeline_cluster *cluster, struct fr_slice key, struct fr_slice value,
-                                          struct fr_err *err)
+bool pipeline_cluster_tombstones__receive(struct pipeline_cluster *cluster, int partition, struct fr_slice key,
+                                          struct fr_slice value, struct fr_err *err)
 {
     struct pipeline_tombstone tombstone;
     bool is_kept;
@@ -34,7 +40,7 @@ bool pipeline_cluster_tombstones__receive(struct pipeline_cluster *cluster, stru
     if (!pipeline_tombstone__decode(key, value, &tombstone))
         return pipeline_wire__fail(cluster->changelog, err);
     store_gate_enter(cluster->store); /* the boundary takes it from there */
-    is_kept = keep(cluster, &tombstone);
+    is_kept = keep(&cluster->held[partition], &tombstone);
     store_gate_leave(cluster->store);
     return is_kept || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for who was forgotten");
 }
@@ -42,10 +48,25 @@ bool pipeline_cluster_tombstones__receive(struct pipeline_cluster *cluster, stru
 /* All at once: a share has as many as were forgotten in months, and nobody applies or reads meanwhile. */
 bool pipeline_cluster_tombstones__boundary(struct pipeline_cluster *cluster, struct store *store, struct fr_err *err)
 {
-    int count = cluster->restored_tombstone_count;
+    int partitions = atomic_load(&cluster->partitions), count = 0, all = 0;
+    struct pipeline_tombstone *added;
+    bool ok;
 
-    cluster->restored_tombstone_count = 0;
-    return pipeline_tombstones__put_all(&cluster->engine->tombstones, store, cluster->restored_tombstones, count, err);
+    for (int i = 0; i < partitions; i++)
+        all += cluster->held[i].tombstone_count;
+    if (all == 0)
+        return true;
+    added = reallocarray(NULL, (size_t)all, sizeof *added);
+    if (!added)
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for %d users who were forgotten", all);
+    for (int i = 0; i < partitions; i++)
+        for (int k = 0; k < cluster->held[i].tombstone_count; k++)
+            added[count++] = cluster->held[i].tombstones[k];
+    ok = pipeline_tombstones__put_all(&cluster->engine->tombstones, store, added, count, err);
+    for (int i = 0; i < partitions && ok; i++)
+        cluster->held[i].tombstone_count = 0;
+    free(added);
+    return ok;
 }
 
 /* ---- sending ---- */

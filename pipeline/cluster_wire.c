@@ -225,10 +225,15 @@ void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struc
 
 /* ---- tombstones: key: 0 | user id, big endian; value: version | forgotten | until ---- */
 
-void pipeline_tombstone__encode(const struct pipeline_tombstone *tombstone, struct fr_buffer *key, struct fr_buffer *value)
+void pipeline_tombstone__key(uint64_t user_id, struct fr_buffer *key)
 {
     fr_buffer_append_byte(key, 0);
-    fr_buffer_append_be64(key, tombstone->user_id);
+    fr_buffer_append_be64(key, user_id);
+}
+
+void pipeline_tombstone__encode(const struct pipeline_tombstone *tombstone, struct fr_buffer *key, struct fr_buffer *value)
+{
+    pipeline_tombstone__key(tombstone->user_id, key);
     fr_buffer_append_varint(value, PIPELINE_CLUSTER_VERSION);
     fr_buffer_append_zigzag(value, tombstone->forgotten_ms);
     fr_buffer_append_zigzag(value, tombstone->until_ms);

@@ -191,9 +191,17 @@ static void read_store(struct fr_yaml *root, struct pipeline_config *config, str
     fr_yaml_size(store, "memory", UINT64_C(16) << 20, UINT64_C(1) << 44, &config->memory_bytes, diagnostics);
     fr_yaml_size(store, "free", 0, UINT64_C(1) << 44, &config->free_bytes_least, diagnostics);
     fr_yaml_span(store, "epoch", 50, 600000, &config->epoch_ms, diagnostics);
+    fr_yaml_text(store, "checkpoints", &config->checkpoints, diagnostics);
+    fr_yaml_span(store, "checkpoint_every", 1000, INT64_C(86400000), &config->checkpoint_ms, diagnostics);
     fr_yaml_finish(store, "store", NULL, 0, diagnostics);
     if (!config->store_path[0])
         fr_diagnostics_add(diagnostics, fr_yaml_get(store, "path"), "store.path: empty; name a directory");
+    if (config->checkpoints[0] && !config->is_cluster)
+        fr_diagnostics_add(diagnostics, fr_yaml_get(store, "checkpoints"),
+                           "store.checkpoints: is of a cluster; a node that stands alone has backups: freshet backup");
+    if (config->checkpoints[0] && strcmp(config->checkpoints, config->store_path) == 0)
+        fr_diagnostics_add(diagnostics, fr_yaml_get(store, "checkpoints"),
+                           "store.checkpoints: is store.path; name a directory that all instances see");
 }
 
 static void set_defaults(struct pipeline_config *config)
@@ -208,6 +216,8 @@ static void set_defaults(struct pipeline_config *config)
     config->memory_bytes = UINT64_C(1) << 30;
     config->free_bytes_least = UINT64_C(64) << 20;
     config->epoch_ms = 2000;
+    config->checkpoints = "";
+    config->checkpoint_ms = 600000;
     config->id = "";
     config->listen = "127.0.0.1:7070";
     config->advertised = "";

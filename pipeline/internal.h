@@ -78,6 +78,8 @@ struct pipeline_config {
     uint64_t memory_bytes;
     uint64_t free_bytes_least;
     int64_t epoch_ms;
+    const char *checkpoints; /* a directory; "": none are written or looked for */
+    int64_t checkpoint_ms; /* from one to the next */
 
     const char *listen;
     const char *advertised; /* where others are sent for this instance's users; "": where it listens */

@@ -45,6 +45,9 @@ static const struct fr_setting store[] = {
     {"memory", "1GiB", "16MiB to 16TiB", "budget of the state in memory"},
     {"free", "64MiB", "0 to 16TiB", "no epoch is written with less free on the disk"},
     {"epoch", "2s", "50ms to 10m", "how often state and offsets become durable; does not delay reads"},
+    {"checkpoints", "", "a directory, or empty",
+     "of a cluster: one that all instances see, with files of users for who takes them over: [scaling](scaling.md#a-cluster)"},
+    {"checkpoint_every", "10m", "1s to 1d", "how often each owner writes them, where anything changed"},
 };
 
 static const struct fr_setting server[] = {

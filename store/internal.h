@@ -216,7 +216,7 @@ static inline uint64_t store_stripe__read(const _Atomic uint64_t *counter)
 
 static inline struct store_stripe *store_stripe__of(struct store_stripe *stripes, uint64_t hash)
 {
-    return &stripes[hash >> 56];
+    return &stripes[store_stripe_of(hash)];
 }
 
 enum { STORE_ENTITY_BYTES = 128 }; /* of an entity beside its parts' bytes: itself, its slots, the heads of its blocks */

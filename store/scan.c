@@ -219,3 +219,39 @@ bool store_scan_meta(struct store *store, const char *name, struct fr_buffer *va
     rocksdb_readoptions_destroy(read);
     return found != NULL && !value->is_failed;
 }
+
+bool store_scan_meta_each(struct store *store, const char *prefix,
+                          void (*each)(void *user, const char *name, struct fr_slice value), void *user, struct fr_err *err)
+{
+    rocksdb_readoptions_t *read = rocksdb_readoptions_create();
+    rocksdb_iterator_t *iterator;
+    struct fr_buffer name;
+    char *message = NULL;
+
+    if (running.store == store)
+        rocksdb_readoptions_set_snapshot(read, running.snapshot);
+    iterator = rocksdb_create_iterator_cf(store->disk.db, read, store->disk.family);
+    fr_buffer_init(&name);
+    fr_buffer_append_byte(&name, 0);
+    fr_buffer_append_text(&name, prefix);
+    rocksdb_iter_seek(iterator, (const char *)name.bytes, name.length);
+    for (; !name.is_failed && rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
+        size_t key_bytes, value_bytes;
+        const char *key = rocksdb_iter_key(iterator, &key_bytes);
+        const char *value = rocksdb_iter_value(iterator, &value_bytes);
+
+        if (key_bytes < 1 + strlen(prefix) || key[0] != 0 || memcmp(key + 1, prefix, strlen(prefix)) != 0)
+            break;
+        fr_buffer_clear(&name);
+        fr_buffer_append(&name, key + 1, key_bytes - 1);
+        fr_buffer_append_byte(&name, 0);
+        if (!name.is_failed)
+            each(user, (const char *)name.bytes, fr_slice(value, value_bytes));
+    }
+    bool is_done = !name.is_failed || fr_fail(err, FR_EXHAUSTED, "store: out of memory while reading meta records");
+    rocksdb_iter_get_error(iterator, &message);
+    rocksdb_iter_destroy(iterator);
+    rocksdb_readoptions_destroy(read);
+    fr_buffer_fini(&name);
+    return message == NULL ? is_done : store_disk__fail(message, err, store->path, "read the meta records");
+}

@@ -70,6 +70,8 @@ MISTAKES = {
     "map for a list": (feature("{ entity: item, aggregate: count, windows: @@{ a: 1h } }"), "windows"),
     "span with a wrong unit": (GOOD + "node: { max_future: @@1x }\n", "max_future"),
     "span without a unit": (GOOD + "node: { dedupe: { horizon: @@10 } }\n", "horizon"),
+    "checkpoints of one that stands alone": (GOOD + "store: { checkpoints: @@/tmp/x }\n", "freshet backup"),
+    "checkpoints where the state is": (GOOD + "store: { path: /tmp/x, checkpoints: @@/tmp/x }\n", "all instances see"),
     "size with a wrong unit": (GOOD + "store: { memory: @@12parsecs }\n", "memory"),
     "unknown clock": (GOOD + "node: { clock: @@walls }\n", "wall"),
     "unknown start": (GOOD + "kafka: { start: @@earlier }\n", "earliest"),

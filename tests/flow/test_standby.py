@@ -4,12 +4,14 @@ together as one node that stands alone serves it (test_cluster.py's). That a sta
 changelog a takeover reads; how long it takes is printed, and in --all of many rounds.
 """
 
+import contextlib
 import os
 import re
 import signal
 import time
 
 import pytest
+from confluent_kafka import Producer
 
 import kafka
 from freshet.v1 import admin_pb2, event_pb2
@@ -113,6 +115,49 @@ def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing,
     assert second.stop() == 0
     second.start(is_ready=False)  # before its session is over, as in any deploy
     wait_for(lambda: len(standing.owned(second)) == PARTITIONS // 2, "it has its share again")
+    standing.check()
+
+
+@contextlib.contextmanager
+def left_open(standing, partition):
+    """Nobody can read the changelog of the partition to its end: a transaction of somebody's is open in it."""
+    producer = Producer({"bootstrap.servers": standing.brokers, "transactional.id": f"left.{standing.topic}"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(f"{standing.group}.changelog", b"never seen", b"key", partition=partition)
+    assert producer.flush(30) == 0
+    yield
+    producer.abort_transaction(30)
+
+
+def restoring(node):
+    told = node.call("AdminService/Cluster", admin_pb2.ClusterRequest(), admin_pb2.ClusterResponse)
+    return [one.partition for one in told.partitions if one.restoring]
+
+
+def test_while_one_partition_is_restored_the_others_go_on_and_the_group_is_answered(make_node, real_kafka):
+    standing = Standing(make_node, real_kafka)
+    first, second = standing.begin("b"), standing.begin("c")
+    standing.load(500)
+    standing.wait_shared()
+    with left_open(standing, 6):
+        assert second.cli("drain").returncode == 0
+        wait_for(lambda: standing.owned(first) == [0, 1, 2, 3, 4, 5, 7], lambda: standing.owned(first))
+        assert restoring(first) == [6] and first.is_ready()
+        standing.load(300)
+        ends = [high for _, high in kafka.watermarks(standing.brokers, standing.topic)]
+        wait_for(
+            lambda: all(standing.positions(first).get((standing.topic, one)) == ends[one] for one in (0, 1, 2, 3, 4, 5, 7)),
+            "events of all the others are applied",
+        )
+        with pytest.raises(CallError, match="partition 6 with user .* is being handed over") as told:
+            first.get_features(user_id=standing.users_of([6])[0])
+        assert told.value.code == "unavailable"
+        third = standing.begin("a")  # gets the first four: a rebalance in the middle of that
+        assert standing.owned(third) == [0, 1, 2, 3]
+        wait_for(lambda: (standing.owned(first), restoring(first)) == ([4, 5, 7], [6]), lambda: (standing.owned(first), restoring(first)))
+        assert "goes on with 3 partitions, and restores 1 of its own beside them" in first.log()
+    wait_for(lambda: standing.owned(first) == [4, 5, 6, 7], "it has the last one")
     standing.check()
 
 

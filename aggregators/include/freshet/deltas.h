@@ -29,23 +29,24 @@ struct agg_deltas *agg_deltas_new(struct agg *agg); /* NULL: out of memory */
 void agg_deltas_free(struct agg_deltas *deltas); /* NULL is fine; before agg_close() */
 
 /*
- * From now on what the lane applies to entities without a user goes there as well; NULL: nowhere. Gives what it went to before. While
+ * From now on what the lane applies to entities without a user goes there as well, but for rows that have images; NULL: nowhere. Gives what it went to before. While
  * the lane applies nothing: with the gate held alone.
  */
 struct agg_deltas *agg_lane_collect(struct agg_lane *lane, struct agg_deltas *deltas);
 
 /*
- * Of entities that have nothing but numbers in windows which all of them share, nothing is collected with each event. A lane keeps their
- * rows as they were before the epoch's first event, and the difference to what the epoch writes is what it added: work by entity and
- * epoch, however many events there are.
+ * Rows of an entity whose counters all have the same windows are collected by nobody. What they were before the epoch's first event of this
+ * instance is kept, an image, and the difference to what the epoch writes is what it added: work by entity and epoch, however many
+ * events there are. So lanes that collect need images.
  *
- * begin: before any lane collects; false: out of memory. turn: at each boundary, the gate held alone; false: what the last epoch
- * added was never asked for, and is lost: the state is of no use to others. added: into `into`, once after each turn, from
- * before_durable; the horizon is that of the boundary, no less than any that was applied with. It can be called only for an epoch that is encoded.
+ * open: before any lane collects; false: out of memory. turn: at each boundary, the gate held alone; false: the last epoch was never asked
+ * what it added (it could not be encoded), and nobody can tell any more: the state is to be spoiled. tell: adds what it added to `into`, once after each turn,
+ * from before_durable, before anything there that may fail; the horizon is that of the boundary, no less than any that was applied
+ * with. FR_EXHAUSTED: out of memory; FR_CORRUPT: what is to be written cannot be read; then some of it is in `into`.
  */
-FR_CHECKED bool agg_deltas_begin(struct agg *agg);
-FR_CHECKED bool agg_deltas_turn(struct agg *agg);
-FR_CHECKED bool agg_deltas_added(struct agg *agg, struct agg_deltas *into, int64_t horizon_ms, struct fr_err *err);
+FR_CHECKED bool agg_images_open(struct agg *agg);
+FR_CHECKED bool agg_images_turn(struct agg *agg);
+FR_CHECKED bool agg_images_tell(struct agg *agg, struct agg_deltas *into, int64_t horizon_ms, struct fr_err *err);
 
 /* Merges all of `from` into `into` and empties it. False: out of memory, some of it is in both. */
 FR_CHECKED bool agg_deltas_merge(struct agg_deltas *into, struct agg_deltas *from, struct fr_err *err);

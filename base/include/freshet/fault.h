@@ -27,6 +27,8 @@ enum fr_fault_point {
     FR_FAULT_MID_BACKUP, /* before files are copied, and before they are verified */
     FR_FAULT_MID_MODEL_CHECKPOINT, /* half of a model's rows are written */
     FR_FAULT_MID_OPEN, /* RocksDB is open, nothing of it is read; and when all is read */
+    FR_FAULT_MID_USERS_WRITE, /* of a cluster: a file of users is written, and has not its name yet */
+    FR_FAULT_MID_USERS_READ, /* a thousand records of one are in the state, how far they go is not */
     FR_FAULT_MID_RESTORE, /* before files are copied back, and before the directory is marked as a store */
     FR_FAULTS
 };

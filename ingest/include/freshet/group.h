@@ -102,6 +102,13 @@ FR_CHECKED bool ingest_transaction_take_back(struct ingest_group *group, struct 
 /* All that was put, without offsets: of who is no member yet. As commit. */
 FR_CHECKED bool ingest_transaction_commit_alone(struct ingest_group *group, struct fr_err *err);
 
+/*
+ * Where partitions of a topic begin and end, open transactions included, as their leaders say now. Any thread; blocks for seconds at most.
+ * FR_UNAVAILABLE: one does not say.
+ */
+FR_CHECKED bool ingest_group_marks(struct ingest_group *group, const char *topic, const int32_t *partitions, int count,
+                                   int64_t *lows, int64_t *ends, struct fr_err *err);
+
 /* ---- Tails: partitions of a topic, read from somewhere to their end and on, committed records only ---- */
 
 struct ingest_tail;
@@ -133,6 +140,10 @@ int64_t ingest_tail_end(const struct ingest_tail *tail, int index);
 bool ingest_tail_is_through(const struct ingest_tail *tail);
 /* A partition stands before a transaction that is open, short of where it ended when the tail was opened. */
 bool ingest_tail_is_waiting(const struct ingest_tail *tail, int index);
+/* All of a partition that was there when the tail was opened has been read. */
+bool ingest_tail_has_ended(const struct ingest_tail *tail, int index);
+/* No record of the partition comes any more, and it counts no more in what is said of all. Blocks for a moment. */
+void ingest_tail_leave(struct ingest_tail *tail, int index);
 uint64_t ingest_tail_lag(const struct ingest_tail *tail); /* offsets to that */
 void ingest_tail_close(struct ingest_tail *tail); /* NULL is fine */
 

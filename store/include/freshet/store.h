@@ -162,6 +162,11 @@ void store_gate_leave(struct store *store);
  */
 struct store_entry *store_entry_lock(struct store *store, const struct store_key *key, uint64_t hash, bool create);
 void store_entry_unlock(struct store *store, struct store_entry *entry);
+/* Who has an entity locked has all of its stripe. */
+static inline int store_stripe_of(uint64_t hash)
+{
+    return (int)(hash >> 56);
+}
 
 /* True when its bytes on disk made no sense: reads answer FR_CORRUPT, changes are dropped and counted. */
 bool store_entry_is_corrupt(const struct store_entry *entry);
@@ -177,11 +182,11 @@ const void *store_entry_read(const struct store_entry *entry, enum store_part pa
 void *store_entry_write(struct store *store, struct store_entry *entry, enum store_part part, uint32_t bytes);
 
 /*
- * Marks the entity for the rest of the epoch; false: it was marked already. What that means is the caller's affair. Only inside the gate, and before
- * a change of the entity in the same batch.
+ * Marks the entity for the rest of the epoch; false: it was marked already. What that means is the caller's affair. Inside the gate, the entity
+ * locked, and only where it is changed before it is unlocked: the mark goes when the change is encoded.
  */
 bool store_entry_mark(struct store *store, struct store_entry *entry);
-bool store_entry_is_marked(const struct store *store, const struct store_entry *entry); /* inside the gate */
+bool store_entry_is_marked(const struct store *store, const struct store_entry *entry); /* the same */
 
 /*
  * Empties every part, also of an entity that is quarantined or of a kind that nobody reads: with the next epoch nothing of it is on
@@ -332,6 +337,11 @@ FR_CHECKED bool store_scan_some(struct store *store, struct store_cursor *cursor
  * sees it, so that state and offsets are of one epoch.
  */
 bool store_scan_meta(struct store *store, const char *name, struct fr_buffer *value);
+
+/* The same of every name that begins with `prefix`, in order. FR_CORRUPT, FR_UNAVAILABLE: the disk failed. */
+FR_CHECKED bool store_scan_meta_each(struct store *store, const char *prefix,
+                                     void (*each)(void *user, const char *name, struct fr_slice value), void *user,
+                                     struct fr_err *err);
 
 /*
  * The keys of the last durable epoch that begin with this kind, partition and first id, in order, each once. `each` returns false to

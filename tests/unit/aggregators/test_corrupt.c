@@ -1,6 +1,8 @@
 /* An entity whose bytes on disk make no sense is set aside: told by name, never read as zero, and never in the way of others. */
 #include "node.h"
 
+#include <freshet/deltas.h>
+
 static const char text[] = "entities: { user: { key: [user_id] }, item: { key: [item_id] } }\n"
                            "features: { w: { entity: item, aggregate: count, windows: [1h] } }\n";
 static const struct agg_dedupe dedupe = {.ids = 8, .horizon_ms = 600000};
@@ -104,12 +106,59 @@ static void a_user_set_aside_cannot_tell_duplicates(void **state)
     node_free(&node);
 }
 
+static bool note_item(void *user, struct fr_slice key, struct fr_slice value, struct fr_err *err)
+{
+    const uint8_t *bytes = key.bytes;
+    unsigned *items = user;
+
+    (void)err;
+    if (bytes[0] == 2 && *(const uint8_t *)value.bytes != 0) /* it has rows */
+        *items |= 1U << bytes[key.length - 1];
+    return true;
+}
+
+static void turn(void *agg, struct store *store)
+{
+    (void)store;
+    assert_true(agg_images_turn(agg));
+}
+
+static struct agg_deltas *told;
+
+static bool tell(void *agg, struct fr_err *err)
+{
+    return agg_images_tell(agg, told, noon, err);
+}
+
+/* What one instance cannot add up others can. */
+static void others_of_a_cluster_are_told_of_its_events(void **state)
+{
+    struct node node = node_spoiled(2);
+    struct store_epoch epoch = {.boundary = turn, .before_durable = tell, .user = node.agg};
+    unsigned items = 0;
+    struct fr_err err;
+
+    (void)state;
+    told = agg_deltas_new(node.agg);
+    assert_true(agg_images_open(node.agg));
+    agg_lane_collect(node.lane, told);
+    node_apply_one(&node, watch(2, 6), noon);
+    node_apply_one(&node, watch(2, 7), noon);
+    if (!store_epoch_commit(node.store, &epoch, &err) || !agg_deltas_each(told, note_item, &items, &err))
+        fail_msg("%s", err.message);
+    assert_int_equal(items, 1U << 6 | 1U << 7);
+    agg_lane_collect(node.lane, NULL);
+    agg_deltas_free(told);
+    node_free(&node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_of_it_say_which_entity),
         cmocka_unit_test(its_shares_are_dropped_and_counted),
         cmocka_unit_test(a_user_set_aside_cannot_tell_duplicates),
+        cmocka_unit_test(others_of_a_cluster_are_told_of_its_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,6 +85,7 @@ struct turning {
     struct node *node;
     struct agg_deltas *told;
     int64_t horizon_ms;
+    bool is_refused; /* by Kafka: the epoch is the next one's */
 };
 
 static void turn(void *user, struct store *store)
@@ -92,20 +93,21 @@ static void turn(void *user, struct store *store)
     const struct turning *turning = user;
 
     (void)store;
-    assert_true(agg_deltas_turn(turning->node->agg));
+    assert_true(agg_images_turn(turning->node->agg));
 }
 
 static bool add(void *user, struct fr_err *err)
 {
     const struct turning *turning = user;
 
-    return agg_deltas_added(turning->node->agg, turning->told, turning->horizon_ms, err);
+    return agg_images_tell(turning->node->agg, turning->told, turning->horizon_ms, err) &&
+           (!turning->is_refused || fr_fail(err, FR_UNAVAILABLE, "no broker"));
 }
 
 /* An epoch's end: what two lanes collected, and what rows are more, becomes one record an entity. */
 static void collect_epoch(struct node *node, struct agg_deltas *lanes[2], int64_t horizon_ms, struct carrier *carrier)
 {
-    struct turning turning = {node, lanes[0], horizon_ms};
+    struct turning turning = {node, lanes[0], horizon_ms, .is_refused = false};
     struct store_epoch epoch = {.boundary = turn, .before_durable = add, .user = &turning};
     struct fr_err err;
 
@@ -126,7 +128,7 @@ static void instance_apply(struct node *node, const struct feed *feed, int insta
     int count = 0, most = 1 + (int)rng_below(rng, 40);
 
     carrier->from = instance;
-    assert_true(agg_deltas_begin(node->agg));
+    assert_true(agg_images_open(node->agg));
     for (int i = 0; i <= feed->count; i++) {
         if (i < feed->count && feed->events[i].user_id % (uint64_t)instances == (uint64_t)instance)
             batch[count++] = feed->events[i];
@@ -347,8 +349,21 @@ static void merge_some(struct instance *instance, const struct carrier *carrier,
         fail_msg("%s", err.message);
 }
 
-static void tell(struct instance *instance, struct carrier *carrier)
+/* What was set aside, and what rows are more, waits for the next epoch. */
+static void fail_epoch(struct instance *instance)
 {
+    struct turning turning = {&instance->node, instance->lanes[0], instance->horizon_ms, .is_refused = true};
+    struct store_epoch epoch = {.boundary = turn, .before_durable = add, .user = &turning};
+    struct fr_err err;
+
+    assert_false(store_epoch_commit(instance->node.store, &epoch, &err));
+    assert_int_equal(err.code, FR_UNAVAILABLE);
+}
+
+static void tell(struct instance *instance, struct carrier *carrier, struct rng *rng)
+{
+    if (rng_one_in(rng, 4))
+        fail_epoch(instance);
     carrier->from = instance->number;
     collect_epoch(&instance->node, instance->lanes, instance->horizon_ms, carrier);
 }
@@ -363,7 +378,7 @@ static void check_turn_about(const char *text, const struct feed *feed, struct r
 
     for (int i = 0; i < instances; i++) {
         all[i] = (struct instance){.node = node_new(text, keep_all), .number = i};
-        assert_true(agg_deltas_begin(all[i].node.agg));
+        assert_true(agg_images_open(all[i].node.agg));
         all[i].lanes[0] = agg_deltas_new(all[i].node.agg);
         all[i].lanes[1] = agg_deltas_new(all[i].node.agg);
     }
@@ -376,10 +391,12 @@ static void check_turn_about(const char *text, const struct feed *feed, struct r
         if (!rng_one_in(rng, 3))
             merge_some(instance, &carrier, rng);
         if (rng_one_in(rng, 4))
-            tell(instance, &carrier);
+            tell(instance, &carrier, rng);
+        else if (rng_one_in(rng, 8))
+            fail_epoch(instance);
     }
     for (int i = 0; i < instances; i++)
-        tell(&all[i], &carrier);
+        tell(&all[i], &carrier, rng);
     for (int i = 0; i < instances; i++) {
         while (all[i].merged < carrier.count)
             merge_some(&all[i], &carrier, rng);
@@ -456,6 +473,41 @@ static void any_split_merges_in_cells_too(void **state)
         check_split(cells, &feed, &rng);
         free(feed.events);
     }
+}
+
+/* A refund takes back in one epoch what another told: nothing is left of it here, and nothing may be left elsewhere. */
+static void what_comes_to_nothing_in_a_later_epoch_is_told(void **state)
+{
+    struct node node = node_new(even, keep_all), other = node_new(even, keep_all);
+    struct agg_deltas *lanes[2] = {agg_deltas_new(node.agg), agg_deltas_new(node.agg)};
+    struct instance there = {.node = other, .number = 1};
+    struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
+    struct proto_event sold = {
+        .event_id = 1, .ts_ms = 1700000000000, .user_id = 1, .item_id = 9, .creator_id = 7, .action = 3, .value = 50};
+    struct proto_event undone = {
+        .event_id = 2, .ts_ms = 1700000000001, .user_id = 1, .item_id = 9, .creator_id = 7, .action = 3, .value = -50};
+    struct rng rng = {1};
+
+    (void)state;
+    assert_true(agg_images_open(node.agg));
+    agg_lane_collect(node.lane, lanes[0]);
+    node_apply_one(&node, sold, 0);
+    collect_epoch(&node, lanes, 0, &carrier);
+    while (there.merged < carrier.count)
+        merge_some(&there, &carrier, &rng);
+    assert_float_equal(node_value(&there.node, "made.30d", 1, 9, 1700000000001), 50, 0);
+    node_apply_one(&node, undone, 0);
+    collect_epoch(&node, lanes, 0, &carrier);
+    while (there.merged < carrier.count)
+        merge_some(&there, &carrier, &rng);
+    other = there.node;
+    assert_float_equal(node_value(&node, "made.30d", 1, 9, 1700000000001), 0, 0);
+    assert_float_equal(node_value(&other, "made.30d", 1, 9, 1700000000001), 0, 0);
+    carrier_free(&carrier);
+    agg_deltas_free(lanes[0]);
+    agg_deltas_free(lanes[1]);
+    node_free(&node);
+    node_free(&other);
 }
 
 static void instances_that_apply_merge_and_tell_turn_about_make_what_one_node_makes(void **state)
@@ -639,7 +691,7 @@ static void a_hot_entity_is_one_record_an_epoch(void **state)
     struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
 
     (void)state;
-    assert_true(agg_deltas_begin(node.agg));
+    assert_true(agg_images_open(node.agg));
     for (int i = 0; i < 1000; i++) {
         agg_lane_collect(node.lane, lanes[i % 2]);
         node_apply_one(&node,
@@ -690,6 +742,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_split_of_a_stream_merges_to_what_one_node_makes),
         cmocka_unit_test(instances_that_apply_merge_and_tell_turn_about_make_what_one_node_makes),
+        cmocka_unit_test(what_comes_to_nothing_in_a_later_epoch_is_told),
         cmocka_unit_test(any_split_merges_in_cells_too),
         cmocka_unit_test(any_split_ranks_alike),
         cmocka_unit_test(what_has_no_merge_is_named),

@@ -83,7 +83,7 @@ static inline void instance_end(struct instance *instance)
     pipeline_blocks__fini(&instance->engine.blocks);
     pipeline_tombstones__fini(&instance->engine.tombstones);
     fr_metrics_free(instance->engine.metrics);
-    free(instance->cluster->restored_tombstones);
+    pipeline_cluster_tombstones__close(instance->cluster);
     free(instance->cluster);
 }
 

@@ -15,7 +15,8 @@ static void restore(struct instance *instance, uint64_t user_id, int64_t forgott
     fr_buffer_init(&value);
     pipeline_tombstone__encode(&tombstone, &key, &value);
     assert_true(pipeline_tombstone__is(fr_buffer_slice(&key)));
-    assert_true(pipeline_cluster_tombstones__receive(instance->cluster, fr_buffer_slice(&key), fr_buffer_slice(&value), &err));
+    assert_true(pipeline_cluster_tombstones__receive(instance->cluster, (int)(user_id % INSTANCE_PARTITIONS),
+                                                     fr_buffer_slice(&key), fr_buffer_slice(&value), &err));
     fr_buffer_fini(&key);
     fr_buffer_fini(&value);
 }
@@ -146,10 +147,10 @@ static void a_record_that_makes_no_sense_is_refused_and_an_empty_one_is_over(voi
     struct instance *instance = *state;
     struct fr_err err;
 
-    assert_true(pipeline_cluster_tombstones__receive(instance->cluster, fr_slice(key, 9), fr_slice(NULL, 0), &err));
+    assert_true(pipeline_cluster_tombstones__receive(instance->cluster, 0, fr_slice(key, 9), fr_slice(NULL, 0), &err));
     for (size_t length = 1; length < 3; length++) {
         assert_false(
-            pipeline_cluster_tombstones__receive(instance->cluster, fr_slice(key, 9), fr_slice("\2\24\50", length), &err));
+            pipeline_cluster_tombstones__receive(instance->cluster, 0, fr_slice(key, 9), fr_slice("\2\24\50", length), &err));
         assert_int_equal(err.code, FR_CORRUPT);
     }
     boundary(instance);

@@ -307,6 +307,47 @@ static void metrics_tell_of_an_epoch(void **state)
     fr_metrics_free(metrics);
 }
 
+static bool refuse(void *user, struct fr_err *err)
+{
+    (void)user;
+    return fr_fail(err, FR_UNAVAILABLE, "not now");
+}
+
+/* Changes it as well, which is what a mark goes with. */
+static bool mark(struct store *store, const struct store_key *key)
+{
+    struct store_entry *entry;
+    bool is_first;
+
+    store_gate_enter(store);
+    entry = store_entry_lock(store, key, store_key_hash(store, key), true);
+    assert_non_null(entry);
+    is_first = store_entry_mark(store, entry);
+    assert_true(store_entry_is_marked(store, entry));
+    ++*(uint64_t *)store_entry_write(store, entry, STORE_PART_ROWS, 8);
+    store_entry_unlock(store, entry);
+    store_gate_leave(store);
+    return is_first;
+}
+
+static void a_mark_lasts_for_an_epoch_whatever_becomes_of_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_epoch refused = {.before_durable = refuse};
+    struct store_key key = fixture_key(1);
+    struct fr_err err;
+
+    for (int i = 0; i < 6; i++) {
+        assert_true(mark(fixture->store, &key));
+        assert_false(mark(fixture->store, &key));
+        if (i % 3 == 1)
+            assert_false(store_epoch_commit(fixture->store, &refused, &err));
+        else
+            fixture_commit(fixture->store);
+    }
+    assert_int_equal(fixture_get(fixture->store, 1), 12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(entities_on_disk_are_counted_before_they_are_loaded, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(offsets_and_state_are_of_the_same_instant, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(metrics_tell_of_an_epoch, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_mark_lasts_for_an_epoch_whatever_becomes_of_it, fixture_setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
