@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """
 Measures on a real broker what the model needs, into tests/sim/measured.json: about five minutes, with progress lines. Nothing else
-should want the machine meanwhile.
+should want the machine meanwhile. Of each load there are several short windows, and the median of them counts.
 
     tests/kafka/start
-    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 8] [--parts alone shared read]
+    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 2] [--parts alone shared handover read]
     tests/sim/validate.py --brokers 127.0.0.1:29092
     tests/sim/report.py
 """
@@ -20,18 +20,22 @@ import time
 
 import draws
 import fit
+import handovers
+import model
 import real
 
 FILE = pathlib.Path(__file__).with_name("measured.json")
-ALONE = [(real.Shape(30_000, 30_000, 500), [10_000, 40_000]), (real.Shape(30_000, 3_000, 2_000), [20_000, 40_000])]
-# One by one: how many instances begin, the shape, rates of the windows, joins after them.
+ALONE = [(real.Shape(30_000, 30_000, 500), [10_000, 40_000]), (real.Shape(30_000, 3_000, 1_200), [20_000, 40_000])]
+# One by one: instances, the shape, rates of the windows.
 SHARED = [
-    (1, real.Shape(30_000, 30_000, 500), [5_000, 30_000], 0),
-    (1, real.Shape(60_000, 3_000, 2_000), [20_000, 40_000], 2),
-    (2, real.Shape(10_000, 30_000, 1_000), [10_000, 30_000], 1),
-    (3, real.Shape(5_000, 10_000, 500), [5_000, 20_000], 1),
+    (1, real.Shape(30_000, 30_000, 500), [5_000, 30_000]),
+    (1, real.Shape(50_000, 3_000, 1_200), [20_000, 40_000]),
+    (2, real.Shape(10_000, 30_000, 1_000), [10_000, 30_000]),
+    (3, real.Shape(5_000, 10_000, 500), [5_000, 20_000]),
 ]
-
+# Instances between hand-overs, the shape, how many rounds.
+HANDOVERS = [(1, real.Shape(5_000, 3_000, 500), 6), (1, real.Shape(30_000, 3_000, 800), 3), (3, real.Shape(8_000, 3_000, 500), 5)]
+WINDOWS, RATE_OF_HANDOVERS, FIRST_SECONDS = 3, 2_000, 0.003
 
 def say(text):
     print(f"calibrate: {text}", file=sys.stderr, flush=True)
@@ -44,10 +48,11 @@ def machine(before):
 
 
 def windows(fleet, rates, seconds):
-    """Some seconds of nothing, then each rate."""
+    """Some seconds of nothing, then each rate: of several windows the one whose CPU is in the middle."""
     found = []
     for rate in (0, *rates):
-        found.append({**fleet.window(rate, seconds), **fleet.shape.told(), "is_cluster": fleet.is_cluster})
+        some = sorted((fleet.window(rate, seconds) for _ in range(WINDOWS if rate else 1)), key=lambda row: row["cpu"])
+        found.append({**some[len(some) // 2], **fleet.shape.told(), "is_cluster": fleet.is_cluster})
         say(f"  {len(fleet.nodes)} instances, {rate}/s: CPU {found[-1]['cpu']:.2f} s, {found[-1]['copies']:.0f} copies, {found[-1]['deltas']:.0f} deltas")
     return found
 
@@ -73,18 +78,27 @@ def measure_alone(args, raw):
 
 
 def measure_shared(args, raw):
-    raw.update(shared=[], joins=[], restarts=[])
-    for count, shape, rates, more in SHARED:
+    raw.update(shared=[])
+    for count, shape, rates in SHARED:
         say(f"{count} instances, epochs of {shape.epoch_ms} ms, {shape.users} users")
         with real.Fleet(args, shape) as fleet:
             for _ in range(count):
                 fleet.add()
             fleet.fill()
             raw["shared"] += windows(fleet, rates, args.seconds)
-            for _ in range(more):
-                raw["joins"].append({**fleet.join(), **shape.told()})
-                say(f"  one more: stood still {raw['joins'][-1]['standstill']} s, {raw['joins'][-1]['restored']:.0f} records restored")
-            raw["restarts"].append(fleet.restart())
+
+
+def measure_handover(args, raw):
+    raw.update(handovers=[])
+    for count, shape, rounds in HANDOVERS:
+        say(f"hand-overs, {count} instances, {shape.users} users")
+        with real.Fleet(args, shape) as fleet:
+            for _ in range(count):
+                fleet.add()
+            fleet.fill()
+            raw["handovers"].append(handovers.rounds(fleet, rounds, RATE_OF_HANDOVERS))
+        for what in ("joins", "drains"):
+            say(f"  {what} stood still for " + " ".join(f"{row['standstill']:.2f}" for row in raw["handovers"][-1][what]))
 
 
 def measure_read(args, raw):
@@ -95,7 +109,7 @@ def measure_read(args, raw):
     say(f"a read: {raw['read'].get('ours')} {raw['read'].get('unit')}")
 
 
-PARTS = {"alone": measure_alone, "shared": measure_shared, "read": measure_read}
+PARTS = {"alone": measure_alone, "shared": measure_shared, "handover": measure_handover, "read": measure_read}
 
 
 def derive(raw):
@@ -103,43 +117,58 @@ def derive(raw):
     alone, shared = [[dict(row) for row in raw[name]] for name in ("alone", "shared")]
     for row in alone + shared:
         row["life"] = row["seconds"] * row["instances"]
+        row.update(parts=row["seconds"] * real.PARTITIONS, busy_parts=row["loaded_seconds"] * real.PARTITIONS)
         row["read_deltas"] = row["deltas"] * row["instances"]  # everybody reads his own, too
-        row["written"] = row["epochs"] and written(row)
-    idle = {is_alone: statistics.median(row["cpu"] / row["life"] for row in rows if not row["rate"]) for is_alone, rows in ((True, alone), (False, shared))}
-    for row in alone + shared:
-        row["busy"] = row["loaded_seconds"] * row["instances"]
-        row["work"] = row["cpu"] - idle[row in alone] * row["life"]
-    single = fit.nonnegative([row for row in alone if row["rate"]], ["busy", "events", "written"], "work")
-    busy = [row for row in shared if row["rate"]]
-    # A newcomer reads what the others meant for items, and users' copies, and does nothing else: so these two are told apart.
-    came = fit.nonnegative([{**join, "one": 1.0} for join in raw["joins"]], ["one", "own_merged", "own_restored"], "own_cpu")
-    for row in busy:  # what reading and applying takes anyway is known; what is left is for the others and the changelog
-        row["work"] = max(row["work"] - single["events"] * row["events"] - came["own_merged"] * row["merged"], row["work"] / 10)
-    costs = fit.nonnegative(busy, ["busy", "copies", "deltas"], "work")
-    sent = fit.nonnegative(shared, ["life", "copies", "deltas", "transactions"], "sent")
-    received = fit.nonnegative(shared, ["life", "events", "read_deltas"], "received")
     loaded = [row for row in shared if row["transactions"]]
-    for row in loaded:  # of each transaction
-        row.update(took=row["epoch_seconds"] / row["transactions"], one=1.0, copies_each=row["copies"] / row["transactions"], deltas_each=row["deltas"] / row["transactions"])
-    took = fit.nonnegative(loaded, ["one", "copies_each", "deltas_each"], "took")
-    parts = statistics.median(row["copies"] / expected(row, "users") for row in loaded if row["copies"])
-    kinds = statistics.median(row["deltas"] / expected(row, "items") for row in loaded if row["deltas"])
-    return {
-        "cpu": {
-            "idle_alone": idle[True], "busy_alone": single["busy"], "event_alone": single["events"], "written_alone": single["written"],
-            "idle": idle[False], "busy": costs["busy"], "event": single["events"],
-            "copy": costs["copies"], "delta": costs["deltas"], "merge": came["own_merged"], "restore": came["own_restored"], "start": came["one"],
-            "read": raw["read"]["ours"] / 1000,
+    found = {
+        "cpu": {**cpu_of(alone, shared), "read": raw["read"]["ours"] / 1000},
+        "bytes": bytes_of(shared),
+        "epoch": epoch_of(loaded),
+        "records": {
+            "copies_per_user": statistics.median(row["copies"] / expected(row, "users") for row in loaded if row["copies"]),
+            "deltas_per_entity": statistics.median(row["deltas"] / expected(row, "items") for row in loaded if row["deltas"]),
         },
-        "bytes": {
-            "event": received["events"], "delta_read": received["read_deltas"], "idle_read": received["life"],
-            "copy": sent["copies"], "delta": sent["deltas"], "transaction": sent["transactions"], "idle_sent": sent["life"],
-        },
-        "epoch": {"seconds": took["one"], "seconds_per_copy": took["copies_each"], "seconds_per_delta": took["deltas_each"]},
-        "records": {"copies_per_user": parts, "deltas_per_entity": kinds},
-        "handover": handover(raw),
         "entity": {name: statistics.median(one[name] for one in raw["states"]) for name in ("memory_bytes", "disk_bytes")},
     }  # fmt: skip
+    return {**found, "handover": handover_of(raw, found)}
+
+
+def cpu_of(alone, shared):
+    """
+    One node and instances fitted together: to read and apply an event costs both the same, and so does a partition that has some, whose records
+    come in many small batches.
+    """
+    idle = [statistics.median(row["cpu"] / row["life"] for row in rows if not row["rate"]) for rows in (alone, shared)]
+    busy = []
+    for rows, rest in zip((alone, shared), idle):
+        for row in rows:
+            row["work"] = max(row["cpu"] - rest * row["life"], row["cpu"] / 10)
+            row["written"] = written(row) if rows is alone and row["rate"] else 0.0
+            busy += [row] if row["rate"] else []
+    costs = fit.nonnegative(busy, ["busy_parts", "events", "written", "copies", "deltas", "merged"], "work")
+    return {
+        "idle_alone": idle[0], "written_alone": costs["written"], "idle": idle[1], "busy_part": costs["busy_parts"], "event": costs["events"],
+        "copy": costs["copies"], "delta": costs["deltas"], "merge": costs["merged"],
+    }  # fmt: skip
+
+
+def bytes_of(shared):
+    """Over the connections. What names each partition, as answers to fetches do, goes by partitions and not by instances."""
+    sent = fit.nonnegative(shared, ["life", "parts", "busy_parts", "copies", "deltas", "transactions"], "sent")
+    received = fit.nonnegative(shared, ["life", "parts", "busy_parts", "events", "read_deltas"], "received")
+    return {
+        "event": received["events"], "delta_read": received["read_deltas"], "idle_read": received["life"], "part_read": received["parts"],
+        "busy_read": received["busy_parts"], "copy": sent["copies"], "delta": sent["deltas"], "transaction": sent["transactions"],
+        "idle_sent": sent["life"], "part_sent": sent["parts"], "busy_sent": sent["busy_parts"],
+    }  # fmt: skip
+
+
+def epoch_of(loaded):
+    """Of each transaction."""
+    for row in loaded:
+        row.update(took=row["epoch_seconds"] / row["transactions"], one=1.0, copies_each=row["copies"] / row["transactions"], deltas_each=row["deltas"] / row["transactions"])
+    took = fit.nonnegative(loaded, ["one", "copies_each", "deltas_each"], "took")
+    return {"seconds": took["one"], "seconds_per_copy": took["copies_each"], "seconds_per_delta": took["deltas_each"]}
 
 
 def written(row):
@@ -161,11 +190,25 @@ def cycle_ms(row):
     return row["epoch_ms"] + 1000 * row["epoch_seconds"] / max(row["transactions"] or row["epochs"], 1) + 25
 
 
-def handover(raw):
-    joins = [{**join, "one": 1.0, "most": join["own_restored"]} for join in raw["joins"]]
-    came = fit.nonnegative(joins, ["one", "most"], "seconds")  # from its start: it reads its share before it joins
+def handover_of(raw, found):
+    """
+    What one takes after the last stood still, without the epoch that he ends with, which the model has, and who comes without reading that:
+    (who was there, who came) of each join that was measured. From drains, what a record takes that is restored, and what restoring takes beside that.
+    """
+    takes, drains = [], []
+    for some in raw["handovers"]:
+        count, setting = some["instances"], model.Setting(**{name: some[name] for name in ("rate", "users", "items", "creators")}, partitions=real.PARTITIONS)
+        costs, events = model.Costs({**found, "handover": {}}, setting), some["rate"] * some["epoch_ms"] / 2000 / count
+        copies = costs.copies(events, real.PARTITIONS / count)
+        ended = costs.duration(copies, costs.deltas(events))
+        takes += [(row["old"] - ended, row["new"] - ended, count * copies / (count + 1)) for row in some["joins"]]
+        drains += [(row["restored"], row["old"] - ended) for row in some["drains"]]
+    old = statistics.median(took for took, _, _ in takes)
+    slope, more = fit.line([(records, seconds - old) for records, seconds in drains])
+    takes = [[round(max(seconds, FIRST_SECONDS), 4) for seconds in (stayed, came - slope * last)] for stayed, came, last in takes]
+    old, new = (statistics.median(numbers) for numbers in zip(*takes))
     return {
-        "seconds": statistics.median(join["standstill"] for join in joins), "seconds_per_record": came["most"], "restart_seconds": statistics.median(raw["restarts"]),
+        "takes": takes, "old_seconds": old, "new_seconds": new, "far_seconds": more, "seconds_per_record": slope,
         "heartbeat_ms": real.HEARTBEAT_MS, "session_ms": real.SESSION_MS,
     }  # fmt: skip
 
@@ -174,7 +217,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--brokers")
     parser.add_argument("--build", default="build/release")
-    parser.add_argument("--seconds", type=float, default=8, help="of each window")
+    parser.add_argument("--seconds", type=float, default=2, help="of each window")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="what is measured anew; none: what is there is fitted once more")
     parser.add_argument("--file", type=pathlib.Path, default=FILE, help="in place of measured.json")
     args = parser.parse_args()

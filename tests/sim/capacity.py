@@ -18,6 +18,10 @@ TABLE = [(1e5, 1e8, 2e4), (1e5, 1e9, 2e4), (1e6, 1e8, 5e4), (1e6, 1e9, 5e4), (1e
 EPOCHS, PARTITIONS_MOST, PARTITIONS_EACH = (5, 10, 30, 60), 1024, 4
 
 
+def partitions_of(instances):
+    return min(PARTITIONS_MOST, 1 << math.ceil(math.log2(PARTITIONS_EACH * instances)))
+
+
 def load_of(args, figures, instances):
     """Of one instance, a second: what it does, by its terms in CPU seconds and in bytes."""
     users, items = args.entities * (1 - args.item_share), args.entities * args.item_share
@@ -28,9 +32,10 @@ def load_of(args, figures, instances):
     deltas = costs.deltas(events * args.epoch) / args.epoch
     merged = deltas * (instances - 1)
     cpu, size, entity = figures["cpu"], figures["bytes"], figures["entity"]
+    each = partitions_of(instances) / instances
     own = users / instances * (3 if args.standbys else 1)
     terms = {
-        "fixed": cpu["idle"] + cpu["busy"], "events": cpu["event"] * events, "changelog": cpu["copy"] * copies,
+        "fixed": cpu["idle"] + each * cpu["busy_part"], "events": cpu["event"] * events, "changelog": cpu["copy"] * copies,
         "own deltas": cpu["delta"] * deltas, "others' deltas": cpu["merge"] * merged, "reads": args.read_cpu * args.reads / instances,
     }  # fmt: skip
     records = users * figures["records"]["copies_per_user"]
@@ -38,10 +43,10 @@ def load_of(args, figures, instances):
     return types.SimpleNamespace(
         terms=terms, cpu=sum(terms.values()), merging=terms["others' deltas"], committing=costs.duration(copies * args.epoch, deltas * args.epoch) / args.epoch, deltas=deltas, merged=merged, copies=copies, memory=hold, disk=(own + items) * entity["disk_bytes"] * 2,
         item_memory=items * args.in_memory * entity["memory_bytes"],
-        sent=size["copy"] * copies + size["delta"] * deltas + size["transaction"] / args.epoch + size["idle_sent"],
-        received=size["event"] * events + size["delta_read"] * (merged + deltas) + size["idle_read"],
+        sent=size["copy"] * copies + size["delta"] * deltas + size["transaction"] / args.epoch + size["idle_sent"] + each * (size["part_sent"] + size["busy_sent"]),
+        received=size["event"] * events + size["delta_read"] * (merged + deltas) + size["idle_read"] + each * (size["part_read"] + size["busy_read"]),
         changelog_bytes=records * size["copy"] * setting.changelog_factor * args.replicas,
-        restore_seconds=figures["handover"]["seconds"] + records / instances * setting.changelog_factor * figures["handover"]["seconds_per_record"],
+        restore_seconds=figures["handover"]["old_seconds"] + figures["handover"]["far_seconds"] + records / instances * setting.changelog_factor * figures["handover"]["seconds_per_record"],
     )  # fmt: skip
 
 
@@ -74,17 +79,16 @@ def nearest(args, load):
 def breaks(args, load, instances):
     """What gives way first when the load grows, and if it does not fit, why."""
     near = nearest(args, load)
-    slow = "; restoring a share outlasts the group (15 min)" if load.restore_seconds > 900 else ""
     if instances and instances * PARTITIONS_EACH > PARTITIONS_MOST:
-        return f"partitions: {PARTITIONS_MOST} at most{slow}"
-    return (", ".join(name for name, part in near.items() if part > 1) or max(near, key=near.get)) + slow
+        return f"partitions: {PARTITIONS_MOST} at most"
+    return ", ".join(name for name, part in near.items() if part > 1) or max(near, key=near.get)
 
 
 def row(args, figures):
     wanted = args.epoch
     instances, load, count, epoch = plan(args, figures)
     args.epoch = wanted
-    partitions = min(PARTITIONS_MOST, 1 << math.ceil(math.log2(PARTITIONS_EACH * count)))
+    partitions = partitions_of(count)
     return {
         "events/s": f"{args.events:.0e}".replace("e+0", "e"), "entities": f"{args.entities:.0e}".replace("e+0", "e"), "reads/s": f"{args.reads:,.0f}",
         "instances": str(instances) if instances else f"**none** (nearest: {count})",

@@ -1,4 +1,7 @@
-"""Least squares with coefficients that are not negative, of a few rows: what calibration needs of linear algebra."""
+"""Least squares with coefficients that are not negative, of a few rows: what calibration needs of linear algebra; and a line."""
+
+import itertools
+import statistics
 
 
 def solve(matrix, right):
@@ -31,3 +34,12 @@ def nonnegative(rows, names, target):
             return {name: 0.0 for name in names} | {name: number / scale[name] for name, number in zip(chosen, found)}
         chosen.pop(worst)
     return {name: 0.0 for name in names}
+
+
+def line(points):
+    """(slope, value at 0) of a line through (x, y), neither negative: medians, which a quarter of the points may be far from (Theil and Sen)."""
+    apart = 0.2 * max(x for x, _ in points)
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in itertools.combinations(points, 2) if abs(b[0] - a[0]) > apart]
+    slope = max(statistics.median(slopes), 0.0) if slopes else 0.0
+    at_zero = statistics.median(y - slope * x for x, y in points)
+    return (slope, at_zero) if at_zero >= 0 else (max(statistics.median(y / x for x, y in points if x), 0.0), 0.0)

@@ -8,6 +8,8 @@ import draws
 
 FILE = pathlib.Path(__file__).with_name("measured.json")
 TICK_SECONDS = 0.05  # of the committer
+CHECK_SECONDS = 0.5  # librdkafka looks whether a heartbeat is due
+DROP_SECONDS = 5.0  # what went to others is kept for as long
 
 
 @dataclasses.dataclass
@@ -29,8 +31,8 @@ class Setting:
     broker_bytes: float = 100e6  # a second that one broker sends to those that restore: assumed
     failover_seconds: float = 5.0  # until partitions of a lost broker have a leader: assumed
     changelog_factor: float = 2.0  # records of the changelog for each that is live, compacted with min.cleanable.dirty.ratio 0.5
+    is_compacted: bool = True  # not within minutes
     standbys: bool = False
-    warm_join: bool = False
     initial_records: float = None  # of the whole changelog at the start; else that of all users, compacted
     seed: int = 1
 

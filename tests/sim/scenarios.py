@@ -7,10 +7,11 @@ from simulated import Cluster
 
 HUNDRED = Setting(rate=1e5, users=1e8, items=2e6, creators=2e5, partitions=800, instances=100, cores=16, brokers=9, seed=3)
 AWAY_SHORT, AWAY_LONG = 10.0, 60.0  # seconds without the process: a restart, another machine with an empty disk
+PAUSE = 10.0  # before the next one, when instances have dropped what they gave away: sooner much of it would come back unread
 
 
 class Deploy:
-    """Instances one after the other, or so many at once; the next when all partitions are served again."""
+    """Instances one after the other, or so many at once; the next a pause after all partitions are served again."""
 
     def __init__(self, cluster, away, batch=1, is_drained=False, is_empty=False, some=slice(None)):
         self.cluster, self.away, self.batch = cluster, away, batch
@@ -40,13 +41,13 @@ class Deploy:
         whole = all(self.cluster.owner) and not self.cluster.group.is_preparing and not any(one.flow for one in self.cluster.instances.values())
         count = sum(one.state == "serving" for one in self.cluster.instances.values())
         if whole and count == len(self.cluster.instances):
-            self.next()
+            self.cluster.kernel.after(PAUSE if self.is_drained else 0.0, self.next)
         else:
             self.cluster.kernel.after(1, self.look)
 
 
 def made(figures, standbys=False):
-    return Cluster(dataclasses.replace(HUNDRED, standbys=standbys, warm_join=standbys), figures, is_accounted=False)
+    return Cluster(dataclasses.replace(HUNDRED, standbys=standbys), figures, is_accounted=False)
 
 
 def deploy(figures, seconds, standbys=False, **how):

@@ -5,9 +5,9 @@ Events are a fluid: each partition has its rate, and what an instance takes in o
 do. What an epoch costs is arithmetic on expectations (model.Costs); when things happen, and who waits for whom, is simulated.
 """
 
-from group import Group
+from group import Group, Heartbeat
 from kernel import Kernel, Pipe
-from model import TICK_SECONDS, Costs, assign, standby
+from model import DROP_SECONDS, TICK_SECONDS, Costs, assign, standby
 
 DOWN, STILL, SERVING = "down", "still", "serving"
 
@@ -17,7 +17,7 @@ class Cluster:
 
     def __init__(self, setting, figures, is_accounted=True):
         self.kernel, self.setting, self.costs = Kernel(setting.seed), setting, Costs(figures, setting)
-        self.is_accounted, self.group = is_accounted, Group(self.kernel, setting)
+        self.is_accounted, self.group = is_accounted, Group(self.kernel, setting, self.costs.handover["takes"])
         self.restoring = Pipe(self.kernel, setting.broker_bytes * setting.brokers)
         self.rate = setting.rate / setting.partitions
         self.applied = [0.0] * setting.partitions
@@ -25,7 +25,8 @@ class Cluster:
         live = self.costs.live_records()
         initial = live * setting.changelog_factor if setting.initial_records is None else setting.initial_records / setting.partitions
         self.changelog = [initial] * setting.partitions
-        self.changelog_most = max(live * setting.changelog_factor, initial)
+        self.changelog_most = max(live * setting.changelog_factor, initial) if setting.is_compacted else float("inf")
+        self.last_epoch = [0.0] * setting.partitions  # records of the changelog that nobody can have read along before a hand-over
         self.load_from, self.load_until = 0.0, float("inf")
         self.told = 0.0  # deltas, of all
         self.stalled_until, self.leaderless = 0.0, set()
@@ -80,9 +81,11 @@ class Cluster:
 class Instance:
     def __init__(self, cluster, name):
         self.cluster, self.name, self.state = cluster, name, DOWN
-        self.owned, self.has = set(), set()
-        self.flow, self.back, self.epoch_call = None, None, None
+        self.owned, self.had, self.has = set(), set(), set()  # had: until partitions were given back
+        self.heartbeat = Heartbeat(cluster.setting, cluster.kernel.now, cluster.kernel.dice)
+        self.flow, self.back, self.epoch_call, self.drop_call = None, None, None, None
         self.awaited = set()  # what will be its own when somebody comes who has said so
+        self.reading, self.left = {}, {}  # records by partition: of what is read now, and of what was read in part
         self.is_busy, self.then = False, None  # in the group's callback: it answers when that is through
         self.epoch_began = cluster.kernel.now
         self.seen, self.own, self.copied_each = cluster.told, 0.0, 1.0
@@ -99,9 +102,9 @@ class Instance:
         return standby(self.name, names, self.cluster.setting.partitions)
 
     def come(self):
-        """The process is up; a warm join restores before it asks for its share."""
+        """The process is up. Who is new reads what will be its own before it asks for it."""
         cluster = self.cluster
-        if not (cluster.setting.warm_join and self.name not in cluster.group.members):
+        if self.name in cluster.group.members or not cluster.group.members:
             return self._join()
         coming = assign([*cluster.group.members, self.name], cluster.setting.partitions)
         for name, member in cluster.group.members.items():  # the others hear of it, and read along what will be theirs
@@ -115,23 +118,24 @@ class Instance:
         self.cluster.group.join(self)
 
     def stop(self, is_drained=False):
-        """Ends, or is killed: the group knows at once only of one that was drained. Its disk stays."""
-        self._stand_still()
+        """Ends, or is killed: the group knows only of one that was drained, once it has given its partitions back. Its disk stays."""
+        took = self._stand_still()
         self.state = DOWN
-        for call in (self.epoch_call, self.back):
+        for call in (self.epoch_call, self.back, self.drop_call):
             if call:
                 call.is_off = True
-        self.epoch_call = self.back = None
-        if self.flow:
-            self.cluster.restoring.stop(self.flow)
-            self.flow = None
+        self.epoch_call = self.back = self.drop_call = None
+        self._stop_reading()
         self.is_busy, self.then = False, None
-        (self.cluster.group.leave if is_drained else self.cluster.group.lose)(self)
+        if is_drained:
+            self.cluster.kernel.after(took, self.cluster.group.leave, self)
+        else:
+            self.cluster.group.lose(self)
 
     def resume(self):
         """Back within the session: it owns what it had, and reads the changelog's rest, which is little."""
-        parts = self._assigned()
-        self._restore(parts, lambda: self._serve(parts))
+        self.heartbeat = Heartbeat(self.cluster.setting, self.cluster.kernel.now, self.cluster.kernel.dice)
+        self.assigned(self._assigned(), self.cluster.costs.handover["new_seconds"])
 
     def _assigned(self):
         return set(assign(list(self.cluster.group.members), self.cluster.setting.partitions)[self.name])
@@ -139,33 +143,70 @@ class Instance:
     # ---- hand-over ----
 
     def give_back(self, done):
-        """The group asks; whoever restores answers when that is through. Drains its lanes, ends an epoch."""
+        """The group asks: drains its lanes, ends an epoch. What is being restored is gone on with after it."""
         if self.state == DOWN:
             return
         if self.is_busy:
             self.then = done
             return
-        self._stand_still()
-        self.back = self.cluster.kernel.after(self.cluster.costs.handover["seconds"] / 2, done, self)
+        self._stop_reading()
+        if self.back:
+            self.back.is_off = True
+        self.back = self.cluster.kernel.after(self._stand_still(), done, self)
 
-    def assigned(self, parts):
+    def assigned(self, parts, took):
+        """`took`: seconds until what it has goes on, once the last epochs of what others had are read. What it lacks is restored beside that."""
         if self.state == DOWN:
             return  # it died as it was told
-        keep = parts | (self._standby(list(self.cluster.group.members)) if self.cluster.setting.standbys else set())
-        self.has &= keep
+        took += self.cluster.costs.handover["seconds_per_record"] * sum(self.cluster.last_epoch[part] for part in (parts & self.has) - self.had)
         self.awaited = set()
-        self._restore(parts, lambda: self._restored(parts, keep))
+        self._drop_later()
+        self.is_busy = True
+        self.back = self.cluster.kernel.after(took, self._go_on, parts)
 
-    def _restored(self, parts, keep):
+    def _go_on(self, parts):
+        self.is_busy, then, self.then = False, self.then, None
+        self._serve(parts & self.has)
+        if then:
+            self.give_back(then)
+        elif parts - self.has:
+            self._restore(parts, lambda: self._take(parts))
+        else:
+            self._stand_by(parts)
+
+    def _take(self, parts):
+        """What is taken into use is in an epoch first."""
+        self.back = self.cluster.kernel.after(self.cluster.costs.handover["far_seconds"], self._taken, parts)
+
+    def _taken(self, parts):
+        self._serve(parts - self.owned)
+        self._stand_by(parts)
+
+    def _stand_by(self, parts):
         if self.cluster.setting.standbys:
-            self._warm(keep - self.has)
-        self._serve(parts)
+            self._warm(self._standby(list(self.cluster.group.members)) - parts - self.has)
+
+    def _drop_later(self):
+        """What is another's now may come back soon."""
+        if self.drop_call:
+            self.drop_call.is_off = True
+        self.drop_call = self.cluster.kernel.after(DROP_SECONDS, self._drop)
+
+    def _drop(self):
+        self.drop_call = None
+        if self.state != SERVING:
+            self._drop_later()
+            return
+        self.left = {part: records for part, records in self.left.items() if part in self.reading}
+        self.has &= self.owned | self.awaited | (self._standby(list(self.cluster.group.members)) if self.cluster.setting.standbys else set())
 
     def _warm(self, parts):
         """Standbys catch up beside serving; nobody waits for it."""
         if parts:
             records = sum(self.cluster.changelog[part] for part in parts)
             self.cluster.count["restored"] += records
+            self.heartbeat.after(self.cluster.kernel.now)  # what was sent by now
+            self.heartbeat.wake(self.cluster.kernel.now)
             size = self.cluster.bytes_of(records)
             self.cluster.restoring.send(size, self.cluster.costs.restore_rate(), lambda: self._warmed(parts))
 
@@ -175,43 +216,50 @@ class Instance:
             self.has |= parts & (self.owned | self.awaited | self._standby(list(self.cluster.group.members)))
 
     def _restore(self, parts, done):
-        """The changelog of what it lacks, at its own rate or the brokers'; then `done`, after what a hand-over takes anyway."""
+        """The changelog of what it lacks, at its own rate or the brokers'."""
         cluster = self.cluster
-        records = sum(cluster.changelog[part] for part in parts - self.has)
-        fixed = cluster.costs.handover["seconds"] / 2
+        self.reading = {part: self.left.get(part, cluster.changelog[part]) for part in parts - self.has}
+        records = sum(self.reading.values())
 
         def through():
-            self.flow = None
+            self.flow, self.reading = None, {}
             self.has |= parts
+            for part in parts:
+                self.left.pop(part, None)
             cluster.count["restored"] += records
-            self.back = cluster.kernel.after(fixed, self._through, done)
+            done()
 
-        self.is_busy = True
         if records > 0:
             self.flow = cluster.restoring.send(cluster.bytes_of(records), cluster.costs.restore_rate(), through)
         else:
             through()
 
-    def _through(self, done):
-        self.is_busy, then, self.then = False, self.then, None
-        done()
-        if then:
-            self.give_back(then)
+    def _stop_reading(self):
+        """What was read of it stays read."""
+        if not self.flow:
+            return
+        self.cluster.restoring.stop(self.flow)
+        whole = sum(self.reading.values())
+        part_left = min(1.0, self.flow.left / self.cluster.bytes_of(whole))
+        self.left.update({part: records * part_left for part, records in self.reading.items()})
+        self.cluster.count["restored"] += whole * (1 - part_left)
+        self.flow, self.reading = None, {}
 
     def _serve(self, parts):
         self.state = SERVING
         self.has |= parts
-        self.owned = set(parts)
+        self.owned |= parts
         for part in parts:
             self.cluster.serve(part, self)
 
     def _stand_still(self):
-        if self.owned and self.cluster.is_accounted:
-            self._take_in()
+        """Gives what it takes: an epoch of what was applied since the last one."""
+        took = self._take_in() if self.owned and self.cluster.is_accounted else self.cluster.costs.epoch["seconds"]
         for part in self.owned:
             self.cluster.silence(part)
-        self.owned = set()
+        self.had, self.owned = self.owned, set()
         self.state = STILL
+        return took
 
     # ---- epochs ----
 
@@ -233,7 +281,7 @@ class Instance:
     def _capacity(self, span, merged):
         """Events that its cores can do in so many seconds beside what must be done anyway."""
         cpu, fixed = self.cluster.costs.cpu, self.cluster.costs.cpu_of(0, 0, 0, merged)
-        left = self.cluster.setting.cores * span - fixed - (cpu["idle"] + cpu["busy"]) * span
+        left = self.cluster.setting.cores * span - fixed - (cpu["idle"] + len(self.owned) * cpu["busy_part"]) * span
         return max(0.0, left / (cpu["event"] + self.copied_each))
 
     def _take_in(self):
@@ -253,6 +301,7 @@ class Instance:
         if events > 0:
             self.copied_each = (costs.cpu["copy"] * copies + costs.cpu["delta"] * deltas) / events
             for part in self.owned:
+                cluster.last_epoch[part] = copies / len(self.owned)
                 cluster.changelog[part] = min(cluster.changelog_most, cluster.changelog[part] + copies / len(self.owned))
         cluster.told += deltas
         self.seen += deltas  # its own are not merged
@@ -269,6 +318,9 @@ class Instance:
         count["deltas"] += deltas
         count["merged"] += merged
         count["epochs"] += events > 0
-        count["cpu"] += costs.cpu_of(events, copies, deltas, merged) + costs.cpu["idle"] * span + costs.cpu["busy"] * busy
-        count["sent"] += size["copy"] * copies + size["delta"] * deltas + size["transaction"] * (events > 0) + size["idle_sent"] * span
-        count["received"] += size["event"] * events + size["delta_read"] * (merged + deltas) + size["idle_read"] * span
+        count["cpu"] += costs.cpu_of(events, copies, deltas, merged) + costs.cpu["idle"] * span + costs.cpu["busy_part"] * len(self.owned) * busy
+        parts = len(self.owned)
+        count["sent"] += size["copy"] * copies + size["delta"] * deltas + size["transaction"] * (events > 0)
+        count["sent"] += size["idle_sent"] * span + parts * (size["part_sent"] * span + size["busy_sent"] * busy)
+        count["received"] += size["event"] * events + size["delta_read"] * (merged + deltas)
+        count["received"] += size["idle_read"] * span + parts * (size["part_read"] * span + size["busy_read"] * busy)
