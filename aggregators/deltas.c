@@ -325,6 +325,7 @@ static bool decode_key(const struct agg *agg, struct fr_slice wire, struct store
 {
     const uint8_t *bytes = wire.bytes;
     const struct agg_entity *entity;
+    struct fr_reader ids;
 
     *key = (struct store_key){0};
     if (wire.length < WIRE_KEY_HEAD || bytes[1] < 1 || bytes[1] > STORE_KEY_IDS_MAX ||
@@ -332,9 +333,9 @@ static bool decode_key(const struct agg *agg, struct fr_slice wire, struct store
         return false;
     key->kind = bytes[0];
     key->id_count = bytes[1];
+    ids = fr_reader(fr_slice(bytes + WIRE_KEY_HEAD, wire.length - WIRE_KEY_HEAD));
     for (int i = 0; i < key->id_count; i++)
-        for (int k = 0; k < 8; k++)
-            key->ids[i] = key->ids[i] << 8 | bytes[WIRE_KEY_HEAD + i * 8 + k];
+        key->ids[i] = fr_reader_be64(&ids);
     entity = agg->catalogue->kinds[key->kind];
     return entity && !entity->has_user && !entity->is_fed && entity->key_count == key->id_count;
 }

@@ -154,3 +154,14 @@ uint64_t fr_reader_fixed64(struct fr_reader *reader)
         value |= (uint64_t)bytes[i] << (8 * i);
     return value;
 }
+
+uint64_t fr_reader_be64(struct fr_reader *reader)
+{
+    struct fr_slice eight = fr_reader_bytes(reader, 8);
+    const uint8_t *bytes = eight.bytes;
+    uint64_t value = 0;
+
+    for (size_t i = 0; i < eight.length; i++)
+        value = value << 8 | bytes[i];
+    return value;
+}

@@ -217,7 +217,7 @@ static enum proto_verdict read_event(struct ingest_lane *lane, const struct inge
     enum proto_verdict verdict =
         proto_event_read(part->source->format, fr_slice(message->payload, message->len), future_ms, lane->scratch, event, why);
 
-    if (lane->ingest->options.is_sharing && verdict == PROTO_EVENT && event->user_id != 0)
+    if (lane->ingest->options.is_keyed && verdict == PROTO_EVENT && event->user_id != 0)
         verdict = judge_partition(part, event, why);
     if (verdict == PROTO_EVENT) {
         draft->offsets[draft->event_count] = message->offset;

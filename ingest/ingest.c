@@ -224,14 +224,23 @@ void ingest_offsets_commit(struct ingest *ingest, const int64_t *next_offsets, i
         ingest_commits__send(&ingest->commits, &ingest->parts, next_offsets, count);
 }
 
-/* The last commit is usually under way when a node closes; a moment lets lag tools see it. */
-static void await_commits(struct ingest *ingest)
+bool ingest_offsets_wait(struct ingest *ingest, int timeout_ms)
 {
-    int64_t until_ms = fr_clock_monotonic_ms() + LAST_COMMIT_MS;
+    int64_t until_ms = fr_clock_monotonic_ms() + timeout_ms;
 
     while (ingest->helper.is_running && ingest_is_connected(ingest) && atomic_load(&ingest->commits.under_way) > 0 &&
            fr_clock_monotonic_ms() < until_ms)
         fr_clock_sleep_ms(CLOSE_TICK_MS);
+    return atomic_load(&ingest->commits.under_way) == 0;
+}
+
+bool ingest_offsets_ask(struct ingest *ingest, int partition, int64_t *next_offset, struct fr_err *err)
+{
+    const struct ingest_part *part = ingest_parts__at(&ingest->parts, partition);
+
+    return ingest_commits__ask(&ingest->commits, part->source->name, part->number, next_offset) ||
+           fr_fail(err, FR_UNAVAILABLE, "kafka: nobody says where group '%s' is in '%s'", ingest->options.group,
+                   part->source->name);
 }
 
 static void close_clients(struct ingest *ingest)
@@ -254,7 +263,7 @@ static void *close_all(void *arg)
     struct ingest *ingest = arg;
 
     ingest_stop(ingest);
-    await_commits(ingest);
+    (void)ingest_offsets_wait(ingest, LAST_COMMIT_MS); /* one is usually under way when a node closes */
     if (ingest->helper.mail)
         ingest_helper__join(&ingest->helper);
     for (int i = 0; ingest->lanes && i < ingest->options.lanes; i++)

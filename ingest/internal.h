@@ -84,10 +84,12 @@ struct ingest_topic_state {
     const char *name;
     enum ingest_topic_found found;
     int partitions;
+    int replicas; /* of its first partition */
+    int brokers; /* that there are */
 };
 
 /*
- * Fills `found` and `partitions` of each. With `is_listing` the cluster is asked for all its topics: a question by name makes a
+ * Fills all but the name of each. With `is_listing` the cluster is asked for all its topics: a question by name makes a
  * missing one on brokers that create topics by themselves. False when nobody answered.
  */
 bool ingest_topic__find(rd_kafka_t *client, struct ingest_topic_state *topics, int count, bool is_listing);
@@ -108,9 +110,6 @@ struct ingest_topic_wanted {
 };
 FR_CHECKED bool ingest_topic__create(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, bool is_mock,
                                      struct fr_queue *stop, struct fr_err *err);
-
-/* Of how many brokers' its first partition is, and how many there are. False when nobody answered. */
-bool ingest_topic__replicas(rd_kafka_t *client, const char *name, int *replicas, int *brokers);
 
 /* ---- topic_settings.c ---- */
 

@@ -27,6 +27,7 @@ static enum ingest_topic_found judge(rd_kafka_resp_err_t error)
 
 static void take_answer(const struct rd_kafka_metadata *answer, struct ingest_topic_state *topic)
 {
+    topic->brokers = answer->broker_cnt;
     for (int i = 0; i < answer->topic_cnt; i++) {
         const struct rd_kafka_metadata_topic *found = &answer->topics[i];
 
@@ -36,10 +37,12 @@ static void take_answer(const struct rd_kafka_metadata *answer, struct ingest_to
         if (topic->found == INGEST_TOPIC_FOUND && found->partition_cnt == 0)
             topic->found = INGEST_TOPIC_UNKNOWN;
         topic->partitions = topic->found == INGEST_TOPIC_FOUND ? found->partition_cnt : 0;
+        topic->replicas = topic->partitions > 0 ? found->partitions[0].replica_cnt : 0;
         return;
     }
     topic->found = INGEST_TOPIC_MISSING;
     topic->partitions = 0;
+    topic->replicas = 0;
 }
 
 static bool find_one(rd_kafka_t *client, struct ingest_topic_state *topic)
@@ -139,24 +142,6 @@ static int replicas(rd_kafka_t *client)
         rd_kafka_metadata_destroy(answer);
     }
     return brokers < 1 ? 1 : brokers < 3 ? brokers : 3;
-}
-
-bool ingest_topic__replicas(rd_kafka_t *client, const char *name, int *replicas, int *brokers)
-{
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(client, name, NULL);
-    const struct rd_kafka_metadata *answer;
-    bool is_found = handle && rd_kafka_metadata(client, 0, handle, &answer, INGEST_QUESTION_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
-
-    if (is_found) {
-        *brokers = answer->broker_cnt;
-        *replicas =
-            answer->topic_cnt == 1 && answer->topics[0].partition_cnt > 0 ? answer->topics[0].partitions[0].replica_cnt : 0;
-        is_found = *replicas > 0;
-        rd_kafka_metadata_destroy(answer);
-    }
-    if (handle)
-        rd_kafka_topic_destroy(handle);
-    return is_found;
 }
 
 static rd_kafka_resp_err_t set_retention(rd_kafka_NewTopic_t *topic, const struct ingest_topic_wanted *wanted)

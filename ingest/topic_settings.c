@@ -135,32 +135,32 @@ static bool judge(const struct ingest_topic_wanted *wanted, const char *brokers,
 }
 
 /* What survives a broker: of no concern where there is only one. */
-static void say_frailty(const char *topic, int replicas, int brokers, int64_t min_insync)
+static void say_frailty(const struct ingest_topic_state *topic, int64_t min_insync)
 {
-    if (brokers < 2)
+    if (topic->brokers < 2)
         return;
-    if (replicas < 2)
+    if (topic->replicas < 2)
         fr_log(FR_LOG_WARN, "cluster",
                "topic '%s' has one replica, and is gone with its broker; give it more with "
                "kafka-reassign-partitions.sh",
-               topic);
-    else if (min_insync >= replicas)
+               topic->name);
+    else if (min_insync >= topic->replicas)
         fr_log(FR_LOG_WARN, "cluster",
                "topic '%s' has %d replicas and min.insync.replicas=%" PRId64
                ": nothing is written while one broker is away; set it to %d",
-               topic, replicas, min_insync, replicas - 1);
-    else if (replicas > 2 && min_insync < 2)
+               topic->name, topic->replicas, min_insync, topic->replicas - 1);
+    else if (topic->replicas > 2 && min_insync < 2)
         fr_log(FR_LOG_WARN, "cluster",
                "topic '%s' has min.insync.replicas=1: an epoch that Kafka has taken may be lost with one "
                "broker; set it to 2",
-               topic);
+               topic->name);
 }
 
 bool ingest_topic__check(rd_kafka_t *client, const struct ingest_topic_wanted *wanted, const char *brokers, struct fr_err *err)
 {
     struct settings found = {.retention_ms = -1, .retention_bytes = -1, .delete_retention_ms = -1, .min_insync = 1};
     rd_kafka_resp_err_t error = ask(client, wanted->name, &found);
-    int replicas = 0, count = 0;
+    struct ingest_topic_state topic = {.name = wanted->name};
 
     if (error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || error == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED) {
         fr_log(FR_LOG_WARN, "cluster",
@@ -174,7 +174,7 @@ bool ingest_topic__check(rd_kafka_t *client, const struct ingest_topic_wanted *w
                        rd_kafka_err2str(error));
     if (!judge(wanted, brokers, &found, err))
         return false;
-    if (ingest_topic__replicas(client, wanted->name, &replicas, &count))
-        say_frailty(wanted->name, replicas, count, found.min_insync);
+    if (ingest_topic__find(client, &topic, 1, false) && topic.replicas > 0)
+        say_frailty(&topic, found.min_insync);
     return true;
 }

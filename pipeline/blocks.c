@@ -131,7 +131,7 @@ static bool change_one(const struct change *change, struct store *store, uint64_
     bool is_blocked = !change->request->unblock;
 
     return pipeline_blocks__set(change->blocks, store, change->kind, id, is_blocked, change->request->reason, err) &&
-           (!change->cluster || pipeline_cluster__say(change->cluster, store, change->kind, id, is_blocked, err));
+           (!change->cluster || pipeline_cluster__block(change->cluster, store, change->kind, id, is_blocked, err));
 }
 
 /* Well below what a set holds: every instance is to have room for what was let in again since it started, too. */
@@ -231,7 +231,7 @@ static bool block(struct pipeline_services *services, struct change *change, str
 {
     uint64_t turns = services->cluster ? pipeline_cluster__turns(services->cluster) : 0;
 
-    return (!services->cluster || pipeline_cluster__check_telling(services->cluster, err)) &&
+    return (!services->cluster || pipeline_cluster__check_may_block(services->cluster, err)) &&
            pipeline_committer__commit_with(services->committer, change_all, change, COMMIT_MS, err) &&
            (!services->cluster || pipeline_cluster__check_turns(services->cluster, turns, err));
 }

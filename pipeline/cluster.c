@@ -1,4 +1,4 @@
-/* A node of a cluster: opening, the cluster's thread, and what calls ask of it. */
+/* A node of a cluster: opening, and the cluster's thread, which makes the topics, comes in, and reads what others saw. */
 #include "cluster_internal.h"
 
 #include <freshet/clock.h>
@@ -10,17 +10,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-enum {
-    AGAIN_MS = 100,
-    ROOM_MS = 10,
-    FETCH_MS = 100, /* a record is told at once; ten fetches a second when there is none are enough */
-    READ_MS = 100,
-    LOOK_MS = 1000,
-    RECORDS_AT_ONCE = 4, /* what they bring is merged inside one gate */
-    CHOSEN_FIRST = 1024,
-    ARENA_BYTES = 16 << 20,
-    DAY_MS = 86400000
-};
+enum { AGAIN_MS = 100, ARENA_BYTES = 16 << 20, DAY_MS = 86400000 };
 
 bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster)
 {
@@ -164,7 +154,9 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     snprintf(cluster->changelog, sizeof cluster->changelog, "%s.changelog", options->config->group);
     snprintf(cluster->deltas, sizeof cluster->deltas, "%s.deltas", options->config->group);
     for (int i = 0; i < options->config->topic_count; i++)
-        cluster->topics[i] = options->config->topics[i].name;
+        cluster->topics[cluster->topic_count++] = options->config->topics[i].name;
+    for (int i = 0; i < options->config->text_count; i++)
+        cluster->topics[cluster->topic_count++] = options->config->texts[i].to;
     for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++) {
         atomic_store(&cluster->held[i].changelog_next, -1);
         cluster->held[i].is_saved = true;
@@ -176,7 +168,8 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     register_metrics(cluster, options->engine->metrics);
     if (!make_deltas(cluster))
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
-    return read_store(cluster, err) && pipeline_told__open(cluster, err);
+    options->engine->tombstones.are_shared = true;
+    return read_store(cluster, err) && pipeline_cluster_blocks__open(cluster, err);
 }
 
 /* ---- the cluster's thread ---- */
@@ -240,152 +233,8 @@ static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
     return true;
 }
 
-static bool open_deltas(struct pipeline_cluster *cluster, struct fr_err *err)
-{
-    int count = atomic_load(&cluster->partitions);
-    int32_t numbers[PIPELINE_CLUSTER_PARTITIONS_MAX];
-    int64_t starts[PIPELINE_CLUSTER_PARTITIONS_MAX];
-    struct ingest_tail_options options = {.topic = cluster->deltas,
-                                          .partitions = numbers,
-                                          .starts = starts,
-                                          .count = count,
-                                          .queue_bytes = PIPELINE_CLUSTER_QUEUE_BYTES,
-                                          .wait_ms = FETCH_MS};
-
-    for (int i = 0; i < count; i++) {
-        numbers[i] = i;
-        starts[i] = atomic_load(&cluster->deltas_next[i]);
-    }
-    while (!ingest_tail_open(cluster->group, &options, &cluster->tail, err))
-        if (!pipeline_cluster__wait_again(cluster, err))
-            return false;
-    return true;
-}
-
-static bool choose_all(struct pipeline_cluster *cluster, struct fr_reader *deltas, struct fr_err *err)
-{
-    struct agg_delta delta;
-
-    while (pipeline_delta__next(deltas, &delta)) {
-        if (cluster->chosen_count == cluster->chosen_capacity) {
-            int capacity = cluster->chosen_capacity ? 2 * cluster->chosen_capacity : CHOSEN_FIRST;
-            struct agg_delta *chosen = reallocarray(cluster->chosen, (size_t)capacity, sizeof *chosen);
-
-            if (!chosen)
-                return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for deltas");
-            cluster->chosen = chosen;
-            cluster->chosen_capacity = capacity;
-        }
-        cluster->chosen[cluster->chosen_count++] = delta;
-    }
-    return !deltas->is_failed || fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' ends too soon", cluster->deltas);
-}
-
-/* What there is to merge: others' deltas, and its own of epochs that the store never wrote. */
-static bool choose(struct pipeline_cluster *cluster, const struct ingest_tailed *records, int count, int64_t *time_ms,
-                   struct fr_err *err)
-{
-    cluster->chosen_count = 0;
-    for (int i = 0; i < count; i++) {
-        struct pipeline_delta_head head;
-        struct fr_reader deltas;
-        int partition;
-
-        if (pipeline_owner__is(records[i].key, &partition)) {
-            if (partition == PIPELINE_CLUSTER_JOINING)
-                pipeline_standby__expect(cluster, records[i].value);
-            else
-                pipeline_owner__take(cluster, partition, records[i].value);
-            continue;
-        }
-        if (pipeline_told__is_block(records[i].key)) {
-            if (!pipeline_told__hear_block(cluster, records[i].key, records[i].value, err))
-                return false;
-            continue;
-        }
-        if (!pipeline_delta__decode(cluster, records[i].value, &head, &deltas, err))
-            return false;
-        if (head.store_id == cluster->store_id &&
-            (atomic_load(&cluster->is_through) || head.epoch <= atomic_load(&cluster->made)))
-            continue;
-        if (head.store_id == cluster->store_id && head.epoch > cluster->found)
-            cluster->found = head.epoch;
-        *time_ms = head.stream_time_ms > *time_ms ? head.stream_time_ms : *time_ms;
-        if (!choose_all(cluster, &deltas, err))
-            return false;
-    }
-    return true;
-}
-
-static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *records, int count, struct fr_err *err)
-{
-    struct pipeline_stream *stream = &cluster->engine->stream;
-    struct agg_tally tally = {0};
-    struct store_visit visit;
-    int64_t time_ms = 0;
-    bool ok;
-
-    if (!choose(cluster, records, count, &time_ms, err))
-        return false;
-    visit = store_visit_enter(cluster->store);
-    ok = agg_deltas_load(cluster->merger, cluster->chosen, cluster->chosen_count, err);
-    if (ok) {
-        store_gate_enter(cluster->store);
-        ok = agg_deltas_apply(cluster->merger, cluster->chosen, cluster->chosen_count, pipeline_stream__horizon(stream), &tally,
-                              err);
-        if (ok) {
-            pipeline_stream__raise(stream, cluster->config->lanes, time_ms);
-            for (int i = 0; i < atomic_load(&cluster->partitions); i++)
-                atomic_store(&cluster->deltas_next[i], ingest_tail_next(cluster->tail, i));
-        } else {
-            store_spoil(cluster->store);
-        }
-        store_gate_leave(cluster->store);
-    }
-    store_visit_leave(cluster->store, visit);
-    fr_counter_add(cluster->merged, (uint64_t)cluster->chosen_count);
-    return ok;
-}
-
-void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster, bool is_beside)
-{
-    uint64_t most = cluster->engine->lanes.dirty_bytes_most, bytes = is_beside ? most / 5 * 4 : most;
-    struct store_stats stats;
-
-    do {
-        store_stats_read(cluster->store, &stats);
-        if (stats.unwritten_bytes + stats.pending_bytes <= bytes)
-            return;
-        fr_clock_sleep_ms(ROOM_MS);
-    } while (!pipeline_cluster__is_stopping(cluster));
-}
-
-static void look_at_ends(struct pipeline_cluster *cluster)
-{
-    int64_t now_ms = fr_clock_monotonic_ms();
-
-    if (now_ms - cluster->looked_ms < LOOK_MS)
-        return;
-    cluster->looked_ms = now_ms;
-    for (int i = 0; i < atomic_load(&cluster->partitions); i++)
-        atomic_store(&cluster->deltas_end[i], ingest_tail_end(cluster->tail, i));
-}
-
-static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
-{
-    struct ingest_tailed records[RECORDS_AT_ONCE];
-    int count = ingest_tail_read(cluster->tail, records, RECORDS_AT_ONCE, READ_MS, err);
-
-    look_at_ends(cluster);
-    if (count == 0)
-        pipeline_left__look(cluster, &cluster->left);
-    if (count > 0)
-        pipeline_cluster__wait_for_room(cluster, false);
-    return count >= 0 && merge(cluster, records, count, err);
-}
-
 /* Says that it comes, so that others read along what will be theirs then. */
-static bool tell_joining(struct pipeline_cluster *cluster, struct fr_err *err)
+static bool announce_joining(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     struct ingest_put put = {.topic = cluster->deltas, .is_signed = true};
     struct fr_buffer key, value;
@@ -394,11 +243,9 @@ static bool tell_joining(struct pipeline_cluster *cluster, struct fr_err *err)
     fr_buffer_init(&key);
     fr_buffer_init(&value);
     pipeline_owner__encode(cluster, PIPELINE_CLUSTER_JOINING, &key, &value);
-    put.key = fr_buffer_slice(&key);
-    put.value = fr_buffer_slice(&value);
-    ok = (!key.is_failed && !value.is_failed) || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
-    ok = ok && ingest_transaction_begin(cluster->group, err) &&
-         ((ingest_transaction_put(cluster->group, &put, NULL, err) && ingest_transaction_commit_alone(cluster->group, err)) ||
+    ok = ingest_transaction_begin(cluster->group, err) &&
+         ((pipeline_cluster__put(cluster, &put, &key, &value, NULL, err) &&
+           ingest_transaction_commit_alone(cluster->group, err)) ||
           ingest_transaction_take_back(cluster->group, err)); /* it comes unannounced then */
     fr_buffer_fini(&key);
     fr_buffer_fini(&value);
@@ -415,11 +262,11 @@ static bool warm_up(struct pipeline_cluster *cluster, struct fr_err *err)
         return true;
     if (!cluster->config->is_replica) {
         atomic_store(&cluster->is_joining, true);
-        if (!tell_joining(cluster, err))
+        if (!announce_joining(cluster, err))
             return false;
     }
     while (!atomic_load(&cluster->is_warm))
-        if (pipeline_cluster__is_stopping(cluster) || !read_some(cluster, err))
+        if (pipeline_cluster__is_stopping(cluster) || !pipeline_deltas__read(cluster, err))
             return false;
     if (cluster->config->is_replica) {
         ingest_own(cluster->ingest, NULL, NULL, 0); /* it is known now what it reads of events: nothing */
@@ -435,10 +282,10 @@ static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
     while (!cluster->config->is_replica && !ingest_group_fence(cluster->group, err))
         if (!pipeline_cluster__wait_again(cluster, err))
             return false;
-    if (!open_deltas(cluster, err))
+    if (!pipeline_deltas__open(cluster, err))
         return false;
     while (!ingest_tail_is_through(cluster->tail))
-        if (pipeline_cluster__is_stopping(cluster) || !read_some(cluster, err))
+        if (pipeline_cluster__is_stopping(cluster) || !pipeline_deltas__read(cluster, err))
             return false;
     /* Only now: had it stopped half-way through an epoch, the rest of that would still be missing. */
     if (cluster->found > atomic_load(&cluster->made))
@@ -458,7 +305,7 @@ static void *run(void *user)
     bool ok = come_in(cluster, &err);
 
     while (ok && !pipeline_cluster__is_stopping(cluster)) {
-        ok = read_some(cluster, &err);
+        ok = pipeline_deltas__read(cluster, &err);
         pipeline_drain__look(cluster);
     }
     if (!ok && !pipeline_cluster__is_stopping(cluster))
@@ -466,7 +313,8 @@ static void *run(void *user)
     return NULL;
 }
 
-bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, const char *api, struct fr_err *err)
+bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, struct pipeline_texts *texts,
+                             const char *api, struct fr_err *err)
 {
     struct ingest_group_options options = {.brokers = cluster->brokers,
                                            .group = cluster->config->group,
@@ -474,13 +322,14 @@ bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *in
                                            .properties = cluster->config->properties,
                                            .property_count = cluster->config->property_count,
                                            .topics = cluster->topics,
-                                           .topic_count = cluster->config->topic_count,
+                                           .topic_count = cluster->topic_count,
                                            .user = cluster,
                                            .assigned = pipeline_share__assigned,
                                            .revoked = pipeline_share__revoked,
                                            .fatal = on_fatal};
 
     cluster->ingest = ingest;
+    cluster->texts = texts;
     snprintf(cluster->api, sizeof cluster->api, "%s", api);
     if (!ingest_group_open(&options, &cluster->group, err))
         return false;
@@ -518,130 +367,8 @@ void pipeline_cluster__close(struct pipeline_cluster *cluster)
     agg_deltas_free(cluster->pending);
     agg_lane_free(cluster->merger);
     free(cluster->chosen);
-    pipeline_told__close(cluster);
+    pipeline_cluster_tombstones__close(cluster);
+    pipeline_cluster_blocks__close(cluster);
     fr_arena_free(cluster->arena);
     free(cluster);
-}
-
-/* ---- any thread ---- */
-
-const char *pipeline_cluster__not_ready(const struct pipeline_cluster *cluster)
-{
-    if (!atomic_load(&cluster->is_through))
-        return "reading what other instances saw";
-    if (atomic_load(&cluster->is_draining))
-        return "drained: its partitions are others'";
-    return atomic_load(&cluster->is_assigned) ? NULL : "waiting for partitions";
-}
-
-static bool may_be_stale(const struct pipeline_cluster *cluster, int partition)
-{
-    const struct pipeline_held *held = &cluster->held[partition];
-    int place = atomic_load(&held->place);
-
-    return cluster->config->are_stale_reads && atomic_load(&held->is_whole) &&
-           (place == PIPELINE_CLUSTER_STANDBY || place == PIPELINE_CLUSTER_RESTORING);
-}
-
-int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint64_t user_id)
-{
-    int count = atomic_load(&cluster->partitions);
-    const struct pipeline_held *held = count > 0 ? &cluster->held[ingest_partition_of(user_id, count)] : NULL;
-
-    if (user_id == 0 || !held || atomic_load(&held->place) == PIPELINE_CLUSTER_HERE)
-        return INT64_MAX;
-    return atomic_load(&held->time_ms);
-}
-
-/* `what`: of the partition, with a space before it, or "". */
-static bool check_partition(const struct pipeline_cluster *cluster, int partition, const char *what, struct fr_err *err)
-{
-    const struct pipeline_owner *owner;
-
-    switch (atomic_load(&cluster->held[partition].place)) {
-    case PIPELINE_CLUSTER_HERE:
-        return true;
-    case PIPELINE_CLUSTER_RESTORING:
-        return fr_fail(err, FR_UNAVAILABLE, "partition %d%s is being handed over; retry", partition, what);
-    default:
-        break;
-    }
-    owner = atomic_load(&cluster->held[partition].owner);
-    if (!owner || strcmp(owner->instance, cluster->config->id) == 0)
-        return fr_fail(err, FR_UNAVAILABLE, "partition %d%s is at another instance, which has not said where; retry", partition,
-                       what);
-    return fr_fail(err, FR_PRECONDITION, "partition %d%s is at instance '%s': ask %s", partition, what, owner->instance,
-                   owner->api);
-}
-
-bool pipeline_cluster__check_user(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
-{
-    int count = atomic_load(&cluster->partitions);
-
-    return (user_id != 0 && count > 0 && may_be_stale(cluster, ingest_partition_of(user_id, count))) ||
-           pipeline_cluster__check_owned(cluster, user_id, err);
-}
-
-bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err)
-{
-    int count = atomic_load(&cluster->partitions);
-    char what[48];
-
-    if (user_id == 0)
-        return true;
-    if (count == 0)
-        return fr_fail(err, FR_UNAVAILABLE, "the node does not know yet whose user %" PRIu64 " is; retry", user_id);
-    snprintf(what, sizeof what, " with user %" PRIu64, user_id);
-    return check_partition(cluster, ingest_partition_of(user_id, count), what, err);
-}
-
-bool pipeline_cluster__may_wait(const struct pipeline_cluster *cluster, int partition, struct fr_err *err)
-{
-    int place;
-
-    if (!atomic_load(&cluster->is_assigned) || partition < 0 || partition >= atomic_load(&cluster->partitions))
-        return true;
-    place = atomic_load(&cluster->held[partition].place);
-    return place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING ||
-           check_partition(cluster, partition, "", err);
-}
-
-int pipeline_cluster__partitions(const struct pipeline_cluster *cluster)
-{
-    return atomic_load(&cluster->partitions);
-}
-
-struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number)
-{
-    const struct pipeline_held *held = &cluster->held[number];
-    const struct pipeline_owner *owner = atomic_load(&held->owner);
-    int place = atomic_load(&held->place);
-    int64_t lag = atomic_load(&cluster->deltas_end[number]) - atomic_load(&cluster->deltas_next[number]);
-
-    return (struct pipeline_cluster_partition){.number = number,
-                                               .instance = owner ? owner->instance : "",
-                                               .api = owner ? owner->api : "",
-                                               .is_here = place == PIPELINE_CLUSTER_HERE,
-                                               .is_restoring = place == PIPELINE_CLUSTER_RESTORING,
-                                               .is_standby = place == PIPELINE_CLUSTER_STANDBY && atomic_load(&held->is_whole),
-                                               .changelog_next = atomic_load(&held->changelog_next),
-                                               .deltas_lag = lag > 0 ? lag : 0};
-}
-
-int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster)
-{
-    for (int32_t i = 0; i < atomic_load(&cluster->partitions); i++)
-        if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
-            return i;
-    return -1;
-}
-
-bool pipeline_cluster__is_replica(const struct pipeline_cluster *cluster)
-{
-    return cluster->config->is_replica;
-}
-
-uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster)
-{
-    return atomic_load(&cluster->made);
 }

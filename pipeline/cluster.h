@@ -16,6 +16,7 @@ struct ingest;
 struct pipeline_cluster;
 struct pipeline_config;
 struct pipeline_engine;
+struct pipeline_texts;
 struct store;
 
 struct pipeline_cluster_options {
@@ -31,9 +32,12 @@ bool pipeline_cluster__is_instances(struct store *store);
 /* After the engine is opened; lanes collect from then on. FR_CORRUPT: what the store says of the cluster makes no sense. */
 FR_CHECKED bool pipeline_cluster__open(const struct pipeline_cluster_options *options, struct pipeline_cluster **cluster,
                                        struct fr_err *err);
-/* After ingest, which shares; `api` is where others send who asks for this node's users. */
-FR_CHECKED bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, const char *api,
-                                        struct fr_err *err);
+/*
+ * After ingest, which shares; `texts`, which may be NULL, pass on what is of its partitions; `api` is where others send who asks for this
+ * node's users.
+ */
+FR_CHECKED bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, struct pipeline_texts *texts,
+                                        const char *api, struct fr_err *err);
 void pipeline_cluster__stop(struct pipeline_cluster *cluster); /* before ingest stops; a last epoch is still a transaction */
 void pipeline_cluster__close(struct pipeline_cluster *cluster); /* after it, before the engine; NULL is fine */
 
@@ -72,11 +76,11 @@ FR_CHECKED bool pipeline_cluster__check_turns(const struct pipeline_cluster *clu
  */
 FR_CHECKED bool pipeline_cluster__begin_forgetting(struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err);
 void pipeline_cluster__end_forgetting(struct pipeline_cluster *cluster);
-/* Whether others hear what this instance is told. FR_UNAVAILABLE: not now; FR_PRECONDITION: it has no partitions. */
-FR_CHECKED bool pipeline_cluster__check_telling(const struct pipeline_cluster *cluster, struct fr_err *err);
+/* Whether others hear of what this instance blocks. FR_UNAVAILABLE: not now; FR_PRECONDITION: it has no partitions. */
+FR_CHECKED bool pipeline_cluster__check_may_block(const struct pipeline_cluster *cluster, struct fr_err *err);
 /* In the boundary: others are to hear that the id is blocked, or is not any more. FR_EXHAUSTED: out of memory. */
-FR_CHECKED bool pipeline_cluster__say(struct pipeline_cluster *cluster, struct store *store, int kind, uint64_t id,
-                                      bool is_blocked, struct fr_err *err);
+FR_CHECKED bool pipeline_cluster__block(struct pipeline_cluster *cluster, struct store *store, int kind, uint64_t id,
+                                        bool is_blocked, struct fr_err *err);
 
 /* S of what is here of the user, who may be read while he is another's (server.stale_reads); INT64_MAX: he is this instance's. */
 int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint64_t user_id);

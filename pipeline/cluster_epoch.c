@@ -24,6 +24,21 @@ void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_er
         cluster->fatal(cluster->user, err);
 }
 
+bool pipeline_cluster__put(struct pipeline_cluster *cluster, const struct ingest_put *at, const struct fr_buffer *key,
+                           const struct fr_buffer *value, int64_t *offset, struct fr_err *err)
+{
+    struct ingest_put put = *at;
+
+    if ((key && key->is_failed) || (value && value->is_failed))
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for a record of '%s'", put.topic);
+    put.key = key ? fr_buffer_slice(key) : put.key;
+    put.value = value ? fr_buffer_slice(value) : put.value;
+    put.is_signed = put.topic != cluster->changelog || !cluster->held[put.partition].is_signed;
+    if (put.topic == cluster->changelog)
+        cluster->held[put.partition].is_signed = true;
+    return ingest_transaction_put(cluster->group, &put, offset, err);
+}
+
 /* ---- the boundary ---- */
 
 static void save_deltas(struct pipeline_cluster *cluster, struct store *store)
@@ -97,7 +112,7 @@ static void note_positions(struct pipeline_cluster *cluster, int partition)
     struct pipeline_offsets *offsets = &cluster->engine->offsets;
 
     held->next = (struct pipeline_marker){.is_known = true, .stream_time_ms = cluster->boundary_time_ms};
-    for (int i = 0; i < cluster->config->topic_count; i++)
+    for (int i = 0; i < cluster->topic_count; i++)
         held->next.at[i] = (struct ingest_position){.next_offset = pipeline_offsets__next(offsets, held->index[i]),
                                                     .last = offsets->positions[held->index[i]].last};
 }
@@ -146,8 +161,9 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
     int count = atomic_load(&cluster->partitions);
     struct fr_err err;
 
-    if (!pipeline_told__boundary(cluster, store, &err))
-        pipeline_cluster__fail(cluster, &err); /* a restart has room for it, or hears it again */
+    if (!pipeline_cluster_blocks__boundary(cluster, store, fr_clock_wall_ms(), &err) ||
+        !pipeline_cluster_tombstones__boundary(cluster, store, &err))
+        pipeline_cluster__fail(cluster, &err); /* a restart has room for it, or reads it again */
 
     cluster->boundary_time_ms = pipeline_stream__time(&cluster->engine->stream);
     cluster->boundary_horizon_ms = pipeline_stream__horizon(&cluster->engine->stream);
@@ -177,21 +193,11 @@ struct writing {
     bool is_counting;
 };
 
-bool pipeline_cluster__put_change(struct pipeline_cluster *cluster, struct ingest_put *put, int64_t *offset, struct fr_err *err)
-{
-    struct pipeline_held *held = &cluster->held[put->partition];
-
-    put->topic = cluster->changelog;
-    put->is_signed = !held->is_signed;
-    held->is_signed = true;
-    return ingest_transaction_put(cluster->group, put, offset, err);
-}
-
 static bool put_copy(void *user, const struct store_key *key, enum store_part part, struct fr_slice value, struct fr_err *err)
 {
     struct writing *writing = user;
     struct pipeline_cluster *cluster = writing->cluster;
-    struct ingest_put put = {.value = value};
+    struct ingest_put put = {.topic = cluster->changelog, .value = value};
 
     if (!agg_is_of_user(cluster->engine->agg, key))
         return true;
@@ -203,26 +209,20 @@ static bool put_copy(void *user, const struct store_key *key, enum store_part pa
         return true;
     fr_buffer_clear(&writing->key);
     pipeline_copy__key(key, part, &writing->key);
-    put.key = fr_buffer_slice(&writing->key);
     if (value.length == 0)
         put.value = fr_slice(NULL, 0);
-    return (!writing->key.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
-           pipeline_cluster__put_change(cluster, &put, NULL, err);
+    return pipeline_cluster__put(cluster, &put, &writing->key, NULL, NULL, err);
 }
 
 /* Those that are gathered. An epoch's go to one partition: each that a transaction writes to costs the brokers some records of their own. */
 static bool put_deltas(struct writing *writing, struct fr_err *err)
 {
     struct ingest_put put = {.topic = writing->cluster->deltas,
-                             .is_signed = true,
-                             .partition = (int32_t)(writing->head.epoch % (uint64_t)writing->partitions),
-                             .value = fr_buffer_slice(&writing->value)};
+                             .partition = (int32_t)(writing->head.epoch % (uint64_t)writing->partitions)};
 
-    if (writing->value.is_failed)
-        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
-    if (put.value.length == 0)
+    if (writing->value.length == 0 && !writing->value.is_failed)
         return true;
-    if (!ingest_transaction_put(writing->cluster->group, &put, NULL, err))
+    if (!pipeline_cluster__put(writing->cluster, &put, NULL, &writing->value, NULL, err))
         return false;
     fr_buffer_clear(&writing->value);
     return true;
@@ -250,28 +250,24 @@ static bool tell(struct writing *writing, struct fr_err *err)
 static bool put_marker(struct writing *writing, int partition, struct fr_err *err)
 {
     struct pipeline_held *held = &writing->cluster->held[partition];
-    struct ingest_put put = {.partition = partition, .key = fr_slice(pipeline_marker_key, sizeof pipeline_marker_key)};
+    struct ingest_put put = {.topic = writing->cluster->changelog,
+                             .partition = partition,
+                             .key = fr_slice(pipeline_marker_key, sizeof pipeline_marker_key)};
 
     held->next.epoch = writing->head.epoch;
     fr_buffer_clear(&writing->value);
     pipeline_marker__encode(writing->cluster, &held->next, &writing->value);
-    put.value = fr_buffer_slice(&writing->value);
-    return (!writing->value.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
-           pipeline_cluster__put_change(writing->cluster, &put, &held->marker_offset, err);
+    return pipeline_cluster__put(writing->cluster, &put, NULL, &writing->value, &held->marker_offset, err);
 }
 
 static bool announce(struct writing *writing, int partition, struct fr_err *err)
 {
-    struct ingest_put put = {.topic = writing->cluster->deltas, .partition = partition, .is_signed = true};
+    struct ingest_put put = {.topic = writing->cluster->deltas, .partition = partition};
 
     fr_buffer_clear(&writing->key);
     fr_buffer_clear(&writing->value);
     pipeline_owner__encode(writing->cluster, partition, &writing->key, &writing->value);
-    put.key = fr_buffer_slice(&writing->key);
-    put.value = fr_buffer_slice(&writing->value);
-    return (!writing->key.is_failed && !writing->value.is_failed)
-               ? ingest_transaction_put(writing->cluster->group, &put, NULL, err)
-               : fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    return pipeline_cluster__put(writing->cluster, &put, &writing->key, &writing->value, NULL, err);
 }
 
 static bool put_partitions(struct writing *writing, bool is_announcing, struct ingest_consumed *consumed, int *count,
@@ -284,7 +280,7 @@ static bool put_partitions(struct writing *writing, bool is_announcing, struct i
             continue;
         if (!put_marker(writing, i, err) || (is_announcing && !announce(writing, i, err)))
             return false;
-        for (int t = 0; t < cluster->config->topic_count; t++)
+        for (int t = 0; t < cluster->topic_count; t++)
             if (cluster->held[i].next.at[t].next_offset >= 0)
                 consumed[(*count)++] = (struct ingest_consumed){cluster->topics[t], i, cluster->held[i].next.at[t].next_offset};
     }
@@ -294,14 +290,15 @@ static bool put_partitions(struct writing *writing, bool is_announcing, struct i
 static bool transact(struct writing *writing, bool is_announcing, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = writing->cluster;
-    int room = writing->partitions * cluster->config->topic_count, count = 0;
+    int room = writing->partitions * cluster->topic_count, count = 0;
     struct ingest_consumed *consumed = calloc((size_t)room + 1, sizeof *consumed);
     bool ok = consumed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
 
     for (int i = 0; i < writing->partitions; i++)
         cluster->held[i].is_signed = false;
     ok = ok && ingest_transaction_begin(cluster->group, err) && store_epoch_each(cluster->store, put_copy, writing, err) &&
-         tell(writing, err) && pipeline_told__put(cluster, is_announcing, err) &&
+         tell(writing, err) && pipeline_cluster_tombstones__put(cluster, &writing->key, &writing->value, err) &&
+         pipeline_cluster_blocks__put(cluster, is_announcing, &writing->key, &writing->value, err) &&
          put_partitions(writing, is_announcing, consumed, &count, err) &&
          ingest_transaction_commit(cluster->group, consumed, count, err);
     free(consumed);
@@ -346,7 +343,8 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
     }
     save_made(cluster, store);
     agg_deltas_clear(cluster->pending);
-    pipeline_told__done(cluster, store);
+    pipeline_cluster_tombstones__sent(cluster);
+    pipeline_cluster_blocks__sent(cluster, store);
     fr_counter_add(cluster->transactions, 1);
     fr_counter_add(cluster->copied, writing->copies);
     fr_counter_add(cluster->deltas_written, writing->deltas);
@@ -355,11 +353,19 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
 static bool has_moved(const struct pipeline_cluster *cluster, int partitions)
 {
     for (int i = 0; i < partitions; i++)
-        for (int t = 0; t < cluster->config->topic_count && is_noted(cluster, i); t++)
+        for (int t = 0; t < cluster->topic_count && is_noted(cluster, i); t++)
             if (!cluster->held[i].marker.is_known ||
                 cluster->held[i].next.at[t].next_offset != cluster->held[i].marker.at[t].next_offset)
                 return true;
     return false;
+}
+
+/* Whether people asked for something that others do not know yet. */
+static bool is_any_unsent(const struct pipeline_cluster *cluster)
+{
+    const struct pipeline_tombstones *tombstones = &cluster->engine->tombstones;
+
+    return cluster->blocks.unsent > 0 || tombstones->unsent > 0 || tombstones->gone_count > 0;
 }
 
 static bool owns_any(const struct pipeline_cluster *cluster, int partitions)
@@ -406,7 +412,7 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
         return true;
     is_announcing = atomic_exchange(&cluster->needs_announcing, false);
     if (!is_announcing && agg_deltas_count(cluster->pending) == 0 && !has_moved(cluster, writing.partitions) &&
-        !pipeline_told__is_any(cluster) && !has_copies(&writing, err))
+        !is_any_unsent(cluster) && !has_copies(&writing, err))
         return true;
     writing.head = (struct pipeline_delta_head){.store_id = cluster->store_id,
                                                 .epoch = atomic_load(&cluster->made) + 1,

@@ -43,8 +43,8 @@ static bool take_record(struct fetching *fetching, const struct pipeline_checkpo
     struct pipeline_cluster *cluster = fetching->cluster;
     struct agg_copy *copy = &fetching->copies[fetching->count];
 
-    if (pipeline_told__is_tombstone(record->key))
-        return pipeline_told__hear_tombstone(cluster, fetching->partition, record->key, record->value, err);
+    if (pipeline_tombstone__is(record->key))
+        return pipeline_cluster_tombstones__receive(cluster, fetching->partition, record->key, record->value, err);
     if (!pipeline_copy__read_key(record->key, &copy->key, &copy->part) ||
         ingest_partition_of(copy->key.ids[0], atomic_load(&cluster->partitions)) != fetching->partition)
         return fr_fail(err, FR_CORRUPT, "cluster: it has a record that makes no sense, or of another partition");

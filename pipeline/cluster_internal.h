@@ -14,6 +14,7 @@
 
 enum {
     PIPELINE_CLUSTER_PARTITIONS_MAX = 1024,
+    PIPELINE_CLUSTER_TOPICS_MAX = PIPELINE_TOPICS_MAX + PIPELINE_TEXTS_MAX,
     PIPELINE_CLUSTER_COPIES = 256,
     PIPELINE_CLUSTER_VERSION = 2,
     PIPELINE_CLUSTER_JOINERS = 16, /* at once */
@@ -33,31 +34,29 @@ struct pipeline_marker {
     bool is_known;
     uint64_t epoch;
     int64_t stream_time_ms;
-    struct ingest_position at[PIPELINE_TOPICS_MAX]; /* of each topic of the configuration */
+    struct ingest_position at[PIPELINE_CLUSTER_TOPICS_MAX]; /* of each topic of events */
 };
 
-/* What was said last of an id (cluster_told.c). */
-struct pipeline_said {
+/* The last word on an id (cluster_blocks.c). */
+struct pipeline_block {
     uint64_t id; /* 0: a free place */
-    int64_t at_ms;
+    int64_t at_ms; /* by the clock of who was asked; 0: there is none yet */
     int kind; /* enum agg_blocked */
-    bool is_blocked, is_told;
+    bool is_blocked, is_sent;
 };
 
-struct pipeline_heard { /* from another */
-    uint64_t id;
-    int64_t at_ms;
-    int kind;
-    bool is_blocked;
-    char why[PIPELINE_BLOCK_REASON_BYTES + 1];
+struct pipeline_block_record { /* as another sent it */
+    struct pipeline_block block;
+    char reason[PIPELINE_BLOCK_REASON_BYTES + 1];
 };
 
-struct pipeline_told {
-    struct pipeline_said *saids; /* open addressing; the committer's */
+struct pipeline_block_table {
+    struct pipeline_block *blocks; /* open addressing; the committer's */
     uint32_t count, mask;
-    int untold;
-    struct pipeline_heard *blocks; /* by the cluster's thread, inside the gate; the boundary takes them */
-    int block_count, block_capacity;
+    int unsent;
+    int64_t again_ms; /* when what is still blocked is said again */
+    struct pipeline_block_record *received; /* by the cluster's thread, inside the gate; the boundary takes them */
+    int received_count, received_capacity;
     bool is_failed;
 };
 
@@ -75,7 +74,7 @@ struct pipeline_held { /* a partition */
     atomic_bool is_owner_saved;
     struct pipeline_marker marker; /* by who restores, inside the gate; then the committer */
     struct pipeline_marker next; /* of the boundary */
-    int index[PIPELINE_TOPICS_MAX]; /* ingest's, of each topic */
+    int index[PIPELINE_CLUSTER_TOPICS_MAX]; /* ingest's, of each topic */
     int64_t marker_offset; /* where the marker that is on its way came to */
     bool is_signed; /* the transaction has a record in it */
 };
@@ -95,7 +94,9 @@ struct pipeline_cluster {
     struct ingest_group *group;
     struct fr_arena *arena;
     char brokers[512], api[256], changelog[256], deltas[256];
-    const char *topics[PIPELINE_TOPICS_MAX];
+    const char *topics[PIPELINE_CLUSTER_TOPICS_MAX]; /* of events: the configuration's, and those that texts pass on to */
+    int topic_count;
+    struct pipeline_texts *texts; /* NULL without texts */
     uint64_t store_id; /* drawn with the store: what another store of the same name made is not this one's */
     uint64_t fingerprint;
 
@@ -121,9 +122,12 @@ struct pipeline_cluster {
     atomic_bool is_through; /* the deltas that were there at the start are merged: its own are those that it has from here on */
     atomic_bool is_assigned; /* the group has said what is owned, and it is here */
     bool is_boundary_local; /* as it was at the boundary */
-    struct pipeline_told told;
-    int64_t told_again_ms; /* when what is still blocked is said again */
+    struct pipeline_block_table blocks;
+    struct pipeline_tombstone
+        *restored_tombstones; /* by who restores, one at a time, inside the gate; the boundary takes them */
+    int restored_tombstone_count, restored_tombstone_capacity;
     _Atomic uint64_t turns; /* how often partitions went or came */
+    atomic_bool is_turning; /* they are on their way: what is asked from here on may not be in a transaction */
     atomic_int forgetting; /* calls that erase: partitions go when there are none */
     atomic_bool is_stopping, is_failed;
     pthread_t thread;
@@ -176,6 +180,17 @@ bool pipeline_owner__is(struct fr_slice key, int *partition);
 const struct pipeline_owner *pipeline_owner__read(struct pipeline_cluster *cluster, struct fr_slice value);
 /* Keeps it, when it is news. */
 void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value);
+
+void pipeline_tombstone__key(uint64_t user_id, struct fr_buffer *key);
+/* Of a user who was forgotten, in the changelog; of the last word on an id, among the deltas. False: it makes no sense. */
+void pipeline_tombstone__encode(const struct pipeline_tombstone *tombstone, struct fr_buffer *key, struct fr_buffer *value);
+bool pipeline_tombstone__is(struct fr_slice key);
+FR_CHECKED bool pipeline_tombstone__decode(struct fr_slice key, struct fr_slice value, struct pipeline_tombstone *tombstone);
+void pipeline_block__encode(const struct pipeline_block *block, struct fr_slice reason, struct fr_buffer *key,
+                            struct fr_buffer *value);
+bool pipeline_block__is(struct fr_slice key);
+FR_CHECKED bool pipeline_block__decode(struct fr_slice key, struct fr_slice value, struct pipeline_block_record *record);
+bool pipeline_wire__fail(const char *topic, struct fr_err *err); /* FR_CORRUPT: a record of it makes no sense; always false */
 
 extern const char pipeline_marker_key[1];
 
@@ -275,37 +290,54 @@ int pipeline_ship__find(const struct pipeline_cluster *cluster, int partition, i
  */
 FR_CHECKED bool pipeline_ship__fetch(struct pipeline_cluster *cluster, int32_t partition, struct fr_err *err);
 
-/* ---- cluster_told.c: what people told ---- */
+/* ---- cluster_blocks.c: what people blocked ---- */
 
-FR_CHECKED bool pipeline_told__open(struct pipeline_cluster *cluster, struct fr_err *err); /* before lanes run */
-void pipeline_told__close(struct pipeline_cluster *cluster);
-bool pipeline_told__is_tombstone(struct fr_slice key); /* of a record of the changelog */
-void pipeline_told__tombstone_key(uint64_t user_id, struct fr_buffer *key);
-bool pipeline_told__is_block(struct fr_slice key); /* of one of the deltas */
-/* Outside the gate. FR_CORRUPT: it makes no sense. */
-FR_CHECKED bool pipeline_told__hear_tombstone(struct pipeline_cluster *cluster, int partition, struct fr_slice key,
-                                              struct fr_slice value, struct fr_err *err);
-FR_CHECKED bool pipeline_told__hear_block(struct pipeline_cluster *cluster, struct fr_slice key, struct fr_slice value,
-                                          struct fr_err *err);
-/* The committer: what was heard counts from here on; false: no epoch can be. Then whether there is something to tell, telling it, told. */
-FR_CHECKED bool pipeline_told__boundary(struct pipeline_cluster *cluster, struct store *store, struct fr_err *err);
-bool pipeline_told__is_any(const struct pipeline_cluster *cluster);
-FR_CHECKED bool pipeline_told__put(struct pipeline_cluster *cluster, bool is_announcing, struct fr_err *err);
-void pipeline_told__done(struct pipeline_cluster *cluster, struct store *store);
+FR_CHECKED bool pipeline_cluster_blocks__open(struct pipeline_cluster *cluster, struct fr_err *err); /* before lanes run */
+void pipeline_cluster_blocks__close(struct pipeline_cluster *cluster);
+/* A record of the deltas, outside the gate. FR_CORRUPT: it makes no sense. */
+FR_CHECKED bool pipeline_cluster_blocks__receive(struct pipeline_cluster *cluster, struct fr_slice key, struct fr_slice value,
+                                                 struct fr_err *err);
+/* The committer: what was received counts from here on, now_ms of the wall's clock; false: no epoch can be. Then sending what is unsent, and sent. */
+FR_CHECKED bool pipeline_cluster_blocks__boundary(struct pipeline_cluster *cluster, struct store *store, int64_t now_ms,
+                                                  struct fr_err *err);
+FR_CHECKED bool pipeline_cluster_blocks__put(struct pipeline_cluster *cluster, bool is_announcing, struct fr_buffer *key,
+                                             struct fr_buffer *value, struct fr_err *err);
+void pipeline_cluster_blocks__sent(struct pipeline_cluster *cluster, struct store *store);
 
-/* ---- cluster_epoch.c ---- */
+/* ---- cluster_tombstones.c: who was forgotten; as of blocks, with records of the changelog ---- */
 
-/* Into the changelog, within the epoch's transaction; the first of a partition says whose it is. As ingest_transaction_put(). */
-FR_CHECKED bool pipeline_cluster__put_change(struct pipeline_cluster *cluster, struct ingest_put *put, int64_t *offset,
-                                             struct fr_err *err);
+void pipeline_cluster_tombstones__close(struct pipeline_cluster *cluster);
+FR_CHECKED bool pipeline_cluster_tombstones__receive(struct pipeline_cluster *cluster, int partition, struct fr_slice key,
+                                                     struct fr_slice value, struct fr_err *err);
+FR_CHECKED bool pipeline_cluster_tombstones__boundary(struct pipeline_cluster *cluster, struct store *store,
+                                                      struct fr_err *err);
+FR_CHECKED bool pipeline_cluster_tombstones__put(struct pipeline_cluster *cluster, struct fr_buffer *key,
+                                                 struct fr_buffer *value, struct fr_err *err);
+void pipeline_cluster_tombstones__sent(struct pipeline_cluster *cluster);
 
-/* ---- cluster.c ---- */
+/* ---- cluster_deltas.c: the cluster's thread ---- */
 
+FR_CHECKED bool pipeline_deltas__open(struct pipeline_cluster *cluster, struct fr_err *err); /* from where the store has them */
+FR_CHECKED bool pipeline_deltas__read(struct pipeline_cluster *cluster,
+                                      struct fr_err *err); /* what comes within a moment, and merges it */
 /*
  * The budget's guard, as lanes have it; what only goes on beside them stops earlier, but not before the committer would write. Returns when
  * there is room for more, or the node stops.
  */
 void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster, bool is_beside);
+
+/* ---- cluster_epoch.c ---- */
+
+/*
+ * A record of the transaction that was begun, by its thread; it is signed where others need that. `key` and `value` take the place of those of `at`; NULL: its own. *offset as of
+ * ingest_transaction_put(). FR_EXHAUSTED: one of them found no memory.
+ */
+FR_CHECKED bool pipeline_cluster__put(struct pipeline_cluster *cluster, const struct ingest_put *at,
+                                      const struct fr_buffer *key, const struct fr_buffer *value, int64_t *offset,
+                                      struct fr_err *err);
+
+/* ---- cluster.c ---- */
+
 bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster);
 /* A moment later, and logged, when what failed may pass (FR_UNAVAILABLE); false: it does not, or the node is closing. */
 bool pipeline_cluster__wait_again(struct pipeline_cluster *cluster, const struct fr_err *err);

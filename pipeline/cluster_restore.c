@@ -111,8 +111,9 @@ static bool take_record(struct pipeline_restoring *restoring, const struct inges
         store_gate_leave(cluster->store);
         return true;
     }
-    if (pipeline_told__is_tombstone(record->key))
-        return pipeline_told__hear_tombstone(cluster, restoring->partitions[record->index], record->key, record->value, err);
+    if (pipeline_tombstone__is(record->key))
+        return pipeline_cluster_tombstones__receive(cluster, restoring->partitions[record->index], record->key, record->value,
+                                                    err);
     if (!pipeline_copy__read_key(record->key, &copy->key, &copy->part))
         return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' makes no sense", cluster->changelog);
     copy->bytes = record->value;

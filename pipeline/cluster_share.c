@@ -153,7 +153,7 @@ static bool find_parts(struct pipeline_cluster *cluster, int32_t number, struct 
 {
     int count = ingest_partition_count(cluster->ingest);
 
-    for (int t = 0; t < cluster->config->topic_count; t++) {
+    for (int t = 0; t < cluster->topic_count; t++) {
         bool is_found = false;
 
         for (int i = 0; i < count && !is_found; i++) {
@@ -175,7 +175,7 @@ static bool find_parts(struct pipeline_cluster *cluster, int32_t number, struct 
 /* From where the markers say; what no marker tells of begins as kafka.start says. */
 static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int count, struct fr_err *err)
 {
-    int room = count * cluster->config->topic_count, all = 0;
+    int room = count * cluster->topic_count, all = 0;
     int *parts = calloc((size_t)room + 1, sizeof *parts);
     struct ingest_position *at = calloc((size_t)room + 1, sizeof *at);
     bool ok = (parts && at) || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
@@ -184,7 +184,7 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
         struct pipeline_held *held = &cluster->held[partitions[i]];
 
         ok = find_parts(cluster, partitions[i], err);
-        for (int t = 0; t < cluster->config->topic_count && ok; t++) {
+        for (int t = 0; t < cluster->topic_count && ok; t++) {
             parts[all] = held->index[t];
             at[all] = held->marker.is_known ? held->marker.at[t]
                                             : (struct ingest_position){.next_offset = -1, .last = {.offset = -1}};
@@ -199,6 +199,7 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
         for (int i = 0; i < count; i++)
             atomic_store(&cluster->held[partitions[i]].place, PIPELINE_CLUSTER_HERE);
         atomic_store(&cluster->is_local, false);
+        atomic_store(&cluster->is_turning, false);
         atomic_store(&cluster->needs_announcing, count > 0);
         store_gate_leave(cluster->store);
         ingest_own(cluster->ingest, parts, at, all);
@@ -213,7 +214,11 @@ bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *parti
     for (int i = 0; i < count; i++)
         atomic_store(&cluster->held[partitions[i]].is_whole, true);
     atomic_fetch_add(&cluster->turns, 1);
-    return pipeline_share__commit(cluster, err) && own(cluster, partitions, count, err);
+    pipeline_texts__hold(cluster->texts);
+    if (!pipeline_share__commit(cluster, err) || !own(cluster, partitions, count, err))
+        return false;
+    pipeline_texts__release(cluster->texts);
+    return true;
 }
 
 /* The lines tell whose each partition was at any time: these once it is here, that of let_go() once it is not. */
@@ -280,7 +285,7 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
     return ok;
 }
 
-/* Whoever began to erase has a partition until the epoch with that; nobody begins any more, since turns were counted. */
+/* Whoever began to erase has a partition until the epoch with that; nobody begins any more, though users are here until they are let go of. */
 static void wait_for_forgetting(const struct pipeline_cluster *cluster)
 {
     while (atomic_load(&cluster->forgetting) > 0 && !pipeline_cluster__is_stopping(cluster))
@@ -319,8 +324,10 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
                        cluster->config->id);
     }
     pipeline_standby__stop_taking(cluster);
+    atomic_store(&cluster->is_turning, true);
     atomic_fetch_add(&cluster->turns, 1);
     wait_for_forgetting(cluster);
+    pipeline_texts__hold(cluster->texts);
     if (!ingest_disown(cluster->ingest))
         return true; /* the node closes, or has failed and says so */
     if (!pipeline_share__commit(cluster, err))

@@ -198,7 +198,7 @@ static void put_tombstone(void *user, const char *name, struct fr_slice value)
 
     fr_buffer_clear(&shipping->key);
     fr_buffer_clear(&shipping->value);
-    pipeline_told__tombstone_key(user_id, &shipping->key);
+    pipeline_tombstone__key(user_id, &shipping->key);
     fr_buffer_append_varint(&shipping->value, PIPELINE_CLUSTER_VERSION);
     fr_buffer_append(&shipping->value, value.bytes, value.length);
     if (!shipping->key.is_failed && !shipping->value.is_failed)

@@ -3,7 +3,14 @@
 
 #include <stdlib.h>
 
+enum { TOMBSTONE_KEY_BYTES = 9, BLOCK_KEY_BYTES = 10 };
+
 const char pipeline_marker_key[1] = {0}; /* no kind is 0 */
+
+bool pipeline_wire__fail(const char *topic, struct fr_err *err)
+{
+    return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' is of another version of freshet, or makes no sense", topic);
+}
 
 static void append_text(struct fr_buffer *wire, const char *text)
 {
@@ -39,8 +46,8 @@ void pipeline_marker__encode(const struct pipeline_cluster *cluster, const struc
     append_text(wire, cluster->config->id); /* for people */
     fr_buffer_append_varint(wire, marker->epoch);
     fr_buffer_append_zigzag(wire, marker->stream_time_ms);
-    fr_buffer_append_varint(wire, (uint64_t)cluster->config->topic_count);
-    for (int i = 0; i < cluster->config->topic_count; i++) {
+    fr_buffer_append_varint(wire, (uint64_t)cluster->topic_count);
+    for (int i = 0; i < cluster->topic_count; i++) {
         append_text(wire, cluster->topics[i]);
         fr_buffer_append_varint(wire, (uint64_t)(marker->at[i].next_offset + 1));
         fr_buffer_append_varint(wire, (uint64_t)(marker->at[i].last.offset + 1));
@@ -58,7 +65,7 @@ bool pipeline_marker__decode(const struct pipeline_cluster *cluster, struct fr_s
     (void)read_text(&reader);
     marker->epoch = fr_reader_varint(&reader);
     marker->stream_time_ms = fr_reader_zigzag(&reader);
-    for (int i = 0; i < PIPELINE_TOPICS_MAX; i++)
+    for (int i = 0; i < PIPELINE_CLUSTER_TOPICS_MAX; i++)
         marker->at[i] = (struct ingest_position){.next_offset = -1, .last = {.offset = -1}};
     topics = fr_reader_varint(&reader);
     for (uint64_t i = 0; i < topics && !reader.is_failed; i++) {
@@ -67,7 +74,7 @@ bool pipeline_marker__decode(const struct pipeline_cluster *cluster, struct fr_s
 
         at.last.offset = (int64_t)fr_reader_varint(&reader) - 1;
         at.last.hash = fr_reader_fixed64(&reader);
-        for (int k = 0; k < cluster->config->topic_count; k++)
+        for (int k = 0; k < cluster->topic_count; k++)
             if (fr_slice_is(name, cluster->topics[k]))
                 marker->at[k] = at;
     }
@@ -88,14 +95,15 @@ bool pipeline_copy__read_key(struct fr_slice wire, struct store_key *key, enum s
 {
     const uint8_t *bytes = wire.bytes;
     size_t ids = wire.length < 2 ? 0 : (wire.length - 2) / sizeof(uint64_t);
+    struct fr_reader reader;
 
     if (ids < 1 || ids > STORE_KEY_IDS_MAX || wire.length != 2 + ids * sizeof(uint64_t) ||
         bytes[wire.length - 1] >= STORE_PARTS)
         return false;
     *key = (struct store_key){.kind = bytes[0], .id_count = (uint8_t)ids};
+    reader = fr_reader(fr_slice(bytes + 1, ids * sizeof(uint64_t)));
     for (size_t i = 0; i < ids; i++)
-        for (int k = 0; k < 8; k++)
-            key->ids[i] = key->ids[i] << 8 | bytes[1 + i * 8 + (size_t)k];
+        key->ids[i] = fr_reader_be64(&reader);
     *part = (enum store_part)bytes[wire.length - 1];
     return true;
 }
@@ -213,4 +221,74 @@ void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struc
     if (atomic_exchange(&cluster->held[partition].owner, owner) != owner)
         atomic_store(&cluster->held[partition].is_owner_saved, false);
     pipeline_standby__has_come(cluster, owner);
+}
+
+/* ---- tombstones: key: 0 | user id, big endian; value: version | forgotten | until ---- */
+
+void pipeline_tombstone__key(uint64_t user_id, struct fr_buffer *key)
+{
+    fr_buffer_append_byte(key, 0);
+    fr_buffer_append_be64(key, user_id);
+}
+
+void pipeline_tombstone__encode(const struct pipeline_tombstone *tombstone, struct fr_buffer *key, struct fr_buffer *value)
+{
+    pipeline_tombstone__key(tombstone->user_id, key);
+    fr_buffer_append_varint(value, PIPELINE_CLUSTER_VERSION);
+    fr_buffer_append_zigzag(value, tombstone->forgotten_ms);
+    fr_buffer_append_zigzag(value, tombstone->until_ms);
+}
+
+bool pipeline_tombstone__is(struct fr_slice key)
+{
+    return key.length == TOMBSTONE_KEY_BYTES && *(const uint8_t *)key.bytes == 0;
+}
+
+bool pipeline_tombstone__decode(struct fr_slice key, struct fr_slice value, struct pipeline_tombstone *tombstone)
+{
+    struct fr_reader id = fr_reader(fr_slice((const uint8_t *)key.bytes + 1, key.length - 1)), reader = fr_reader(value);
+    uint64_t version = fr_reader_varint(&reader);
+
+    *tombstone = (struct pipeline_tombstone){.user_id = fr_reader_be64(&id), .is_sent = true};
+    tombstone->forgotten_ms = fr_reader_zigzag(&reader);
+    tombstone->until_ms = fr_reader_zigzag(&reader);
+    return !reader.is_failed && version == PIPELINE_CLUSTER_VERSION && tombstone->user_id != 0;
+}
+
+/* ---- blocks: key: 0 | kind | id, big endian; value: version | when | is blocked | reason ---- */
+
+void pipeline_block__encode(const struct pipeline_block *block, struct fr_slice reason, struct fr_buffer *key,
+                            struct fr_buffer *value)
+{
+    fr_buffer_append_byte(key, 0);
+    fr_buffer_append_byte(key, (uint8_t)block->kind);
+    fr_buffer_append_be64(key, block->id);
+    fr_buffer_append_varint(value, PIPELINE_CLUSTER_VERSION);
+    fr_buffer_append_zigzag(value, block->at_ms);
+    fr_buffer_append_varint(value, block->is_blocked);
+    fr_buffer_append_varint(value, reason.length);
+    fr_buffer_append(value, reason.bytes, reason.length);
+}
+
+bool pipeline_block__is(struct fr_slice key)
+{
+    return key.length == BLOCK_KEY_BYTES && *(const uint8_t *)key.bytes == 0;
+}
+
+bool pipeline_block__decode(struct fr_slice key, struct fr_slice value, struct pipeline_block_record *record)
+{
+    const uint8_t *bytes = key.bytes;
+    struct fr_reader id = fr_reader(fr_slice(bytes + 2, key.length - 2)), reader = fr_reader(value);
+    uint64_t version = fr_reader_varint(&reader);
+    struct fr_slice reason;
+
+    *record = (struct pipeline_block_record){.block = {.kind = bytes[1], .id = fr_reader_be64(&id)}};
+    record->block.at_ms = fr_reader_zigzag(&reader);
+    record->block.is_blocked = fr_reader_varint(&reader) != 0;
+    reason = read_text(&reader);
+    if (reader.is_failed || version != PIPELINE_CLUSTER_VERSION || record->block.kind >= AGG_BLOCKED_KINDS ||
+        record->block.id == 0 || record->block.at_ms <= 0 || reason.length > PIPELINE_BLOCK_REASON_BYTES)
+        return false;
+    memcpy(record->reason, reason.bytes, reason.length);
+    return true;
 }

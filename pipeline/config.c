@@ -285,7 +285,6 @@ static void check_cluster(struct fr_yaml *root, const struct pipeline_config *co
         {config->is_event_clock, "node.clock: event is for replays, by a node that stands alone"},
         {config->lanes > PIPELINE_LANES_MAX - PIPELINE_CLUSTER_SLOTS, "node.lanes has 62 at most"},
         {config->is_adopting, "kafka.recreated: adopt is not in clusters yet"},
-        {config->text_count > 0, "texts are not in clusters yet"},
         {config->learner && config->learner->model_count > 0, "models are not in clusters yet"},
         {config->learner && config->learner->sessions.topic != NULL, "sessions are not in clusters yet"},
     };

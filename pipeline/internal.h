@@ -294,7 +294,7 @@ struct pipeline_tombstone {
     uint64_t user_id;
     int64_t forgotten_ms; /* the user's events up to this time are dropped … */
     int64_t until_ms; /* … until S is here */
-    bool is_told; /* of a cluster: it is in the changelog */
+    bool is_sent; /* of a cluster: it is in the changelog */
 };
 
 struct pipeline_tombstones {
@@ -302,9 +302,9 @@ struct pipeline_tombstones {
     int count, capacity;
     bool is_failed;
 
-    /* Of a cluster, which tells what came and what is over; the committer's. */
-    bool are_told;
-    int untold;
+    /* Of a cluster, which sends what came and what is over; the committer's. */
+    bool are_shared;
+    int unsent;
     uint64_t *gone; /* users */
     int gone_count, gone_capacity;
 };
@@ -316,9 +316,12 @@ void pipeline_tombstones__fini(struct pipeline_tombstones *tombstones);
 /* In the committer's boundary: kept in this epoch. FR_EXHAUSTED: PIPELINE_TOMBSTONES_MAX of them, or no memory. */
 FR_CHECKED bool pipeline_tombstones__add(struct pipeline_tombstones *tombstones, struct store *store,
                                          const struct pipeline_tombstone *tombstone, struct fr_err *err);
-/* The same of one that another instance added: however many there are. */
-FR_CHECKED bool pipeline_tombstones__put(struct pipeline_tombstones *tombstones, struct store *store,
-                                         const struct pipeline_tombstone *tombstone, struct fr_err *err);
+/*
+ * The same of those that other instances added: however many there are, in one pass, in any order (which is changed), a user several times
+ * or not. What is known and later stays. FR_EXHAUSTED: no memory, and nothing is changed.
+ */
+FR_CHECKED bool pipeline_tombstones__put_all(struct pipeline_tombstones *tombstones, struct store *store,
+                                             struct pipeline_tombstone *added, int count, struct fr_err *err);
 bool pipeline_tombstones__has(const struct pipeline_tombstones *tombstones,
                               uint64_t user_id); /* as __drops, or in the committer */
 void pipeline_tombstones__expire(struct pipeline_tombstones *tombstones, struct store *store, int64_t now_ms);

@@ -305,7 +305,8 @@ static void choose_topics(struct pipeline_node *node)
             (struct ingest_topic){.name = config->learner->served, .partitions = INGEST_LIKE_FIRST, .is_served = true};
     for (int i = 0; i < config->text_count; i++)
         node->topics[node->topic_count++] =
-            (struct ingest_topic){.name = config->texts[i].to, .partitions = pipeline_config__partitions(config)};
+            (struct ingest_topic){.name = config->texts[i].to,
+                                  .partitions = config->is_cluster ? INGEST_LIKE_FIRST : pipeline_config__partitions(config)};
 }
 
 static bool open_learning(struct pipeline_node *node, struct fr_err *err)
@@ -342,6 +343,7 @@ static bool start_ingest(struct pipeline_node *node, struct fr_err *err)
         .queue_bytes = INGEST_QUEUE_BYTES,
         .max_future_ms = config->is_event_clock ? -1 : config->max_future_ms,
         .is_sharing = config->is_cluster,
+        .is_keyed = config->is_cluster,
         .metrics = node->engine.metrics,
         .sink = {.user = node, .cluster = on_cluster, .start = on_start, .batch = on_batch, .fatal = on_fatal}};
 
@@ -389,10 +391,11 @@ static bool start(struct pipeline_node *node, struct fr_err *err)
            pipeline_tables__start(node->engine.tables, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
            start_ingest(node, err) &&
            (!node->cluster ||
-            pipeline_cluster__start(node->cluster, node->ingest,
+            pipeline_cluster__start(node->cluster, node->ingest, node->texts,
                                     node->config->advertised[0] ? node->config->advertised : server_api_address(node->server),
                                     err)) &&
-           pipeline_texts__start(node->texts, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL, err) &&
+           pipeline_texts__start(node->texts, node->cluster, node->brokers, node->cluster_id[0] ? node->cluster_id : NULL,
+                                 err) &&
            (!node->learning ||
             pipeline_learning__start(node->learning, node->config, node->brokers, node->ingest, node->engine.metrics, err)) &&
            pipeline_canary__start(&node->canary, node->config, &node->services, err);

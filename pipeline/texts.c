@@ -3,8 +3,13 @@
  * was learned; once that is caught up, one of the events that are passed on. How far that one has come the group tells Kafka, not the store:
  * a node that begins with an empty store passes nothing on again. An event is in Kafka before its offset is told, so a crash can pass the
  * last moment on twice, and lose nothing; nodes drop the second by its event_id, and one without gets one from its place.
+ *
+ * In a cluster each instance passes on what lies in partitions of its own, from where the group is: whoever is to give them away stops, and
+ * tells the group first.
  */
 #include "internal.h"
+
+#include "cluster.h"
 
 #include <freshet/clock.h>
 #include <freshet/log.h>
@@ -21,6 +26,7 @@ enum {
     QUEUE_BYTES = 16 << 20,
     BATCH_EVENTS = 256,
     FLUSH_MS = 5000,
+    HELD_MS = 2,
     LEARN_SHARE = 10, /* of the time at most a tenth goes into learning anew, but after so long it may */
     LEARN_LEAST_MS = 200,
 };
@@ -35,6 +41,7 @@ struct reader {
     char group[512];
     _Atomic int64_t *labelled_next; /* by partition: how far labelled texts are taken, of this run */
     _Atomic int64_t *from_next; /* and events passed on; −1: not begun */
+    bool is_passing; /* in a cluster: what is in its partitions */
     int64_t *told; /* of those, what the group has told, or tries to */
     int tell_again; /* so often */
     int32_t *numbers; /* of `from`'s partitions, by dense index */
@@ -51,10 +58,12 @@ struct reader {
 struct pipeline_texts {
     const struct pipeline_config *config;
     const char *brokers, *cluster_id;
+    const struct pipeline_cluster *cluster; /* NULL: all that comes is its own */
+    atomic_bool is_held, is_idle; /* of an instance: partitions change, and nothing is passed on meanwhile */
     struct fr_metrics *unseen; /* of the consumers: theirs are not the node's */
     struct reader readers[PIPELINE_TEXTS_MAX];
     int count;
-    struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
+    struct fr_queue *stop; /* what is sent only wakes; closed when it is to stop */
     pthread_t thread;
     bool is_started;
 };
@@ -254,6 +263,83 @@ static void tell(struct reader *reader)
         ingest_offsets_commit(reader->from, reader->told, count);
 }
 
+/* ---- sharing ---- */
+
+static bool take_partitions(struct reader *reader, int count, struct fr_err *err)
+{
+    const struct pipeline_cluster *cluster = reader->texts->cluster;
+    int *parts = calloc((size_t)count + 1, sizeof *parts), owned = 0;
+    struct ingest_position *at = calloc((size_t)count + 1, sizeof *at);
+    bool ok = (parts && at) || fr_fail(err, FR_EXHAUSTED, "out of memory");
+
+    for (int i = 0; i < count && ok; i++) {
+        int number = ingest_partition_at(reader->from, i).number % pipeline_cluster__partitions(cluster);
+
+        if (!pipeline_cluster__partition(cluster, number).is_here)
+            continue;
+        at[owned].last.offset = -1;
+        ok = ingest_offsets_ask(reader->from, i, &at[owned].next_offset, err);
+        parts[owned++] = i;
+    }
+    if (ok)
+        ingest_own(reader->from, parts, at, owned);
+    free(parts);
+    free(at);
+    return ok;
+}
+
+static void take(struct reader *reader)
+{
+    static struct fr_log_place place;
+    struct fr_err err;
+    int count;
+
+    if (!ingest_topics_are_found(reader->from, &count) || reader->is_passing)
+        return;
+    reader->is_passing = take_partitions(reader, count, &err);
+    if (!reader->is_passing)
+        fr_log_limited(&place, 6, FR_LOG_WARN, "pipeline", "texts.%s waits: %s", reader->text->name, err.message);
+}
+
+/* What it tells of partitions that are another's would take the group back. */
+static void give_back(struct reader *reader)
+{
+    if (!reader->is_passing)
+        return;
+    reader->is_passing = false;
+    if (!ingest_disown(reader->from))
+        return; /* it ends */
+    (void)ingest_offsets_wait(reader->from, FLUSH_MS);
+    reader->tell_again = 1;
+    tell(reader);
+    if (!ingest_offsets_wait(reader->from, FLUSH_MS))
+        fr_log(FR_LOG_WARN, "pipeline", "texts.%s: nobody took how far it is; whoever passes on from here repeats some of it",
+               reader->text->name);
+    for (int i = 0; i < PIPELINE_PARTITIONS_MAX; i++) {
+        atomic_store(&reader->from_next[i], -1);
+        reader->told[i] = -1;
+    }
+    reader->tell_again = 0;
+}
+
+void pipeline_texts__hold(struct pipeline_texts *texts)
+{
+    void *wake = texts;
+
+    if (!texts)
+        return;
+    atomic_store(&texts->is_held, true);
+    (void)fr_queue_send(texts->stop, &wake, 0); /* where one is on its way already, that will do */
+    while (!atomic_load(&texts->is_idle) && !fr_queue_is_closed(texts->stop))
+        fr_clock_sleep_ms(HELD_MS);
+}
+
+void pipeline_texts__release(struct pipeline_texts *texts)
+{
+    if (texts)
+        atomic_store(&texts->is_held, false);
+}
+
 /* ---- start and stop ---- */
 
 /* Learns anew what was labelled since, when that is due. Comments are judged meanwhile, labelled texts wait. */
@@ -292,6 +378,7 @@ static bool consume(struct reader *reader, const char *name, int partitions, con
                                      .dead_letters = texts->config->dead_letters,
                                      .start = INGEST_EARLIEST,
                                      .is_resumed = ingest == &reader->from,
+                                     .is_sharing = ingest == &reader->from && texts->cluster,
                                      .properties = texts->config->properties,
                                      .property_count = texts->config->property_count,
                                      .lanes = 1,
@@ -314,24 +401,37 @@ static void begin_passing(struct reader *reader)
         stop_all(reader, &err);
 }
 
+static void step(struct reader *reader, bool is_telling)
+{
+    if (!reader->from && !is_caught_up(reader))
+        return; /* nothing is said before all that was labelled is known */
+    learn(reader);
+    if (!reader->from)
+        begin_passing(reader);
+    if (reader->from && reader->texts->cluster)
+        take(reader);
+    if (is_telling)
+        tell(reader);
+}
+
 static void *run(void *user)
 {
     struct pipeline_texts *texts = user;
     void *nothing;
 
     for (uint64_t ticks = 1; !fr_queue_is_closed(texts->stop); ticks++) {
-        (void)fr_queue_receive(texts->stop, &nothing, TICK_MS);
-        for (int i = 0; i < texts->count; i++) {
-            struct reader *reader = &texts->readers[i];
+        bool is_held;
 
-            if (!reader->from && !is_caught_up(reader))
-                continue; /* nothing is said before all that was labelled is known */
-            learn(reader);
-            if (!reader->from)
-                begin_passing(reader);
-            if (ticks % TELL_TICKS == 0)
-                tell(reader);
+        (void)fr_queue_receive(texts->stop, &nothing, TICK_MS);
+        atomic_store(&texts->is_idle, false);
+        is_held = atomic_load(&texts->is_held); /* after that: who holds it looks the other way round */
+        for (int i = 0; i < texts->count; i++) {
+            if (is_held)
+                give_back(&texts->readers[i]);
+            else
+                step(&texts->readers[i], ticks % TELL_TICKS == 0);
         }
+        atomic_store(&texts->is_idle, is_held);
     }
     return NULL;
 }
@@ -387,13 +487,14 @@ bool pipeline_texts__open(const struct pipeline_config *config, struct fr_metric
     struct pipeline_texts *texts;
 
     *ret = NULL;
-    if (config->text_count == 0)
+    if (config->text_count == 0 || config->is_replica)
         return true;
     texts = calloc(1, sizeof *texts);
     if (!texts)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for texts");
     *ret = texts; /* the caller closes it */
     texts->config = config;
+    atomic_init(&texts->is_held, config->is_cluster); /* until it has partitions */
     texts->unseen = fr_metrics_new();
     texts->stop = fr_queue_new(1);
     if (!texts->unseen || !texts->stop)
@@ -408,10 +509,12 @@ bool pipeline_texts__open(const struct pipeline_config *config, struct fr_metric
     return true;
 }
 
-bool pipeline_texts__start(struct pipeline_texts *texts, const char *brokers, const char *cluster_id, struct fr_err *err)
+bool pipeline_texts__start(struct pipeline_texts *texts, const struct pipeline_cluster *cluster, const char *brokers,
+                           const char *cluster_id, struct fr_err *err)
 {
     if (!texts)
         return true;
+    texts->cluster = cluster;
     texts->brokers = brokers;
     texts->cluster_id = cluster_id;
     for (int i = 0; i < texts->count; i++) {

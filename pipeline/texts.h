@@ -16,6 +16,7 @@
 
 enum { PIPELINE_TEXTS_MAX = 4 };
 
+struct pipeline_cluster;
 struct pipeline_config;
 
 struct pipeline_text { /* of the configuration */
@@ -35,12 +36,24 @@ void pipeline_config__texts(struct fr_yaml *root, struct pipeline_config *config
 
 struct pipeline_texts;
 
-/* `config` and `metrics` outlive it. NULL where the configuration has no texts. To be closed after a failure too. */
+/*
+ * `config` and `metrics` outlive it. NULL where the configuration has no texts, or is a replica's, which passes nothing on. To be closed
+ * after a failure too.
+ */
 FR_CHECKED bool pipeline_texts__open(const struct pipeline_config *config, struct fr_metrics *metrics,
                                      struct pipeline_texts **texts, struct fr_err *err);
-/* Starts reading; `brokers` outlive it. `cluster_id`: of an embedded broker, else NULL. */
-FR_CHECKED bool pipeline_texts__start(struct pipeline_texts *texts, const char *brokers, const char *cluster_id,
-                                      struct fr_err *err);
+/*
+ * Starts reading; `brokers` outlive it, and so does `cluster`: NULL, or an instance that passes on what is in its partitions alone, once it
+ * has released them. `cluster_id`: of an embedded broker, else NULL.
+ */
+FR_CHECKED bool pipeline_texts__start(struct pipeline_texts *texts, const struct pipeline_cluster *cluster, const char *brokers,
+                                      const char *cluster_id, struct fr_err *err);
+/*
+ * Of an instance, around what changes its partitions; the group's thread. When hold returns nothing is passed on until it is released, and the
+ * group's offsets are told.
+ */
+void pipeline_texts__hold(struct pipeline_texts *texts);
+void pipeline_texts__release(struct pipeline_texts *texts);
 void pipeline_texts__stop(struct pipeline_texts *texts); /* passes nothing on after it; NULL is fine in all of these */
 void pipeline_texts__close(struct pipeline_texts *texts, int deadline_ms);
 

@@ -29,19 +29,29 @@ static struct store_meta_record *find(const struct store_meta *meta, const char 
     return place < meta->count && strcmp(meta->records[place].name, name) == 0 ? &meta->records[place] : NULL;
 }
 
+static bool reserve(struct store_meta *meta, size_t more)
+{
+    size_t capacity = meta->capacity > 0 ? meta->capacity : 16;
+    struct store_meta_record *records;
+
+    if (meta->count + more <= meta->capacity)
+        return true;
+    while (capacity < meta->count + more)
+        capacity *= 2;
+    records = reallocarray(meta->records, capacity, sizeof(*records));
+    if (records == NULL)
+        return false;
+    meta->records = records;
+    meta->capacity = capacity;
+    return true;
+}
+
 static struct store_meta_record *insert(struct store_meta *meta, const char *name)
 {
     size_t place = place_of(meta, name);
 
-    if (meta->count == meta->capacity) {
-        size_t capacity = meta->capacity > 0 ? 2 * meta->capacity : 16;
-        struct store_meta_record *records = reallocarray(meta->records, capacity, sizeof(*records));
-
-        if (records == NULL)
-            return NULL;
-        meta->records = records;
-        meta->capacity = capacity;
-    }
+    if (!reserve(meta, 1))
+        return NULL;
     char *copy = strdup(name);
     if (copy == NULL)
         return NULL;
@@ -79,6 +89,43 @@ void store_meta__put(struct store_meta *meta, const char *name, struct fr_slice 
     }
     record->is_deleted = false;
     record->is_dirty = true;
+}
+
+/* Copies of those names that are not there yet; NULL of the others. NULL: out of memory. */
+static char **copy_new_names(const struct store_meta *meta, const struct store_meta_named *records, int count, size_t *found)
+{
+    char **names = calloc((size_t)count + 1, sizeof *names);
+
+    *found = 0;
+    for (int i = 0; i < count && names != NULL; i++) {
+        if (find(meta, records[i].name) != NULL)
+            continue;
+        names[i] = strdup(records[i].name);
+        if (names[i] != NULL) {
+            ++*found;
+            continue;
+        }
+        while (i-- > 0)
+            free(names[i]);
+        free(names);
+        names = NULL;
+    }
+    return names;
+}
+
+/* Places for those names, from behind: deleted ones until they are put. */
+static void make_places(struct store_meta *meta, char **names, int count, size_t more)
+{
+    size_t from = meta->count, to = meta->count + more;
+
+    meta->count = to;
+    for (int i = count - 1; i >= 0; i--) {
+        if (names[i] == NULL)
+            continue;
+        while (from > 0 && strcmp(meta->records[from - 1].name, names[i]) > 0)
+            meta->records[--to] = meta->records[--from];
+        meta->records[--to] = (struct store_meta_record){.name = names[i], .is_deleted = true};
+    }
 }
 
 struct fr_slice store_meta__get(const struct store_meta *meta, const char *name)
@@ -167,6 +214,23 @@ struct fr_slice store_meta_get(struct store *store, const char *name)
 void store_meta_put(struct store *store, const char *name, struct fr_slice value)
 {
     store_meta__put(&store->meta, name, value);
+}
+
+void store_meta_put_sorted(struct store *store, const struct store_meta_named *records, int count)
+{
+    size_t more = 0;
+    char **names = copy_new_names(&store->meta, records, count, &more);
+
+    if (names == NULL || !reserve(&store->meta, more)) {
+        store->meta.is_failed = true;
+        for (int i = 0; i < count && names != NULL; i++)
+            free(names[i]);
+    } else {
+        make_places(&store->meta, names, count, more);
+        for (int i = 0; i < count; i++)
+            store_meta__put(&store->meta, records[i].name, records[i].value);
+    }
+    free(names);
 }
 
 void store_meta_delete(struct store *store, const char *name)

@@ -12,6 +12,8 @@ import time
 from collections import Counter, defaultdict
 
 import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, NewTopic
 
 import network
 from node import wait_for
@@ -210,6 +212,32 @@ def leave(cluster, watcher, name):
     cluster.check()
 
 
+def check_topics(cluster):
+    """Made so that any broker may die; where somebody made them frailer an instance says so, and runs."""
+    admin = AdminClient({"bootstrap.servers": cluster.brokers})
+    for suffix in ("changelog", "deltas"):
+        topic = f"{cluster.group}.{suffix}"
+        assert {len(one.replicas) for one in admin.list_topics(topic).topics[topic].partitions.values()} == {3}
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        found = admin.describe_configs([resource])[resource].result()["min.insync.replicas"]
+        assert (found.value, found.source) == ("2", ConfigSource.DYNAMIC_TOPIC_CONFIG.value)  # of the topic, not the brokers' default
+    frail = {
+        "changelog": (1, {"cleanup.policy": "compact", "delete.retention.ms": "604800000"}),
+        "deltas": (3, {"retention.ms": "-1", "min.insync.replicas": "1"}),
+    }
+    topics = [NewTopic(f"frail.{name}", PARTITIONS, replicas, config=settings) for name, (replicas, settings) in frail.items()]
+    for made in admin.create_topics(topics).values():
+        made.result(30)
+    made = configuration(cluster.brokers, cluster.topic, "cluster", "frail", cluster.second)
+    made["kafka"]["group"] = "frail"
+    node = cluster.make_node(made, "frail")
+    node.inside = cluster.places.place().inside
+    node.spawn()
+    for warning in ("'frail.changelog' has one replica, and is gone with its broker", "'frail.deltas' has min.insync.replicas=1"):
+        wait_for(lambda: warning in node.log(), lambda: (warning, node.log()[-2000:]))  # noqa: B023
+    node.kill()
+
+
 def test_a_brokers_death_is_a_pause_and_who_is_cut_off_writes_nothing(make_node, places, quorum):
     cluster = Wide(make_node, quorum, places, SESSION_MS, {"b": IMPATIENT})
     with Watcher(cluster) as watcher:
@@ -218,6 +246,7 @@ def test_a_brokers_death_is_a_pause_and_who_is_cut_off_writes_nothing(make_node,
         cluster.wait_shared()
         cluster.load(500)
         cluster.check()
+        check_topics(cluster)
         (cut_off if places.can_cut else stopped)(cluster, watcher, is_back=False)
         second = cluster.begin("b")
         cluster.wait_shared()

@@ -68,6 +68,12 @@ CATALOGUE = {
         "new": {"of": "item", "rank": "left", "scopes": ["global"], "limit": 50},
     },
 }  # fmt: skip
+INTENTS = {"buy": ["buy it", "take two", "order now"], "ask": ["how much", "which size", "what color"], "other": ["haha", "hello", "nice"]}
+READ = {
+    f"{entity}_{label}": {"entity": entity, "actions": ["comment"], "where": f'attributes.intent == "{label}"', "aggregate": "count", "windows": ["1h"]}
+    for entity in ("item", "user")
+    for label in INTENTS
+}
 FAST = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
 LOST = "its partitions are another's now"
 
@@ -76,8 +82,10 @@ def rows_of(topic):
     return f"rows.{topic}"
 
 
-def configuration(brokers, topic, mode, name=None, second=None, **more):
+def configuration(brokers, topic, mode, name=None, second=None, has_texts=False, **more):
     made = settings.configuration(brokers, topic, catalogue=copy.deepcopy(CATALOGUE), clock="wall", mode=mode)
+    if has_texts:
+        made["features"].update(copy.deepcopy(READ))
     made["tables"]["item_info"]["topic"] = rows_of(topic)
     made["learner"] = {"served": f"served.{topic}", "examples": f"examples.{topic}"}
     if mode == "standalone":  # as who trains beside a cluster does: from the rows that its instances log
@@ -86,6 +94,11 @@ def configuration(brokers, topic, mode, name=None, second=None, **more):
     made["node"]["dedupe"] = {"ids": 1024, "horizon": "1h"}  # all are kept: else what comes twice depends on which topic comes first
     if second:
         made["kafka"]["topics"].append({"name": second})
+    if has_texts and mode == "standalone":  # it reads what instances pass on
+        made["kafka"]["topics"].append({"name": f"read.{topic}"})
+    elif has_texts:
+        topics = {"from": f"comments.{topic}", "labelled": f"labelled.{topic}", "to": f"read.{topic}"}
+        made["texts"] = {"intent": {**topics, "labels": list(INTENTS), "bits": 12}}
     made["store"].update(epoch="200ms", memory="64MiB")
     made["kafka"].update(group=f"g.{topic}", properties=FAST)
     if name:
@@ -97,8 +110,8 @@ def configuration(brokers, topic, mode, name=None, second=None, **more):
 class Cluster:
     """Nodes of one topic: instances by name, and one that stands alone beside them."""
 
-    def __init__(self, make_node, brokers):
-        self.make_node, self.brokers = make_node, brokers
+    def __init__(self, make_node, brokers, has_texts=False):
+        self.make_node, self.brokers, self.has_texts = make_node, brokers, has_texts
         self.topic = kafka.new_topic(brokers, PARTITIONS, prefix="cluster")
         self.second = kafka.new_topic(brokers, PARTITIONS, prefix="second")
         self.group = f"g.{self.topic}"
@@ -106,11 +119,20 @@ class Cluster:
         rows = [(b"%d" % item, json.dumps({"tags": [f"t{item % 4}", "all"], "price": item % 7}).encode()) for item in range(1, ITEMS + 1)]
         kafka.produce(brokers, rows_of(self.topic), rows)
         self.instances, self.produced, self.dice = {}, 0, random.Random(3)
-        self.alone = make_node(configuration(brokers, self.topic, "standalone", second=self.second), "alone").start()
+        if has_texts:
+            self.make_texts()
+        self.alone = make_node(configuration(brokers, self.topic, "standalone", second=self.second, has_texts=has_texts), "alone").start()
+
+    def make_texts(self):
+        for name, partitions in (("comments", PARTITIONS), ("labelled", 1), ("read", PARTITIONS)):
+            kafka.new_topic(self.brokers, partitions, name=f"{name}.{self.topic}")
+        known = [(text, label) for label, texts in INTENTS.items() for text in texts]
+        events = [event_pb2.Event(ts_ms=at + 1, action=event_pb2.COMMENT, text=text, attributes={"intent": label}) for at, (text, label) in enumerate(known)]
+        kafka.produce(self.brokers, f"labelled.{self.topic}", [(b"", event.SerializeToString()) for event in events])
 
     def begin(self, name, is_ready=True, **more):
         if name not in self.instances:
-            made = configuration(self.brokers, self.topic, "cluster", name, self.second, **more)
+            made = configuration(self.brokers, self.topic, "cluster", name, self.second, self.has_texts, **more)
             self.instances[name] = self.make_node(made, name)
         self.instances[name].start(is_ready=is_ready)
         return self.instances[name]
@@ -144,12 +166,38 @@ class Cluster:
         records = [(str(event["user_id"]).encode(), event_pb2.Event(**event).SerializeToString()) for event in made]
         kafka.produce(self.brokers, self.topic, records[::2], **{"enable.idempotence": True})
         kafka.produce(self.brokers, self.second, records[1::2], **{"enable.idempotence": True})
+        if self.has_texts:
+            self.comment(count // 10)
+
+    def comment(self, count):
+        """Of users, in partitions of no meaning: where they are passed on to is their own."""
+        made = [
+            {**event, "user_id": event["user_id"] or 1, "action": event_pb2.COMMENT, "text": self.dice.choice(self.dice.choice(list(INTENTS.values())))}
+            for event in self.events(count)
+        ]
+        made += self.dice.sample(made, count // 20)
+        records = [(b"%d" % self.dice.randrange(100), event_pb2.Event(**event).SerializeToString()) for event in made]
+        kafka.produce(self.brokers, f"comments.{self.topic}", records, **{"enable.idempotence": True})
+
+    def passed_on(self):
+        """How many comments there are, and how many records of those that are passed on, once they are: the group says so."""
+        ends = [high for _, high in kafka.watermarks(self.brokers, f"comments.{self.topic}")]
+        parts = [TopicPartition(f"comments.{self.topic}", number) for number in range(PARTITIONS)]
+        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": f"{self.group}.intent"})
+        try:
+            wait_for(
+                lambda: all(one.offset == end or end == 0 for one, end in zip(consumer.committed(parts, 10), ends)),
+                lambda: (ends, consumer.committed(parts, 10)),
+            )
+        finally:
+            consumer.close()
+        return sum(ends), sum(high for _, high in kafka.watermarks(self.brokers, f"read.{self.topic}"))
 
     @contextlib.contextmanager
-    def loading(self, count):
+    def loading(self, count, pieces=1):
         """While so many events come; what goes wrong with them fails at the end."""
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
-            loading = thread.submit(self.load, count)
+            loading = thread.submit(lambda: [self.load(count // pieces) for _ in range(pieces)])
             yield
             loading.result()
 
@@ -176,7 +224,7 @@ class Cluster:
         """Until each partition has one owner among those that run, or these, who has applied all of it."""
         ends = {
             (topic, number): high
-            for topic in (self.topic, self.second)
+            for topic in (self.topic, self.second, *([f"read.{self.topic}"] if self.has_texts else []))
             for number, (_, high) in enumerate(kafka.watermarks(self.brokers, topic))
         }
 
@@ -204,6 +252,8 @@ class Cluster:
 
     def check(self):
         """Every user at his owner, every item everywhere: as the node that stands alone has it."""
+        if self.has_texts:
+            self.passed_on()
         self.wait_shared()
         wait_for(lambda: int(self.alone.status()["lagEvents"]) == 0, "the node alone caught up")
         as_of = int(time.time() * 1000) + 300_000
@@ -276,36 +326,46 @@ def cluster(make_node, real_kafka):
     return Cluster(make_node, real_kafka)
 
 
+@pytest.fixture
+def reading(make_node, real_kafka):
+    """One that reads comments, too."""
+    return Cluster(make_node, real_kafka, has_texts=True)
+
+
 def rounds(request):
     return 200 if request.config.getoption("--long") else 2
 
 
-def test_what_instances_serve_together_is_what_one_serves(cluster, request):
+def test_what_instances_serve_together_is_what_one_serves(reading, request):
     """1 -> 2 -> 3 -> 2 -> 1, with kills at random between."""
-    cluster.begin("a")
-    cluster.load(2_000)
-    cluster.check()
-    cluster.begin("b")
-    cluster.load(2_000)
-    cluster.check()
-    cluster.begin("c")
+    reading.begin("a")
+    reading.load(2_000)
+    reading.check()
+    with reading.loading(2_000, pieces=8):
+        reading.begin("b")
+    reading.check()
+    comments, passed = reading.passed_on()
+    assert 0 < comments == passed  # once each, though partitions changed hands
+    reading.begin("c")
     for number in range(rounds(request)):
-        with cluster.loading(1_500):
-            victim = cluster.dice.choice("abc")
-            time.sleep(cluster.dice.random() * 0.6)  # no condition: anywhere in an epoch
-            cluster.instances[victim].kill()
-            if number > 1 and cluster.dice.randrange(3) == 0:
-                cluster.wait_taken_over()  # else it comes back in time, and keeps its partitions
-            cluster.begin(victim, is_ready=False)
+        with reading.loading(1_500):
+            victim = reading.dice.choice("abc")
+            time.sleep(reading.dice.random() * 0.6)  # no condition: anywhere in an epoch
+            reading.instances[victim].kill()
+            if number > 1 and reading.dice.randrange(3) == 0:
+                reading.wait_taken_over()  # else it comes back in time, and keeps its partitions
+            reading.begin(victim, is_ready=False)
         if number % 10 == 9:
-            cluster.check()
-    cluster.check()
-    assert all(pairs(cluster.instances["a"]).values())
+            reading.check()
+    reading.check()
+    assert all(pairs(reading.instances["a"]).values())
+    by_intent = reading.alone.get_features(item_ids=list(range(1, ITEMS + 1)), features=[f"item_{label}.1h" for label in INTENTS]).item_values
+    assert all(sum(by_intent[at :: len(INTENTS)]) > 0 for at in range(len(INTENTS)))
     for name in "cb":
-        assert cluster.instances[name].stop() == 0
-        cluster.load(500)
-        cluster.check()
-    assert cluster.instances["a"].digest() == cluster.alone.digest()
+        assert reading.instances[name].stop() == 0
+        reading.load(500)
+        reading.check()
+    assert reading.instances["a"].digest() == reading.alone.digest()
 
 
 def points(request):
@@ -435,6 +495,22 @@ def test_a_hot_item_is_a_delta_an_instance_and_epoch(cluster):
         assert not any(canaries(node)[outcome] for outcome in ("unapplied", "unread")), canaries(node)
     # the item, the creator, both of them as the list by creator has it, two tags, all events
     assert len({key for _, keys in found for key in keys}) == 6
+    records = [
+        (b"%d" % (item % USERS), event_pb2.Event(ts_ms=now, user_id=item % USERS, item_id=item, action=3).SerializeToString())
+        for item in range(1_000, 4_000)
+    ]
+    kafka.produce(cluster.brokers, cluster.topic, records)
+    wait_for(lambda: max(map(len, partitions_of_deltas(cluster).values())) > 2, "an epoch of several records")
+    assert all(len(set(parts)) == 1 for parts in partitions_of_deltas(cluster).values())  # each partition more costs the brokers records of their own
+
+
+def partitions_of_deltas(cluster):
+    """Of each epoch with deltas: where its records lie."""
+    found = {}
+    for message in committed(cluster, "deltas"):
+        if message.key() is None:
+            found.setdefault(deltas_of(message.value())[0], []).append(message.partition())
+    return found
 
 
 @pytest.mark.long
@@ -475,11 +551,11 @@ def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, 
     assert {one["instance"] for one in told["members"]} == {"a", "b"} and len(told["partitions"]) == PARTITIONS
     assert cluster.alone.call_json("AdminService/Cluster", {})["mode"] == "standalone"
     check_lag(cluster)
-    late_ms = int(time.time() * 1000) - 1_000  # before he is forgotten, however long the rest takes
+    before_ms = int(time.time() * 1000) - 5_000
     check_told(cluster, user)
 
     check_clients(cluster, get_features, user)
-    event = {"event_id": 10**6, "ts_ms": late_ms, "user_id": user, "item_id": 3, "action": 3}
+    event = {"event_id": 10**6, "ts_ms": before_ms, "user_id": user, "item_id": 3, "action": 3}
     kafka.produce(cluster.brokers, cluster.topic, [(b"%d" % user, event_pb2.Event(**event).SerializeToString())])
     cluster.check()  # he stays forgotten
     assert not first.get_features(user_id=user, item_ids=[1]).user_present
@@ -504,7 +580,8 @@ def check_told(cluster, user):
     mover = next(user for user in range(1, USERS) if kafka.murmur2_partition(b"%d" % user, PARTITIONS) == PARTITIONS - 1)
     watching = Watching(second, [("user", mover), ("item", 1)])
     watching.first("user", mover)
-    third = cluster.begin("c")
+    with forgetting(cluster, [one for one in range(1, USERS) if one not in (user, mover)][:6]):
+        third = cluster.begin("c")
     wait_for(lambda: blocked(third) == ["5"], lambda: blocked(third))
     wait_for(lambda: watching.error, "the watch of who went to the third is over")
     assert watching.error.code().name == "FAILED_PRECONDITION" and f"at instance 'c': ask {third.api}" in watching.error.details()
@@ -514,6 +591,31 @@ def check_told(cluster, user):
     cluster.alone.call_json("AdminService/Block", {"kind": "item", "ids": [5]})
     cluster.check()
     wait_for(lambda: {one.api for one in cluster.members(first).members} == {first.api, second.api}, "both announced again")
+
+
+def forget(nodes, user):
+    """Whether one of them has him, and did."""
+    for node in nodes:
+        try:
+            return int(node.call_json("AdminService/Forget", {"userId": user})["tombstoneUntilMs"]) > 0
+        except CallError as refused:
+            assert refused.code in ("failed_precondition", "unavailable"), refused
+        except OSError:  # it ended just now, as in owned()
+            pass
+    return False
+
+
+@contextlib.contextmanager
+def forgetting(cluster, users):
+    """While partitions move: who is told that a user is forgotten is told so for good, and whoever is refused asks again."""
+    nodes = cluster.running()
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        tried = thread.submit(lambda: {user: forget(nodes, user) for user in users})
+        yield
+        done = tried.result()
+    for user in users:
+        wait_for(lambda: done[user] or forget(cluster.running(), user), f"user {user} is forgotten")  # noqa: B023
+        cluster.alone.call_json("AdminService/Forget", {"userId": user})
 
 
 def check_block_limit(node):

@@ -94,6 +94,8 @@ def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing,
     log = second.log()
     assert log.index("'b' stands by for 4 partitions") < log.index("'b' has 4 of 8 partitions"), log
     dead_at, before = time.monotonic(), metric(first, "freshet_cluster_restored_total")
+    # What it had put into that transaction nobody may merge, nor what lies behind it, until it is ended.
+    wait_for(lambda: any(one.deltas_lag > 0 for one in standing.members(first).partitions), "deltas that are not merged")
     wait_for(lambda: standing.owned(first) == list(range(PARTITIONS)), "all is the other's")
     took_s = time.monotonic() - dead_at
     print(f"killed within a transaction: {took_s:.1f} s, {SESSION_S} s of them the session's; {took(first)} ms of taking over", flush=True)

@@ -102,6 +102,7 @@ static inline struct fr_reader fr_reader(struct fr_slice slice)
 uint64_t fr_reader_varint(struct fr_reader *reader); /* 0 on failure */
 int64_t fr_reader_zigzag(struct fr_reader *reader);
 uint64_t fr_reader_fixed64(struct fr_reader *reader);
+uint64_t fr_reader_be64(struct fr_reader *reader); /* big endian, as of fr_buffer_append_be64() */
 struct fr_slice fr_reader_bytes(struct fr_reader *reader, size_t length); /* borrows; empty on failure */
 
 #endif

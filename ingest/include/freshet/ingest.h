@@ -116,11 +116,9 @@ struct ingest_options {
      */
     int64_t stop_offset;
     int64_t max_future_ms; /* later than the wall clock by more: `future`; −1: never (clock: event) */
-    /*
-     * Reads only partitions that ingest_own() names; `start` is asked all the same. A user's event in a partition to which murmur2 of
-     * user_id in decimal does not lead is a dead letter: wrong_partition.
-     */
-    bool is_sharing;
+    bool is_sharing; /* reads only partitions that ingest_own() names; `start` is asked all the same */
+    bool
+        is_keyed; /* a user's event in a partition to which murmur2 of user_id in decimal does not lead is a dead letter: wrong_partition */
     struct fr_metrics *metrics;
     struct ingest_sink sink;
 };
@@ -190,6 +188,10 @@ FR_CHECKED bool ingest_dead_letters_flush(struct ingest *ingest, int timeout_ms,
 
 /* Tells the group's coordinator where we are, for lag tools; asynchronous, failures are only counted. */
 void ingest_offsets_commit(struct ingest *ingest, const int64_t *next_offsets, int count);
+/* Waits until it has answered; false: not within the time. */
+bool ingest_offsets_wait(struct ingest *ingest, int timeout_ms);
+/* Asks it where the group is in a partition (dense index); −1: nowhere yet. FR_UNAVAILABLE: it does not answer. May block for 3 s. */
+FR_CHECKED bool ingest_offsets_ask(struct ingest *ingest, int partition, int64_t *next_offset, struct fr_err *err);
 
 /* ---- The embedded broker: librdkafka's mock cluster ---- */
 

@@ -86,6 +86,12 @@ void store_close(struct store *store);
 /* The value as of the last durable epoch or a later put; empty when there is none. Valid until the next put of that name. */
 struct fr_slice store_meta_get(struct store *store, const char *name);
 void store_meta_put(struct store *store, const char *name, struct fr_slice value); /* copied; durable with the next epoch */
+struct store_meta_named {
+    const char *name;
+    struct fr_slice value;
+};
+/* The same of many, whose names come in order and once each: one pass, where each put by itself moves all that lie behind its name. */
+void store_meta_put_sorted(struct store *store, const struct store_meta_named *records, int count);
 void store_meta_delete(struct store *store, const char *name);
 /* Every name that begins with `prefix`, in order. */
 void store_meta_each(struct store *store, const char *prefix, void (*each)(void *user, const char *name, struct fr_slice value),

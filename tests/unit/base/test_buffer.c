@@ -94,6 +94,7 @@ static void small_negatives_take_one_byte(void **state)
 static void big_endian_sorts_as_the_number(void **state)
 {
     struct fr_buffer buffer;
+    struct fr_reader reader;
 
     (void)state;
     fr_buffer_init(&buffer);
@@ -101,6 +102,11 @@ static void big_endian_sorts_as_the_number(void **state)
     fr_buffer_append_be64(&buffer, 256);
     assert_true(memcmp(buffer.bytes, buffer.bytes + 8, 8) < 0);
     assert_int_equal(buffer.bytes[7], 255);
+    reader = fr_reader(fr_buffer_slice(&buffer));
+    assert_int_equal(fr_reader_be64(&reader), 255);
+    assert_int_equal(fr_reader_be64(&reader), 256);
+    assert_int_equal(fr_reader_be64(&reader), 0);
+    assert_true(reader.is_failed);
     fr_buffer_fini(&buffer);
 }
 

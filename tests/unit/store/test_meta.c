@@ -97,6 +97,31 @@ static void an_epoch_without_changes_writes_nothing(void **state)
     assert_int_equal(fixture_epoch(fixture->store), epoch + 1);
 }
 
+/* One that is there, one that was deleted, one before, between and behind. */
+static void many_put_at_once_are_what_each_put_by_itself_would_be(void **state)
+{
+    static const struct store_meta_named records[] = {
+        {"a", {"1", 1}}, {"b", {"2", 1}}, {"c", {"3", 1}}, {"d", {"4", 1}}, {"e", {"5", 1}}};
+    static const char *const there[] = {"b", "d", "dd"};
+    struct fixture *fixture = *state;
+    struct fr_buffer names;
+
+    for (size_t i = 0; i < sizeof(there) / sizeof(*there); i++)
+        store_meta_put(fixture->store, there[i], fr_slice_of("long"));
+    store_meta_delete(fixture->store, "d");
+    store_meta_put_sorted(fixture->store, records, 5);
+    store_meta_put_sorted(fixture->store, records, 0);
+    fixture_commit(fixture->store);
+    fixture_reopen(fixture);
+    fr_buffer_init(&names);
+    for (const char *letter = "abcd"; *letter; letter++)
+        store_meta_each(fixture->store, (char[]){*letter, 0}, append_name, &names);
+    fr_buffer_append_byte(&names, 0);
+    assert_string_equal((const char *)names.bytes, "a=1 b=1 c=1 d=1 dd=4 disk_entities=1 ");
+    assert_true(fr_slice_is(store_meta_get(fixture->store, "e"), "5"));
+    fr_buffer_fini(&names);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +130,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_record_deleted_and_put_again_is_there, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(names_of_a_prefix_come_in_order, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(an_empty_value_is_a_value_of_no_length, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(many_put_at_once_are_what_each_put_by_itself_would_be, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(an_epoch_without_changes_writes_nothing, fixture_setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

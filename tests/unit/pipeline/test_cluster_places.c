@@ -1,0 +1,109 @@
+/* Calls that must not be done by halves when partitions move: what is asked before, and who waits for whom. */
+#include "cluster_internal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { PARTITIONS = 8 };
+
+static int setup(void **state)
+{
+    static struct pipeline_config config = {.id = "here"};
+    struct pipeline_cluster *cluster = calloc(1, sizeof *cluster);
+
+    assert_non_null(cluster);
+    cluster->config = &config;
+    atomic_store(&cluster->partitions, PARTITIONS);
+    *state = cluster;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    free(*state);
+    return 0;
+}
+
+static void erasing_begins_only_while_partitions_stay_and_nobody_waits_for_who_was_refused(void **state)
+{
+    struct pipeline_cluster *cluster = *state;
+    uint64_t turns = pipeline_cluster__turns(cluster);
+    struct fr_err err;
+
+    assert_true(pipeline_cluster__begin_forgetting(cluster, turns, &err));
+    assert_int_equal(atomic_load(&cluster->forgetting), 1);
+    atomic_fetch_add(&cluster->turns, 1); /* the group takes partitions away: it waits for the one that has begun */
+    assert_false(pipeline_cluster__begin_forgetting(cluster, turns, &err));
+    assert_int_equal(err.code, FR_UNAVAILABLE);
+    assert_int_equal(atomic_load(&cluster->forgetting), 1);
+    pipeline_cluster__end_forgetting(cluster);
+    assert_int_equal(atomic_load(&cluster->forgetting), 0);
+}
+
+/* Prototype for --wrap. */
+bool __wrap_ingest_disown(struct ingest *ingest);
+
+static struct pipeline_cluster *giving;
+static bool was_begun, was_taken_for_sure;
+
+/* Partitions are about to be let go of, and their users are still here. False: the node closes, and so nothing is let go of. */
+bool __wrap_ingest_disown(struct ingest *ingest)
+{
+    uint64_t turns = pipeline_cluster__turns(giving);
+    struct fr_err err;
+
+    (void)ingest;
+    was_begun = pipeline_cluster__begin_forgetting(giving, turns, &err);
+    was_taken_for_sure = pipeline_cluster__check_turns(giving, turns, &err);
+    return false;
+}
+
+/* The epoch with its erasures would be no transaction, and whoever has him next would have all of him. */
+static void who_asks_between_the_groups_word_and_the_letting_go_is_refused(void **state)
+{
+    struct pipeline_cluster *cluster = *state;
+    struct fr_err err;
+
+    giving = cluster;
+    for (int i = 0; i < PARTITIONS; i++)
+        atomic_store(&cluster->held[i].place, PIPELINE_CLUSTER_HERE);
+    assert_true(pipeline_share__revoked(cluster, false, &err));
+    assert_true(pipeline_cluster__check_owned(cluster, 7, &err));
+    assert_false(was_begun);
+    assert_false(was_taken_for_sure);
+    assert_int_equal(atomic_load(&cluster->forgetting), 0);
+}
+
+static void who_has_no_partitions_blocks_nothing_and_sends_on_to_who_has(void **state)
+{
+    static const struct pipeline_owner other = {.instance = "there", .api = "there:1"};
+    struct pipeline_cluster *cluster = *state;
+    struct fr_err err;
+
+    assert_false(pipeline_cluster__check_may_block(cluster, &err));
+    assert_int_equal(err.code, FR_UNAVAILABLE);
+    atomic_store(&cluster->held[3].owner, &other);
+    assert_false(pipeline_cluster__check_may_block(cluster, &err));
+    assert_int_equal(err.code, FR_PRECONDITION);
+    assert_non_null(strstr(err.message, "ask there:1"));
+    atomic_store(&cluster->held[4].place, PIPELINE_CLUSTER_RESTORING);
+    assert_false(pipeline_cluster__check_may_block(cluster, &err));
+    assert_int_equal(err.code, FR_UNAVAILABLE);
+    atomic_store(&cluster->held[0].place, PIPELINE_CLUSTER_HERE);
+    assert_true(pipeline_cluster__check_may_block(cluster, &err));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(erasing_begins_only_while_partitions_stay_and_nobody_waits_for_who_was_refused, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(who_asks_between_the_groups_word_and_the_letting_go_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_has_no_partitions_blocks_nothing_and_sends_on_to_who_has, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
