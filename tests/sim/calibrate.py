@@ -4,7 +4,7 @@ Measures on a real broker what the model needs, into tests/sim/measured.json: ab
 should want the machine meanwhile. Of each load there are several short windows, and the median of them counts.
 
     tests/kafka/start
-    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 2] [--parts alone shared handover read]
+    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 2] [--parts alone shared handovers read]
     tests/sim/validate.py --brokers 127.0.0.1:29092
     tests/sim/report.py
 """
@@ -88,7 +88,7 @@ def measure_shared(args, raw):
             raw["shared"] += windows(fleet, rates, args.seconds)
 
 
-def measure_handover(args, raw):
+def measure_handovers(args, raw):
     raw.update(handovers=[])
     for count, shape, rounds in HANDOVERS:
         say(f"hand-overs, {count} instances, {shape.users} users")
@@ -109,7 +109,7 @@ def measure_read(args, raw):
     say(f"a read: {raw['read'].get('ours')} {raw['read'].get('unit')}")
 
 
-PARTS = {"alone": measure_alone, "shared": measure_shared, "handover": measure_handover, "read": measure_read}
+PARTS = {"alone": measure_alone, "shared": measure_shared, "handovers": measure_handovers, "read": measure_read}
 
 
 def derive(raw):
@@ -209,7 +209,7 @@ def handover_of(raw, found):
     old, new = (statistics.median(numbers) for numbers in zip(*takes))
     return {
         "takes": takes, "old_seconds": old, "new_seconds": new, "far_seconds": more, "seconds_per_record": slope,
-        "heartbeat_ms": real.HEARTBEAT_MS, "session_ms": real.SESSION_MS,
+        "heartbeat_ms": raw["handovers"][0]["heartbeat_ms"], "session_ms": real.SESSION_MS,
     }  # fmt: skip
 
 
