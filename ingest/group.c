@@ -132,22 +132,30 @@ static bool subscribe(struct ingest_group *group, struct fr_err *err)
  * What is assigned until then is given back by that, and the member leaves: static ones do, unless they end. One that subscribed to something
  * else instead would get that again when it is started within its session, since brokers ask a static member that returns for nothing anew.
  */
-static void drain_if_asked(struct ingest_group *group)
+static bool leave(struct ingest_group *group, struct fr_err *err)
 {
     bool has_share = group->metadata != NULL;
     rd_kafka_resp_err_t error;
-    struct fr_err err;
 
-    if (!atomic_load(&group->is_to_drain) || group->is_drained)
-        return;
-    group->is_drained = true;
-    if ((error = rd_kafka_unsubscribe(group->member)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        fr_fail(&err, FR_UNAVAILABLE, "cluster: cannot leave group '%s': %s", group->options.group, rd_kafka_err2str(error));
-        fail(group, &err);
-        return;
-    }
+    error = rd_kafka_unsubscribe(group->member);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return fr_fail(err, FR_UNAVAILABLE, "cluster: cannot leave group '%s': %s", group->options.group,
+                       rd_kafka_err2str(error));
     if (!has_share)
         have_none(group);
+    return true;
+}
+
+static void leave_or_return(struct ingest_group *group)
+{
+    bool is_to_drain = atomic_load(&group->is_to_drain);
+    struct fr_err err;
+
+    if (is_to_drain == group->is_drained)
+        return;
+    group->is_drained = is_to_drain;
+    if (!(is_to_drain ? leave(group, &err) : subscribe(group, &err)))
+        fail(group, &err);
 }
 
 static void *run(void *user)
@@ -157,7 +165,7 @@ static void *run(void *user)
     while (!atomic_load(&group->is_stopping) && !atomic_load(&group->is_failed)) {
         rd_kafka_message_t *message;
 
-        drain_if_asked(group);
+        leave_or_return(group);
         message = rd_kafka_consumer_poll(group->member, POLL_MS);
         if (message && message->err)
             tell_error(group, message);
@@ -253,9 +261,9 @@ bool ingest_group_join(struct ingest_group *group, struct fr_err *err)
     return true;
 }
 
-void ingest_group_drain(struct ingest_group *group)
+void ingest_group_drain(struct ingest_group *group, bool is_to_leave)
 {
-    atomic_store(&group->is_to_drain, true);
+    atomic_store(&group->is_to_drain, is_to_leave);
 }
 
 bool ingest_group_is_stopping(const struct ingest_group *group)

@@ -6,6 +6,8 @@
 
 #include <freshet/group.h>
 
+#define INGEST_TRANSACTION_HEADER "instance" /* of the first record in a partition */
+
 struct ingest_group {
     struct ingest_group_options options;
     rd_kafka_t *member; /* reads nothing; asks for ends, open transactions included */

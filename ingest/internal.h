@@ -40,7 +40,8 @@ enum ingest_role {
     INGEST_PRODUCER,
     INGEST_BROKER,
     INGEST_MEMBER,
-    INGEST_TRANSACTIONS
+    INGEST_TRANSACTIONS,
+    INGEST_WITNESS /* a consumer that sees open transactions */
 };
 
 struct ingest_client {

@@ -61,14 +61,14 @@ static const struct ingest_property member[] = {
     {"allow.auto.create.topics", "false"},
 };
 
-/* Who takes partitions over waits for a transaction that hangs, so it does not hang for long. */
+/* What somebody left open others end (fence.c), so this is for brokers that are away: whoever is back before can go on with it. */
 static const struct ingest_property transactions[] = {
     {"enable.idempotence", "true"},
     {"acks", "all"},
     {"message.max.bytes", "8388608"},
     {"linger.ms", "5"},
     {"compression.type", "lz4"},
-    {"transaction.timeout.ms", "15000"},
+    {"transaction.timeout.ms", "60000"},
     {"topic.metadata.propagation.max.ms", "5000"},
 };
 
@@ -207,6 +207,9 @@ static bool set_role(rd_kafka_conf_t *conf, const struct ingest_client *client, 
                set(conf, "group.instance.id", client->instance, err);
     case INGEST_TRANSACTIONS:
         return set_transactions(conf, client, err);
+    case INGEST_WITNESS:
+        return set_all(conf, consumer, sizeof consumer / sizeof *consumer, err) &&
+               set(conf, "isolation.level", "read_uncommitted", err);
     case INGEST_BROKER:
         break;
     }
@@ -253,7 +256,8 @@ bool ingest_property_check(const struct ingest_property *property, struct fr_err
 
 bool ingest_client__new(const struct ingest_client *client, rd_kafka_t **ret, struct fr_err *err)
 {
-    bool is_consumer = client->role == INGEST_CONSUMER || client->role == INGEST_GROUP || client->role == INGEST_MEMBER;
+    bool is_consumer = client->role == INGEST_CONSUMER || client->role == INGEST_GROUP || client->role == INGEST_MEMBER ||
+                       client->role == INGEST_WITNESS;
     rd_kafka_type_t type = is_consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char why[INGEST_ERROR_BYTES] = "";

@@ -258,6 +258,11 @@ bool ingest_tail_is_waiting(const struct ingest_tail *tail, int index)
     return tail->parts[index].is_at_end && !ingest_tail_has_ended(tail, index);
 }
 
+bool ingest_tail_is_behind(const struct ingest_tail *tail, int index)
+{
+    return tail->parts[index].is_at_end && tail->parts[index].next < ingest_tail_end(tail, index);
+}
+
 bool ingest_tail_is_through(const struct ingest_tail *tail)
 {
     return ingest_tail_lag(tail) == 0;

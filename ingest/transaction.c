@@ -107,20 +107,30 @@ bool ingest_transaction_begin(struct ingest_group *group, struct fr_err *err)
     return pass(group, rd_kafka_begin_transaction(group->producer), "the beginning of a transaction", err);
 }
 
+static rd_kafka_resp_err_t produce(struct ingest_group *group, const struct ingest_put *put, int64_t *offset)
+{
+    rd_kafka_headers_t *headers = put->is_signed ? rd_kafka_headers_new(1) : NULL;
+    rd_kafka_resp_err_t error;
+
+    if (headers)
+        rd_kafka_header_add(headers, INGEST_TRANSACTION_HEADER, -1, group->options.instance, -1);
+    error = rd_kafka_producev(group->producer, RD_KAFKA_V_TOPIC(put->topic),
+                              RD_KAFKA_V_PARTITION(put->partition < 0 ? RD_KAFKA_PARTITION_UA : put->partition),
+                              RD_KAFKA_V_KEY(put->key.bytes, put->key.length),
+                              RD_KAFKA_V_VALUE((void *)(uintptr_t)put->value.bytes, put->value.length),
+                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(offset), RD_KAFKA_V_HEADERS(headers),
+                              RD_KAFKA_V_END);
+    if (headers && error)
+        rd_kafka_headers_destroy(headers); /* else they are the message's now */
+    return error;
+}
+
 bool ingest_transaction_put(struct ingest_group *group, const struct ingest_put *put, int64_t *offset, struct fr_err *err)
 {
     rd_kafka_resp_err_t error;
 
-    for (;;) {
-        error = rd_kafka_producev(group->producer, RD_KAFKA_V_TOPIC(put->topic),
-                                  RD_KAFKA_V_PARTITION(put->partition < 0 ? RD_KAFKA_PARTITION_UA : put->partition),
-                                  RD_KAFKA_V_KEY(put->key.bytes, put->key.length),
-                                  RD_KAFKA_V_VALUE((void *)(uintptr_t)put->value.bytes, put->value.length),
-                                  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(offset), RD_KAFKA_V_END);
-        if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-            break;
+    while ((error = produce(group, put, offset)) == RD_KAFKA_RESP_ERR__QUEUE_FULL)
         rd_kafka_poll(group->producer, WAIT_MS);
-    }
     group->is_over = group->is_over || !is_of_brokers(error);
     return error == RD_KAFKA_RESP_ERR_NO_ERROR ||
            fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' does not take a record of %zu bytes: %s", put->topic, put->value.length,

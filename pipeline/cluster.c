@@ -377,6 +377,8 @@ static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
     int count = ingest_tail_read(cluster->tail, records, RECORDS_AT_ONCE, READ_MS, err);
 
     look_at_ends(cluster);
+    if (count == 0)
+        pipeline_left__look(cluster, &cluster->left);
     if (count > 0)
         pipeline_cluster__wait_for_room(cluster, false);
     return count >= 0 && merge(cluster, records, count, err);
@@ -385,7 +387,7 @@ static bool read_some(struct pipeline_cluster *cluster, struct fr_err *err)
 /* Says that it comes, so that others read along what will be theirs then. */
 static bool tell_joining(struct pipeline_cluster *cluster, struct fr_err *err)
 {
-    struct ingest_put put = {.topic = cluster->deltas};
+    struct ingest_put put = {.topic = cluster->deltas, .is_signed = true};
     struct fr_buffer key, value;
     bool ok;
 
@@ -455,8 +457,10 @@ static void *run(void *user)
     struct fr_err err = {0};
     bool ok = come_in(cluster, &err);
 
-    while (ok && !pipeline_cluster__is_stopping(cluster))
+    while (ok && !pipeline_cluster__is_stopping(cluster)) {
         ok = read_some(cluster, &err);
+        pipeline_drain__look(cluster);
+    }
     if (!ok && !pipeline_cluster__is_stopping(cluster))
         pipeline_cluster__fail(cluster, &err);
     return NULL;
@@ -630,32 +634,6 @@ int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster)
         if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
             return i;
     return -1;
-}
-
-bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err)
-{
-    int count = atomic_load(&cluster->partitions);
-    bool is_anybody = false;
-
-    *left = 0;
-    if (!atomic_load(&cluster->is_assigned))
-        return fr_fail(err, FR_UNAVAILABLE, "'%s' has not come into the group yet; retry", cluster->config->id);
-    for (int i = 0; i < count; i++) {
-        const struct pipeline_owner *owner = atomic_load(&cluster->held[i].owner);
-        int place = atomic_load(&cluster->held[i].place);
-        bool is_anothers = owner && strcmp(owner->instance, cluster->config->id) != 0;
-
-        is_anybody = is_anybody || is_anothers;
-        *left += !is_anothers || place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING;
-    }
-    if (atomic_load(&cluster->is_draining) || cluster->config->is_replica)
-        return true;
-    if (!is_anybody)
-        return fr_fail(err, FR_PRECONDITION, "no other instance is known that could take the partitions of '%s'",
-                       cluster->config->id);
-    atomic_store(&cluster->is_draining, true);
-    ingest_group_drain(cluster->group);
-    return true;
 }
 
 bool pipeline_cluster__is_replica(const struct pipeline_cluster *cluster)

@@ -177,11 +177,21 @@ struct writing {
     bool is_counting;
 };
 
+bool pipeline_cluster__put_change(struct pipeline_cluster *cluster, struct ingest_put *put, int64_t *offset, struct fr_err *err)
+{
+    struct pipeline_held *held = &cluster->held[put->partition];
+
+    put->topic = cluster->changelog;
+    put->is_signed = !held->is_signed;
+    held->is_signed = true;
+    return ingest_transaction_put(cluster->group, put, offset, err);
+}
+
 static bool put_copy(void *user, const struct store_key *key, enum store_part part, struct fr_slice value, struct fr_err *err)
 {
     struct writing *writing = user;
     struct pipeline_cluster *cluster = writing->cluster;
-    struct ingest_put put = {.topic = cluster->changelog, .value = value};
+    struct ingest_put put = {.value = value};
 
     if (!agg_is_of_user(cluster->engine->agg, key))
         return true;
@@ -197,13 +207,14 @@ static bool put_copy(void *user, const struct store_key *key, enum store_part pa
     if (value.length == 0)
         put.value = fr_slice(NULL, 0);
     return (!writing->key.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
-           ingest_transaction_put(cluster->group, &put, NULL, err);
+           pipeline_cluster__put_change(cluster, &put, NULL, err);
 }
 
 /* Those that are gathered. An epoch's go to one partition: each that a transaction writes to costs the brokers some records of their own. */
 static bool put_deltas(struct writing *writing, struct fr_err *err)
 {
     struct ingest_put put = {.topic = writing->cluster->deltas,
+                             .is_signed = true,
                              .partition = (int32_t)(writing->head.epoch % (uint64_t)writing->partitions),
                              .value = fr_buffer_slice(&writing->value)};
 
@@ -239,21 +250,19 @@ static bool tell(struct writing *writing, struct fr_err *err)
 static bool put_marker(struct writing *writing, int partition, struct fr_err *err)
 {
     struct pipeline_held *held = &writing->cluster->held[partition];
-    struct ingest_put put = {.topic = writing->cluster->changelog,
-                             .partition = partition,
-                             .key = fr_slice(pipeline_marker_key, sizeof pipeline_marker_key)};
+    struct ingest_put put = {.partition = partition, .key = fr_slice(pipeline_marker_key, sizeof pipeline_marker_key)};
 
     held->next.epoch = writing->head.epoch;
     fr_buffer_clear(&writing->value);
     pipeline_marker__encode(writing->cluster, &held->next, &writing->value);
     put.value = fr_buffer_slice(&writing->value);
     return (!writing->value.is_failed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch")) &&
-           ingest_transaction_put(writing->cluster->group, &put, &held->marker_offset, err);
+           pipeline_cluster__put_change(writing->cluster, &put, &held->marker_offset, err);
 }
 
 static bool announce(struct writing *writing, int partition, struct fr_err *err)
 {
-    struct ingest_put put = {.topic = writing->cluster->deltas, .partition = partition};
+    struct ingest_put put = {.topic = writing->cluster->deltas, .partition = partition, .is_signed = true};
 
     fr_buffer_clear(&writing->key);
     fr_buffer_clear(&writing->value);
@@ -289,6 +298,8 @@ static bool transact(struct writing *writing, bool is_announcing, struct fr_err 
     struct ingest_consumed *consumed = calloc((size_t)room + 1, sizeof *consumed);
     bool ok = consumed || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for an epoch");
 
+    for (int i = 0; i < writing->partitions; i++)
+        cluster->held[i].is_signed = false;
     ok = ok && ingest_transaction_begin(cluster->group, err) && store_epoch_each(cluster->store, put_copy, writing, err) &&
          tell(writing, err) && pipeline_told__put(cluster, is_announcing, err) &&
          put_partitions(writing, is_announcing, consumed, &count, err) &&

@@ -77,6 +77,12 @@ struct pipeline_held { /* a partition */
     struct pipeline_marker next; /* of the boundary */
     int index[PIPELINE_TOPICS_MAX]; /* ingest's, of each topic */
     int64_t marker_offset; /* where the marker that is on its way came to */
+    bool is_signed; /* the transaction has a record in it */
+};
+
+struct pipeline_left { /* what somebody left open (cluster_left.c); begins as zeros; of one thread */
+    int64_t asked_ms, since_ms, next;
+    int at;
 };
 
 struct pipeline_cluster {
@@ -109,6 +115,7 @@ struct pipeline_cluster {
     struct agg_deltas *turned[PIPELINE_LANES_MAX], *pending;
     struct agg_lane *merger; /* of the cluster's thread */
     struct ingest_tail *tail;
+    struct pipeline_left left; /* of the deltas */
     atomic_bool is_local; /* epochs are no transactions: between two assignments, and while partitions are restored */
     atomic_bool needs_announcing;
     atomic_bool is_through; /* the deltas that were there at the start are merged: its own are those that it has from here on */
@@ -130,7 +137,8 @@ struct pipeline_cluster {
     int assigned; /* partitions, at last, and since when; by the group's thread while the standby's is idle */
     int64_t assigned_ms;
     atomic_bool is_joining, is_warm; /* before the group is joined: it reads what will be its own, and has it */
-    atomic_bool is_draining;
+    atomic_bool is_draining, is_relieved; /* others said that they have all that it had */
+    _Atomic int64_t drained_ms; /* when it began, or it was last looked whether others are there */
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
     _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */
 
@@ -210,10 +218,17 @@ int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_m
 /* The partition of that place among them: all that was there when it was opened is put. Then, that no more of it is read. */
 bool pipeline_restoring__is_through(const struct pipeline_restoring *restoring, int index);
 void pipeline_restoring__leave(struct pipeline_restoring *restoring, int index);
-/* What stands before transactions that somebody left open who is gone is helped on: they are ended. Looks every two seconds. */
+/* What stands before transactions that somebody left open who is gone is helped on: they are ended. */
 void pipeline_restoring__end_awaited(struct pipeline_restoring *restoring);
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring); /* to where it ended when it was opened */
 void pipeline_restoring__close(struct pipeline_restoring *restoring); /* NULL is fine */
+
+/* ---- cluster_left.c: what somebody left open ---- */
+
+/* The transaction that begins there, if who began it is in the group no more. False: nobody says. May block for 15 s. */
+bool pipeline_left__end(struct pipeline_cluster *cluster, const char *topic, int32_t partition, int64_t offset);
+/* Of the deltas, by the cluster's thread, as often as it reads. May block for 15 s. */
+void pipeline_left__look(struct pipeline_cluster *cluster, struct pipeline_left *left);
 
 /* ---- cluster_range.c ---- */
 
@@ -236,6 +251,11 @@ void pipeline_standby__expect(struct pipeline_cluster *cluster, struct fr_slice 
 void pipeline_standby__has_come(struct pipeline_cluster *cluster, const struct pipeline_owner *owner);
 /* Whether another has partitions, as announced, and this one none. */
 bool pipeline_standby__is_newcomer(const struct pipeline_cluster *cluster);
+
+/* ---- cluster_drain.c ---- */
+
+/* The cluster's thread, now and then: one that drains while nobody is there to take over comes back. May block for 3 s. */
+void pipeline_drain__look(struct pipeline_cluster *cluster);
 
 /* ---- cluster_ship.c: checkpoints ---- */
 
@@ -272,6 +292,12 @@ FR_CHECKED bool pipeline_told__boundary(struct pipeline_cluster *cluster, struct
 bool pipeline_told__is_any(const struct pipeline_cluster *cluster);
 FR_CHECKED bool pipeline_told__put(struct pipeline_cluster *cluster, bool is_announcing, struct fr_err *err);
 void pipeline_told__done(struct pipeline_cluster *cluster, struct store *store);
+
+/* ---- cluster_epoch.c ---- */
+
+/* Into the changelog, within the epoch's transaction; the first of a partition says whose it is. As ingest_transaction_put(). */
+FR_CHECKED bool pipeline_cluster__put_change(struct pipeline_cluster *cluster, struct ingest_put *put, int64_t *offset,
+                                             struct fr_err *err);
 
 /* ---- cluster.c ---- */
 

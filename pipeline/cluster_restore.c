@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { END_AGAIN_MS = 2000 };
+enum { END_AGAIN_MS = 300, UNTOLD_AGAIN_MS = 2000 };
 
 struct pipeline_restoring {
     struct pipeline_cluster *cluster;
@@ -20,7 +20,8 @@ struct pipeline_restoring {
     struct pipeline_marker marker; /* of the partition at hand */
     int count;
     bool is_left[PIPELINE_CLUSTER_PARTITIONS_MAX];
-    int64_t ended_ms; /* when transactions were last looked at */
+    int64_t ending_ms; /* when transactions are next looked at */
+    unsigned ending; /* and of which partition first */
 };
 
 /* Without a tail where it gives way. */
@@ -146,47 +147,22 @@ void pipeline_restoring__leave(struct pipeline_restoring *restoring, int index)
 
 /* ---- what somebody left open ---- */
 
-/*
- * Reading stands still before a transaction that is open. When who had the partitions left it so and is in the group no more, it is ended
- * here instead of waited for: what he would still write is refused from then on, as it would be without the partitions.
- */
-static void end_transactions(struct pipeline_cluster *cluster, const int32_t *partitions, int count)
-{
-    for (int i = 0; i < count; i++) {
-        const struct pipeline_owner *owner = atomic_load(&cluster->held[partitions[i]].owner);
-        bool is_told = !owner || strcmp(owner->instance, cluster->config->id) == 0, is_gone_now = false;
-        struct fr_err err;
-
-        for (int k = 0; k < i && !is_told; k++) {
-            const struct pipeline_owner *other = atomic_load(&cluster->held[partitions[k]].owner);
-
-            is_told = other && strcmp(other->instance, owner->instance) == 0;
-        }
-        if (is_told)
-            continue;
-        if (!ingest_group_end(cluster->group, owner->instance, &is_gone_now, &err))
-            fr_log(FR_LOG_WARN, "cluster", "%s; it ends by itself", err.message);
-        else if (is_gone_now)
-            fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended",
-                   owner->instance);
-    }
-}
-
-/* Of those alone that wait: who had others may be alive and on his way into the group. */
+/* One at a time, since most often all are one's; who had others may be alive and on his way into the group. */
 void pipeline_restoring__end_awaited(struct pipeline_restoring *restoring)
 {
-    int32_t waiting[PIPELINE_CLUSTER_PARTITIONS_MAX];
-    int found = 0;
+    if (fr_clock_monotonic_ms() < restoring->ending_ms)
+        return;
+    for (int tried = 0; tried < restoring->partition_count; tried++) {
+        int index = (int)(restoring->ending++ % (unsigned)restoring->partition_count);
+        bool is_told;
 
-    if (fr_clock_monotonic_ms() - restoring->ended_ms <= END_AGAIN_MS)
+        if (!ingest_tail_is_waiting(restoring->tail, index))
+            continue;
+        is_told = pipeline_left__end(restoring->cluster, restoring->cluster->changelog, restoring->partitions[index],
+                                     ingest_tail_next(restoring->tail, index));
+        restoring->ending_ms = fr_clock_monotonic_ms() + (is_told ? END_AGAIN_MS : UNTOLD_AGAIN_MS);
         return;
-    for (int i = 0; i < restoring->partition_count; i++)
-        if (ingest_tail_is_waiting(restoring->tail, i))
-            waiting[found++] = restoring->partitions[i];
-    if (found == 0)
-        return;
-    restoring->ended_ms = fr_clock_monotonic_ms();
-    end_transactions(restoring->cluster, waiting, found);
+    }
 }
 
 uint64_t pipeline_restoring__lag(const struct pipeline_restoring *restoring)

@@ -10,9 +10,10 @@
 #include <freshet/log.h>
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 50, NEAR_MS = 2000, LOOK_MS = 5 };
+enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 50, NEAR_MS = 2000, LOOK_MS = 5, NAMES_BYTES = 256 };
 
 bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
 {
@@ -98,6 +99,28 @@ bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *part
         is_any = is_any || is_gone_of[partitions[i]];
     }
     return !is_any || pipeline_share__drop(cluster, is_gone_of, true, err);
+}
+
+/* ---- telling ---- */
+
+/* Who has what, in words: neighbours as "2-5". */
+static void name_partitions(const bool *is_named, int all, char *text, size_t bytes)
+{
+    size_t length = 0;
+
+    text[0] = 0;
+    for (int i = 0; i < all; i++) {
+        int first = i;
+
+        if (!is_named[i])
+            continue;
+        while (i + 1 < all && is_named[i + 1])
+            i++;
+        if (length < bytes)
+            length += (size_t)snprintf(text + length, bytes - length, "%s%d", length > 0 ? "," : "", first);
+        if (length < bytes && i > first)
+            length += (size_t)snprintf(text + length, bytes - length, "-%d", i);
+    }
 }
 
 /* ---- restoring ---- */
@@ -193,20 +216,26 @@ bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *parti
     return pipeline_share__commit(cluster, err) && own(cluster, partitions, count, err);
 }
 
+/* The lines tell whose each partition was at any time: these once it is here, that of let_go() once it is not. */
 void pipeline_share__tell(struct pipeline_cluster *cluster)
 {
+    bool is_here[PIPELINE_CLUSTER_PARTITIONS_MAX] = {false};
     int all = atomic_load(&cluster->partitions), here = 0;
+    char names[NAMES_BYTES];
 
-    for (int i = 0; i < all; i++)
-        here += atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE;
+    for (int i = 0; i < all; i++) {
+        is_here[i] = atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE;
+        here += is_here[i];
+    }
+    name_partitions(is_here, all, names, sizeof names);
     if (here < cluster->assigned) {
-        fr_log(FR_LOG_INFO, "cluster", "'%s' goes on with %d partitions, and restores %d of its own beside them",
-               cluster->config->id, here, cluster->assigned - here);
+        fr_log(FR_LOG_INFO, "cluster", "'%s' goes on with %d partitions, and restores %d of its own beside them%s%s",
+               cluster->config->id, here, cluster->assigned - here, here > 0 ? ": " : "", names);
         return;
     }
     atomic_store(&cluster->is_assigned, true);
-    fr_log(FR_LOG_INFO, "cluster", "'%s' has %d of %d partitions, after %" PRId64 " ms", cluster->config->id, here, all,
-           fr_clock_monotonic_ms() - cluster->assigned_ms);
+    fr_log(FR_LOG_INFO, "cluster", "'%s' has %d of %d partitions, after %" PRId64 " ms%s%s", cluster->config->id, here, all,
+           fr_clock_monotonic_ms() - cluster->assigned_ms, here > 0 ? ": " : "", names);
 }
 
 static bool check_numbers(const int32_t *partitions, int count, int all, struct fr_err *err)
@@ -261,12 +290,20 @@ static void wait_for_forgetting(const struct pipeline_cluster *cluster)
 /* Epochs are local from the next boundary on: one that is a transaction has all partitions, and one that has not is none. */
 static void let_go(struct pipeline_cluster *cluster, int all)
 {
+    bool was_here[PIPELINE_CLUSTER_PARTITIONS_MAX] = {false};
+    char names[NAMES_BYTES];
+
     store_gate_enter(cluster->store);
     atomic_store(&cluster->is_local, true);
-    for (int i = 0; i < all; i++)
-        if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
+    for (int i = 0; i < all; i++) {
+        was_here[i] = atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE;
+        if (was_here[i])
             atomic_store(&cluster->held[i].place, PIPELINE_CLUSTER_RESTORING);
+    }
     store_gate_leave(cluster->store);
+    name_partitions(was_here, all, names, sizeof names);
+    if (names[0])
+        fr_log(FR_LOG_INFO, "cluster", "'%s' gives back what it had: %s", cluster->config->id, names);
 }
 
 bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)

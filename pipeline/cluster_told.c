@@ -298,20 +298,21 @@ bool pipeline_told__is_any(const struct pipeline_cluster *cluster)
     return cluster->told.untold > 0 || tombstones->untold > 0 || tombstones->gone_count > 0;
 }
 
+/* Without a topic: into the changelog. */
 static bool put(struct pipeline_cluster *cluster, struct ingest_put *at, struct fr_buffer *key, struct fr_buffer *value,
                 struct fr_err *err)
 {
     at->key = fr_buffer_slice(key);
     at->value = value ? fr_buffer_slice(value) : fr_slice(NULL, 0);
     return ((!key->is_failed && !(value && value->is_failed)) || fr_fail(err, FR_EXHAUSTED, "cluster: out of memory")) &&
-           ingest_transaction_put(cluster->group, at, NULL, err);
+           (at->topic ? ingest_transaction_put(cluster->group, at, NULL, err)
+                      : pipeline_cluster__put_change(cluster, at, NULL, err));
 }
 
 static bool put_tombstone(struct pipeline_cluster *cluster, const struct pipeline_tombstone *tombstone, bool is_over,
                           struct fr_buffer *key, struct fr_buffer *value, struct fr_err *err)
 {
-    struct ingest_put at = {.topic = cluster->changelog,
-                            .partition = ingest_partition_of(tombstone->user_id, atomic_load(&cluster->partitions))};
+    struct ingest_put at = {.partition = ingest_partition_of(tombstone->user_id, atomic_load(&cluster->partitions))};
 
     if (!cluster->held[at.partition].is_noted)
         return true; /* his owner's; whoever asked for it here is told that it was in vain */
@@ -327,7 +328,7 @@ static bool put_tombstone(struct pipeline_cluster *cluster, const struct pipelin
 static bool put_block(struct pipeline_cluster *cluster, const struct pipeline_said *said, struct fr_buffer *key,
                       struct fr_buffer *value, struct fr_err *err)
 {
-    struct ingest_put at = {.topic = cluster->deltas, .partition = -1};
+    struct ingest_put at = {.topic = cluster->deltas, .partition = -1, .is_signed = true};
     struct fr_slice why = pipeline_blocks__reason(cluster->store, said->kind, said->id);
 
     fr_buffer_clear(key);

@@ -145,7 +145,7 @@ static const struct server_method methods[METHODS] = {
     METHOD("AdminService", "Block", block_request, block_reply, SERVER_ADMIN, true, pipeline_admin__block),
     METHOD("AdminService", "Digest", digest_request, digest_response, SERVER_ADMIN, true, pipeline_admin__digest),
     METHOD("AdminService", "Cluster", cluster_request, cluster_response, SERVER_READ, false, pipeline_admin__cluster),
-    METHOD("AdminService", "Drain", drain_request, drain_reply, SERVER_ADMIN, false, pipeline_admin__drain),
+    METHOD("AdminService", "Drain", drain_request, drain_reply, SERVER_ADMIN, true, pipeline_admin__drain),
     METHOD("AdminService", "Explain", explain_request, explain_response, SERVER_ADMIN, true, pipeline_admin__explain),
 };
 #undef METHOD

@@ -13,13 +13,39 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "sim"))
 from node import Node  # noqa: E402
-from real import PARTITIONS, Fleet, Gaps, Shape  # noqa: E402
+from real import PARTITIONS, Fleet, Shape  # noqa: E402
 
 NAMES = ("i01", "i02", "i03")
+
+
+class Gaps(threading.Thread):
+    """Looks every 15 ms how far partitions are, and keeps the longest time each did not move."""
+
+    def __init__(self, fleet):
+        super().__init__(daemon=True)
+        self.fleet, self.is_stopping, self.longest = fleet, False, [0.0] * PARTITIONS
+        self.start()
+
+    def run(self):
+        last, moved = [0] * PARTITIONS, [None] * PARTITIONS
+        while not self.is_stopping:
+            found, now = self.fleet.offsets(), time.monotonic()
+            for number in range(PARTITIONS):
+                if found[number] > last[number]:
+                    if moved[number]:
+                        self.longest[number] = max(self.longest[number], now - moved[number])
+                    last[number], moved[number] = found[number], now
+            time.sleep(0.015)
+
+    def stop(self):
+        self.is_stopping = True
+        self.join()
+        return self.longest
 
 
 class Logged(Fleet):

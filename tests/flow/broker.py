@@ -41,6 +41,7 @@ class Broker:
 
     def __init__(self, directory, port=None, more=None, place=None, **settings):
         self.directory, self.port = directory, port or free_ports(2)
+        self.place = place
         self.host, self.inside = (place.address, place.inside) if place else ("127.0.0.1", ())
         settings["ADDRESS"] = self.host
         self.address = f"{self.host}:{self.port}"

@@ -20,16 +20,17 @@ JAVA = {"HEAP": "160m", "JVM": "-XX:TieredStopAtLevel=1"}  # seconds of a test, 
 
 
 class Quorum:
-    """In places of `network`, whose addresses they have."""
+    """In places of `network`, whose addresses they have; `settings` over those above, None: as brokers have it by themselves."""
 
-    def __init__(self, directory, network=None):
+    def __init__(self, directory, network=None, settings=None):
         network = network or Loopback()
         places = [network.place() for _ in range(3)]
         ports = [free_ports(2) for _ in places]
         voters = ",".join(f"{number + 1}@{place.address}:{port + 1}" for number, (place, port) in enumerate(zip(places, ports)))
         cluster = uuid.uuid4().hex[:22]
+        settings = {name: value for name, value in {**SETTINGS, **(settings or {})}.items() if value is not None}
         self.brokers = [
-            Broker(directory / f"broker{number}", port, SETTINGS, place, NODE=str(number + 1), VOTERS=voters, CLUSTER=cluster, **JAVA)
+            Broker(directory / f"broker{number}", port, settings, place, NODE=str(number + 1), VOTERS=voters, CLUSTER=cluster, **JAVA)
             for number, (place, port) in enumerate(zip(places, ports))
         ]
         self.addresses = ",".join(broker.address for broker in self.brokers)

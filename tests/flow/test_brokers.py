@@ -1,134 +1,27 @@
 """
 A cluster on three brokers, each process in a network namespace of its own: brokers and instances are killed, stopped and cut off while events
-come, and what the instances serve together stays what one node that stands alone serves.
+come, and what the instances serve together stays what one node that stands alone serves, and what was produced.
 """
 
+import concurrent.futures
 import os
+import re
 import signal
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-import kafka
 import network
 from node import wait_for
 from quorum import Quorum
-from test_cluster import PARTITIONS, Cluster, configuration
 from watcher import Watcher
+from wide import Wide
 
 SESSION_MS = {"c": 4_000}  # who is to be taken for dead soon
-CALM_MS = 20_000
+IMPATIENT = {"message.timeout.ms": 2_000}  # of a record that no broker takes
 ROUNDS = 200
-
-
-class Wide(Cluster):
-    """On brokers of its own; `away` are the names of those to whom something is done at the moment."""
-
-    def __init__(self, make_node, quorum, places, session_ms):
-        self.quorum, self.places, self.session_ms = quorum, places, session_ms
-        self.away, self.ends = set(), []
-        super().__init__(make_node, quorum.addresses)
-        self.log = Log(self)
-
-    def begin(self, name, is_ready=True):
-        if name not in self.instances:
-            made = configuration(self.brokers, self.topic, "cluster", name, self.second)
-            session_ms = self.session_ms.get(name, CALM_MS)
-            made["kafka"]["properties"] = {"session.timeout.ms": session_ms, "heartbeat.interval.ms": 500}
-            place = self.places.place()
-            made["server"] = {"listen": f"{place.address}:0", "operations": f"{place.address}:0", "plaintext": "anywhere"}
-            self.instances[name] = self.make_node(made, name)
-            self.instances[name].place, self.instances[name].inside = place, place.inside
-        return super().begin(name, is_ready)
-
-    def check(self):
-        try:
-            super().check()
-        except AssertionError:
-            for node in self.instances.values():
-                print(f"---- {node.name}, run {node.runs}:\n{node.log()[-3000:]}")
-            raise
-
-    def running(self):
-        """Whoever ended by itself is noted, and started again, as a supervisor would."""
-        for node in self.instances.values():
-            if node.process and node.name not in self.away and node.process.poll() is not None:
-                assert node.process.returncode == 1 and "cluster: " in node.log(), node.log()[-2000:]
-                self.ends.append((node.name, node.log().strip().splitlines()[-1]))
-                node.ended()
-                node.start(is_ready=False)
-        return [node for node in self.instances.values() if node.process and node.name not in self.away]
-
-
-class Log:
-    """The changelog's committed markers, read on and on: how many each instance made, and that each partition only goes on."""
-
-    def __init__(self, cluster):
-        self.cluster, self.next = cluster, {number: 0 for number in range(PARTITIONS)}
-        self.made, self.at, self.owners = Counter(), {}, {number: [] for number in range(PARTITIONS)}
-
-    def read(self):
-        """To where it ends now; gives how many markers each instance has made."""
-        settings = {"bootstrap.servers": self.cluster.brokers, "group.id": "flow-tests", "enable.partition.eof": True}
-        consumer, ended = Consumer({**settings, "enable.auto.commit": False, "auto.offset.reset": "error"}), set()
-        try:
-            consumer.assign([TopicPartition(f"{self.cluster.group}.changelog", number, at) for number, at in self.next.items()])
-            while len(ended) < PARTITIONS:
-                message = consumer.poll(30)
-                assert message is not None, ended
-                if message.error():
-                    if message.error().code() == KafkaError._PARTITION_EOF:
-                        ended.add(message.partition())
-                    else:
-                        assert message.error().retriable() or message.error().code() < 0, message.error()
-                    continue
-                self.next[message.partition()] = message.offset() + 1
-                if message.key() == b"\0":
-                    self.take(message.partition(), message.value())
-        finally:
-            consumer.close()
-        return Counter(self.made)
-
-    def take(self, partition, value):
-        name, positions = read_marker(value)
-        before = self.at.get(partition, [-1] * len(positions))
-        assert all(a <= b for a, b in zip(before, positions)), f"{name} put partition {partition} back from {before} to {positions}"
-        self.made[name] += 1
-        self.at[partition] = positions
-        if self.owners[partition][-1:] != [name]:
-            self.owners[partition].append(name)
-
-
-def read_marker(value):
-    """Who made it, and how far it says the partition's topics are applied: see pipeline/cluster_wire.c."""
-    at = 9
-
-    def varint():
-        nonlocal at
-        number = shift = 0
-        while True:
-            number |= (value[at] & 127) << shift
-            at, shift = at + 1, shift + 7
-            if value[at - 1] < 128:
-                return number
-
-    def text():
-        nonlocal at
-        length = varint()
-        at += length
-        return value[at - length : at].decode()
-
-    name = text()
-    varint(), varint()  # epoch, stream time
-    positions = []
-    for _ in range(varint()):
-        text()
-        positions.append(varint() - 1)
-        varint()
-        at += 8
-    return name, positions
 
 
 @pytest.fixture
@@ -166,10 +59,32 @@ def broker_dies(cluster, watcher, is_back=True):
         cluster.quorum.wait_whole()
 
 
+def broker_for_a_moment(cluster, away, back):
+    """For longer than the others wait for it: they lead what it led, and it finds that out when it is back."""
+    broker = cluster.dice.choice(cluster.quorum.brokers)
+
+    def act():
+        away(broker)
+        time.sleep(3.5 + cluster.dice.random())  # no condition: the brokers' session is three seconds
+        back(broker)
+
+    under_load(cluster, act)
+    cluster.quorum.wait_whole()
+    cluster.check()
+
+
+def broker_stands_still(cluster, watcher):
+    broker_for_a_moment(cluster, lambda broker: os.kill(broker.pid(), signal.SIGSTOP), lambda broker: os.kill(broker.pid(), signal.SIGCONT))
+
+
+def broker_cut_off(cluster, watcher):
+    broker_for_a_moment(cluster, lambda broker: broker.place.cut(), lambda broker: broker.place.mend())
+
+
 def instance_dies(cluster, watcher):
     node = cluster.dice.choice(cluster.running())
     with watcher.without(node):
-        under_load(cluster, node.kill)
+        under_load(cluster, lambda: cluster.kill(node))
         if cluster.dice.randrange(2) and cluster.running():
             cluster.wait_shared(cluster.running())  # else it comes back in time, and keeps its partitions
         cluster.begin(node.name, is_ready=False)
@@ -180,7 +95,7 @@ def both_die(cluster, watcher):
     """A broker, and an instance that is started again while the broker is away."""
     broker, node = cluster.dice.choice(cluster.quorum.brokers), cluster.dice.choice(cluster.running())
     with watcher.without(node):
-        under_load(cluster, lambda: (broker.kill(), node.kill()))
+        under_load(cluster, lambda: (broker.kill(), cluster.kill(node)))
         cluster.begin(node.name, is_ready=False)
     cluster.check()
     broker.start()
@@ -208,7 +123,7 @@ def stopped(cluster, watcher, **more):
         node.signal(signal.SIGCONT)
         assert node.ended(40) == 1
 
-    zombie(cluster, watcher, lambda node: node.signal(signal.SIGSTOP), wake, **more)
+    zombie(cluster, watcher, cluster.suspend, wake, **more)
 
 
 def cut_off(cluster, watcher, **more):
@@ -218,33 +133,85 @@ def cut_off(cluster, watcher, **more):
         assert node.ended(40) == 1
         node.place.mend()
 
-    zombie(cluster, watcher, lambda node: node.place.cut(), mend, **more)
+    zombie(cluster, watcher, cluster.cut, mend, **more)
 
 
 def cut_for_a_moment(cluster, watcher):
     """Shorter than the group waits: a pause."""
     node = cluster.dice.choice(cluster.running())
-    with watcher.without(node):
+
+    def act():
         node.place.cut()
         time.sleep(0.5 + cluster.dice.random())  # no condition: a cable that is loose
         node.place.mend()
+
+    with watcher.without(node):
+        under_load(cluster, act)
     cluster.check()
 
 
+def drained(cluster, watcher):
+    """A deploy: the others get what it has, it is stopped, and started again."""
+    node = cluster.dice.choice(cluster.running())
+    with watcher.without(node):
+        with cluster.loading(1_500):
+            done = node.cli("drain", "--wait")
+            assert done.returncode == 0, (done, node.log()[-2000:])
+        cluster.stop(node)
+        cluster.begin(node.name, is_ready=False)
+    cluster.check()
+
+
+def taken_back(node):
+    """How many of its epochs brokers broke off, so that they were put once more."""
+    return int(re.search(r"^freshet_cluster_taken_back_total (\d+)", node.page("/metrics")[2].decode(), re.M).group(1))
+
+
+def break_off(cluster, watcher, node, away, back):
+    """Until its records have waited for too long, with events that come all the time: so there is an epoch to take back."""
+    before, run, is_over = taken_back(node), node.runs, threading.Event()
+
+    def load():
+        while not is_over.is_set():
+            cluster.load(200)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as thread, watcher.without(node):
+        loading, applied = thread.submit(load), node.applied()
+        try:
+            wait_for(lambda: node.applied() > applied, "events applied")
+            away()
+            time.sleep(IMPATIENT["message.timeout.ms"] / 1000 + 1.5)  # no condition: nothing is heard of it meanwhile
+            back()
+        finally:
+            is_over.set()
+        loading.result()
+        wait_for(lambda: taken_back(node) > before, lambda: f"it takes an epoch back: {node.log()[-2000:]}")
+    assert "it was taken back, and is put once more" in node.log()
+    cluster.check()
+    assert node.runs == run and node.process.poll() is None
+
+
 def check_round(cluster, watcher):
-    cluster.log.read()
-    assert not watcher.failures, watcher.failures[:5]
+    with cluster.telling():
+        cluster.log.read()
+        assert cluster.check_owners() > 0
+        assert not watcher.failures, watcher.failures[:5]
+
+
+def come(cluster, watcher, name):
+    with cluster.loading(1_500):
+        cluster.begin(name)
+    cluster.check()
 
 
 def leave(cluster, watcher, name):
-    with watcher.without(cluster.instances[name]):
-        assert cluster.instances[name].stop() == 0
-    cluster.load(300)
+    with watcher.without(cluster.instances[name]), cluster.loading(1_500):
+        cluster.stop(cluster.instances[name])
     cluster.check()
 
 
 def test_a_brokers_death_is_a_pause_and_who_is_cut_off_writes_nothing(make_node, places, quorum):
-    cluster = Wide(make_node, quorum, places, SESSION_MS)
+    cluster = Wide(make_node, quorum, places, SESSION_MS, {"b": IMPATIENT})
     with Watcher(cluster) as watcher:
         for name in "ac":
             cluster.begin(name, is_ready=False)
@@ -252,8 +219,10 @@ def test_a_brokers_death_is_a_pause_and_who_is_cut_off_writes_nothing(make_node,
         cluster.load(500)
         cluster.check()
         (cut_off if places.can_cut else stopped)(cluster, watcher, is_back=False)
-        cluster.begin("b")
+        second = cluster.begin("b")
         cluster.wait_shared()
+        if places.can_cut:
+            break_off(cluster, watcher, second, second.place.cut, second.place.mend)
         begun = [node.runs for node in cluster.running()]
         broker_dies(cluster, watcher, is_back=False)
         assert [node.runs for node in cluster.running()] == begun, cluster.ends
@@ -263,26 +232,105 @@ def test_a_brokers_death_is_a_pause_and_who_is_cut_off_writes_nothing(make_node,
 
 
 @pytest.mark.long
+def test_an_epoch_that_too_few_replicas_have_is_taken_back_and_put_once_more(make_node, places, quorum):
+    """Two brokers of three are killed, so no record is safe, and come back."""
+    cluster = Wide(make_node, quorum, places, dict.fromkeys("a", 60_000), {"a": IMPATIENT})
+    with Watcher(cluster) as watcher:
+        node = cluster.begin("a")
+        cluster.load(500)
+        cluster.check()
+        for killed in range(3):
+            gone = [broker for number, broker in enumerate(quorum.brokers) if number != killed]
+
+            def back(gone=gone):
+                for broker in gone:
+                    broker.start()
+                quorum.wait_whole()
+
+            break_off(cluster, watcher, node, lambda gone=gone: [broker.kill() for broker in gone], back)
+            print(f"taken back: {taken_back(node)}", flush=True)
+        check_round(cluster, watcher)
+
+
+DEFAULTS = {"broker.session.timeout.ms": None, "broker.heartbeat.interval.ms": None}
+LONGER_MS = 15_000  # than the nine seconds for which brokers wait for each other by themselves
+
+
+@pytest.mark.long
+def test_with_brokers_as_they_come_a_session_longer_than_theirs_outlives_each_of_them(make_node, places, tmp_path):
+    """As docs/scaling.md says of session.timeout.ms: whichever broker dies, nothing ends."""
+    quorum = Quorum(tmp_path / "quorum", places, DEFAULTS)
+    try:
+        quorum.start()
+        cluster = Wide(make_node, quorum, places, dict.fromkeys("ab", LONGER_MS))
+        with Watcher(cluster) as watcher:
+            for name in "ab":
+                cluster.begin(name)
+            cluster.load(500)
+            cluster.check()
+            for broker in quorum.brokers:
+                under_load(cluster, broker.kill)
+                began = time.monotonic()
+                cluster.check()
+                print(f"all applied and served {time.monotonic() - began:.1f} s after the load that a broker's death broke", flush=True)
+                broker.start()
+                quorum.wait_whole()
+            check_round(cluster, watcher)
+        assert [node.runs for node in cluster.running()] == [1, 1] and not cluster.ends, cluster.ends
+        print(f"{watcher.reads} reads of items, the slowest {watcher.slowest_s:.2f} s", flush=True)
+    finally:
+        quorum.stop()
+
+
+class Told:
+    """How long each round took, by what was done in it."""
+
+    def __init__(self):
+        self.seconds = defaultdict(list)
+
+    def add(self, name, seconds):
+        self.seconds[name].append(seconds)
+
+    def __str__(self):
+        lines = [f"{'all' if name is None else name}: {figures(took)}" for name, took in sorted(self.seconds.items())]
+        return "\n".join([*lines, f"all: {figures(sum(self.seconds.values(), []))}"])
+
+
+def figures(seconds):
+    ordered = sorted(seconds)
+    p50, p99 = (ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in (0.5, 0.99))
+    return f"{len(ordered)} rounds, p50 {p50:.1f} s, p99 {p99:.1f} s"
+
+
+def kinds(places):
+    """What may be done to one that is alone, and to several."""
+    alone = [broker_dies, broker_stands_still, instance_dies, both_die, *([cut_for_a_moment, broker_cut_off] if places.can_cut else [])]
+    return alone, [*alone, stopped, drained, *([cut_off] if places.can_cut else [])]
+
+
+@pytest.mark.long
 def test_two_hundred_rounds_of_deaths_and_cuts_lose_and_double_nothing(make_node, places, quorum):
-    """1 -> 2 -> 3 -> 2 -> 1; FRESHET_ROUNDS and FRESHET_SEED for others."""
-    rounds, told = int(os.environ.get("FRESHET_ROUNDS", ROUNDS)), Counter()
+    """1 -> 2 -> 3 -> 2 -> 1, all of it under load; FRESHET_ROUNDS and FRESHET_SEED for others."""
+    rounds, told, done = int(os.environ.get("FRESHET_ROUNDS", ROUNDS)), Told(), 0
     cluster = Wide(make_node, quorum, places, dict.fromkeys("abc", 6_000))
     cluster.dice.seed(int(os.environ.get("FRESHET_SEED", "3")))
-    alone = [broker_dies, instance_dies, both_die, *([cut_for_a_moment] if places.can_cut else [])]
-    several = [*alone, stopped, *([cut_off] if places.can_cut else [])]
+    alone, several = kinds(places)
     with Watcher(cluster) as watcher:
         for name, share in (("a", 0.1), ("b", 0.25), ("c", 0.3), ("-c", 0.25), ("-b", 0.1)):
-            if name[0] == "-":
-                leave(cluster, watcher, name[1:])
-            else:
-                cluster.begin(name)
+            leave(cluster, watcher, name[1:]) if name[0] == "-" else come(cluster, watcher, name)
+            bag = []
             for _ in range(max(1, round(share * rounds))):
-                act = cluster.dice.choice(several if len(cluster.running()) > 1 else alone)
-                began, ends = time.monotonic(), len(cluster.ends)
+                bag = bag or cluster.dice.sample(several, len(several)) if len(cluster.running()) > 1 else bag or alone[:]
+                act, began, ends = bag.pop(), time.monotonic(), len(cluster.ends)
                 act(cluster, watcher)
                 check_round(cluster, watcher)
-                told[act.__name__] += 1
-                print(f"{act.__name__} {time.monotonic() - began:.1f} s, ended by itself: {cluster.ends[ends:]}", flush=True)
+                done += 1
+                told.add(act.__name__, time.monotonic() - began)
+                print(f"{done}: {act.__name__} {told.seconds[act.__name__][-1]:.1f} s, ended by itself: {cluster.ends[ends:]}", flush=True)
         assert watcher.reads > 0
-        print(f"{dict(told)}, {watcher.reads} reads of items, {sum(cluster.log.made.values())} markers")
+        print(told)
+        print(
+            f"{cluster.produced} events; {watcher.reads} reads of items, the slowest {watcher.slowest_s:.2f} s; {sum(cluster.log.made.values())} markers; "
+            f"partitions taken {cluster.check_owners()} times; ended by themselves: {Counter(name for name, _ in cluster.ends)}"
+        )
     assert cluster.instances["a"].digest() == cluster.alone.digest()

@@ -53,7 +53,7 @@ CATALOGUE = {
         "viewers": {"entity": "item", "aggregate": "distinct", "of": "user_id", "windows": ["1h"]},
         "p90": {"entity": "creator", "aggregate": "quantile", "q": 0.9, "of": "value", "windows": ["1h"]},
         "recent": {"entity": "user", "aggregate": "last", "limit": 20, "fields": ["item_id", "action", "ts_ms", "value"]},
-        "seen": {"entity": "user", "aggregate": "count", "windows": ["1h"]},
+        "seen": {"entity": "user", "aggregate": "count", "windows": ["1h", "24h"]},
         "bond": {"entity": "user_creator", "aggregate": "sum", "of": "value", "windows": ["1h"]},
         "online": {"entity": "creator", "aggregate": "gauge", "up": ["click", "watch"], "down": ["purchase"], "timeout": "1h"},
         "tagged": {"entity": "tag", "aggregate": "count", "windows": ["1h"]},
@@ -135,9 +135,12 @@ class Cluster:
                 "action": self.dice.choice(ACTIONS), "value": self.dice.randrange(400) / 4,
             }  # fmt: skip
 
-    def load(self, count):
+    def some_twice(self, count):
         made = list(self.events(count))
-        made += self.dice.sample(made, count // 20)  # some come twice
+        return made + self.dice.sample(made, count // 20)
+
+    def load(self, count):
+        made = self.some_twice(count)
         records = [(str(event["user_id"]).encode(), event_pb2.Event(**event).SerializeToString()) for event in made]
         kafka.produce(self.brokers, self.topic, records[::2], **{"enable.idempotence": True})
         kafka.produce(self.brokers, self.second, records[1::2], **{"enable.idempotence": True})
@@ -331,12 +334,13 @@ def test_killed_between_kafka_and_the_store_it_catches_up(cluster, faulty, reque
 
 def test_a_zombie_wakes_and_writes_nothing(cluster):
     """One that was stopped for longer than the group waits, in the middle of events, ends by itself; nothing is there twice."""
-    first, zombie = cluster.begin("a"), cluster.begin("b")
+    first, zombie = cluster.begin("a", canary="300ms"), cluster.begin("b", canary="300ms")  # so an epoch is under way most of the time
     wait_for(lambda: len(cluster.owned(first)) == len(cluster.owned(zombie)) == PARTITIONS // 2, "each has half of it")
+    wait_for(lambda: canaries(zombie)["ok"] > 0, "a canary came back")
     with cluster.loading(4_000):
         wait_for(lambda: zombie.applied() > 100, "events applied")
         zombie.signal(signal.SIGSTOP)
-    cluster.wait_shared([first])
+    cluster.wait_shared([first], 12)  # what it has left open would last a minute
     before = {key: count for key, count in markers(cluster).items() if key[0] == "b"}
     assert sum(before.values()) > 0
     zombie.signal(signal.SIGCONT)
@@ -471,10 +475,11 @@ def test_a_user_of_another_instance_is_refused_with_his_owners_address(cluster, 
     assert {one["instance"] for one in told["members"]} == {"a", "b"} and len(told["partitions"]) == PARTITIONS
     assert cluster.alone.call_json("AdminService/Cluster", {})["mode"] == "standalone"
     check_lag(cluster)
+    late_ms = int(time.time() * 1000) - 1_000  # before he is forgotten, however long the rest takes
     check_told(cluster, user)
 
     check_clients(cluster, get_features, user)
-    event = {"event_id": 10**6, "ts_ms": int(time.time() * 1000) - 30_000, "user_id": user, "item_id": 3, "action": 3}
+    event = {"event_id": 10**6, "ts_ms": late_ms, "user_id": user, "item_id": 3, "action": 3}
     kafka.produce(cluster.brokers, cluster.topic, [(b"%d" % user, event_pb2.Event(**event).SerializeToString())])
     cluster.check()  # he stays forgotten
     assert not first.get_features(user_id=user, item_ids=[1]).user_present

@@ -12,6 +12,8 @@
 
 struct ingest_group;
 
+enum { INGEST_NAME_BYTES = 256 }; /* of an instance, with the end */
+
 struct ingest_group_options {
     const char *brokers;
     const char *group;
@@ -53,16 +55,26 @@ FR_CHECKED bool ingest_group_topic_check(struct ingest_group *group, const struc
  */
 FR_CHECKED bool ingest_group_fence(struct ingest_group *group, struct fr_err *err);
 
+struct ingest_members {
+    int count; /* of the group; the dead for as long as their session */
+    bool has_it; /* the instance that was asked for */
+};
+/* Who is in the group, as its coordinator has it. Any thread; blocks for 3 s at most. FR_UNAVAILABLE: nobody says. */
+FR_CHECKED bool ingest_group_members(struct ingest_group *group, const char *instance, struct ingest_members *members,
+                                     struct fr_err *err);
+
 /*
- * Ends, and fences, what another instance left open, if it is not in the group any more: *is_gone. A member of that name is left alone.
- * Any thread; blocks for 15 s at most. FR_UNAVAILABLE: nobody says who is in the group, or the coordinator does not answer.
+ * Of the open transaction that begins at that offset of a partition: tells in `instance` whose it is, and ends it, and fences him, if he is
+ * not in the group any more: *is_ended. A member is left alone. Any thread; blocks for 15 s at most. FR_UNAVAILABLE: it cannot be told, or
+ * the coordinator does not answer.
  */
-FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *instance, bool *is_gone, struct fr_err *err);
+FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset,
+                                 char instance[INGEST_NAME_BYTES], bool *is_ended, struct fr_err *err);
 
 /* Becomes a member, once; `assigned` follows on the group's own thread. Any thread, does not wait. FR_UNAVAILABLE, FR_EXHAUSTED. */
 FR_CHECKED bool ingest_group_join(struct ingest_group *group, struct fr_err *err);
-/* It leaves the group, and the others get its partitions. `revoked` and `assigned`, of none, follow. Any thread. */
-void ingest_group_drain(struct ingest_group *group);
+/* It leaves the group, and the others get its partitions: `revoked` and `assigned`, of none, follow. Or it comes back. Any thread. */
+void ingest_group_drain(struct ingest_group *group, bool is_to_leave);
 /* No callback comes any more when it returns; the member stays one, so that a last transaction can be made. */
 void ingest_group_stop(struct ingest_group *group);
 bool ingest_group_is_stopping(const struct ingest_group *group);
@@ -74,6 +86,8 @@ struct ingest_put {
     const char *topic;
     int32_t partition; /* −1: by key with murmur2 */
     struct fr_slice key, value; /* value.bytes NULL: a delete */
+    bool
+        is_signed; /* whose it is goes with it: of the first record of the transaction in a partition, so that others can end it */
 };
 struct ingest_consumed {
     const char *topic;
@@ -140,6 +154,8 @@ int64_t ingest_tail_end(const struct ingest_tail *tail, int index);
 bool ingest_tail_is_through(const struct ingest_tail *tail);
 /* A partition stands before a transaction that is open, short of where it ended when the tail was opened. */
 bool ingest_tail_is_waiting(const struct ingest_tail *tail, int index);
+/* The same of where it ends now: of one that is under way for a moment, of one that was left open until that is ended. */
+bool ingest_tail_is_behind(const struct ingest_tail *tail, int index);
 /* All of a partition that was there when the tail was opened has been read. */
 bool ingest_tail_has_ended(const struct ingest_tail *tail, int index);
 /* No record of the partition comes any more, and it counts no more in what is said of all. Blocks for a moment. */

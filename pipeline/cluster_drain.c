@@ -1,0 +1,90 @@
+/*
+ * Draining: an instance leaves the group, so that the others get what it has. Whether there are others the group's coordinator is asked,
+ * because who drains has left it: what was announced does not tell. Two that ask at the same moment may still both leave, and one that
+ * died stays a member for as long as its session. So whoever left looks, until others have said that they have all, whether the group has
+ * anybody, and else comes back.
+ */
+#include "cluster_internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+
+enum { LOOK_MS = 1000 };
+
+/* How many partitions no other instance has said to have, or are still here. */
+static int count_left(const struct pipeline_cluster *cluster, bool *is_any_here)
+{
+    int left = 0;
+
+    *is_any_here = false;
+    for (int i = 0; i < atomic_load(&cluster->partitions); i++) {
+        const struct pipeline_owner *owner = atomic_load(&cluster->held[i].owner);
+        int place = atomic_load(&cluster->held[i].place);
+        bool is_anothers = owner && strcmp(owner->instance, cluster->config->id) != 0;
+        bool is_here = place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING;
+
+        *is_any_here = *is_any_here || is_here;
+        left += !is_anothers || is_here;
+    }
+    return left;
+}
+
+static bool find_others(struct pipeline_cluster *cluster, int *others, struct fr_err *err)
+{
+    struct ingest_members members;
+
+    if (!ingest_group_members(cluster->group, cluster->config->id, &members, err))
+        return false;
+    *others = members.count - members.has_it;
+    return true;
+}
+
+bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err)
+{
+    bool is_any_here;
+    int others;
+
+    if (!atomic_load(&cluster->is_assigned))
+        return fr_fail(err, FR_UNAVAILABLE, "'%s' has not come into the group yet; retry", cluster->config->id);
+    *left = count_left(cluster, &is_any_here);
+    if (atomic_load(&cluster->is_draining) || cluster->config->is_replica)
+        return true;
+    if (!find_others(cluster, &others, err))
+        return false;
+    if (others == 0)
+        return fr_fail(
+            err, FR_PRECONDITION,
+            "no other instance is in the group that could take the partitions of '%s': those that drain are not, nor the "
+            "dead once their session is over",
+            cluster->config->id);
+    atomic_store(&cluster->drained_ms, fr_clock_monotonic_ms());
+    atomic_store(&cluster->is_relieved, false);
+    if (!atomic_exchange(&cluster->is_draining, true))
+        ingest_group_drain(cluster->group, true);
+    return true;
+}
+
+void pipeline_drain__look(struct pipeline_cluster *cluster)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+    bool is_any_here;
+    struct fr_err err;
+    int others;
+
+    if (!atomic_load(&cluster->is_draining) || atomic_load(&cluster->is_relieved))
+        return;
+    if (count_left(cluster, &is_any_here) == 0) {
+        atomic_store(&cluster->is_relieved, true); /* and stays away, whatever becomes of them */
+        return;
+    }
+    if (is_any_here || now_ms - atomic_load(&cluster->drained_ms) < LOOK_MS)
+        return;
+    atomic_store(&cluster->drained_ms, now_ms);
+    if (!find_others(cluster, &others, &err) || others > 0)
+        return; /* who restores for long is there, too */
+    fr_log(FR_LOG_WARN, "cluster",
+           "nobody is in the group to take the partitions of '%s', which takes them back: it is not drained",
+           cluster->config->id);
+    atomic_store(&cluster->is_draining, false);
+    ingest_group_drain(cluster->group, false);
+}

@@ -1,0 +1,55 @@
+/*
+ * What somebody left open in Kafka. Reading stands still before a transaction that is open. When whoever began it is in the group no more,
+ * it is ended here instead of waited for: what he would still write is refused from then on, as it would be without his partitions. Of the
+ * changelog that is asked as soon as a restoration waits, since all wait for it; of the deltas once they have stood still for longer than
+ * any epoch takes, by everybody: it does not matter who is the first.
+ */
+#include "cluster_internal.h"
+
+#include <freshet/clock.h>
+#include <freshet/log.h>
+
+enum { LOOK_MS = 1000, STILL_MS = 4000 };
+
+bool pipeline_left__end(struct pipeline_cluster *cluster, const char *topic, int32_t partition, int64_t offset)
+{
+    static struct fr_log_place place;
+    char instance[INGEST_NAME_BYTES];
+    struct fr_err err;
+    bool is_ended;
+
+    if (!ingest_group_end(cluster->group, topic, partition, offset, instance, &is_ended, &err)) {
+        fr_log_limited(&place, 10, FR_LOG_WARN, "cluster", "%s; asked again", err.message);
+        return false;
+    }
+    if (is_ended)
+        fr_log(FR_LOG_INFO, "cluster", "'%s' is not in the group any more, and what it had begun is ended", instance);
+    return true;
+}
+
+/* Where the first partition that waits has stood, and since when. */
+void pipeline_left__look(struct pipeline_cluster *cluster, struct pipeline_left *left)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+    int count = atomic_load(&cluster->partitions);
+
+    if (now_ms - left->asked_ms < LOOK_MS)
+        return;
+    left->asked_ms = now_ms;
+    for (int i = 0; i < count; i++) {
+        int64_t next = ingest_tail_next(cluster->tail, i);
+
+        if (!ingest_tail_is_behind(cluster->tail, i))
+            continue;
+        if (i != left->at || next != left->next) {
+            left->at = i;
+            left->next = next;
+            left->since_ms = now_ms;
+        } else if (now_ms - left->since_ms >= STILL_MS) {
+            (void)pipeline_left__end(cluster, cluster->deltas, i, next);
+            left->since_ms = now_ms;
+        }
+        return;
+    }
+    left->next = -1;
+}
