@@ -4,7 +4,7 @@ Measures on a real broker what the model needs, into tests/sim/measured.json: ab
 should want the machine meanwhile. Of each load there are several short windows, and the median of them counts.
 
     tests/kafka/start
-    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 2] [--parts alone shared handover read]
+    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 2] [--parts alone shared handovers read]
     tests/sim/validate.py --brokers 127.0.0.1:29092
     tests/sim/report.py
 """
@@ -88,7 +88,7 @@ def measure_shared(args, raw):
             raw["shared"] += windows(fleet, rates, args.seconds)
 
 
-def measure_handover(args, raw):
+def measure_handovers(args, raw):
     raw.update(handovers=[])
     for count, shape, rounds in HANDOVERS:
         say(f"hand-overs, {count} instances, {shape.users} users")
@@ -109,7 +109,7 @@ def measure_read(args, raw):
     say(f"a read: {raw['read'].get('ours')} {raw['read'].get('unit')}")
 
 
-PARTS = {"alone": measure_alone, "shared": measure_shared, "handover": measure_handover, "read": measure_read}
+PARTS = {"alone": measure_alone, "shared": measure_shared, "handovers": measure_handovers, "read": measure_read}
 
 
 def derive(raw):
@@ -193,7 +193,7 @@ def cycle_ms(row):
 def handover_of(raw, found):
     """
     What one takes after the last stood still, without the epoch that he ends with, which the model has, and who comes without reading that:
-    (who was there, who came) of each join that was measured. From drains, what a record takes that is restored, and what restoring takes beside that.
+    (who was there, who came, how many shared the machine) of each join. From drains, what a record takes that is restored, and what restoring takes beside that.
     """
     takes, drains = [], []
     for some in raw["handovers"]:
@@ -201,15 +201,15 @@ def handover_of(raw, found):
         costs, events = model.Costs({**found, "handover": {}}, setting), some["rate"] * some["epoch_ms"] / 2000 / count
         copies = costs.copies(events, real.PARTITIONS / count)
         ended = costs.duration(copies, costs.deltas(events))
-        takes += [(row["old"] - ended, row["new"] - ended, count * copies / (count + 1)) for row in some["joins"]]
-        drains += [(row["restored"], row["old"] - ended) for row in some["drains"]]
-    old = statistics.median(took for took, _, _ in takes)
-    slope, more = fit.line([(records, seconds - old) for records, seconds in drains])
-    takes = [[round(max(seconds, FIRST_SECONDS), 4) for seconds in (stayed, came - slope * last)] for stayed, came, last in takes]
-    old, new = (statistics.median(numbers) for numbers in zip(*takes))
+        joins = [(row["old"] - ended, row["new"] - ended, count * copies / (count + 1), count) for row in some["joins"]]
+        drains += [(row["restored"], row["old"] - ended - statistics.median(join[0] for join in joins)) for row in some["drains"]]
+        takes += joins
+    slope, more = fit.line(drains)
+    takes = [[*(round(max(seconds, FIRST_SECONDS), 4) for seconds in (stayed, came - slope * last)), count] for stayed, came, last, count in takes]
+    old, new, _ = (statistics.median(numbers) for numbers in zip(*takes))
     return {
         "takes": takes, "old_seconds": old, "new_seconds": new, "far_seconds": more, "seconds_per_record": slope,
-        "heartbeat_ms": real.HEARTBEAT_MS, "session_ms": real.SESSION_MS,
+        "heartbeat_ms": raw["handovers"][0]["heartbeat_ms"], "session_ms": real.SESSION_MS,
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+import calibrate  # noqa: E402
 import capacity  # noqa: E402
 import draws  # noqa: E402
 import fit  # noqa: E402
@@ -38,6 +39,15 @@ class Measured(unittest.TestCase):
                 if is_busy and any(one in what for one in ("stand-still", "CPU")):
                     self.skipTest("it was measured on a busy machine")
                 self.assertLessEqual(abs(ours / number - 1), validate.OFF_MOST, f"measured {number:.3f}, simulated {ours:.3f}")
+
+    def test_figures_are_those_of_what_was_measured(self):
+        raw = json.loads(FILE.read_text())["raw"]
+        self.assertLessEqual(set(calibrate.PARTS), set(raw), "calibrate.py fits nothing before it has all its parts")
+        for group_of, found in calibrate.derive(raw).items():
+            self.assertEqual(found.keys(), figures()[group_of].keys())
+            for name, number in found.items():
+                if name != "takes":
+                    self.assertAlmostEqual(number / max(figures()[group_of][name], 1e-12), number and 1.0, 6, f"{group_of}.{name}")
 
     def test_docs_have_what_was_measured(self):
         self.assertEqual(report.behind(), [], "run tests/sim/report.py")

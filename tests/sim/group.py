@@ -47,8 +47,10 @@ class Heartbeat:
 
 class Group:
     def __init__(self, kernel, setting, takes):
-        """`takes`: (of who was there, of who comes) seconds from when the last stood still until events are applied, some to choose from."""
-        self.kernel, self.setting, self.takes, self.settled = kernel, setting, takes, set()
+        """`takes`: (of who was there, of who comes) seconds from when the last stood still until events are applied, and among how many instances."""
+        self.kernel, self.setting, self.settled = kernel, setting, set()
+        nearest = min(abs(count - setting.on_one_machine) for _, _, count in takes)
+        self.takes = [take for take in takes if abs(take[2] - setting.on_one_machine) == nearest]
         self.members, self.joined, self.expiries = {}, set(), {}
         self.is_preparing, self.rebalances = False, 0
 

@@ -25,6 +25,7 @@ class Setting:
     epoch_seconds: float = 2.0
     exponent: float = 1.05
     cores: float = 2.0  # of an instance
+    on_one_machine: int = 1  # instances that share its cores in a hand-over, when all have something to do at once
     heartbeat_seconds: float = 3.0  # librdkafka's defaults
     session_seconds: float = 45.0
     brokers: int = 3

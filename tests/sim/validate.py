@@ -34,7 +34,7 @@ STANDSTILL = {"joins": "one comes: longest stand-still, s", "drains": "one is dr
 def setting(run):
     return Setting(
         rate=run["rate"], users=run["users"], items=run["items"], creators=run["creators"], partitions=real.PARTITIONS,
-        instances=run["instances"], epoch_seconds=run["epoch_ms"] / 1000, exponent=real.EXPONENT,
+        instances=run["instances"], on_one_machine=run["instances"], epoch_seconds=run["epoch_ms"] / 1000, exponent=real.EXPONENT,
         heartbeat_seconds=run.get("heartbeat_ms", real.HEARTBEAT_MS) / 1000, session_seconds=real.SESSION_MS / 1000, initial_records=run.get("copies_before", 0), is_compacted=False,
     )  # fmt: skip
 
