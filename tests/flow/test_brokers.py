@@ -12,12 +12,12 @@ import time
 from collections import Counter, defaultdict
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, NewTopic
 
 import network
 from node import wait_for
 from quorum import Quorum
+from test_cluster import PARTITIONS, configuration
 from watcher import Watcher
 from wide import Wide
 
