@@ -236,7 +236,7 @@ static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 /* Says that it comes, so that others read along what will be theirs then. */
 static bool announce_joining(struct pipeline_cluster *cluster, struct fr_err *err)
 {
-    struct ingest_put put = {.topic = cluster->deltas, .is_signed = true};
+    struct ingest_put put = {.topic = cluster->deltas};
     struct fr_buffer key, value;
     bool ok;
 

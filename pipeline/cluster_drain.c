@@ -45,7 +45,7 @@ bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct
     int others;
 
     if (!atomic_load(&cluster->is_assigned))
-        return fr_fail(err, FR_UNAVAILABLE, "'%s' has not come into the group yet; retry", cluster->config->id);
+        return fr_fail(err, FR_UNAVAILABLE, "'%s' has not had all of its share yet; retry", cluster->config->id);
     *left = count_left(cluster, &is_any_here);
     if (atomic_load(&cluster->is_draining) || cluster->config->is_replica)
         return true;

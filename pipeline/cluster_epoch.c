@@ -156,6 +156,14 @@ static void save_made(struct pipeline_cluster *cluster, struct store *store)
     cluster->made_saved = made;
 }
 
+static bool owns_any(const struct pipeline_cluster *cluster, int partitions)
+{
+    for (int i = 0; i < partitions; i++)
+        if (is_noted(cluster, i))
+            return true;
+    return false;
+}
+
 void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *store)
 {
     int count = atomic_load(&cluster->partitions);
@@ -180,6 +188,9 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
         if (!atomic_load(&cluster->held[i].is_owner_saved))
             save_owner(cluster, store, i);
     }
+    /* Taken here, where it is known what is this instance's: what comes after the boundary is announced by the next epoch. */
+    if (!cluster->is_boundary_local && owns_any(cluster, count) && atomic_exchange(&cluster->needs_announcing, false))
+        cluster->is_boundary_announcing = true;
 }
 
 /* ---- the transaction ---- */
@@ -368,14 +379,6 @@ static bool is_any_unsent(const struct pipeline_cluster *cluster)
     return cluster->blocks.unsent > 0 || tombstones->unsent > 0 || tombstones->gone_count > 0;
 }
 
-static bool owns_any(const struct pipeline_cluster *cluster, int partitions)
-{
-    for (int i = 0; i < partitions; i++)
-        if (is_noted(cluster, i))
-            return true;
-    return false;
-}
-
 static bool gather(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     for (int i = 0; i < cluster->config->lanes; i++)
@@ -410,7 +413,7 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
 
     if (cluster->is_boundary_local || !owns_any(cluster, writing.partitions))
         return true;
-    is_announcing = atomic_exchange(&cluster->needs_announcing, false);
+    is_announcing = cluster->is_boundary_announcing;
     if (!is_announcing && agg_deltas_count(cluster->pending) == 0 && !has_moved(cluster, writing.partitions) &&
         !is_any_unsent(cluster) && !has_copies(&writing, err))
         return true;
@@ -424,9 +427,11 @@ bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct s
     ok = transact_until(&writing, is_announcing, err);
     fr_buffer_fini(&writing.key);
     fr_buffer_fini(&writing.value);
-    if (ok)
+    if (ok) {
+        cluster->is_boundary_announcing = false;
         take_over(cluster, store, &writing);
-    else
+    } else {
         pipeline_cluster__fail(cluster, err);
+    }
     return ok;
 }

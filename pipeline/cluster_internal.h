@@ -119,13 +119,11 @@ struct pipeline_cluster {
     struct pipeline_left left; /* of the deltas */
     atomic_bool is_local; /* epochs are no transactions: between two assignments, and while partitions are restored */
     atomic_bool needs_announcing;
+    bool is_boundary_announcing; /* who owns what was at the boundary is to be said; the committer's */
     atomic_bool is_through; /* the deltas that were there at the start are merged: its own are those that it has from here on */
     atomic_bool is_assigned; /* the group has said what is owned, and it is here */
     bool is_boundary_local; /* as it was at the boundary */
     struct pipeline_block_table blocks;
-    struct pipeline_tombstone
-        *restored_tombstones; /* by who restores, one at a time, inside the gate; the boundary takes them */
-    int restored_tombstone_count, restored_tombstone_capacity;
     _Atomic uint64_t turns; /* how often partitions went or came */
     atomic_bool is_turning; /* they are on their way: what is asked from here on may not be in a transaction */
     atomic_int forgetting; /* calls that erase: partitions go when there are none */

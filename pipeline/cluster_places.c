@@ -164,16 +164,18 @@ bool pipeline_cluster__check_may_block(const struct pipeline_cluster *cluster, s
 {
     int count = atomic_load(&cluster->partitions);
     const struct pipeline_owner *other = NULL;
+    bool is_any_restoring = false;
 
     for (int i = 0; i < count; i++) {
         const struct pipeline_owner *owner = atomic_load(&cluster->held[i].owner);
 
         if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE)
             return true;
-        if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_RESTORING)
-            return fr_fail(err, FR_UNAVAILABLE, "partitions are being handed over; retry");
+        is_any_restoring = is_any_restoring || atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_RESTORING;
         other = owner && strcmp(owner->instance, cluster->config->id) != 0 ? owner : other;
     }
+    if (is_any_restoring)
+        return fr_fail(err, FR_UNAVAILABLE, "partitions are being handed over; retry");
     return other ? fr_fail(err, FR_PRECONDITION,
                            "this instance has no partitions, and others do not hear of what it blocks: ask %s", other->api)
                  : fr_fail(err, FR_UNAVAILABLE, "this instance has no partitions yet; retry");

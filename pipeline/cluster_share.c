@@ -213,7 +213,6 @@ bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *parti
 {
     for (int i = 0; i < count; i++)
         atomic_store(&cluster->held[partitions[i]].is_whole, true);
-    atomic_fetch_add(&cluster->turns, 1);
     pipeline_texts__hold(cluster->texts);
     if (!pipeline_share__commit(cluster, err) || !own(cluster, partitions, count, err))
         return false;

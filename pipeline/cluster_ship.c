@@ -181,13 +181,18 @@ static void give_up(struct shipping *shipping, int partition, const struct fr_er
     fr_log_limited(&place, 4, FR_LOG_WARN, "cluster", "no checkpoint of partition %d: %s", partition, err->message);
 }
 
-static void put(struct shipping *shipping, int partition, struct fr_slice key, struct fr_slice value)
+/* No record is left out: a value of nothing is one that found no memory. */
+static void put(struct shipping *shipping, int partition, const struct fr_buffer *key, struct fr_slice value)
 {
     struct fr_err err;
+    bool ok;
 
-    if (shipping->writers[partition] && !pipeline_checkpoint__append(shipping->writers[partition], key, value, &err))
+    if (!shipping->writers[partition])
+        return;
+    ok = (!key->is_failed && value.length > 0) || fr_fail(&err, FR_EXHAUSTED, "cluster: out of memory for a checkpoint");
+    if (!ok || !pipeline_checkpoint__append(shipping->writers[partition], fr_buffer_slice(key), value, &err))
         give_up(shipping, partition, &err);
-    shipping->bytes += key.length + value.length;
+    shipping->bytes += key->length + value.length;
 }
 
 /* As the changelog has them, where they have no key that a store knows. */
@@ -201,9 +206,8 @@ static void put_tombstone(void *user, const char *name, struct fr_slice value)
     pipeline_tombstone__key(user_id, &shipping->key);
     fr_buffer_append_varint(&shipping->value, PIPELINE_CLUSTER_VERSION);
     fr_buffer_append(&shipping->value, value.bytes, value.length);
-    if (!shipping->key.is_failed && !shipping->value.is_failed)
-        put(shipping, ingest_partition_of(user_id, atomic_load(&shipping->cluster->partitions)),
-            fr_buffer_slice(&shipping->key), fr_buffer_slice(&shipping->value));
+    put(shipping, ingest_partition_of(user_id, atomic_load(&shipping->cluster->partitions)), &shipping->key,
+        shipping->value.is_failed ? fr_slice(NULL, 0) : fr_buffer_slice(&shipping->value));
 }
 
 static bool is_news(const struct shipping *shipping, int partition, int64_t next)
@@ -287,7 +291,7 @@ static bool put_entity(void *user, const struct store_key *key, const struct fr_
             continue;
         fr_buffer_clear(&shipping->key);
         pipeline_copy__key(key, part, &shipping->key);
-        put(shipping, partition, fr_buffer_slice(&shipping->key), disk[part]);
+        put(shipping, partition, &shipping->key, disk[part]);
     }
     slow_down(shipping);
     return true;
@@ -299,6 +303,10 @@ static void finish(struct shipping *shipping, int partition)
     char name[PATH_MAX];
     struct fr_err err;
 
+    if (atomic_load(&shipping->cluster->held[partition].place) != PIPELINE_CLUSTER_HERE) {
+        give_up(shipping, partition, NULL); /* its new owner has gone further, and may have written that */
+        return;
+    }
     shipping->writers[partition] = NULL;
     pipeline_ship__name(shipping->cluster, partition, shipping->next[partition], name);
     fr_fault_meet(FR_FAULT_MID_USERS_WRITE);
@@ -327,6 +335,7 @@ static bool write_files(struct shipping *shipping, struct fr_err *err)
     shipping->bytes = 0;
     shipping->made_ms = fr_clock_wall_ms(); /* before anybody is asked */
     shipping->began_ms = fr_clock_monotonic_ms();
+    remove_unfinished(cluster);
     if (shipping->count == 0)
         return true;
     ok = ingest_group_marks(cluster->group, cluster->changelog, shipping->partitions, shipping->count, shipping->lows,

@@ -285,6 +285,8 @@ static bool take_through(struct standing_by *standing, struct fr_err *err)
             pipeline_restoring__leave(standing->restoring, i);
             standing->is_read[standing->partitions[i]] = false;
         }
+    if (left == 0)
+        standing->since_ms = 0; /* what is stood by for from now on is begun anew */
     return take(standing, through, count, err);
 }
 

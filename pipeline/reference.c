@@ -47,7 +47,7 @@ static const struct fr_setting store[] = {
     {"epoch", "2s", "50ms to 10m", "how often state and offsets become durable; does not delay reads"},
     {"checkpoints", "", "a directory, or empty",
      "of a cluster: one that all instances see, with files of users for who takes them over: [scaling](scaling.md#a-cluster)"},
-    {"checkpoint_every", "10m", "1s to 1d", "how often each owner writes them, where anything changed"},
+    {"checkpoint_every", "10m", "1s to 1d", "how often each owner writes those of its partitions, if there were epochs"},
 };
 
 static const struct fr_setting server[] = {

@@ -86,8 +86,8 @@ struct ingest_put {
     const char *topic;
     int32_t partition; /* −1: by key with murmur2 */
     struct fr_slice key, value; /* value.bytes NULL: a delete */
-    bool
-        is_signed; /* whose it is goes with it: of the first record of the transaction in a partition, so that others can end it */
+    /* Whose it is goes with it: of the first record of the transaction in a partition, so that others can end it. */
+    bool is_signed;
 };
 struct ingest_consumed {
     const char *topic;
