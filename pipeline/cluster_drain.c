@@ -2,14 +2,14 @@
  * Draining: an instance leaves the group, so that the others get what it has. Whether there are others the group's coordinator is asked,
  * because who drains has left it: what was announced does not tell. Two that ask at the same moment may still both leave, and one that
  * died stays a member for as long as its session. So whoever left looks, until others have said that they have all, whether the group has
- * anybody, and else comes back.
+ * anybody, and else comes back: by name, one after the other, so that of several that left together the first comes back for all.
  */
 #include "cluster_internal.h"
 
 #include <freshet/clock.h>
 #include <freshet/log.h>
 
-enum { LOOK_MS = 1000 };
+enum { LOOK_MS = 1000, NEXT_MS = 1500, PLACES = 4 };
 
 /* How many partitions no other instance has said to have, or are still here. */
 static int count_left(const struct pipeline_cluster *cluster, bool *is_any_here)
@@ -27,6 +27,23 @@ static int count_left(const struct pipeline_cluster *cluster, bool *is_any_here)
         left += !is_anothers || is_here;
     }
     return left;
+}
+
+/* Behind how many that have partitions, as announced, it comes by name; no more than PLACES. */
+static int place_of(const struct pipeline_cluster *cluster)
+{
+    const struct pipeline_owner *before = NULL;
+    int place = 0;
+
+    for (int i = 0; i < atomic_load(&cluster->partitions); i++) {
+        const struct pipeline_owner *owner = atomic_load(&cluster->held[i].owner);
+
+        if (owner && owner != before && strcmp(owner->instance, cluster->config->id) < 0 &&
+            !(before && strcmp(owner->instance, before->instance) == 0))
+            place++;
+        before = owner ? owner : before;
+    }
+    return place < PLACES ? place : PLACES;
 }
 
 static bool find_others(struct pipeline_cluster *cluster, int *others, struct fr_err *err)
@@ -77,7 +94,7 @@ void pipeline_drain__look(struct pipeline_cluster *cluster)
         atomic_store(&cluster->is_relieved, true); /* and stays away, whatever becomes of them */
         return;
     }
-    if (is_any_here || now_ms - atomic_load(&cluster->drained_ms) < LOOK_MS)
+    if (is_any_here || now_ms - atomic_load(&cluster->drained_ms) < LOOK_MS + place_of(cluster) * NEXT_MS)
         return;
     atomic_store(&cluster->drained_ms, now_ms);
     if (!find_others(cluster, &others, &err) || others > 0)
