@@ -196,12 +196,12 @@ static void read_store(struct fr_yaml *root, struct pipeline_config *config, str
     fr_yaml_finish(store, "store", NULL, 0, diagnostics);
     if (!config->store_path[0])
         fr_diagnostics_add(diagnostics, fr_yaml_get(store, "path"), "store.path: empty; name a directory");
-    if (config->checkpoints[0] && !config->is_cluster)
-        fr_diagnostics_add(diagnostics, fr_yaml_get(store, "checkpoints"),
-                           "store.checkpoints: is of a cluster; a node that stands alone has backups: freshet backup");
     if (config->checkpoints[0] && strcmp(config->checkpoints, config->store_path) == 0)
         fr_diagnostics_add(diagnostics, fr_yaml_get(store, "checkpoints"),
                            "store.checkpoints: is store.path; name a directory that all instances see");
+    if (config->checkpoints[0] && !config->is_cluster)
+        fr_diagnostics_add(diagnostics, fr_yaml_get(store, "checkpoints"),
+                           "store.checkpoints: is of a cluster; a node that stands alone has backups: freshet backup");
 }
 
 static void set_defaults(struct pipeline_config *config)
