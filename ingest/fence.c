@@ -120,8 +120,8 @@ static bool is_over(rd_kafka_t *client, const char *topic, int32_t partition, in
 }
 
 /*
- * Its coordinator writes the end of a transaction as soon as it hears the first request of who begins with the id, and says meanwhile that it is
- * busy, which librdkafka takes as a reason to wait for half a second. So the partition is looked at, too.
+ * Its coordinator writes the end of a transaction as soon as it hears the first request of who begins with the id, and says
+ * meanwhile that it is busy, which librdkafka takes as a reason to wait for half a second. So the partition is looked at, too.
  */
 static bool end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset, const char *instance,
                 struct fr_err *err)

@@ -129,8 +129,9 @@ static bool subscribe(struct ingest_group *group, struct fr_err *err)
 }
 
 /*
- * What is assigned until then is given back by that, and the member leaves: static ones do, unless they end. One that subscribed to something
- * else instead would get that again when it is started within its session, since brokers ask a static member that returns for nothing anew.
+ * What is assigned until then is given back by that, and the member leaves: static ones do, unless they end. One that
+ * subscribed to something else instead would get that again when it is started within its session, since brokers ask a static
+ * member that returns for nothing anew.
  */
 static bool leave(struct ingest_group *group, struct fr_err *err)
 {

@@ -170,8 +170,9 @@ static bool take(struct ingest_tail *tail, const rd_kafka_message_t *message, st
 }
 
 /*
- * As in lane.c: librdkafka looks only once a second whether a queue that was full has room again, and a request on the broker's connection
- * makes it look at once (measured: restoring took 20.8 µs a record on the clock and 3.1 of CPU, all the rest was that). The answer does not matter.
+ * As in lane.c: librdkafka looks only once a second whether a queue that was full has room again, and a request on the broker's
+ * connection makes it look at once (measured: restoring took 20.8 µs a record on the clock and 3.1 of CPU, all the rest was
+ * that). The answer does not matter.
  */
 static void ask_for_more(struct ingest_tail *tail)
 {

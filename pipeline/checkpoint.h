@@ -1,10 +1,12 @@
 /*
- * A checkpoint: users of one partition of a cluster as of an epoch's marker, in a file of its own, for who takes the partition over (docs/scaling.md).
+ * A checkpoint: users of one partition of a cluster as of an epoch's marker, in a file of its own, for who takes the partition
+ * over (docs/scaling.md).
  *
- * The file: a magic of eight bytes | blocks: u32 bytes, u64 hash, bytes | the end: a block of none, whose hash is of how many blocks and records
- * there are, and both numbers. A block's hash is seeded by its number, so none can be missing, twice or elsewhere. The first block is the head,
- * all others are records as the changelog has them: length and key, length and value. Little endian. It is written beside its name and renamed when it is
- * whole and synced; a file without its end is refused before any of it is used.
+ * The file: a magic of eight bytes | blocks: u32 bytes, u64 hash, bytes | the end: a block of none, whose hash is of how many
+ * blocks and records there are, and both numbers. A block's hash is seeded by its number, so none can be missing, twice or
+ * elsewhere. The first block is the head, all others are records as the changelog has them: length and key, length and value.
+ * Little endian. It is written beside its name and renamed when it is whole and synced; a file without its end is refused
+ * before any of it is used.
  *
  * One thread at a time for a writer or a reader. Knows bytes, not what they mean.
  */
@@ -50,8 +52,8 @@ void pipeline_checkpoint__abandon(struct pipeline_checkpoint_writer *writer); /*
 struct pipeline_checkpoint_reader;
 
 /*
- * Looks whether the file is whole, and reads its head. Takes `file`, which can be seeked, also when it fails. `name` is for messages.
- * FR_CORRUPT: it is no checkpoint, of another version, or not whole.
+ * Looks whether the file is whole, and reads its head. Takes `file`, which can be seeked, also when it fails. `name` is for
+ * messages. FR_CORRUPT: it is no checkpoint, of another version, or not whole.
  */
 FR_CHECKED bool pipeline_checkpoint__open(FILE *file, const char *name, struct pipeline_checkpoint_head *head,
                                           struct pipeline_checkpoint_reader **reader, struct fr_err *err);

@@ -55,6 +55,26 @@ static void read_owner(void *user, const char *name, struct fr_slice value)
     pipeline_owner__take(cluster, atoi(name + strlen("cluster/owner/")), value);
 }
 
+/*
+ * The changelog keeps deletes for seven days. Copies that were away for longer may be of users who were forgotten meanwhile,
+ * and nobody says so any more: they are let go of, and read from the first record.
+ */
+static void drop_outdated(struct pipeline_cluster *cluster)
+{
+    int64_t saved_ms, now_ms = fr_clock_wall_ms();
+    int count = 0;
+
+    if (!fr_text_int64(store_meta_get(cluster->store, "cluster/saved_ms"), &saved_ms) ||
+        now_ms - saved_ms <= PIPELINE_CLUSTER_OLDEST_MS)
+        return;
+    for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++)
+        count += atomic_exchange(&cluster->held[i].changelog_next, -1) >= 0;
+    if (count > 0)
+        fr_log(FR_LOG_INFO, "cluster",
+               "'%s' has written nothing for %" PRId64 " days: its %d partitions are read from the first record",
+               cluster->config->id, (now_ms - saved_ms) / DAY_MS, count);
+}
+
 bool pipeline_cluster__is_instances(struct store *store)
 {
     return store_meta_get(store, "cluster/id").length > 0;
@@ -85,6 +105,7 @@ static bool read_store(struct pipeline_cluster *cluster, struct fr_err *err)
     atomic_store(&cluster->made, number);
     cluster->made_saved = number;
     store_meta_each(cluster->store, "cluster/partition/", read_partition, cluster);
+    drop_outdated(cluster);
     store_meta_each(cluster->store, "cluster/deltas/", read_deltas, cluster);
     store_meta_each(cluster->store, "cluster/owner/", read_owner, cluster);
     if (id.length > 0)
@@ -210,8 +231,8 @@ static bool find_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 }
 
 /*
- * Deltas stay for as long as an event in them can be seen by somebody who has nothing yet: the longest window or retention, from the
- * youngest event that there may be in them, and a day for clocks.
+ * Deltas stay for as long as an event in them can be seen by somebody who has nothing yet: the longest window or retention,
+ * from the youngest event that there may be in them, and a day for clocks.
  */
 static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 {
@@ -253,8 +274,8 @@ static bool announce_joining(struct pipeline_cluster *cluster, struct fr_err *er
 }
 
 /*
- * Others serve what this one is to have. It joins once it has read it, because from then on all of them wait for it. Who has partitions
- * already, as after a restart, is waited for now, and joins at once.
+ * Others serve what this one is to have. It joins once it has read it, because from then on all of them wait for it. Who has
+ * partitions already, as after a restart, is waited for now, and joins at once.
  */
 static bool warm_up(struct pipeline_cluster *cluster, struct fr_err *err)
 {

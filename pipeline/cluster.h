@@ -1,7 +1,8 @@
 /*
- * A node that shares its topics with others (ARCHITECTURE.md, "A cluster"). The cluster thread makes and checks the topics, fences what an
- * earlier run left, and reads `<group>.deltas` to its end, then on; the standby's thread reads along what may come to be its own; the
- * group's thread restores partitions that come from `<group>.changelog`, and has ingest read them; the committer makes each epoch one transaction before it is written here.
+ * A node that shares its topics with others (ARCHITECTURE.md, "A cluster"). The cluster thread makes and checks the topics,
+ * fences what an earlier run left, and reads `<group>.deltas` to its end, then on; the standby's thread reads along what may
+ * come to be its own; the group's thread restores partitions that come from `<group>.changelog`, and has ingest read them; the
+ * committer makes each epoch one transaction before it is written here.
  */
 #ifndef PIPELINE_CLUSTER_H
 #define PIPELINE_CLUSTER_H
@@ -33,8 +34,8 @@ bool pipeline_cluster__is_instances(struct store *store);
 FR_CHECKED bool pipeline_cluster__open(const struct pipeline_cluster_options *options, struct pipeline_cluster **cluster,
                                        struct fr_err *err);
 /*
- * After ingest, which shares; `texts`, which may be NULL, pass on what is of its partitions; `api` is where others send who asks for this
- * node's users.
+ * After ingest, which shares; `texts`, which may be NULL, pass on what is of its partitions; `api` is where others send who
+ * asks for this node's users.
  */
 FR_CHECKED bool pipeline_cluster__start(struct pipeline_cluster *cluster, struct ingest *ingest, struct pipeline_texts *texts,
                                         const char *api, struct fr_err *err);
@@ -65,14 +66,14 @@ FR_CHECKED bool pipeline_cluster__check_user(const struct pipeline_cluster *clus
 FR_CHECKED bool pipeline_cluster__check_owned(const struct pipeline_cluster *cluster, uint64_t user_id, struct fr_err *err);
 
 /*
- * For what has to be in a transaction: partitions that stayed from the first look to the second were this instance's in every epoch between.
- * FR_UNAVAILABLE: some went or came.
+ * For what has to be in a transaction: partitions that stayed from the first look to the second were this instance's in every
+ * epoch between. FR_UNAVAILABLE: some went or came.
  */
 uint64_t pipeline_cluster__turns(const struct pipeline_cluster *cluster);
 FR_CHECKED bool pipeline_cluster__check_turns(const struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err);
 /*
- * Around what is erased of a user, and the epoch with that: until the end no partition that was here goes, so that the changelog hears of all of it.
- * FR_UNAVAILABLE: partitions went or came since `turns`, and there is no end to call.
+ * Around what is erased of a user, and the epoch with that: until the end no partition that was here goes, so that the
+ * changelog hears of all of it. FR_UNAVAILABLE: partitions went or came since `turns`, and there is no end to call.
  */
 FR_CHECKED bool pipeline_cluster__begin_forgetting(struct pipeline_cluster *cluster, uint64_t turns, struct fr_err *err);
 void pipeline_cluster__end_forgetting(struct pipeline_cluster *cluster);
@@ -86,9 +87,10 @@ FR_CHECKED bool pipeline_cluster__block(struct pipeline_cluster *cluster, struct
 int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint64_t user_id);
 
 /*
- * Gives its partitions to the others, and takes none any more; asked again it says how many others do not have yet. Until the process
- * ends, or until it is seen that there is nobody to take them: it takes them back then, and to ask again is to begin anew.
- * FR_PRECONDITION: there is nobody else; FR_UNAVAILABLE: it has not come in yet, or no broker says who else has. May block for 3 s.
+ * Gives its partitions to the others, and takes none any more; asked again it says how many others do not have yet. Until the
+ * process ends, or until it is seen that there is nobody to take them: it takes them back then, and to ask again is to begin
+ * anew. FR_PRECONDITION: there is nobody else; FR_UNAVAILABLE: it has not come in yet, or no broker says who else has. May
+ * block for 3 s.
  */
 FR_CHECKED bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err);
 /* Whether what is written to a partition may be waited for here: false, as above, when another applies it. */

@@ -1,11 +1,11 @@
 /*
- * What people block at one instance, for all: the last word on each id, blocked or not any more, with the clock of who was asked. It goes
- * among the deltas, where everybody reads it; of two words the later counts. Since deltas end, owners say again what is still blocked,
- * whenever partitions are shared and some times a day.
+ * What people block at one instance, for all: the last word on each id, blocked or not any more, with the clock of who was
+ * asked. It goes among the deltas, where everybody reads it; of two words the later counts. Since deltas end, owners say again
+ * what is still blocked, whenever partitions are shared and some times a day.
  *
- * That an id is not blocked any more is said once, and has to outlast whatever blocked it: all words on an id lie in one partition, which
- * loses its oldest records first, and where an older word lands behind a later one the id's owner says the later once more. So stores need
- * that word only as long as an older one may be on its way, and let go of it then.
+ * That an id is not blocked any more is said once, and has to outlast whatever blocked it: all words on an id lie in one
+ * partition, which loses its oldest records first, and where an older word lands behind a later one the id's owner says the
+ * later once more. So stores need that word only as long as an older one may be on its way, and let go of it then.
  */
 #include "cluster_internal.h"
 
@@ -177,8 +177,8 @@ bool pipeline_cluster_blocks__receive(struct pipeline_cluster *cluster, struct f
 }
 
 /*
- * More are blocked than there is room for: no reason to end, since a restart would hear of it again. The word on the id is kept, and
- * whoever reads it again after a restart, which has the places of what was let in, finds room.
+ * More are blocked than there is room for: no reason to end, since a restart would hear of it again. The word on the id is
+ * kept, and whoever reads it again after a restart, which has the places of what was let in, finds room.
  */
 static void set_block(struct pipeline_cluster *cluster, struct store *store, const struct pipeline_block_record *record)
 {

@@ -1,6 +1,7 @@
 /*
- * What other instances saw: records of `<group>.deltas`, read to their end and on by the cluster's thread, and merged a few at a time inside
- * one gate, with the positions that they came to. Announcements and what is blocked lie between them, and are heard here.
+ * What other instances saw: records of `<group>.deltas`, read to their end and on by the cluster's thread, and merged a few at
+ * a time inside one gate, with the positions that they came to. Announcements and what is blocked lie between them, and are
+ * heard here.
  */
 #include "cluster_internal.h"
 
@@ -154,8 +155,7 @@ bool pipeline_deltas__read(struct pipeline_cluster *cluster, struct fr_err *err)
     int count = ingest_tail_read(cluster->tail, records, RECORDS_AT_ONCE, READ_MS, err);
 
     look_at_ends(cluster);
-    if (count == 0)
-        pipeline_left__look(cluster, &cluster->left);
+    pipeline_left__look(cluster, &cluster->left); /* others' deltas may come while one's stand still */
     if (count > 0)
         pipeline_cluster__wait_for_room(cluster, false);
     return count >= 0 && merge(cluster, records, count, err);

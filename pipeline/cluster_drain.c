@@ -1,8 +1,9 @@
 /*
- * Draining: an instance leaves the group, so that the others get what it has. Whether there are others the group's coordinator is asked,
- * because who drains has left it: what was announced does not tell. Two that ask at the same moment may still both leave, and one that
- * died stays a member for as long as its session. So whoever left looks, until others have said that they have all, whether the group has
- * anybody, and else comes back: by name, one after the other, so that of several that left together the first comes back for all.
+ * Draining: an instance leaves the group, so that the others get what it has. Whether there are others the group's coordinator
+ * is asked, because who drains has left it: what was announced does not tell. Two that ask at the same moment may still both
+ * leave, and one that died stays a member for as long as its session. So whoever left looks, until others have said that they
+ * have all, whether the group has anybody, and else comes back: by name, one after the other, so that of several that left
+ * together the first comes back for all.
  */
 #include "cluster_internal.h"
 

@@ -1,8 +1,8 @@
 /*
- * Each epoch is one transaction: of users' entities what was written, as copies in their partition's changelog, with a marker that says
- * how far its events are in it; what this instance's events meant for other entities, as deltas; and the group's offsets, which the
- * brokers refuse of whoever is no owner any more. Only once it is committed does the store write the epoch. A crash between the two
- * leaves the store behind, and a restart reads copies and deltas from where it is.
+ * Each epoch is one transaction: of users' entities what was written, as copies in their partition's changelog, with a marker
+ * that says how far its events are in it; what this instance's events meant for other entities, as deltas; and the group's
+ * offsets, which the brokers refuse of whoever is no owner any more. Only once it is committed does the store write the epoch.
+ * A crash between the two leaves the store behind, and a restart reads copies and deltas from where it is.
  */
 #include "cluster_internal.h"
 
@@ -41,9 +41,11 @@ bool pipeline_cluster__put(struct pipeline_cluster *cluster, const struct ingest
 
 /* ---- the boundary ---- */
 
-static void save_deltas(struct pipeline_cluster *cluster, struct store *store)
+/* Gives whether any moved. */
+static bool save_deltas(struct pipeline_cluster *cluster, struct store *store)
 {
     int count = atomic_load(&cluster->partitions);
+    bool is_any = false;
 
     for (int i = 0; i < count; i++) {
         int64_t next = atomic_load(&cluster->deltas_next[i]);
@@ -55,7 +57,9 @@ static void save_deltas(struct pipeline_cluster *cluster, struct store *store)
         snprintf(text, sizeof text, "%lld", (long long)next);
         store_meta_put(store, name, fr_slice_of(text));
         cluster->deltas_saved[i] = next;
+        is_any = true;
     }
+    return is_any;
 }
 
 /* Of a partition that is gone there is no record. */
@@ -144,16 +148,27 @@ static void turn(struct pipeline_cluster *cluster)
     }
 }
 
-static void save_made(struct pipeline_cluster *cluster, struct store *store)
+/* Gives whether there is a new one. */
+static bool save_made(struct pipeline_cluster *cluster, struct store *store)
 {
     uint64_t made = atomic_load(&cluster->made);
     char text[24];
 
     if (made == cluster->made_saved)
-        return;
+        return false;
     snprintf(text, sizeof text, "%llu", (unsigned long long)made);
     store_meta_put(store, "cluster/epoch", fr_slice_of(text));
     cluster->made_saved = made;
+    return true;
+}
+
+/* When the store was last of the cluster's present, by the wall's clock. */
+static void save_now(struct store *store, int64_t now_ms)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%lld", (long long)now_ms);
+    store_meta_put(store, "cluster/saved_ms", fr_slice_of(text));
 }
 
 static bool owns_any(const struct pipeline_cluster *cluster, int partitions)
@@ -167,17 +182,20 @@ static bool owns_any(const struct pipeline_cluster *cluster, int partitions)
 void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *store)
 {
     int count = atomic_load(&cluster->partitions);
+    int64_t now_ms = fr_clock_wall_ms();
+    bool is_moved;
     struct fr_err err;
 
-    if (!pipeline_cluster_blocks__boundary(cluster, store, fr_clock_wall_ms(), &err) ||
+    if (!pipeline_cluster_blocks__boundary(cluster, store, now_ms, &err) ||
         !pipeline_cluster_tombstones__boundary(cluster, store, &err))
         pipeline_cluster__fail(cluster, &err); /* a restart has room for it, or reads it again */
 
     cluster->boundary_time_ms = pipeline_stream__time(&cluster->engine->stream);
     cluster->boundary_horizon_ms = pipeline_stream__horizon(&cluster->engine->stream);
     turn(cluster);
-    save_deltas(cluster, store);
-    save_made(cluster, store);
+    is_moved = save_deltas(cluster, store);
+    if (save_made(cluster, store) || is_moved)
+        save_now(store, now_ms);
     cluster->is_boundary_local = atomic_load(&cluster->is_local);
     for (int i = 0; i < count; i++) {
         cluster->held[i].is_noted = atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_HERE;
@@ -317,8 +335,9 @@ static bool transact(struct writing *writing, bool is_announcing, struct fr_err 
 }
 
 /*
- * The same epoch until Kafka has it, as long as what became of the last attempt is known: brokers come and go. The store has not written it,
- * nobody sees what was taken back, and partitions stay as they are, since who gives one away waits for the committer.
+ * The same epoch until Kafka has it, as long as what became of the last attempt is known: brokers come and go. The store has
+ * not written it, nobody sees what was taken back, and partitions stay as they are, since who gives one away waits for the
+ * committer.
  */
 static bool transact_until(struct writing *writing, bool is_announcing, struct fr_err *err)
 {
@@ -352,7 +371,7 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
         atomic_store(&cluster->held[i].changelog_next, cluster->held[i].marker_offset + 1);
         save_held(cluster, store, i);
     }
-    save_made(cluster, store);
+    (void)save_made(cluster, store);
     agg_deltas_clear(cluster->pending);
     pipeline_cluster_tombstones__sent(cluster);
     pipeline_cluster_blocks__sent(cluster, store);

@@ -1,7 +1,7 @@
 /*
- * A partition's users out of a checkpoint (cluster_ship.c): thousand by thousand into the state, and at the end, inside one gate, how far the
- * changelog is in it. What breaks off before that has no position, so whoever comes next begins with an empty partition. A file that is
- * refused is counted and told, and the next older one or the changelog is read.
+ * A partition's users out of a checkpoint (cluster_ship.c): thousand by thousand into the state, and at the end, inside one
+ * gate, how far the changelog is in it. What breaks off before that has no position, so whoever comes next begins with an empty
+ * partition. A file that is refused is counted and told, and the next older one or the changelog is read.
  */
 #include "checkpoint.h"
 #include "cluster_internal.h"
@@ -14,12 +14,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum {
-    OLDEST_MS = 3 * 86400000 /* of a file: the changelog keeps deletes for seven days, and restoring takes its time, too */
-};
-
-/* REFUSED: what came of it, if anything, is to be cleared away. */
-enum outcome { TAKEN, REFUSED, GAVE_WAY, FAILED };
+/* REFUSED: what came of it, if anything, is to be cleared away. GONE: its owner has written two more meanwhile. */
+enum outcome { TAKEN, REFUSED, GONE, GAVE_WAY, FAILED };
 
 struct fetching {
     struct pipeline_cluster *cluster;
@@ -117,6 +113,8 @@ static enum outcome take_file(struct fetching *fetching, const char *name, struc
     enum outcome outcome = REFUSED;
     const char *unfit;
 
+    if (!file && errno == ENOENT)
+        return GONE;
     if (!file) {
         fr_fail(err, FR_CORRUPT, "cluster: cannot open '%s': %s", name, strerror(errno));
         return REFUSED;
@@ -150,7 +148,7 @@ static bool ask(struct fetching *fetching, struct fr_err *err)
                                                            .low = low,
                                                            .end = end,
                                                            .now_ms = fr_clock_wall_ms(),
-                                                           .oldest_ms = OLDEST_MS};
+                                                           .oldest_ms = PIPELINE_CLUSTER_OLDEST_MS};
     return true;
 }
 
@@ -160,7 +158,7 @@ static enum outcome take_newest(struct fetching *fetching, const int64_t *offset
     int64_t began_ms = fr_clock_monotonic_ms();
     enum outcome outcome = REFUSED;
 
-    for (int i = 0; i < count && outcome == REFUSED; i++) {
+    for (int i = 0; i < count && (outcome == REFUSED || outcome == GONE); i++) {
         char name[PATH_MAX];
 
         pipeline_ship__name(cluster, fetching->partition, offsets[i], name);

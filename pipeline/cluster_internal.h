@@ -1,6 +1,7 @@
 /*
- * What the cluster's files share. Threads: the cluster's (topics, deltas of others), the group's (what is owned, restoring), the
- * standby's (copies of what is not; restoring what is far behind), the committer (transactions); lanes only collect. What two of them touch is atomic, or changed inside the gate and read with it held alone.
+ * What the cluster's files share. Threads: the cluster's (topics, deltas of others), the group's (what is owned, restoring),
+ * the standby's (copies of what is not; restoring what is far behind), the committer (transactions); lanes only collect. What
+ * two of them touch is atomic, or changed inside the gate and read with it held alone.
  */
 #ifndef PIPELINE_CLUSTER_INTERNAL_H
 #define PIPELINE_CLUSTER_INTERNAL_H
@@ -14,6 +15,8 @@
 
 enum {
     PIPELINE_CLUSTER_PARTITIONS_MAX = 1024,
+    PIPELINE_CLUSTER_OLDEST_MS =
+        3 * 86400000, /* of copies: the changelog keeps deletes for seven days, and restoring takes its time, too */
     PIPELINE_CLUSTER_TOPICS_MAX = PIPELINE_TOPICS_MAX + PIPELINE_TEXTS_MAX,
     PIPELINE_CLUSTER_COPIES = 256,
     PIPELINE_CLUSTER_VERSION = 2,
@@ -80,8 +83,10 @@ struct pipeline_held { /* a partition */
 };
 
 struct pipeline_left { /* what somebody left open (cluster_left.c); begins as zeros; of one thread */
-    int64_t asked_ms, since_ms, next;
-    int at;
+    int64_t asked_ms;
+    struct {
+        int64_t next, since_ms; /* where reading stands before something open, and since when; 0: it does not */
+    } at[PIPELINE_CLUSTER_PARTITIONS_MAX];
 };
 
 struct pipeline_cluster {
@@ -198,16 +203,17 @@ FR_CHECKED bool pipeline_share__assigned(void *user, const int32_t *partitions, 
 FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err);
 
 /*
- * Users of these partitions, by number, go out of the store, and nothing says any more that they are here. What gives way ends when a
- * hand-over comes: the partitions are not empty then, and go another time.
+ * Users of these partitions, by number, go out of the store, and nothing says any more that they are here. What gives way ends
+ * when a hand-over comes: the partitions are not empty then, and go another time.
  */
 FR_CHECKED bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone, bool gives_way, struct fr_err *err);
 /* Before partitions are restored: of those that will be read from the first record nothing may be left over. Gives way. */
 FR_CHECKED bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
                                       struct fr_err *err);
 /*
- * Partitions that are the group's word and were restored to their ends are this instance's from now on: an epoch has what was restored, then
- * ingest reads on. By the group's thread while the standby's is idle, or by that while it says that it is taking.
+ * Partitions that are the group's word and were restored to their ends are this instance's from now on: an epoch has what was
+ * restored, then ingest reads on. By the group's thread while the standby's is idle, or by that while it says that it is
+ * taking.
  */
 FR_CHECKED bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
                                      struct fr_err *err);
@@ -221,8 +227,8 @@ FR_CHECKED bool pipeline_share__commit(struct pipeline_cluster *cluster, struct 
 struct pipeline_restoring;
 
 /*
- * From where the store has them. One thread at a time for a partition. Waits for brokers; what gives way does so until a hand-over comes, and
- * *restoring is NULL then.
+ * From where the store has them. One thread at a time for a partition. Waits for brokers; what gives way does so until a
+ * hand-over comes, and *restoring is NULL then.
  */
 FR_CHECKED bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *partitions, int count, bool gives_way,
                                          struct pipeline_restoring **restoring, struct fr_err *err);
@@ -283,8 +289,9 @@ int pipeline_ship__find(const struct pipeline_cluster *cluster, int partition, i
 /* ---- cluster_fetch.c ---- */
 
 /*
- * Of a partition of which the store has nothing: the newest file of it that is fit, if there is any, goes into the state, and how far it goes.
- * The standby's thread; gives way when a hand-over comes, and the partition is neither empty nor here then. False: the store failed, or the node stops.
+ * Of a partition of which the store has nothing: the newest file of it that is fit, if there is any, goes into the state, and
+ * how far it goes. The standby's thread; gives way when a hand-over comes, and the partition is neither empty nor here then.
+ * False: the store failed, or the node stops.
  */
 FR_CHECKED bool pipeline_ship__fetch(struct pipeline_cluster *cluster, int32_t partition, struct fr_err *err);
 
@@ -319,16 +326,16 @@ FR_CHECKED bool pipeline_deltas__open(struct pipeline_cluster *cluster, struct f
 FR_CHECKED bool pipeline_deltas__read(struct pipeline_cluster *cluster,
                                       struct fr_err *err); /* what comes within a moment, and merges it */
 /*
- * The budget's guard, as lanes have it; what only goes on beside them stops earlier, but not before the committer would write. Returns when
- * there is room for more, or the node stops.
+ * The budget's guard, as lanes have it; what only goes on beside them stops earlier, but not before the committer would write.
+ * Returns when there is room for more, or the node stops.
  */
 void pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster, bool is_beside);
 
 /* ---- cluster_epoch.c ---- */
 
 /*
- * A record of the transaction that was begun, by its thread; it is signed where others need that. `key` and `value` take the place of those of `at`; NULL: its own. *offset as of
- * ingest_transaction_put(). FR_EXHAUSTED: one of them found no memory.
+ * A record of the transaction that was begun, by its thread; it is signed where others need that. `key` and `value` take the
+ * place of those of `at`; NULL: its own. *offset as of ingest_transaction_put(). FR_EXHAUSTED: one of them found no memory.
  */
 FR_CHECKED bool pipeline_cluster__put(struct pipeline_cluster *cluster, const struct ingest_put *at,
                                       const struct fr_buffer *key, const struct fr_buffer *value, int64_t *offset,

@@ -1,8 +1,8 @@
 /*
- * What somebody left open in Kafka. Reading stands still before a transaction that is open. When whoever began it is in the group no more,
- * it is ended here instead of waited for: what he would still write is refused from then on, as it would be without his partitions. Of the
- * changelog that is asked as soon as a restoration waits, since all wait for it; of the deltas once they have stood still for longer than
- * any epoch takes, by everybody: it does not matter who is the first.
+ * What somebody left open in Kafka. Reading stands still before a transaction that is open. When whoever began it is in the
+ * group no more, it is ended here instead of waited for: what he would still write is refused from then on, as it would be
+ * without his partitions. Of the changelog that is asked as soon as a restoration waits, since all wait for it; of the deltas
+ * once they have stood still for longer than any epoch takes, by everybody: it does not matter who is the first.
  */
 #include "cluster_internal.h"
 
@@ -27,7 +27,6 @@ bool pipeline_left__end(struct pipeline_cluster *cluster, const char *topic, int
     return true;
 }
 
-/* Where the first partition that waits has stood, and since when. */
 void pipeline_left__look(struct pipeline_cluster *cluster, struct pipeline_left *left)
 {
     int64_t now_ms = fr_clock_monotonic_ms();
@@ -39,17 +38,14 @@ void pipeline_left__look(struct pipeline_cluster *cluster, struct pipeline_left 
     for (int i = 0; i < count; i++) {
         int64_t next = ingest_tail_next(cluster->tail, i);
 
-        if (!ingest_tail_is_behind(cluster->tail, i))
-            continue;
-        if (i != left->at || next != left->next) {
-            left->at = i;
-            left->next = next;
-            left->since_ms = now_ms;
-        } else if (now_ms - left->since_ms >= STILL_MS) {
+        if (!ingest_tail_is_behind(cluster->tail, i)) {
+            left->at[i].since_ms = 0;
+        } else if (left->at[i].since_ms == 0 || left->at[i].next != next) {
+            left->at[i].next = next;
+            left->at[i].since_ms = now_ms;
+        } else if (now_ms - left->at[i].since_ms >= STILL_MS) {
             (void)pipeline_left__end(cluster, cluster->deltas, i, next);
-            left->since_ms = now_ms;
+            left->at[i].since_ms = now_ms;
         }
-        return;
     }
-    left->next = -1;
 }

@@ -1,6 +1,6 @@
 /*
- * What calls ask of an instance: whose a user is, whether partitions stayed while something was done, who owns what. Any thread; all of it is
- * atomics that others write.
+ * What calls ask of an instance: whose a user is, whether partitions stayed while something was done, who owns what. Any
+ * thread; all of it is atomics that others write.
  */
 #include "cluster_internal.h"
 

@@ -1,6 +1,7 @@
 /*
- * Users' entities out of the changelog: its records are put as they come, and the position that they came to goes into the store inside
- * the same gate, so any epoch has both or neither. By the group's thread for what is this instance's now, by the standby's for the rest.
+ * Users' entities out of the changelog: its records are put as they come, and the position that they came to goes into the
+ * store inside the same gate, so any epoch has both or neither. By the group's thread for what is this instance's now, by the
+ * standby's for the rest.
  */
 #include "cluster_internal.h"
 

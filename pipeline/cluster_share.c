@@ -1,8 +1,10 @@
 /*
- * What the group's assignments mean: partitions that are given away are drained and end with an epoch of theirs; those that come are
- * restored from the changelog to its end as it is then, from where this store's copies of them are, before ingest reads a record of them. What
- * is whole here but for the last moment goes on as soon as that is read. The rest the standby's thread restores beside it (cluster_standby.c), so that neither the
- * others nor the partitions that stayed wait, and the group is answered all the while. Until the first is here epochs are no transactions: nothing is applied but what others made durable before.
+ * What the group's assignments mean: partitions that are given away are drained and end with an epoch of theirs; those that
+ * come are restored from the changelog to its end as it is then, from where this store's copies of them are, before ingest
+ * reads a record of them. What is whole here but for the last moment goes on as soon as that is read. The rest the standby's
+ * thread restores beside it (cluster_standby.c), so that neither the others nor the partitions that stayed wait, and the group
+ * is answered all the while. Until the first is here epochs are no transactions: nothing is applied but what others made
+ * durable before.
  */
 #include "cluster_internal.h"
 
@@ -316,11 +318,12 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
     int all = atomic_load(&cluster->partitions);
 
     if (is_lost) {
-        store_spoil(cluster->store); /* from here on nothing is written */
-        return fr_fail(err, FR_UNAVAILABLE,
-                       "cluster: '%s' was away for longer than the group waits, and its partitions are another's now; start it "
-                       "again",
-                       cluster->config->id);
+        (void)fr_fail(err, FR_UNAVAILABLE,
+                      "cluster: '%s' was away for longer than the group waits, and its partitions are another's now; start it "
+                      "again",
+                      cluster->config->id);
+        pipeline_cluster__fail(cluster, err); /* from here on nothing is written, and who fails of that is not the reason */
+        return false;
     }
     pipeline_standby__stop_taking(cluster);
     atomic_store(&cluster->is_turning, true);

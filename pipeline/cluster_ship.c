@@ -1,11 +1,13 @@
 /*
- * Checkpoints, so that a new owner need not read all of a changelog. A thread of each owner writes, every now and then, a file for each of
- * its partitions: users as one epoch has them, with its marker and how far the changelog was then. It reads the epoch from the disk, at a bounded
- * speed, and holds up nobody. Who has nothing of a partition takes the newest that is fit, and reads the changelog on from there.
+ * Checkpoints, so that a new owner need not read all of a changelog. A thread of each owner writes, every now and then, a file
+ * for each of its partitions: users as one epoch has them, with its marker and how far the changelog was then. It reads the
+ * epoch from the disk, at a bounded speed, and holds up nobody. Who has nothing of a partition takes the newest that is fit,
+ * and reads the changelog on from there.
  *
- * Deletes are what makes a file too old: the changelog drops them in the end, and who begins before one that is gone would keep what was
- * deleted. So a file tells since when everything that is not in it was written: its maker's clock before it asked where the changelog ends, if his
- * epoch then reaches that end. Whoever lost the partition and does not know it yet does not reach it, and writes none.
+ * Deletes are what makes a file too old: the changelog drops them in the end, and who begins before one that is gone would keep
+ * what was deleted. So a file tells since when everything that is not in it was written: its maker's clock before it asked
+ * where the changelog ends, if his epoch then reaches that end. Whoever lost the partition and does not know it yet does not
+ * reach it, and writes none.
  *
  * Reading them is in cluster_fetch.c. Nothing depends on checkpoints: where there is none, the changelog is read.
  */

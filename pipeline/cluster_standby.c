@@ -1,11 +1,12 @@
 /*
- * Standing by: copies of users whose partitions are another's, read along from the changelog, so that who is given a partition needs the
- * rest of it only. Which ones follows from names that are known: those that it would be given if others left (node.standbys), or if
- * somebody comes who has said so; before it joins the group itself, what will be its own then; of a replica, all. Partitions that are
- * neither its own nor wanted here are dropped, but not while anybody waits, and not at once: they may come back.
+ * Standing by: copies of users whose partitions are another's, read along from the changelog, so that who is given a partition
+ * needs the rest of it only. Which ones follows from names that are known: those that it would be given if others left
+ * (node.standbys), or if somebody comes who has said so; before it joins the group itself, what will be its own then; of a
+ * replica, all. Partitions that are neither its own nor wanted here are dropped, but not while anybody waits, and not at once:
+ * they may come back.
  *
- * What is this instance's by the group's word and far behind goes before: it is read to its end by the same thread, and taken into use then,
- * while the group's thread answers the group.
+ * What is this instance's by the group's word and far behind goes before: it is read to its end by the same thread, and taken
+ * into use then, while the group's thread answers the group.
  */
 #include "cluster_internal.h"
 

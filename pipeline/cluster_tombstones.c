@@ -1,6 +1,7 @@
 /*
- * Who was forgotten at one instance, for whoever owns his partition later: a tombstone goes into the partition's changelog in the epoch that
- * has it, under a key of its own, which compaction keeps as long as it counts, and is deleted there when it is over.
+ * Who was forgotten at one instance, for whoever owns his partition later: a tombstone goes into the partition's changelog in
+ * the epoch that has it, under a key of its own, which compaction keeps as long as it counts, and is deleted there when it is
+ * over.
  */
 #include "cluster_internal.h"
 

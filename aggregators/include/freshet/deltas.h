@@ -1,8 +1,9 @@
 /*
- * What instances of a cluster tell each other of state. Of an entity whose key has no user each instance has the whole; what its own
- * events mean for it is collected per epoch as a *delta*, an entity that began empty, and the others merge it into theirs: integers
- * are added, greatest ones kept, sets united, so that neither who saw an event nor the order of merging shows. Of an entity whose key
- * begins with a user only the owner of his partition has state, and tells it as a *copy*, a part's bytes on disk as they are.
+ * What instances of a cluster tell each other of state. Of an entity whose key has no user each instance has the whole; what
+ * its own events mean for it is collected per epoch as a *delta*, an entity that began empty, and the others merge it into
+ * theirs: integers are added, greatest ones kept, sets united, so that neither who saw an event nor the order of merging shows.
+ * Of an entity whose key begins with a user only the owner of his partition has state, and tells it as a *copy*, a part's bytes
+ * on disk as they are.
  */
 #ifndef FRESHET_DELTAS_H
 #define FRESHET_DELTAS_H
@@ -29,20 +30,21 @@ struct agg_deltas *agg_deltas_new(struct agg *agg); /* NULL: out of memory */
 void agg_deltas_free(struct agg_deltas *deltas); /* NULL is fine; before agg_close() */
 
 /*
- * From now on what the lane applies to entities without a user goes there as well, but for rows that have images; NULL: nowhere. Gives what it went to before. While
- * the lane applies nothing: with the gate held alone.
+ * From now on what the lane applies to entities without a user goes there as well, but for rows that have images; NULL:
+ * nowhere. Gives what it went to before. While the lane applies nothing: with the gate held alone.
  */
 struct agg_deltas *agg_lane_collect(struct agg_lane *lane, struct agg_deltas *deltas);
 
 /*
- * Rows of an entity whose counters all have the same windows are collected by nobody. What they were before the epoch's first event of this
- * instance is kept, an image, and the difference to what the epoch writes is what it added: work by entity and epoch, however many
- * events there are. So lanes that collect need images.
+ * Rows of an entity whose counters all have the same windows are collected by nobody. What they were before the epoch's first
+ * event of this instance is kept, an image, and the difference to what the epoch writes is what it added: work by entity and
+ * epoch, however many events there are. So lanes that collect need images.
  *
- * open: before any lane collects; false: out of memory. turn: at each boundary, the gate held alone; false: the last epoch was never asked
- * what it added (it could not be encoded), and nobody can tell any more: the state is to be spoiled. tell: adds what it added to `into`, once after each turn,
- * from before_durable, before anything there that may fail; the horizon is that of the boundary, no less than any that was applied
- * with. FR_EXHAUSTED: out of memory; FR_CORRUPT: what is to be written cannot be read; then some of it is in `into`.
+ * open: before any lane collects; false: out of memory. turn: at each boundary, the gate held alone; false: the last epoch was
+ * never asked what it added (it could not be encoded), and nobody can tell any more: the state is to be spoiled. tell: adds
+ * what it added to `into`, once after each turn, from before_durable, before anything there that may fail; the horizon is that
+ * of the boundary, no less than any that was applied with. FR_EXHAUSTED: out of memory; FR_CORRUPT: what is to be written
+ * cannot be read; then some of it is in `into`.
  */
 FR_CHECKED bool agg_images_open(struct agg *agg);
 FR_CHECKED bool agg_images_turn(struct agg *agg);
@@ -52,8 +54,8 @@ FR_CHECKED bool agg_images_tell(struct agg *agg, struct agg_deltas *into, int64_
 FR_CHECKED bool agg_deltas_merge(struct agg_deltas *into, struct agg_deltas *from, struct fr_err *err);
 
 /*
- * Every entity of which anything was said, once, in no order: its key, and what was said, as bytes for agg_delta. `each` returns false
- * to stop, and has set err. FR_EXHAUSTED: out of memory.
+ * Every entity of which anything was said, once, in no order: its key, and what was said, as bytes for agg_delta. `each`
+ * returns false to stop, and has set err. FR_EXHAUSTED: out of memory.
  */
 FR_CHECKED bool agg_deltas_each(struct agg_deltas *deltas,
                                 bool (*each)(void *user, struct fr_slice key, struct fr_slice value, struct fr_err *err),
@@ -95,8 +97,8 @@ FR_CHECKED bool agg_copies_put(struct agg *agg, const struct agg_copy *copies, i
 
 /*
  * Takes away every user's entity of which `is_gone` says so, as far as the last epoch has them. `is_over` is asked before each
- * entity and ends it, with some left: that is no failure; NULL: never. Outside the gate, which it enters; blocks on the disk. Adds to
- * *count. FR_EXHAUSTED: out of memory, some are left.
+ * entity and ends it, with some left: that is no failure; NULL: never. Outside the gate, which it enters; blocks on the disk.
+ * Adds to *count. FR_EXHAUSTED: out of memory, some are left.
  */
 FR_CHECKED bool agg_users_drop(struct agg *agg, bool (*is_gone)(void *user, uint64_t user_id), bool (*is_over)(void *user),
                                void *user, uint64_t *count, struct fr_err *err);
