@@ -7,22 +7,24 @@ import concurrent.futures
 import contextlib
 import copy
 import json
+import pathlib
 import random
 import re
 import signal
 import subprocess
+import sys
 import time
-from collections import Counter
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 import freshet
 import kafka
 import oracle
 import settings
+from cluster_topics import committed, deltas_of, markers, partitions_of_deltas
 from freshet.v1 import admin_pb2, event_pb2, model_pb2
-from node import CallError, run_cli, wait_for
+from node import CallError, wait_for
 from test_crash import faulty  # noqa: F401 (a fixture)
 from test_examples import get_features  # noqa: F401 (a fixture)
 from test_watch import Watching
@@ -412,66 +414,6 @@ def test_a_zombie_wakes_and_writes_nothing(cluster):
     cluster.check()
 
 
-def committed(cluster, topic):
-    """Every committed record of a topic of the cluster's, to where it ends now: between them lie the transactions' own."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": cluster.brokers, "group.id": "flow-tests", "enable.auto.commit": False,
-            "enable.partition.eof": True, "auto.offset.reset": "earliest",
-        }
-    )  # fmt: skip
-    found, ended = [], set()
-    try:
-        ends = [high for _, high in kafka.watermarks(cluster.brokers, f"{cluster.group}.{topic}")]
-        consumer.assign([TopicPartition(f"{cluster.group}.{topic}", number, 0) for number in range(PARTITIONS)])
-        while len(ended) < PARTITIONS:  # who writes all the time never lets a reader come to an end: what lies behind is as good
-            message = consumer.poll(30)
-            assert message is not None, ended
-            if message.error():
-                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
-                ended.add(message.partition())
-                continue
-            found.append(message)
-            if message.offset() >= ends[message.partition()] - 1:
-                ended.add(message.partition())
-    finally:
-        consumer.close()
-    return found
-
-
-def markers(cluster):
-    """How many epochs each instance ended, in each partition."""
-    found = [message for message in committed(cluster, "changelog") if message.key() == b"\0"]
-    return Counter((message.value()[10 : 10 + message.value()[9]].decode(), message.partition()) for message in found)
-
-
-def deltas_of(record):
-    """Whose epoch a record of deltas is of, and the keys of the entities in it."""
-    at = 0
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while record[at] > 127:
-            value, shift, at = value | (record[at] & 127) << shift, shift + 7, at + 1
-        at += 1
-        return value | record[at - 1] << shift
-
-    assert varint() == 2
-    store, at = record[at : at + 8], at + 8
-    epoch = varint()
-    at += 8  # the catalogue
-    varint()  # the stream's time
-    keys = []
-    while at < len(record):
-        length = varint()
-        keys.append(record[at : at + length])
-        at += length
-        length = varint()
-        at += length
-    return (store, epoch), keys
-
-
 def canaries(node):
     found = re.findall(r'freshet_canary_total{result="(\w+)"} (\d+)', node.page("/metrics")[2].decode())
     return {outcome: int(count) for outcome, count in found}
@@ -505,15 +447,6 @@ def test_a_hot_item_is_a_delta_an_instance_and_epoch(cluster):
     kafka.produce(cluster.brokers, cluster.topic, records)
     wait_for(lambda: max(map(len, partitions_of_deltas(cluster).values())) > 2, "an epoch of several records")
     assert all(len(set(parts)) == 1 for parts in partitions_of_deltas(cluster).values())  # each partition more costs the brokers records of their own
-
-
-def partitions_of_deltas(cluster):
-    """Of each epoch with deltas: where its records lie."""
-    found = {}
-    for message in committed(cluster, "deltas"):
-        if message.key() is None:
-            found.setdefault(deltas_of(message.value())[0], []).append(message.partition())
-    return found
 
 
 @pytest.mark.long
@@ -712,95 +645,3 @@ def test_a_node_beside_the_cluster_learns_from_what_its_instances_served(cluster
         return (state.tasks[0].examples, state.tasks[0].positives)
 
     wait_for(lambda: learned() == (2, 1), learned)
-
-
-def test_what_clusters_do_not_carry_is_refused_in_a_line_each(binary, tmp_path):
-    import yaml
-
-    made = configuration("embedded", "t", "cluster", clock="event")
-    made["features"]["habit"] = {"entity": "user", "aggregate": "decayed", "half_life": "1h"}
-    made["lists"]["busy"] = {"of": "user", "rank": "habit", "scopes": ["global"], "limit": 10}
-    file = tmp_path / "refused.yaml"
-    file.write_text(yaml.safe_dump(made, sort_keys=False))
-    done = run_cli(binary, "check", "--config", file)
-    assert done.returncode == 1
-    lines = [line for line in done.stderr.splitlines() if "node.mode: cluster: " in line]
-    for what in ("needs node.id", "set kafka.brokers", "node.clock: event", "list 'busy' ranks users"):
-        assert sum(what in line for line in lines) == 1, (what, done.stderr)
-    assert len(lines) == 4
-
-
-def test_the_clusters_topics_are_made_as_they_must_be(cluster):
-    from confluent_kafka.admin import AdminClient, ConfigResource
-
-    node = cluster.begin("a")
-    admin = AdminClient({"bootstrap.servers": cluster.brokers})
-    wanted = {
-        f"{cluster.group}.changelog": {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 86_400_000)},
-        f"{cluster.group}.deltas": {"cleanup.policy": "delete", "retention.ms": str(31 * 86_400_000 + 120_000)},
-    }
-    for topic, settings_wanted in wanted.items():
-        assert len(admin.list_topics(topic).topics[topic].partitions) == PARTITIONS
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        found = admin.describe_configs([resource])[resource].result()
-        assert {name: found[name].value for name in settings_wanted} == settings_wanted
-    assert node.stop() == 0
-    made = configuration(cluster.brokers, cluster.topic, "cluster", "a")
-    made["features"].pop("bond")
-    other = cluster.make_node({**made, "store": {**made["store"], "path": str(node.directory / "other")}}, "other").spawn()
-    assert other.ended() == 1
-    assert "different catalogues" in other.log()
-    short = kafka.new_topic(cluster.brokers, PARTITIONS // 2, prefix="short")
-    unlike = cluster.make_node(configuration(cluster.brokers, cluster.topic, "cluster", "c", short), "unlike").spawn()
-    assert unlike.ended() == 1
-    assert "do not all have as many partitions" in unlike.log()
-
-
-def test_an_instances_store_is_no_nodes_and_no_backup(cluster, tmp_path):
-    node = cluster.begin("a")
-    assert node.stop() == 0
-    path = node.configuration["store"]["path"]
-    lone = configuration(cluster.brokers, cluster.topic, "standalone", second=cluster.second)
-    lone["store"]["path"] = path
-    other = cluster.make_node(lone, "lone")
-    for file in (node.file, other.file):
-        done = run_cli(node.binary, "backup", tmp_path / "backups", "--config", file)
-        assert done.returncode == 1 and "is of an instance of a cluster" in done.stderr, done.stderr
-    assert not list((tmp_path / "backups").glob("*")), "nothing of it was made"
-    assert cluster.alone.cli("backup", tmp_path / "of_another").returncode == 0
-    done = run_cli(node.binary, "restore", tmp_path / "of_another", "--config", node.file)
-    assert done.returncode == 1 and "is of an instance of a cluster" in done.stderr, done.stderr
-    assert other.spawn().ended() == 1
-    assert "is an instance's" in other.log()
-    cluster.begin("a")  # and nothing of that has touched it
-
-
-def test_topics_that_would_lose_something_are_refused_with_the_command(cluster):
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    seen = 31 * 86_400_000 + 120_000
-    good = {"changelog": {"cleanup.policy": "compact", "delete.retention.ms": "604800000"}, "deltas": {"retention.ms": "-1"}}
-    wrong = {
-        "changelog": [({"cleanup.policy": "compact,delete"}, "cleanup.policy=compact"), ({"delete.retention.ms": "1000"}, "delete.retention.ms=604800000")],
-        "deltas": [
-            ({"cleanup.policy": "compact"}, "cleanup.policy=delete"),
-            ({"retention.ms": "3600000"}, f"retention.ms={seen}"),
-            ({"retention.bytes": "1000000"}, "retention.bytes=-1"),
-        ],
-    }  # fmt: skip
-    admin = AdminClient({"bootstrap.servers": cluster.brokers})
-    nodes = []
-    for suffix, cases in wrong.items():
-        for more, mend in cases:
-            group = f"{cluster.group}.{len(nodes)}"
-            topics = [
-                NewTopic(f"{group}.{name}", PARTITIONS, config={**settings, **(more if name == suffix else {})}) for name, settings in good.items()
-            ]
-            for made in admin.create_topics(topics).values():
-                made.result(30)
-            made = configuration(cluster.brokers, cluster.topic, "cluster", "x")
-            made["kafka"]["group"] = group
-            nodes.append((cluster.make_node(made, f"x{len(nodes)}").spawn(), f"--entity-name {group}.{suffix} --add-config {mend}"))
-    for node, command in nodes:
-        assert node.ended(60) == 1
-        assert command in node.log(), (command, node.log()[-1500:])

@@ -15,9 +15,10 @@ import pytest
 from confluent_kafka import Producer
 
 import kafka
+from cluster_topics import markers
 from freshet.v1 import admin_pb2, event_pb2
 from node import CallError, wait_for
-from test_cluster import PARTITIONS, USERS, Cluster, configuration, markers
+from test_cluster import PARTITIONS, USERS, Cluster, configuration
 from test_crash import faulty  # noqa: F401 (a fixture)
 
 SESSION_S = 2  # of the group's: test_cluster.py's FAST
