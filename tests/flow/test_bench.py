@@ -41,8 +41,9 @@ def check_ingest(found, pairs, broker):
             assert 0 < one["cpu_seconds"] <= one["total_cpu_seconds"]
             assert one["seconds"] > 0 and one["peak_resident_bytes"] > 2**20
             assert one["events_per_second"] == pytest.approx(EVENTS / one["seconds"], rel=0.05)
-    for name, theirs in found["peers"].items():
-        assert 0 < theirs < 100 and found["ratio"][name] > 1, name  # a node does more than reading
+    for name, theirs in found["peers"].items():  # which of them is less is no claim: so few events may be a scheduler's tick
+        assert 0 < theirs < 100 and found["ratio"][name] > 0, name
+        assert pairs > 1 or found["ratio"][name] == pytest.approx(found["ours"] / theirs, rel=1e-3), name
     assert 0 < found["ours"] < 1000
     kinds = found["entity_memory"]
     assert found["entities"] == sum(kind["count"] for kind in kinds.values())
