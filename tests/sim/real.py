@@ -184,13 +184,11 @@ class Fleet:
             time.sleep(0.05)
 
     def settle(self):
-        """Until what was applied is durable, told and merged: nothing is counted any more."""
-        last, since = None, time.monotonic()
-        while time.monotonic() - since < 0.3 + 1.5 * self.shape.epoch_ms / 1000:
-            found = [self.sample()[name] for name in ("copies", "deltas", "merged")]
-            if found != last:
-                last, since = found, time.monotonic()
-            time.sleep(0.1)
+        """Until what was applied is durable, told and merged: nothing is counted any more. Seldom asked, since to answer takes CPU that is counted."""
+        last = None
+        while (found := [self.sample()[name] for name in ("copies", "deltas", "merged")]) != last:
+            last = found
+            time.sleep(0.3 + 1.5 * self.shape.epoch_ms / 1000)
 
     def sample(self):
         """Totals of all nodes so far."""
