@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """
-Measures on a real broker what the model needs, into tests/sim/measured.json: about five minutes, with progress lines. Nothing else
+Measures on a real broker what the model needs, into tests/sim/measured.json: about eight minutes, with progress lines. Nothing else
 should want the machine meanwhile. Of each load there are several short windows, and the median of them counts.
 
     tests/kafka/start
-    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 2] [--parts alone shared handovers read]
+    tests/sim/calibrate.py --brokers 127.0.0.1:29092 [--build build/release] [--seconds 5] [--parts alone shared handovers read]
     tests/sim/validate.py --brokers 127.0.0.1:29092
     tests/sim/report.py
 """
@@ -217,7 +217,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--brokers")
     parser.add_argument("--build", default="build/release")
-    parser.add_argument("--seconds", type=float, default=2, help="of each window")
+    parser.add_argument("--seconds", type=float, default=5, help="of each window")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="what is measured anew; none: what is there is fitted once more")
     parser.add_argument("--file", type=pathlib.Path, default=FILE, help="in place of measured.json")
     args = parser.parse_args()
