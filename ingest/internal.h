@@ -155,7 +155,7 @@ struct ingest_source { /* a topic that is read, or the dead letters' */
     bool is_read; /* false for the dead letters */
     bool is_made_here;
     rd_kafka_topic_t *handle; /* the consumer's, set before the first part goes to a lane; for dead letters the office's */
-    int partition_count; /* found; 0: not found yet */
+    _Atomic int partition_count; /* found, by the helper; 0: not found yet */
     int64_t missing_since_ms; /* 0: it is not */
     bool was_missing; /* when it was last asked for, after it had been found */
 };

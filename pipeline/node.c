@@ -79,6 +79,8 @@ static bool on_batch(void *user, const struct ingest_batch *batch, struct fr_err
 {
     struct pipeline_node *node = user;
 
+    if (!atomic_load_explicit(&node->engine.committer.ingest, memory_order_acquire)) /* as has_room() of tables.c */
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: the node is starting; events wait");
     return pipeline_lanes__batch(&node->engine.lanes, batch, err);
 }
 

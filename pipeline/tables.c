@@ -18,7 +18,7 @@ static const char *const outcome_names[OUTCOMES] = {"changed", "same", "deleted"
 struct pipeline_tables {
     struct pipeline_tables_options options;
     struct pipeline_offsets offsets;
-    struct ingest *ingest;
+    _Atomic(struct ingest *) ingest;
     bool is_embedded;
     char group[512];
     _Atomic int64_t *targets; /* by partition: where it ended when that was first known; −1: it is not */
@@ -26,6 +26,12 @@ struct pipeline_tables {
     struct agg_table_row rows[BATCH_ROWS];
     struct fr_counter *outcomes[TABLES_MOST][OUTCOMES];
 };
+
+/* NULL: there are no tables, or it is not open yet, though the committer runs and calls come. */
+static struct ingest *ingest_of(struct pipeline_tables *tables)
+{
+    return tables ? atomic_load_explicit(&tables->ingest, memory_order_acquire) : NULL;
+}
 
 static bool on_cluster(void *user, const char *cluster_id, struct fr_err *err)
 {
@@ -55,6 +61,8 @@ static bool has_room(struct pipeline_tables *tables, struct fr_err *err)
 {
     struct store_stats stats;
 
+    if (!ingest_of(tables)) /* an epoch would not know whose dead letters to wait for */
+        return fr_fail(err, FR_EXHAUSTED, "pipeline: tables are being opened; rows wait");
     if (store_is_failed(tables->options.store))
         return fr_fail(err, FR_EXHAUSTED, "pipeline: the store has failed; rows wait");
     store_stats_read(tables->options.store, &stats);
@@ -136,12 +144,14 @@ static void on_fatal(void *user, const struct fr_err *err)
 
 bool pipeline_tables__is_caught_up(struct pipeline_tables *tables)
 {
+    struct ingest *ingest = ingest_of(tables);
+
     if (!tables || atomic_load_explicit(&tables->is_caught_up, memory_order_relaxed))
         return true;
-    if (!tables->ingest || !ingest_is_assigned(tables->ingest))
+    if (!ingest || !ingest_is_assigned(ingest))
         return false;
-    for (int i = 0; i < ingest_partition_count(tables->ingest); i++) {
-        struct ingest_partition partition = ingest_partition_at(tables->ingest, i);
+    for (int i = 0; i < ingest_partition_count(ingest); i++) {
+        struct ingest_partition partition = ingest_partition_at(ingest, i);
         int64_t target = atomic_load(&tables->targets[i]);
 
         if (target < 0 && partition.end >= 0 && atomic_compare_exchange_strong(&tables->targets[i], &target, partition.end))
@@ -155,12 +165,13 @@ bool pipeline_tables__is_caught_up(struct pipeline_tables *tables)
 
 int64_t pipeline_tables__lag(struct pipeline_tables *tables)
 {
+    struct ingest *ingest = ingest_of(tables);
     int64_t lag = 0;
 
-    if (!tables || !tables->ingest || !ingest_is_assigned(tables->ingest))
+    if (!ingest || !ingest_is_assigned(ingest))
         return tables ? -1 : 0;
-    for (int i = 0; i < ingest_partition_count(tables->ingest); i++) {
-        struct ingest_partition partition = ingest_partition_at(tables->ingest, i);
+    for (int i = 0; i < ingest_partition_count(ingest); i++) {
+        struct ingest_partition partition = ingest_partition_at(ingest, i);
         int64_t next = pipeline_offsets__next(&tables->offsets, i);
 
         next = next < partition.low ? partition.low : next;
@@ -179,7 +190,9 @@ void pipeline_tables__save(struct pipeline_tables *tables, struct store *store)
 
 bool pipeline_tables__flush(struct pipeline_tables *tables, int timeout_ms, bool is_last, struct fr_err *err)
 {
-    return !tables || !tables->ingest || ingest_dead_letters_flush(tables->ingest, timeout_ms, is_last, err);
+    struct ingest *ingest = ingest_of(tables);
+
+    return !ingest || ingest_dead_letters_flush(ingest, timeout_ms, is_last, err);
 }
 
 /* ---- start and stop ---- */
@@ -230,6 +243,7 @@ bool pipeline_tables__start(struct pipeline_tables *tables, const char *brokers,
     const struct pipeline_config *config = tables ? tables->options.config : NULL;
     struct ingest_topic topics[TABLES_MOST];
     struct ingest_options options;
+    struct ingest *ingest;
     int topic_count;
 
     if (!tables)
@@ -258,13 +272,18 @@ bool pipeline_tables__start(struct pipeline_tables *tables, const char *brokers,
         .max_future_ms = -1,
         .metrics = tables->options.metrics,
         .sink = {.user = tables, .cluster = on_cluster, .start = on_start, .batch = on_batch, .fatal = on_fatal}};
-    return ingest_open(&options, &tables->ingest, err);
+    if (!ingest_open(&options, &ingest, err))
+        return false;
+    atomic_store_explicit(&tables->ingest, ingest, memory_order_release);
+    return true;
 }
 
 void pipeline_tables__stop(struct pipeline_tables *tables)
 {
-    if (tables && tables->ingest)
-        ingest_stop(tables->ingest);
+    struct ingest *ingest = ingest_of(tables);
+
+    if (ingest)
+        ingest_stop(ingest);
 }
 
 bool pipeline_tables__close(struct pipeline_tables *tables, int deadline_ms)
@@ -274,7 +293,7 @@ bool pipeline_tables__close(struct pipeline_tables *tables, int deadline_ms)
     if (!tables)
         return true;
     pipeline_tables__stop(tables);
-    is_closed = ingest_close(tables->ingest, deadline_ms);
+    is_closed = ingest_close(ingest_of(tables), deadline_ms);
     if (!is_closed)
         return false; /* what its threads may still look at stays */
     pipeline_offsets__fini(&tables->offsets);

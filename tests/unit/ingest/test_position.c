@@ -69,6 +69,7 @@ static void partitions_added_later_are_read_from_their_first_record(void **state
     struct cluster cluster;
     struct consumer consumer;
     struct sink sink;
+    int count = 0;
 
     (void)state;
     cluster_init(&cluster);
@@ -85,7 +86,9 @@ static void partitions_added_later_are_read_from_their_first_record(void **state
     assert_int_equal(ingest_partition_count(consumer.ingest), 2);
     wait_until(sink_written(&sink, 1).next_offset == 100); /* told where `latest` is, without a record */
     assert_int_equal(sink_events(&sink), 0);
+    assert_true(ingest_topics_are_found(consumer.ingest, &count) && count == 2);
     atomic_store(&visible_partitions, PARTITIONS_MAX);
+    wait_until(ingest_topics_are_found(consumer.ingest, &count) && count == 4); /* asked while the helper finds them */
     wait_until(sink_records(&sink) == 200);
     assert_int_equal(ingest_partition_count(consumer.ingest), 4);
     fill(&cluster, "t", 4, 400, 40);
