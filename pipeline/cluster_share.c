@@ -72,6 +72,7 @@ bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone_
             continue;
         store_gate_enter(cluster->store);
         atomic_store(&held->is_whole, false);
+        held->begun.records = 0;
         held->marker.is_known = false;
         held->is_saved = held->is_saved && atomic_load(&held->changelog_next) < 0;
         atomic_store(&held->changelog_next, -1);
@@ -97,7 +98,7 @@ bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *part
     for (int i = 0; i < count; i++) {
         const struct pipeline_held *held = &cluster->held[partitions[i]];
 
-        is_gone_of[partitions[i]] = atomic_load(&held->changelog_next) < 0 && !held->is_empty;
+        is_gone_of[partitions[i]] = atomic_load(&held->changelog_next) < 0 && !held->is_empty && held->begun.records == 0;
         is_any = is_any || is_gone_of[partitions[i]];
     }
     return !is_any || pipeline_share__drop(cluster, is_gone_of, true, err);
