@@ -72,6 +72,7 @@ struct pipeline_begun {
 struct pipeline_held { /* a partition */
     _Atomic int place; /* enum pipeline_place */
     _Atomic(const struct pipeline_owner *) owner; /* as announced last; NULL: never */
+    atomic_bool is_owner_outdated; /* it was given to this instance since, which has not said so yet */
     _Atomic int64_t changelog_next; /* up to here the store has it; −1: it has nothing of it */
     _Atomic int64_t time_ms; /* S of the latest marker of it */
     atomic_bool is_whole; /* was read to its end once, and not dropped since */
@@ -133,7 +134,8 @@ struct pipeline_cluster {
     atomic_bool needs_announcing;
     bool is_boundary_announcing; /* who owns what was at the boundary is to be said; the committer's */
     atomic_bool is_through; /* the deltas that were there at the start are merged: its own are those that it has from here on */
-    atomic_bool is_assigned; /* the group has said what is owned, and it is here */
+    atomic_bool has_come; /* the group has said what is owned, once */
+    atomic_bool is_assigned; /* that is here, as it was once since this instance came, or came back */
     bool is_boundary_local; /* as it was at the boundary */
     struct pipeline_block_table blocks;
     _Atomic uint64_t turns; /* how often partitions went or came */
@@ -151,7 +153,8 @@ struct pipeline_cluster {
     int assigned; /* partitions, at last, and since when; by the group's thread while the standby's is idle */
     int64_t assigned_ms;
     atomic_bool is_joining, is_warm; /* before the group is joined: it reads what will be its own, and has it */
-    atomic_bool is_draining, is_relieved; /* others said that they have all that it had */
+    atomic_bool is_draining, is_away; /* it has left the group */
+    atomic_bool is_relieved; /* others said that they have all that it had */
     _Atomic int64_t drained_ms; /* when it began, or it was last looked whether others are there */
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
     _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */

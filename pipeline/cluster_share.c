@@ -272,16 +272,20 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
         atomic_store(&cluster->held[i].place,
                      is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
     store_gate_leave(cluster->store);
-    for (int i = 0; i < count && ok; i++)
+    for (int i = 0; i < count && ok; i++) {
+        atomic_store(&cluster->held[partitions[i]].is_owner_outdated, true);
         if (atomic_load(&cluster->held[partitions[i]].is_whole))
             near[near_count++] = partitions[i];
+    }
     ok = ok && (near_count == 0 || restore_near(cluster, near, &near_count, err)) &&
          ((near_count == 0 && count > 0) || pipeline_share__take(cluster, near, near_count, err));
     if (!ok && pipeline_cluster__is_stopping(cluster))
         return true;
     if (ok) {
         atomic_store(&cluster->is_joining, false);
+        atomic_store(&cluster->has_come, true);
         pipeline_share__tell(cluster);
+        atomic_store(&cluster->is_away, count == 0 && atomic_load(&cluster->is_draining));
         pipeline_standby__release(cluster);
     }
     return ok;
