@@ -57,7 +57,10 @@ struct pipeline_checkpoint_reader;
  */
 FR_CHECKED bool pipeline_checkpoint__open(FILE *file, const char *name, struct pipeline_checkpoint_head *head,
                                           struct pipeline_checkpoint_reader **reader, struct fr_err *err);
-/* Gives how many records, PIPELINE_CHECKPOINT_RECORDS at most; 0: that were all, as many as there were; −1: FR_CORRUPT or FR_EXHAUSTED. */
+/*
+ * Gives how many records, PIPELINE_CHECKPOINT_RECORDS at most, and as many of the same file each time that it is read; 0: that
+ * were all, as many as there were; −1: FR_CORRUPT or FR_EXHAUSTED.
+ */
 int pipeline_checkpoint__read(struct pipeline_checkpoint_reader *reader, struct pipeline_checkpoint_record *records,
                               struct fr_err *err);
 void pipeline_checkpoint__close(struct pipeline_checkpoint_reader *reader); /* NULL is fine */

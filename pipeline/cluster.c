@@ -291,6 +291,7 @@ static bool warm_up(struct pipeline_cluster *cluster, struct fr_err *err)
             return false;
     if (cluster->config->is_replica) {
         ingest_own(cluster->ingest, NULL, NULL, 0); /* it is known now what it reads of events: nothing */
+        atomic_store(&cluster->has_come, true);
         atomic_store(&cluster->is_assigned, true);
     }
     return true;

@@ -13,19 +13,17 @@
 enum { LOOK_MS = 1000, NEXT_MS = 1500, PLACES = 4 };
 
 /* How many partitions no other instance has said to have, or are still here. */
-static int count_left(const struct pipeline_cluster *cluster, bool *is_any_here)
+static int count_left(const struct pipeline_cluster *cluster)
 {
     int left = 0;
 
-    *is_any_here = false;
     for (int i = 0; i < atomic_load(&cluster->partitions); i++) {
-        const struct pipeline_owner *owner = atomic_load(&cluster->held[i].owner);
-        int place = atomic_load(&cluster->held[i].place);
-        bool is_anothers = owner && strcmp(owner->instance, cluster->config->id) != 0;
-        bool is_here = place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING;
+        const struct pipeline_held *held = &cluster->held[i];
+        const struct pipeline_owner *owner = atomic_load(&held->owner);
+        int place = atomic_load(&held->place);
 
-        *is_any_here = *is_any_here || is_here;
-        left += !is_anothers || is_here;
+        left += !owner || strcmp(owner->instance, cluster->config->id) == 0 || atomic_load(&held->is_owner_outdated) ||
+                place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING;
     }
     return left;
 }
@@ -59,12 +57,11 @@ static bool find_others(struct pipeline_cluster *cluster, int *others, struct fr
 
 bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err)
 {
-    bool is_any_here;
     int others;
 
-    if (!atomic_load(&cluster->is_assigned))
-        return fr_fail(err, FR_UNAVAILABLE, "'%s' has not had all of its share yet; retry", cluster->config->id);
-    *left = count_left(cluster, &is_any_here);
+    if (!atomic_load(&cluster->has_come)) /* who restores its share may go */
+        return fr_fail(err, FR_UNAVAILABLE, "'%s' has not come into the group yet; retry", cluster->config->id);
+    *left = count_left(cluster);
     if (atomic_load(&cluster->is_draining) || cluster->config->is_replica)
         return true;
     if (!find_others(cluster, &others, err))
@@ -77,6 +74,7 @@ bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct
             cluster->config->id);
     atomic_store(&cluster->drained_ms, fr_clock_monotonic_ms());
     atomic_store(&cluster->is_relieved, false);
+    atomic_store(&cluster->is_away, false);
     if (!atomic_exchange(&cluster->is_draining, true))
         ingest_group_drain(cluster->group, true);
     return true;
@@ -85,17 +83,16 @@ bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct
 void pipeline_drain__look(struct pipeline_cluster *cluster)
 {
     int64_t now_ms = fr_clock_monotonic_ms();
-    bool is_any_here;
     struct fr_err err;
     int others;
 
     if (!atomic_load(&cluster->is_draining) || atomic_load(&cluster->is_relieved))
         return;
-    if (count_left(cluster, &is_any_here) == 0) {
+    if (count_left(cluster) == 0) {
         atomic_store(&cluster->is_relieved, true); /* and stays away, whatever becomes of them */
         return;
     }
-    if (is_any_here || now_ms - atomic_load(&cluster->drained_ms) < LOOK_MS + place_of(cluster) * NEXT_MS)
+    if (!atomic_load(&cluster->is_away) || now_ms - atomic_load(&cluster->drained_ms) < LOOK_MS + place_of(cluster) * NEXT_MS)
         return;
     atomic_store(&cluster->drained_ms, now_ms);
     if (!find_others(cluster, &others, &err) || others > 0)
@@ -103,6 +100,7 @@ void pipeline_drain__look(struct pipeline_cluster *cluster)
     fr_log(FR_LOG_WARN, "cluster",
            "nobody is in the group to take the partitions of '%s', which takes them back: it is not drained",
            cluster->config->id);
+    atomic_store(&cluster->is_assigned, false); /* nor ready, until it has them */
     atomic_store(&cluster->is_draining, false);
     ingest_group_drain(cluster->group, false);
 }

@@ -1,7 +1,8 @@
 /*
  * A partition's users out of a checkpoint (cluster_ship.c): thousand by thousand into the state, and at the end, inside one
- * gate, how far the changelog is in it. What breaks off before that has no position, so whoever comes next begins with an empty
- * partition. A file that is refused is counted and told, and the next older one or the changelog is read.
+ * gate, how far the changelog is in it. What breaks off before that has no position in the store, so a restart begins with an
+ * empty partition. What gives way to a hand-over goes on after it with the same file, behind what it has put: a large partition
+ * would not come to its end else, where hand-overs follow one another. A file that is refused is counted and told, and the next older one or the changelog is read.
  */
 #include "checkpoint.h"
 #include "cluster_internal.h"
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* REFUSED: what came of it, if anything, is to be cleared away. GONE: its owner has written two more meanwhile. */
 enum outcome { TAKEN, REFUSED, GONE, GAVE_WAY, FAILED };
@@ -23,7 +25,7 @@ struct fetching {
     struct pipeline_checkpoint_wanted wanted;
     struct pipeline_marker marker;
     int64_t next;
-    uint64_t records; /* of the file at hand, so far */
+    uint64_t records, put_before; /* of the file at hand, so far; of them another time */
     struct pipeline_checkpoint_record found[PIPELINE_CHECKPOINT_RECORDS];
     struct agg_copy copies[PIPELINE_CHECKPOINT_RECORDS];
     int count;
@@ -68,6 +70,7 @@ static bool put_copies(struct fetching *fetching, struct fr_err *err)
 static enum outcome take_records(struct fetching *fetching, struct pipeline_checkpoint_reader *reader, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = fetching->cluster;
+    struct pipeline_held *held = &cluster->held[fetching->partition];
     int count;
 
     while ((count = pipeline_checkpoint__read(reader, fetching->found, err)) > 0) {
@@ -77,18 +80,45 @@ static enum outcome take_records(struct fetching *fetching, struct pipeline_chec
             fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing");
             return FAILED;
         }
+        fetching->records += (uint64_t)count;
+        if (fetching->records <= fetching->put_before)
+            continue; /* it breaks off between two reads, and each reads as much as it did */
         pipeline_cluster__wait_for_room(cluster, true);
-        cluster->held[fetching->partition].is_empty = false;
+        held->is_empty = false;
         fetching->count = 0;
         for (int i = 0; i < count; i++)
             if (!take_record(fetching, &fetching->found[i], err))
                 return outcome_of(err);
         if (!put_copies(fetching, err))
             return outcome_of(err);
-        fetching->records += (uint64_t)count;
+        held->begun.records = fetching->records;
         fr_fault_meet(FR_FAULT_MID_USERS_READ);
     }
     return count == 0 ? TAKEN : outcome_of(err);
+}
+
+/* Nothing of the partition is left then, or a hand-over has come. */
+static bool begin_anew(struct pipeline_cluster *cluster, int32_t partition, struct fr_err *err)
+{
+    cluster->held[partition].begun.records = 0;
+    return pipeline_share__clear(cluster, &partition, 1, err);
+}
+
+/* Behind what is here of this very file, or, where that is another's, from the first record of an empty partition. */
+static enum outcome go_on(struct fetching *fetching, const struct pipeline_checkpoint_head *head,
+                          struct pipeline_checkpoint_reader *reader, struct fr_err *err)
+{
+    struct pipeline_begun *begun = &fetching->cluster->held[fetching->partition].begun;
+
+    if (begun->records > 0 && (begun->next != head->next || begun->made_ms != head->made_ms)) {
+        if (!begin_anew(fetching->cluster, fetching->partition, err))
+            return FAILED;
+        if (atomic_load(&fetching->cluster->is_held))
+            return GAVE_WAY;
+    }
+    *begun = (struct pipeline_begun){.next = head->next, .made_ms = head->made_ms, .records = begun->records};
+    fetching->put_before = begun->records;
+    return take_records(fetching, reader, err);
 }
 
 /* From here on the partition is known to be here up to the marker. */
@@ -102,6 +132,7 @@ static void settle(struct fetching *fetching)
     atomic_store(&held->time_ms, held->marker.stream_time_ms);
     atomic_store(&held->changelog_next, fetching->next);
     held->is_saved = false;
+    held->begun.records = 0;
     store_gate_leave(cluster->store);
 }
 
@@ -125,7 +156,7 @@ static enum outcome take_file(struct fetching *fetching, const char *name, struc
     if (unfit)
         fr_fail(err, FR_CORRUPT, "cluster: the checkpoint '%s' %s", name, unfit);
     else if (pipeline_marker__decode(fetching->cluster, head.marker, &fetching->marker, err))
-        outcome = take_records(fetching, reader, err);
+        outcome = go_on(fetching, &head, reader, err);
     fetching->next = head.next;
     pipeline_checkpoint__close(reader);
     if (outcome == TAKEN)
@@ -171,13 +202,23 @@ static enum outcome take_newest(struct fetching *fetching, const int64_t *offset
         } else if (outcome == REFUSED) {
             fr_counter_add(cluster->ship_refused, 1);
             fr_log(FR_LOG_WARN, "cluster", "%s; without it more of the changelog is read", err->message);
-            if (!pipeline_share__clear(cluster, &fetching->partition, 1, err))
+            if (!begin_anew(cluster, fetching->partition, err))
                 outcome = FAILED;
             else if (atomic_load(&cluster->is_held))
                 outcome = GAVE_WAY; /* what it brought may be there still: the next to come clears it away */
         }
     }
     return outcome;
+}
+
+/* What was begun is worth more than what is newer. */
+static void put_first(int64_t *offsets, int count, int64_t first)
+{
+    for (int i = 1; i < count; i++)
+        if (offsets[i] == first) {
+            memmove(offsets + 1, offsets, (size_t)i * sizeof *offsets);
+            offsets[0] = first;
+        }
 }
 
 bool pipeline_ship__fetch(struct pipeline_cluster *cluster, int32_t partition, struct fr_err *err)
@@ -191,7 +232,9 @@ bool pipeline_ship__fetch(struct pipeline_cluster *cluster, int32_t partition, s
         fr_log(FR_LOG_WARN, "cluster", "cannot read '%s': %s; without it more of the changelog is read",
                cluster->config->checkpoints, strerror(errno));
     if (count <= 0)
-        return true;
+        return begin_anew(cluster, partition, err);
+    if (cluster->held[partition].begun.records > 0)
+        put_first(offsets, count, cluster->held[partition].begun.next);
     fetching = calloc(1, sizeof *fetching);
     if (!fetching)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for a checkpoint");
@@ -202,5 +245,5 @@ bool pipeline_ship__fetch(struct pipeline_cluster *cluster, int32_t partition, s
     else
         outcome = atomic_load(&cluster->is_held) ? GAVE_WAY : FAILED;
     free(fetching);
-    return outcome != FAILED;
+    return outcome == GONE ? begin_anew(cluster, partition, err) : outcome != FAILED;
 }

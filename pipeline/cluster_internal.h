@@ -63,13 +63,21 @@ struct pipeline_block_table {
     bool is_failed;
 };
 
+/* A checkpoint of which the first records are in the store, and which gave way to a hand-over; of none where there are no records. */
+struct pipeline_begun {
+    int64_t next, made_ms; /* of its head: which one it is */
+    uint64_t records;
+};
+
 struct pipeline_held { /* a partition */
     _Atomic int place; /* enum pipeline_place */
     _Atomic(const struct pipeline_owner *) owner; /* as announced last; NULL: never */
+    atomic_bool is_owner_outdated; /* it was given to this instance since, which has not said so yet */
     _Atomic int64_t changelog_next; /* up to here the store has it; −1: it has nothing of it */
     _Atomic int64_t time_ms; /* S of the latest marker of it */
     atomic_bool is_whole; /* was read to its end once, and not dropped since */
     bool is_empty; /* the store has no user of it for sure; by the group's thread while the standby's is idle, else by that */
+    struct pipeline_begun begun; /* of the standby's thread */
     bool is_noted; /* it was here at the boundary; the committer's */
     struct pipeline_tombstone *tombstones; /* by who restores, inside the gate; the boundary takes them */
     int tombstone_count, tombstone_capacity;
@@ -124,7 +132,8 @@ struct pipeline_cluster {
     atomic_bool needs_announcing;
     bool is_boundary_announcing; /* who owns what was at the boundary is to be said; the committer's */
     atomic_bool is_through; /* the deltas that were there at the start are merged: its own are those that it has from here on */
-    atomic_bool is_assigned; /* the group has said what is owned, and it is here */
+    atomic_bool has_come; /* the group has said what is owned, once */
+    atomic_bool is_assigned; /* that is here, as it was once since this instance came, or came back */
     bool is_boundary_local; /* as it was at the boundary */
     struct pipeline_block_table blocks;
     _Atomic uint64_t turns; /* how often partitions went or came */
@@ -142,7 +151,8 @@ struct pipeline_cluster {
     int assigned; /* partitions, at last, and since when; by the group's thread while the standby's is idle */
     int64_t assigned_ms;
     atomic_bool is_joining, is_warm; /* before the group is joined: it reads what will be its own, and has it */
-    atomic_bool is_draining, is_relieved; /* others said that they have all that it had */
+    atomic_bool is_draining, is_away; /* it has left the group */
+    atomic_bool is_relieved; /* others said that they have all that it had */
     _Atomic int64_t drained_ms; /* when it began, or it was last looked whether others are there */
     _Atomic(const struct pipeline_owner *) joiners[PIPELINE_CLUSTER_JOINERS]; /* who said that they come; NULL: free */
     _Atomic int64_t joiners_ms[PIPELINE_CLUSTER_JOINERS]; /* when, by the monotonic clock */
@@ -205,7 +215,10 @@ FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err 
  * when a hand-over comes: the partitions are not empty then, and go another time.
  */
 FR_CHECKED bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone, bool gives_way, struct fr_err *err);
-/* Before partitions are restored: of those that will be read from the first record nothing may be left over. Gives way. */
+/*
+ * Before partitions are restored: of those that will be read from the first record nothing may be left over, but for what is
+ * `begun`. Gives way.
+ */
 FR_CHECKED bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
                                       struct fr_err *err);
 /*
@@ -288,8 +301,8 @@ int pipeline_ship__find(const struct pipeline_cluster *cluster, int partition, i
 
 /*
  * Of a partition of which the store has nothing: the newest file of it that is fit, if there is any, goes into the state, and
- * how far it goes. The standby's thread; gives way when a hand-over comes, and the partition is neither empty nor here then.
- * False: the store failed, or the node stops.
+ * how far it goes. The standby's thread; gives way when a hand-over comes, and the partition is neither empty nor here then:
+ * where it is still wanted afterwards, this goes on with the same file. False: the store failed, or the node stops.
  */
 FR_CHECKED bool pipeline_ship__fetch(struct pipeline_cluster *cluster, int32_t partition, struct fr_err *err);
 

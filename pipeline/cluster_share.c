@@ -72,6 +72,7 @@ bool pipeline_share__drop(struct pipeline_cluster *cluster, const bool *is_gone_
             continue;
         store_gate_enter(cluster->store);
         atomic_store(&held->is_whole, false);
+        held->begun.records = 0;
         held->marker.is_known = false;
         held->is_saved = held->is_saved && atomic_load(&held->changelog_next) < 0;
         atomic_store(&held->changelog_next, -1);
@@ -97,7 +98,7 @@ bool pipeline_share__clear(struct pipeline_cluster *cluster, const int32_t *part
     for (int i = 0; i < count; i++) {
         const struct pipeline_held *held = &cluster->held[partitions[i]];
 
-        is_gone_of[partitions[i]] = atomic_load(&held->changelog_next) < 0 && !held->is_empty;
+        is_gone_of[partitions[i]] = atomic_load(&held->changelog_next) < 0 && !held->is_empty && held->begun.records == 0;
         is_any = is_any || is_gone_of[partitions[i]];
     }
     return !is_any || pipeline_share__drop(cluster, is_gone_of, true, err);
@@ -271,16 +272,20 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
         atomic_store(&cluster->held[i].place,
                      is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
     store_gate_leave(cluster->store);
-    for (int i = 0; i < count && ok; i++)
+    for (int i = 0; i < count && ok; i++) {
+        atomic_store(&cluster->held[partitions[i]].is_owner_outdated, true);
         if (atomic_load(&cluster->held[partitions[i]].is_whole))
             near[near_count++] = partitions[i];
+    }
     ok = ok && (near_count == 0 || restore_near(cluster, near, &near_count, err)) &&
          ((near_count == 0 && count > 0) || pipeline_share__take(cluster, near, near_count, err));
     if (!ok && pipeline_cluster__is_stopping(cluster))
         return true;
     if (ok) {
         atomic_store(&cluster->is_joining, false);
+        atomic_store(&cluster->has_come, true);
         pipeline_share__tell(cluster);
+        atomic_store(&cluster->is_away, count == 0 && atomic_load(&cluster->is_draining));
         pipeline_standby__release(cluster);
     }
     return ok;

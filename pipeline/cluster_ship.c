@@ -9,6 +9,10 @@
  * where the changelog ends, if his epoch then reaches that end. Whoever lost the partition and does not know it yet does not
  * reach it, and writes none.
  *
+ * A user who is damaged here is sound in the changelog, and nowhere else: who takes a file would have to read all of that for
+ * him. So there is none of his partition as long as he is, which is told, and those of before stay. Where the disk does not
+ * even say who it is, that goes for all.
+ *
  * Reading them is in cluster_fetch.c. Nothing depends on checkpoints: where there is none, the changelog is read.
  */
 #include "checkpoint.h"
@@ -36,7 +40,7 @@ struct shipping {
     struct pipeline_cluster *cluster;
     int64_t written[PIPELINE_CLUSTER_PARTITIONS_MAX]; /* how far the changelog was; −1: none yet */
     int64_t written_ms[PIPELINE_CLUSTER_PARTITIONS_MAX];
-    struct fr_buffer key, value;
+    struct fr_buffer key, value, memory;
 
     /* of a round */
     int32_t partitions[PIPELINE_CLUSTER_PARTITIONS_MAX];
@@ -275,10 +279,25 @@ static void slow_down(const struct shipping *shipping)
         fr_clock_sleep_ms(TICK_MS);
 }
 
+/* Of such a one the file would be refused, and those of before would be gone by then. */
+static bool is_sound(struct shipping *shipping, const struct store_key *key, const struct fr_slice disk[STORE_PARTS],
+                     struct fr_err *err)
+{
+    if (store_scan_is_sound(shipping->cluster->store, key, disk, &shipping->memory))
+        return true;
+    if (shipping->memory.is_failed)
+        return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for a checkpoint");
+    return fr_fail(err, FR_CORRUPT,
+                   "cluster: what is stored of user %" PRIu64 " is damaged; start this instance with an empty store.path, and "
+                   "what it has is read from the topics",
+                   key->ids[0]);
+}
+
 static bool put_entity(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS])
 {
     struct shipping *shipping = user;
     struct pipeline_cluster *cluster = shipping->cluster;
+    struct fr_err err;
     int partition;
 
     if ((!shipping->is_begun && !begin(shipping)) || pipeline_cluster__is_stopping(cluster))
@@ -288,6 +307,10 @@ static bool put_entity(void *user, const struct store_key *key, const struct fr_
     partition = ingest_partition_of(key->ids[0], atomic_load(&cluster->partitions));
     if (!shipping->writers[partition])
         return true;
+    if (!is_sound(shipping, key, disk, &err)) {
+        give_up(shipping, partition, &err);
+        return true;
+    }
     for (enum store_part part = 0; part < STORE_PARTS; part++) {
         if (disk[part].length == 0)
             continue;
@@ -322,6 +345,23 @@ static void finish(struct shipping *shipping, int partition)
     fr_counter_add(shipping->cluster->shipped, 1);
 }
 
+/* What a scan breaks off that failed has no file this time; why is told once, for all. */
+static void end_files(struct shipping *shipping, bool is_scanned)
+{
+    for (int i = 0; i < shipping->count; i++) {
+        int partition = shipping->partitions[i];
+
+        if (!shipping->writers[partition])
+            continue;
+        if (is_scanned && !pipeline_cluster__is_stopping(shipping->cluster)) {
+            finish(shipping, partition);
+            continue;
+        }
+        fr_counter_add(shipping->cluster->ship_failed, !is_scanned);
+        give_up(shipping, partition, NULL);
+    }
+}
+
 /* Where the changelog of each own partition ends, then an epoch, then what that is. */
 static bool write_files(struct shipping *shipping, struct fr_err *err)
 {
@@ -343,15 +383,8 @@ static bool write_files(struct shipping *shipping, struct fr_err *err)
     ok = ingest_group_marks(cluster->group, cluster->changelog, shipping->partitions, shipping->count, shipping->lows,
                             shipping->ends, err) &&
          pipeline_share__commit(cluster, err) && store_scan(cluster->store, put_entity, shipping, err);
-    for (int i = 0; i < shipping->count; i++) {
-        int partition = shipping->partitions[i];
-
-        if (ok && !pipeline_cluster__is_stopping(cluster) && shipping->writers[partition])
-            finish(shipping, partition);
-        else
-            give_up(shipping, partition, NULL);
-    }
-    if (ok && shipping->is_begun && shipping->is_complete)
+    end_files(shipping, ok);
+    if (ok && shipping->is_complete && !pipeline_cluster__is_stopping(cluster)) /* also where nobody is stored yet */
         fr_gauge_set(cluster->shipped_at, (double)shipping->made_ms / 1000);
     return ok;
 }
@@ -374,6 +407,7 @@ static void *run(void *user)
     }
     fr_buffer_fini(&shipping->key);
     fr_buffer_fini(&shipping->value);
+    fr_buffer_fini(&shipping->memory);
     free(shipping);
     return NULL;
 }
@@ -390,6 +424,7 @@ bool pipeline_ship__start(struct pipeline_cluster *cluster, struct fr_err *err)
     shipping->cluster = cluster;
     fr_buffer_init(&shipping->key);
     fr_buffer_init(&shipping->value);
+    fr_buffer_init(&shipping->memory);
     for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++)
         shipping->written[i] = -1;
     remove_unfinished(cluster);

@@ -220,6 +220,7 @@ void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struc
         return;
     if (atomic_exchange(&cluster->held[partition].owner, owner) != owner)
         atomic_store(&cluster->held[partition].is_owner_saved, false);
+    atomic_store(&cluster->held[partition].is_owner_outdated, false);
     pipeline_standby__has_come(cluster, owner);
 }
 

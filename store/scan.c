@@ -143,6 +143,19 @@ bool store_scan(struct store *store,
     return scan_range(store, &(struct range){0}, READAHEAD_BYTES, each, user, err);
 }
 
+bool store_scan_is_sound(const struct store *store, const struct store_key *key, const struct fr_slice disk[STORE_PARTS],
+                         struct fr_buffer *memory)
+{
+    const struct store_codec *codec = &store->codec;
+
+    for (enum store_part part = 0; part < STORE_PARTS; part++) {
+        fr_buffer_clear(memory);
+        if (disk[part].length > 0 && (!codec->decode(codec->user, key, part, disk[part], memory) || memory->is_failed))
+            return false;
+    }
+    return true;
+}
+
 bool store_scan_some(struct store *store, struct store_cursor *cursor, uint64_t most,
                      bool (*each)(void *user, const struct store_key *key, const struct fr_slice disk[STORE_PARTS]), void *user,
                      struct fr_err *err)

@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import os
 import re
+import shutil
 import signal
 import time
 
@@ -160,6 +161,27 @@ def left_open(standing, partition):
 def restoring(node):
     told = node.call("AdminService/Cluster", admin_pb2.ClusterRequest(), admin_pb2.ClusterResponse)
     return [one.partition for one in told.partitions if one.restoring]
+
+
+def test_who_still_restores_its_first_share_is_drained(make_node, real_kafka):
+    standing = Standing(make_node, real_kafka)
+    first, second = standing.begin("b"), standing.begin("c")
+    standing.load(500)
+    standing.wait_shared()
+    second.kill()
+    shutil.rmtree(second.configuration["store"]["path"])
+    with left_open(standing, 6):
+        second.start(is_ready=False)
+        wait_for(lambda: standing.owned(second) == [4, 5, 7], lambda: standing.owned(second))
+        assert restoring(second) == [6] and not second.is_ready()
+        asked = second.cli("drain")
+        assert asked.returncode == 0 and asked.stdout.startswith("draining"), asked
+        wait_for(lambda: standing.owned(first) == [0, 1, 2, 3, 4, 5, 7], lambda: standing.owned(first))
+        assert standing.owned(second) == [] and not second.cli("drain").stdout.startswith("drained")
+    done = second.cli("drain", "--wait")
+    assert done.returncode == 0 and done.stdout.startswith("drained, "), done
+    assert standing.owned(first) == list(range(PARTITIONS)) and not second.is_ready()
+    standing.check()
 
 
 def test_while_one_partition_is_restored_the_others_go_on_and_the_group_is_answered(make_node, real_kafka):

@@ -333,6 +333,13 @@ FR_CHECKED bool store_scan_some(struct store *store, struct store_cursor *cursor
                                 void *user, struct fr_err *err);
 
 /*
+ * Whether the codec makes sense of what a scan found: where not, loading the entity would quarantine it. Its parts go
+ * through `memory`, one by one; where that is_failed, nobody can say. Any thread.
+ */
+bool store_scan_is_sound(const struct store *store, const struct store_key *key, const struct fr_slice disk[STORE_PARTS],
+                         struct fr_buffer *memory);
+
+/*
  * The durable meta record `name` appended to `value`; false when there is none. Called from `each`: as the scan's own snapshot
  * sees it, so that state and offsets are of one epoch.
  */

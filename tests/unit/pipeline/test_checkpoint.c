@@ -200,6 +200,38 @@ static void what_is_abandoned_leaves_nothing(void **state)
     assert_int_equal(access(part, F_OK), -1);
 }
 
+/* With few records it is told at the end, with many before. */
+static void a_full_disk_is_told_and_leaves_nothing(void **state)
+{
+    static const int counts[] = {1, MANY};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct pipeline_checkpoint_head head = head_of();
+        struct pipeline_checkpoint_writer *writer;
+        char bytes[8 + VALUE_BYTES];
+        struct fr_err err;
+        bool ok = true;
+
+        assert_int_equal(symlink("/dev/full", part), 0);
+        assert_true(pipeline_checkpoint__create(part, &head, &writer, &err));
+        for (int k = 0; k < counts[i] && ok; k++) {
+            struct pipeline_checkpoint_record record = record_of(k, bytes);
+
+            ok = pipeline_checkpoint__append(writer, record.key, record.value, &err);
+        }
+        assert_int_equal(ok, counts[i] == 1);
+        if (ok)
+            assert_false(pipeline_checkpoint__finish(writer, name, &err));
+        else
+            pipeline_checkpoint__abandon(writer);
+        assert_int_equal(err.code, FR_UNAVAILABLE);
+        assert_non_null(strstr(err.message, "No space left"));
+        assert_int_equal(access(name, F_OK), -1);
+        assert_int_equal(readlink(part, bytes, sizeof bytes), -1);
+    }
+}
+
 static const char *unfit(struct pipeline_checkpoint_head head)
 {
     static const struct pipeline_checkpoint_wanted wanted = {.fingerprint = 77,
@@ -253,6 +285,7 @@ int main(void)
         cmocka_unit_test(a_file_that_is_cut_or_longer_is_refused),
         cmocka_unit_test(blocks_that_stand_in_each_others_places_are_refused),
         cmocka_unit_test(what_is_abandoned_leaves_nothing),
+        cmocka_unit_test(a_full_disk_is_told_and_leaves_nothing),
         cmocka_unit_test(what_is_of_something_else_or_too_old_is_unfit),
     };
     int failed;
