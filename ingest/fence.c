@@ -125,35 +125,33 @@ static bool peek(struct ingest_group *group, const char *topic, int32_t partitio
 
 /* ---- ending it ---- */
 
-/* What committed records can be read up to has moved: the transaction that began there is over. */
+/* What committed records can be read up to. */
+static bool ask_stable(rd_kafka_t *client, const char *topic, int32_t partition, int timeout_ms, int64_t *stable)
+{
+    int64_t low;
+
+    return rd_kafka_query_watermark_offsets(client, topic, partition, &low, stable, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* That has moved: the transaction that began there is over. */
 static bool is_over(rd_kafka_t *client, const char *topic, int32_t partition, int64_t offset)
 {
-    int64_t low, stable;
+    int64_t stable;
 
-    return rd_kafka_query_watermark_offsets(client, topic, partition, &low, &stable, SLICE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
-           stable > offset;
+    return ask_stable(client, topic, partition, SLICE_MS, &stable) && stable > offset;
 }
 
 /*
  * Its coordinator writes the end of a transaction as soon as it hears the first request of who begins with the id, and says
  * meanwhile that it is busy, which librdkafka takes as a reason to wait for half a second. So the partition is looked at, too.
  */
-static bool end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset, const char *instance,
-                struct fr_err *err)
+static bool begin_as(rd_kafka_t *client, const char *topic, int32_t partition, int64_t offset, const char *instance,
+                     struct fr_err *err)
 {
-    struct ingest_client as = {.role = INGEST_TRANSACTIONS,
-                               .brokers = group->options.brokers,
-                               .properties = group->options.properties,
-                               .property_count = group->options.property_count,
-                               .group = group->options.group,
-                               .instance = instance};
     int64_t until_ms = fr_clock_monotonic_ms() + END_MS;
     rd_kafka_error_t *error = NULL;
     bool is_ended = false, is_to_wait;
-    rd_kafka_t *client;
 
-    if (!ingest_client__new(&as, &client, err))
-        return false;
     do {
         rd_kafka_error_destroy(error);
         error = rd_kafka_init_transactions(client, SLICE_MS);
@@ -164,8 +162,35 @@ static bool end(struct ingest_group *group, const char *topic, int32_t partition
         fr_fail(err, FR_UNAVAILABLE, "cluster: what '%s' left open cannot be ended: %s", instance,
                 rd_kafka_error_string(error));
     rd_kafka_error_destroy(error);
-    rd_kafka_destroy(client);
     return is_ended;
+}
+
+/*
+ * If it is still open. Who asks may have stood still himself, and the transaction be over for long: then who made it may live and be no
+ * member, because he was drained, or is on his way, and would be fenced for nothing.
+ */
+static bool end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset, const char *instance,
+                bool *is_ended, struct fr_err *err)
+{
+    struct ingest_client as = {.role = INGEST_TRANSACTIONS,
+                               .brokers = group->options.brokers,
+                               .properties = group->options.properties,
+                               .property_count = group->options.property_count,
+                               .group = group->options.group,
+                               .instance = instance};
+    rd_kafka_t *client;
+    int64_t stable;
+    bool ok;
+
+    if (!ingest_client__new(&as, &client, err))
+        return false;
+    ok = ask_stable(client, topic, partition, PEEK_MS, &stable) ||
+         fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' [%d] does not say whether what '%s' began is open", topic, (int)partition,
+                 instance);
+    if (ok && stable <= offset)
+        ok = *is_ended = begin_as(client, topic, partition, offset, instance, err);
+    rd_kafka_destroy(client);
+    return ok;
 }
 
 bool ingest_group_end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset,
@@ -176,8 +201,5 @@ bool ingest_group_end(struct ingest_group *group, const char *topic, int32_t par
     *is_ended = false;
     if (!peek(group, topic, partition, offset, instance, err) || !ingest_group_members(group, instance, &members, err))
         return false;
-    if (members.has_it)
-        return true;
-    *is_ended = end(group, topic, partition, offset, instance, err);
-    return *is_ended;
+    return members.has_it || end(group, topic, partition, offset, instance, is_ended, err);
 }

@@ -255,9 +255,9 @@ void pipeline_restoring__close(struct pipeline_restoring *restoring); /* NULL is
 
 /* ---- cluster_left.c: what somebody left open ---- */
 
-/* The transaction that begins there, if who began it is in the group no more. False: nobody says. May block for 15 s. */
+/* The transaction that begins there, if who began it is in the group no more. False: nobody says. May block for 17 s. */
 bool pipeline_left__end(struct pipeline_cluster *cluster, const char *topic, int32_t partition, int64_t offset);
-/* Of the deltas, by the cluster's thread, as often as it reads. May block for 15 s. */
+/* Of the deltas, by the cluster's thread, as often as it reads. May block for 17 s. */
 void pipeline_left__look(struct pipeline_cluster *cluster, struct pipeline_left *left);
 
 /* ---- cluster_range.c ---- */

@@ -64,9 +64,9 @@ FR_CHECKED bool ingest_group_members(struct ingest_group *group, const char *ins
                                      struct fr_err *err);
 
 /*
- * Of the open transaction that begins at that offset of a partition: tells in `instance` whose it is, and ends it, and fences him, if he is
- * not in the group any more: *is_ended. A member is left alone. Any thread; blocks for 15 s at most. FR_UNAVAILABLE: it cannot be told, or
- * the coordinator does not answer.
+ * Of the transaction that begins at that offset of a partition: tells in `instance` whose it is, and ends it, and fences him, if it is open
+ * and he is not in the group any more: *is_ended. A member is left alone. Any thread; blocks for 17 s at most. FR_UNAVAILABLE: it cannot be
+ * told, or the coordinator does not answer.
  */
 FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset,
                                  char instance[INGEST_NAME_BYTES], bool *is_ended, struct fr_err *err);
