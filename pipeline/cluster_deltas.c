@@ -12,8 +12,8 @@ enum {
     FETCH_MS = 100, /* a record comes at once; ten fetches a second when there is none are enough */
     READ_MS = 100,
     LOOK_MS = 1000,
-    RECORDS_AT_ONCE = 4, /* for each merger: what they bring is merged inside one gate */
-    RECORDS_MAX = 16
+    RECORDS_AT_ONCE = 4, /* for each lane: what they bring is merged inside one gate */
+    RECORDS_MAX = 16 /* of all */
 };
 
 bool pipeline_deltas__open(struct pipeline_cluster *cluster, struct fr_err *err)
@@ -108,7 +108,9 @@ static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *
         store_gate_leave(cluster->store);
     }
     store_visit_leave(cluster->store, visit);
-    fr_counter_add(cluster->merged, (uint64_t)pipeline_mergers__count(cluster->mergers));
+    fr_counter_add(cluster->merged,
+                   (uint64_t)pipeline_mergers__count(cluster->mergers) - pipeline_mergers__corrupt(cluster->mergers));
+    fr_counter_add(cluster->engine->lanes.corrupt, pipeline_mergers__corrupt(cluster->mergers));
     return ok;
 }
 

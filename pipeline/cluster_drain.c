@@ -74,7 +74,6 @@ bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct
             cluster->config->id);
     atomic_store(&cluster->drained_ms, fr_clock_monotonic_ms());
     atomic_store(&cluster->is_relieved, false);
-    atomic_store(&cluster->is_away, false);
     if (!atomic_exchange(&cluster->is_draining, true))
         ingest_group_drain(cluster->group, true);
     return true;

@@ -342,6 +342,7 @@ void pipeline_mergers__close(struct pipeline_mergers *mergers); /* NULL is fine 
 void pipeline_mergers__clear(struct pipeline_mergers *mergers);
 FR_CHECKED bool pipeline_mergers__add(struct pipeline_mergers *mergers, const struct agg_delta *delta, struct fr_err *err);
 int pipeline_mergers__count(const struct pipeline_mergers *mergers);
+uint64_t pipeline_mergers__corrupt(const struct pipeline_mergers *mergers); /* of them, what was for an entity in quarantine */
 /* As agg_deltas_load() and, inside the gate, agg_deltas_apply(): on one visit, of the caller's. */
 FR_CHECKED bool pipeline_mergers__load(struct pipeline_mergers *mergers, struct fr_err *err);
 FR_CHECKED bool pipeline_mergers__apply(struct pipeline_mergers *mergers, int64_t horizon_ms, struct fr_err *err);

@@ -141,10 +141,21 @@ void pipeline_mergers__close(struct pipeline_mergers *mergers)
     free(mergers);
 }
 
+uint64_t pipeline_mergers__corrupt(const struct pipeline_mergers *mergers)
+{
+    uint64_t corrupt = 0;
+
+    for (int i = 0; i < mergers->count; i++)
+        corrupt += mergers->mergers[i].tally.corrupt;
+    return corrupt;
+}
+
 void pipeline_mergers__clear(struct pipeline_mergers *mergers)
 {
-    for (int i = 0; i < mergers->count; i++)
+    for (int i = 0; i < mergers->count; i++) {
         mergers->mergers[i].count = 0;
+        mergers->mergers[i].tally = (struct agg_tally){0};
+    }
     mergers->deltas = 0;
 }
 

@@ -9,8 +9,8 @@
  * where the changelog ends, if his epoch then reaches that end. Whoever lost the partition and does not know it yet does not
  * reach it, and writes none.
  *
- * A user who is damaged here is sound in the changelog, and nowhere else: who takes a file would have to read all of that for
- * him. So there is none of his partition as long as he is, which is told, and those of before stay. Where the disk does not
+ * A user who is damaged here the changelog has, as he was before that was found: who takes a file would have to read all of it
+ * for him. So there is none of his partition as long as he is, which is told, and those of before stay. Where the disk does not
  * even say who it is, that goes for all.
  *
  * Reading them is in cluster_fetch.c. Nothing depends on checkpoints: where there is none, the changelog is read.
@@ -51,7 +51,7 @@ struct shipping {
     int64_t made_ms, began_ms;
     uint64_t bytes;
     bool is_begun;
-    bool is_complete; /* each partition has a file, by now or before */
+    bool is_complete; /* each partition of which anybody is stored has a file, by now or before */
 };
 
 void pipeline_ship__register(struct pipeline_cluster *cluster, struct fr_metrics *metrics)
@@ -66,8 +66,9 @@ void pipeline_ship__register(struct pipeline_cluster *cluster, struct fr_metrics
                                                "Files that were damaged, too old or of something else.");
     cluster->ship_records = fr_metrics_counter(metrics, "freshet_cluster_checkpoints_records_total", NULL,
                                                "Records that were restored from files.");
-    cluster->shipped_at = fr_metrics_gauge(metrics, "freshet_cluster_checkpoints_seconds", NULL,
-                                           "Unix time from which the files of all own partitions are; 0: not yet.");
+    cluster->shipped_at =
+        fr_metrics_gauge(metrics, "freshet_cluster_checkpoints_seconds", NULL,
+                         "Unix time from which the files of all own partitions are, if there is anybody in them; 0: not yet.");
 }
 
 /* ---- names ---- */
@@ -345,9 +346,11 @@ static void finish(struct shipping *shipping, int partition)
     fr_counter_add(shipping->cluster->shipped, 1);
 }
 
-/* What a scan breaks off that failed has no file this time; why is told once, for all. */
+/* Where the scan failed, or was not come to, no partition has a file this time; why is told once, for all. */
 static void end_files(struct shipping *shipping, bool is_scanned)
 {
+    if (!is_scanned && !shipping->is_begun && !pipeline_cluster__is_stopping(shipping->cluster))
+        fr_counter_add(shipping->cluster->ship_failed, (uint64_t)shipping->count);
     for (int i = 0; i < shipping->count; i++) {
         int partition = shipping->partitions[i];
 

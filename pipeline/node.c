@@ -570,7 +570,7 @@ static void give_away(struct pipeline_node *node)
     if (!node->cluster || node->config->drain_ms == 0 || store_is_failed(node->engine.store))
         return;
     while (left > 0 && fr_clock_monotonic_ms() < until_ms) {
-        if (!pipeline_cluster__drain(node->cluster, &left, &err))
+        if (!pipeline_cluster__drain(node->cluster, &left, &err) && err.code != FR_UNAVAILABLE) /* brokers may be slow to say */
             break;
         fr_clock_sleep_ms(DRAIN_LOOK_MS);
     }

@@ -166,10 +166,10 @@ def test_who_still_restores_its_first_share_is_drained(make_node, real_kafka):
     first, second = standing.begin("b"), standing.begin("c")
     standing.load(500)
     standing.wait_shared()
-    second.kill()
-    shutil.rmtree(second.configuration["store"]["path"])
     with left_open(standing, 6):
-        second.start(is_ready=False)
+        second.kill()
+        shutil.rmtree(second.configuration["store"]["path"])
+        second.start(is_ready=False)  # within its session
         wait_for(lambda: standing.owned(second) == [4, 5, 7], lambda: standing.owned(second))
         assert restoring(second) == [6] and not second.is_ready()
         asked = second.cli("drain")

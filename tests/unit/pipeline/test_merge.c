@@ -3,7 +3,7 @@
 
 #include "cluster_internal.h"
 
-enum { ROUNDS = 6, INSTANCES = 2, EVENTS_AT_ONCE = 4, LANES = 4 };
+enum { ROUNDS = 6, INSTANCES = 2, EVENTS_AT_ONCE = 4, LANES = 4, MANY = 600, KEY_BYTES = 64 };
 
 static void apply_share(struct node *node, const struct feed *feed, int instance, struct carrier *carrier)
 {
@@ -108,23 +108,82 @@ static void threads_merge_to_what_one_node_makes(void **state)
     assert_true(most > 300); /* more than one thread merges alone */
 }
 
-/* A thread's failure is told, whichever it was. */
-static void bytes_that_make_no_sense_are_refused(void **state)
+/* Of what was told: a value each, of items that there are not. */
+static struct agg_delta sound(const struct carrier *carrier, uint64_t number, uint8_t key[KEY_BYTES])
+{
+    const struct carried *carried = &carrier->all[number % (uint64_t)carrier->count];
+
+    memcpy(key, carried->key, carried->key_bytes);
+    for (int i = 0; i < 4; i++)
+        key[carried->key_bytes - 1 - (size_t)i] = (uint8_t)(number >> 8 * i);
+    return (struct agg_delta){.key = fr_slice(key, carried->key_bytes),
+                              .value = fr_slice(carried->value, carried->value_bytes)};
+}
+
+/* Whichever thread has the one that makes no sense. */
+static void one_that_makes_no_sense_is_told(void **state)
+{
+    static const uint8_t nonsense[] = {0xff, 0xff, 0xff};
+    struct stream_catalogue catalogue;
+    struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
+    struct pipeline_mergers *mergers;
+    struct rng rng = {1};
+    struct feed feed;
+    struct node node;
+    struct fr_err err;
+
+    (void)state;
+    stream_catalogue_make(&catalogue, &rng);
+    feed = feed_new(&rng);
+    node = node_new(catalogue.text, keep_all);
+    apply_share(&node, &feed, 0, &carrier);
+    assert_true(carrier.count > 0);
+    if (!pipeline_mergers__open(node.agg, LANES, &mergers, &err))
+        fail_msg("%s", err.message);
+    for (uint64_t bad = 0; bad < 4 * LANES; bad++) {
+        static uint8_t keys[MANY][KEY_BYTES];
+        bool is_loaded, is_applied;
+
+        pipeline_mergers__clear(mergers);
+        for (uint64_t i = 0; i < MANY; i++) {
+            struct agg_delta delta = sound(&carrier, i, keys[i]);
+
+            if (i == bad)
+                delta.value = fr_slice(nonsense, sizeof nonsense);
+            assert_true(pipeline_mergers__add(mergers, &delta, &err));
+        }
+        is_loaded = pipeline_mergers__load(mergers, &err);
+        assert_true(is_loaded);
+        store_gate_enter(node.store);
+        is_applied = pipeline_mergers__apply(mergers, node.stream_time_ms, &err);
+        store_gate_leave(node.store);
+        assert_false(is_applied);
+        assert_int_equal(err.code, FR_CORRUPT);
+    }
+    pipeline_mergers__close(mergers);
+    node_free(&node);
+    carrier_free(&carrier);
+    free(feed.events);
+}
+
+static void keys_that_make_no_sense_are_refused(void **state)
 {
     struct stream_catalogue catalogue;
     struct pipeline_mergers *mergers;
     struct rng rng = {1};
     struct node node;
     struct fr_err err;
+    uint64_t ids[MANY];
 
     (void)state;
     stream_catalogue_make(&catalogue, &rng);
     node = node_new(catalogue.text, keep_all);
     if (!pipeline_mergers__open(node.agg, LANES, &mergers, &err))
         fail_msg("%s", err.message);
-    for (uint64_t id = 1; id <= 600; id++) {
-        struct agg_delta delta = {.key = fr_slice(&id, sizeof id), .value = fr_slice(NULL, 0)};
+    for (uint64_t i = 0; i < MANY; i++) {
+        struct agg_delta delta = {.key = fr_slice(&ids[i], sizeof ids[i])};
 
+        ids[i] = i;
         assert_true(pipeline_mergers__add(mergers, &delta, &err));
     }
     assert_false(pipeline_mergers__load(mergers, &err));
@@ -136,7 +195,8 @@ static void bytes_that_make_no_sense_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(threads_merge_to_what_one_node_makes),
-                                       cmocka_unit_test(bytes_that_make_no_sense_are_refused)};
+                                       cmocka_unit_test(one_that_makes_no_sense_is_told),
+                                       cmocka_unit_test(keys_that_make_no_sense_are_refused)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
