@@ -23,6 +23,7 @@ enum {
     MARKS = RECORDS_MAX / MARK_RECORDS + 8,
     ASK_MS = 20,
     ASK_TIMEOUT_MS = 2000,
+    QUESTION_MS = 3600000, /* as in fence.c: never is its time out before its coordinator is found */
     PATIENCE_MS = 30000
 };
 
@@ -231,7 +232,7 @@ static void ask_committed(struct ingest_pace *pace, struct paced_topic *topic)
     if (options) {
         rd_kafka_event_t *event;
 
-        (void)rd_kafka_AdminOptions_set_request_timeout(options, ASK_TIMEOUT_MS, NULL, 0);
+        (void)rd_kafka_AdminOptions_set_request_timeout(options, QUESTION_MS, NULL, 0);
         rd_kafka_ListConsumerGroupOffsets(pace->client, &request, 1, options, pace->answers);
         event = rd_kafka_queue_poll(pace->answers, ASK_TIMEOUT_MS);
         if (event) {

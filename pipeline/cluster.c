@@ -123,8 +123,7 @@ static bool read_store(struct pipeline_cluster *cluster, struct fr_err *err)
 static bool make_deltas(struct pipeline_cluster *cluster)
 {
     struct agg *agg = cluster->engine->agg;
-    bool ok = agg_images_open(agg) && (cluster->pending = agg_deltas_new(agg)) &&
-              (cluster->merger = agg_lane_new(agg, PIPELINE_BATCH_EVENTS));
+    bool ok = agg_images_open(agg) && (cluster->pending = agg_deltas_new(agg));
 
     for (int i = 0; i < cluster->config->lanes && ok; i++) {
         struct agg_deltas *first = agg_deltas_new(agg);
@@ -190,7 +189,8 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     if (!make_deltas(cluster))
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
     options->engine->tombstones.are_shared = true;
-    return read_store(cluster, err) && pipeline_cluster_blocks__open(cluster, err);
+    return pipeline_mergers__open(options->engine->agg, options->config->lanes, &cluster->mergers, err) &&
+           read_store(cluster, err) && pipeline_cluster_blocks__open(cluster, err);
 }
 
 /* ---- the cluster's thread ---- */
@@ -387,8 +387,7 @@ void pipeline_cluster__close(struct pipeline_cluster *cluster)
         agg_deltas_free(cluster->turned[i]);
     }
     agg_deltas_free(cluster->pending);
-    agg_lane_free(cluster->merger);
-    free(cluster->chosen);
+    pipeline_mergers__close(cluster->mergers);
     pipeline_cluster_tombstones__close(cluster);
     pipeline_cluster_blocks__close(cluster);
     fr_arena_free(cluster->arena);

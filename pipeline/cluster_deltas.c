@@ -7,15 +7,13 @@
 
 #include <freshet/clock.h>
 
-#include <stdlib.h>
-
 enum {
     ROOM_MS = 10,
     FETCH_MS = 100, /* a record comes at once; ten fetches a second when there is none are enough */
     READ_MS = 100,
     LOOK_MS = 1000,
-    RECORDS_AT_ONCE = 4, /* what they bring is merged inside one gate */
-    CHOSEN_FIRST = 1024
+    RECORDS_AT_ONCE = 4, /* for each merger: what they bring is merged inside one gate */
+    RECORDS_MAX = 16
 };
 
 bool pipeline_deltas__open(struct pipeline_cluster *cluster, struct fr_err *err)
@@ -44,18 +42,9 @@ static bool choose_all(struct pipeline_cluster *cluster, struct fr_reader *delta
 {
     struct agg_delta delta;
 
-    while (pipeline_delta__next(deltas, &delta)) {
-        if (cluster->chosen_count == cluster->chosen_capacity) {
-            int capacity = cluster->chosen_capacity ? 2 * cluster->chosen_capacity : CHOSEN_FIRST;
-            struct agg_delta *chosen = reallocarray(cluster->chosen, (size_t)capacity, sizeof *chosen);
-
-            if (!chosen)
-                return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory for deltas");
-            cluster->chosen = chosen;
-            cluster->chosen_capacity = capacity;
-        }
-        cluster->chosen[cluster->chosen_count++] = delta;
-    }
+    while (pipeline_delta__next(deltas, &delta))
+        if (!pipeline_mergers__add(cluster->mergers, &delta, err))
+            return false;
     return !deltas->is_failed || fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' ends too soon", cluster->deltas);
 }
 
@@ -63,7 +52,7 @@ static bool choose_all(struct pipeline_cluster *cluster, struct fr_reader *delta
 static bool choose(struct pipeline_cluster *cluster, const struct ingest_tailed *records, int count, int64_t *time_ms,
                    struct fr_err *err)
 {
-    cluster->chosen_count = 0;
+    pipeline_mergers__clear(cluster->mergers);
     for (int i = 0; i < count; i++) {
         struct pipeline_delta_head head;
         struct fr_reader deltas;
@@ -98,7 +87,6 @@ static bool choose(struct pipeline_cluster *cluster, const struct ingest_tailed 
 static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *records, int count, struct fr_err *err)
 {
     struct pipeline_stream *stream = &cluster->engine->stream;
-    struct agg_tally tally = {0};
     struct store_visit visit;
     int64_t time_ms = 0;
     bool ok;
@@ -106,11 +94,10 @@ static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *
     if (!choose(cluster, records, count, &time_ms, err))
         return false;
     visit = store_visit_enter(cluster->store);
-    ok = agg_deltas_load(cluster->merger, cluster->chosen, cluster->chosen_count, err);
+    ok = pipeline_mergers__load(cluster->mergers, err);
     if (ok) {
         store_gate_enter(cluster->store);
-        ok = agg_deltas_apply(cluster->merger, cluster->chosen, cluster->chosen_count, pipeline_stream__horizon(stream), &tally,
-                              err);
+        ok = pipeline_mergers__apply(cluster->mergers, pipeline_stream__horizon(stream), err);
         if (ok) {
             pipeline_stream__raise(stream, cluster->config->lanes, time_ms);
             for (int i = 0; i < atomic_load(&cluster->partitions); i++)
@@ -121,7 +108,7 @@ static bool merge(struct pipeline_cluster *cluster, const struct ingest_tailed *
         store_gate_leave(cluster->store);
     }
     store_visit_leave(cluster->store, visit);
-    fr_counter_add(cluster->merged, (uint64_t)cluster->chosen_count);
+    fr_counter_add(cluster->merged, (uint64_t)pipeline_mergers__count(cluster->mergers));
     return ok;
 }
 
@@ -151,8 +138,9 @@ static void look_at_ends(struct pipeline_cluster *cluster)
 
 bool pipeline_deltas__read(struct pipeline_cluster *cluster, struct fr_err *err)
 {
-    struct ingest_tailed records[RECORDS_AT_ONCE];
-    int count = ingest_tail_read(cluster->tail, records, RECORDS_AT_ONCE, READ_MS, err);
+    struct ingest_tailed records[RECORDS_MAX];
+    int most = RECORDS_AT_ONCE * cluster->config->lanes;
+    int count = ingest_tail_read(cluster->tail, records, most < RECORDS_MAX ? most : RECORDS_MAX, READ_MS, err);
 
     look_at_ends(cluster);
     pipeline_left__look(cluster, &cluster->left); /* others' deltas may come while one's stand still */

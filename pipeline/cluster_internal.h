@@ -124,10 +124,8 @@ struct pipeline_cluster {
     int64_t boundary_time_ms, boundary_horizon_ms; /* S of what is set aside, and the horizon that it was applied with */
     uint64_t found; /* of its own deltas that it read at the start, the greatest */
 
-    struct agg_delta *chosen; /* of the cluster's thread: to be merged at once */
-    int chosen_count, chosen_capacity;
+    struct pipeline_mergers *mergers; /* the cluster's thread's */
     struct agg_deltas *turned[PIPELINE_LANES_MAX], *pending;
-    struct agg_lane *merger; /* of the cluster's thread */
     struct ingest_tail *tail;
     struct pipeline_left left; /* of the deltas */
     atomic_bool is_local; /* epochs are no transactions: between two assignments, and while partitions are restored */
@@ -332,6 +330,21 @@ FR_CHECKED bool pipeline_cluster_tombstones__boundary(struct pipeline_cluster *c
 FR_CHECKED bool pipeline_cluster_tombstones__put(struct pipeline_cluster *cluster, struct fr_buffer *key,
                                                  struct fr_buffer *value, struct fr_err *err);
 void pipeline_cluster_tombstones__sent(struct pipeline_cluster *cluster);
+
+/* ---- cluster_merge.c: the cluster's thread, but for opening and closing ---- */
+
+struct pipeline_mergers;
+
+/* As many as lanes, 8 at most. What there is of them on failure is to be closed, too. FR_EXHAUSTED. */
+FR_CHECKED bool pipeline_mergers__open(struct agg *agg, int lanes, struct pipeline_mergers **mergers, struct fr_err *err);
+void pipeline_mergers__close(struct pipeline_mergers *mergers); /* NULL is fine */
+/* What is merged next: nothing, and one more each time. Their bytes live until then. */
+void pipeline_mergers__clear(struct pipeline_mergers *mergers);
+FR_CHECKED bool pipeline_mergers__add(struct pipeline_mergers *mergers, const struct agg_delta *delta, struct fr_err *err);
+int pipeline_mergers__count(const struct pipeline_mergers *mergers);
+/* As agg_deltas_load() and, inside the gate, agg_deltas_apply(): on one visit, of the caller's. */
+FR_CHECKED bool pipeline_mergers__load(struct pipeline_mergers *mergers, struct fr_err *err);
+FR_CHECKED bool pipeline_mergers__apply(struct pipeline_mergers *mergers, int64_t horizon_ms, struct fr_err *err);
 
 /* ---- cluster_deltas.c: the cluster's thread ---- */
 
