@@ -6,6 +6,7 @@
 #include "group_internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/fault.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -126,17 +127,19 @@ static bool peek(struct ingest_group *group, const char *topic, int32_t partitio
 /* ---- ending it ---- */
 
 /* What committed records can be read up to has moved: the transaction that began there is over. */
-static bool is_over(rd_kafka_t *client, const char *topic, int32_t partition, int64_t offset)
+static bool is_over(rd_kafka_t *client, const char *topic, int32_t partition, int64_t offset, int timeout_ms)
 {
     int64_t low, stable;
 
-    return rd_kafka_query_watermark_offsets(client, topic, partition, &low, &stable, SLICE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+    return rd_kafka_query_watermark_offsets(client, topic, partition, &low, &stable, timeout_ms) ==
+               RD_KAFKA_RESP_ERR_NO_ERROR &&
            stable > offset;
 }
 
 /*
  * Its coordinator writes the end of a transaction as soon as it hears the first request of who begins with the id, and says
- * meanwhile that it is busy, which librdkafka takes as a reason to wait for half a second. So the partition is looked at, too.
+ * meanwhile that it is busy, which librdkafka takes as a reason to wait for half a second. So the partition is looked at, too; and before, since who was dead may
+ * have come back and ended it: to begin with his id then would fence him.
  */
 static bool end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset, const char *instance,
                 struct fr_err *err)
@@ -149,17 +152,19 @@ static bool end(struct ingest_group *group, const char *topic, int32_t partition
                                .instance = instance};
     int64_t until_ms = fr_clock_monotonic_ms() + END_MS;
     rd_kafka_error_t *error = NULL;
-    bool is_ended = false, is_to_wait;
+    bool is_ended, is_to_wait;
     rd_kafka_t *client;
 
     if (!ingest_client__new(&as, &client, err))
         return false;
-    do {
+    is_ended = is_over(client, topic, partition, offset, PEEK_MS);
+    is_to_wait = !is_ended;
+    while (is_to_wait) {
         rd_kafka_error_destroy(error);
         error = rd_kafka_init_transactions(client, SLICE_MS);
-        is_ended = !error || is_over(client, topic, partition, offset);
+        is_ended = !error || is_over(client, topic, partition, offset, SLICE_MS);
         is_to_wait = !is_ended && rd_kafka_error_is_retriable(error) && fr_clock_monotonic_ms() < until_ms;
-    } while (is_to_wait);
+    }
     if (!is_ended)
         fr_fail(err, FR_UNAVAILABLE, "cluster: what '%s' left open cannot be ended: %s", instance,
                 rd_kafka_error_string(error));
@@ -178,6 +183,7 @@ bool ingest_group_end(struct ingest_group *group, const char *topic, int32_t par
         return false;
     if (members.has_it)
         return true;
+    fr_fault_meet(FR_FAULT_BEFORE_FENCE);
     *is_ended = end(group, topic, partition, offset, instance, err);
     return *is_ended;
 }

@@ -282,6 +282,11 @@ void pipeline_standby__has_come(struct pipeline_cluster *cluster, const struct p
 /* Whether another has partitions, as announced, and this one none. */
 bool pipeline_standby__is_newcomer(const struct pipeline_cluster *cluster);
 
+/* ---- cluster_joining.c ---- */
+
+/* Before the group is joined, by the cluster's thread: returns when it has what will be its own. False: the node stops, or fails. */
+FR_CHECKED bool pipeline_joining__warm_up(struct pipeline_cluster *cluster, struct fr_err *err);
+
 /* ---- cluster_drain.c ---- */
 
 /* The cluster's thread, now and then: one that drains while nobody is there to take over comes back. May block for 3 s. */

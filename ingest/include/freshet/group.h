@@ -65,7 +65,7 @@ FR_CHECKED bool ingest_group_members(struct ingest_group *group, const char *ins
 
 /*
  * Of the open transaction that begins at that offset of a partition: tells in `instance` whose it is, and ends it, and fences him, if he is
- * not in the group any more: *is_ended. A member is left alone. Any thread; blocks for 15 s at most. FR_UNAVAILABLE: it cannot be told, or
+ * not in the group any more: *is_ended. A member is left alone, and so is who has ended it himself meanwhile, as a restart does. Any thread; blocks for 15 s at most. FR_UNAVAILABLE: it cannot be told, or
  * the coordinator does not answer.
  */
 FR_CHECKED bool ingest_group_end(struct ingest_group *group, const char *topic, int32_t partition, int64_t offset,
@@ -112,9 +112,6 @@ FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const stru
  * finds out. `err` is written only where taking back was tried.
  */
 FR_CHECKED bool ingest_transaction_take_back(struct ingest_group *group, struct fr_err *err);
-
-/* All that was put, without offsets: of who is no member yet. As commit. */
-FR_CHECKED bool ingest_transaction_commit_alone(struct ingest_group *group, struct fr_err *err);
 
 /*
  * Where partitions of a topic begin and end, open transactions included, as their leaders say now. Any thread; blocks for seconds at most.
