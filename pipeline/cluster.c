@@ -151,6 +151,9 @@ static void register_metrics(struct pipeline_cluster *cluster, struct fr_metrics
         fr_metrics_counter(metrics, "freshet_cluster_restored_total", NULL, "Records restored from the changelog.");
     cluster->dropped =
         fr_metrics_counter(metrics, "freshet_cluster_dropped_total", NULL, "Users' entities given to other instances.");
+    cluster->images_bytes =
+        fr_metrics_gauge(metrics, "freshet_cluster_images_bytes", NULL,
+                         "Memory, beside the budget, of what items and the like were before the last two epochs' events.");
     pipeline_ship__register(cluster, metrics);
 }
 
