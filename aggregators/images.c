@@ -31,6 +31,7 @@ struct shelf {
 struct agg_images {
     struct shelf shelves[2][STORE_STRIPES];
     int turn; /* changes with the gate held alone */
+    uint64_t bytes[2]; /* of each turn, as they were when it was told; the committer's */
 };
 
 bool agg_images_open(struct agg *agg)
@@ -56,6 +57,15 @@ static void clear(struct shelf *shelf)
     if (shelf->count > 0)
         memset(shelf->table, 0, (size_t)shelf->capacity * 2 * sizeof *shelf->table);
     shelf->count = 0;
+}
+
+static uint64_t bytes_of(const struct shelf *shelf)
+{
+    uint64_t bytes = (uint64_t)shelf->capacity * (sizeof *shelf->images + 2 * sizeof *shelf->table);
+
+    for (uint32_t i = 0; i < shelf->made; i++)
+        bytes += shelf->images[i].rows.capacity;
+    return bytes;
 }
 
 void agg_images__free(struct agg_images *images)
@@ -335,12 +345,22 @@ static bool add_part(void *user, const struct store_key *key, enum store_part pa
 bool agg_images_tell(struct agg *agg, struct agg_deltas *into, int64_t horizon_ms, struct fr_err *err)
 {
     struct adding adding = {.agg = agg, .into = into, .horizon = agg_window__moment(horizon_ms)};
+    struct agg_images *images = agg->images;
+    int told = !images->turn;
     bool ok;
 
     fr_buffer_init(&adding.now);
     ok = store_epoch_each(agg->store, add_part, &adding, err);
     fr_buffer_fini(&adding.now);
-    for (int i = 0; i < STORE_STRIPES && ok; i++)
-        clear(&agg->images->shelves[!agg->images->turn][i]);
+    images->bytes[told] = 0;
+    for (int i = 0; i < STORE_STRIPES && ok; i++) {
+        images->bytes[told] += bytes_of(&images->shelves[told][i]);
+        clear(&images->shelves[told][i]);
+    }
     return ok;
+}
+
+uint64_t agg_images_bytes(const struct agg *agg)
+{
+    return agg->images->bytes[0] + agg->images->bytes[1];
 }

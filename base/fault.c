@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_MISSPELLED = 2 };
+enum { EXIT_MISSPELLED = 2, LOOK_MS = 10 };
 
-enum action { KILL, FAIL, DELAY };
+enum action { KILL, FAIL, DELAY, HOLD };
 
 static const char *const names[FR_FAULTS] = {
     [FR_FAULT_AFTER_POLL] = "after_poll",
@@ -20,6 +20,7 @@ static const char *const names[FR_FAULTS] = {
     [FR_FAULT_MID_APPLY] = "mid_apply",
     [FR_FAULT_AFTER_GATE] = "after_gate",
     [FR_FAULT_MID_TRANSACTION] = "mid_transaction",
+    [FR_FAULT_BEFORE_FENCE] = "before_fence",
     [FR_FAULT_MID_SST_WRITE] = "mid_sst_write",
     [FR_FAULT_AFTER_SST_FINISH] = "after_sst_finish",
     [FR_FAULT_MID_INGEST] = "mid_ingest",
@@ -48,6 +49,8 @@ static bool read_action(const char *text)
         armed.action = KILL;
     else if (strcmp(text, "error") == 0)
         armed.action = FAIL;
+    else if (strcmp(text, "hold") == 0)
+        armed.action = HOLD;
     else if (strncmp(text, "delay+", strlen("delay+")) == 0)
         armed.action = DELAY;
     else
@@ -98,6 +101,16 @@ static bool strikes(enum fr_fault_point point)
     return (int)point == armed.point && atomic_fetch_add(&armed.met, 1) + 1 == armed.at;
 }
 
+/* It says that it does, so that a test knows when. */
+static void hold(enum fr_fault_point point)
+{
+    const char *path = getenv("FRESHET_FAULT_FILE");
+
+    fprintf(stderr, "fault: %s is held\n", names[point]);
+    while (path && access(path, F_OK) == 0)
+        fr_clock_sleep_ms(LOOK_MS);
+}
+
 bool fr_fault(enum fr_fault_point point, struct fr_err *err)
 {
     if (!strikes(point))
@@ -108,6 +121,9 @@ bool fr_fault(enum fr_fault_point point, struct fr_err *err)
         return true;
     case DELAY:
         fr_clock_sleep_ms((int)armed.wait);
+        return true;
+    case HOLD:
+        hold(point);
         return true;
     case FAIL:
         break;

@@ -6,6 +6,7 @@
 #include "group_internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/fault.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -201,5 +202,8 @@ bool ingest_group_end(struct ingest_group *group, const char *topic, int32_t par
     *is_ended = false;
     if (!peek(group, topic, partition, offset, instance, err) || !ingest_group_members(group, instance, &members, err))
         return false;
-    return members.has_it || end(group, topic, partition, offset, instance, is_ended, err);
+    if (members.has_it)
+        return true;
+    fr_fault_meet(FR_FAULT_BEFORE_FENCE);
+    return end(group, topic, partition, offset, instance, is_ended, err);
 }

@@ -176,11 +176,6 @@ static bool flush(struct ingest_group *group, struct fr_err *err)
                    group->options.brokers, rd_kafka_err2str(group->refused ? group->refused : error));
 }
 
-bool ingest_transaction_commit_alone(struct ingest_group *group, struct fr_err *err)
-{
-    return flush(group, err) && commit(group, err);
-}
-
 bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
                                struct fr_err *err)
 {

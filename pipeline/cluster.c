@@ -151,6 +151,9 @@ static void register_metrics(struct pipeline_cluster *cluster, struct fr_metrics
         fr_metrics_counter(metrics, "freshet_cluster_restored_total", NULL, "Records restored from the changelog.");
     cluster->dropped =
         fr_metrics_counter(metrics, "freshet_cluster_dropped_total", NULL, "Users' entities given to other instances.");
+    cluster->images_bytes =
+        fr_metrics_gauge(metrics, "freshet_cluster_images_bytes", NULL,
+                         "Memory, beside the budget, of what items and the like were before the last two epochs' events.");
     pipeline_ship__register(cluster, metrics);
 }
 
@@ -254,49 +257,6 @@ static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
     return true;
 }
 
-/* Says that it comes, so that others read along what will be theirs then. */
-static bool announce_joining(struct pipeline_cluster *cluster, struct fr_err *err)
-{
-    struct ingest_put put = {.topic = cluster->deltas};
-    struct fr_buffer key, value;
-    bool ok;
-
-    fr_buffer_init(&key);
-    fr_buffer_init(&value);
-    pipeline_owner__encode(cluster, PIPELINE_CLUSTER_JOINING, &key, &value);
-    ok = ingest_transaction_begin(cluster->group, err) &&
-         ((pipeline_cluster__put(cluster, &put, &key, &value, NULL, err) &&
-           ingest_transaction_commit_alone(cluster->group, err)) ||
-          ingest_transaction_take_back(cluster->group, err)); /* it comes unannounced then */
-    fr_buffer_fini(&key);
-    fr_buffer_fini(&value);
-    return ok;
-}
-
-/*
- * Others serve what this one is to have. It joins once it has read it, because from then on all of them wait for it. Who has
- * partitions already, as after a restart, is waited for now, and joins at once.
- */
-static bool warm_up(struct pipeline_cluster *cluster, struct fr_err *err)
-{
-    if (!cluster->config->is_replica && !pipeline_standby__is_newcomer(cluster))
-        return true;
-    if (!cluster->config->is_replica) {
-        atomic_store(&cluster->is_joining, true);
-        if (!announce_joining(cluster, err))
-            return false;
-    }
-    while (!atomic_load(&cluster->is_warm))
-        if (pipeline_cluster__is_stopping(cluster) || !pipeline_deltas__read(cluster, err))
-            return false;
-    if (cluster->config->is_replica) {
-        ingest_own(cluster->ingest, NULL, NULL, 0); /* it is known now what it reads of events: nothing */
-        atomic_store(&cluster->has_come, true);
-        atomic_store(&cluster->is_assigned, true);
-    }
-    return true;
-}
-
 static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     if (!find_topics(cluster, err) || !make_topics(cluster, err))
@@ -315,7 +275,7 @@ static bool come_in(struct pipeline_cluster *cluster, struct fr_err *err)
     if (!pipeline_share__commit(cluster, err)) /* what it has made counts from here on */
         return false;
     atomic_store(&cluster->is_through, true);
-    if (!pipeline_standby__start(cluster, err) || !warm_up(cluster, err))
+    if (!pipeline_standby__start(cluster, err) || !pipeline_joining__warm_up(cluster, err))
         return false;
     return cluster->config->is_replica || (pipeline_ship__start(cluster, err) && ingest_group_join(cluster->group, err));
 }

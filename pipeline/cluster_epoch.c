@@ -134,8 +134,8 @@ static void turn(struct pipeline_cluster *cluster)
         struct fr_err err;
 
         (void)fr_fail(&err, FR_EXHAUSTED,
-                      "cluster: out of memory for an epoch, of which nothing can be told to others any more; a restart begins "
-                      "with the last one");
+                      "cluster: an epoch found no memory, and what it meant for others can be told no more; restarted, this "
+                      "instance reads its events again: give it more memory, or less store.memory");
         pipeline_cluster__fail(cluster, &err);
     }
     for (int i = 0; i < cluster->config->lanes; i++) {
@@ -408,8 +408,10 @@ static bool gather(struct pipeline_cluster *cluster, struct fr_err *err)
 
 bool pipeline_cluster__gather(struct pipeline_cluster *cluster, struct fr_err *err)
 {
-    if (gather(cluster, err))
+    if (gather(cluster, err)) {
+        fr_gauge_set(cluster->images_bytes, (double)agg_images_bytes(cluster->engine->agg));
         return true;
+    }
     pipeline_cluster__fail(cluster, err); /* some of it may be there twice */
     return false;
 }

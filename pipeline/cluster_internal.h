@@ -160,7 +160,7 @@ struct pipeline_cluster {
     pthread_t ship;
     bool is_ship_started;
     struct fr_counter *shipped, *ship_failed, *ship_taken, *ship_refused, *ship_records;
-    struct fr_gauge *shipped_at;
+    struct fr_gauge *shipped_at, *images_bytes;
     struct fr_counter *transactions, *copied, *deltas_written, *merged, *restored, *dropped, *taken_back, *without_room;
 };
 
@@ -281,6 +281,11 @@ void pipeline_standby__expect(struct pipeline_cluster *cluster, struct fr_slice 
 void pipeline_standby__has_come(struct pipeline_cluster *cluster, const struct pipeline_owner *owner);
 /* Whether another has partitions, as announced, and this one none. */
 bool pipeline_standby__is_newcomer(const struct pipeline_cluster *cluster);
+
+/* ---- cluster_joining.c ---- */
+
+/* Before the group is joined, by the cluster's thread: returns when it has what will be its own. False: the node stops, or fails. */
+FR_CHECKED bool pipeline_joining__warm_up(struct pipeline_cluster *cluster, struct fr_err *err);
 
 /* ---- cluster_drain.c ---- */
 

@@ -16,11 +16,13 @@ import pytest
 from confluent_kafka import Producer
 
 import kafka
-from cluster_topics import markers
+from cluster_topics import committed, markers
 from freshet.v1 import admin_pb2, event_pb2
 from node import CallError, wait_for
 from test_cluster import PARTITIONS, SESSION_S, USERS, Cluster, configuration
 from test_crash import faulty  # noqa: F401 (a fixture)
+
+JOINING = b"\0\xff\xff"  # the key of an announcement of who comes
 
 
 class Standing(Cluster):
@@ -142,6 +144,31 @@ def drain_both(standing, first, second):
     wait_for(lambda: standing.owned(refused[0]) == list(range(PARTITIONS)), "it has taken all")
     assert refused[0].is_ready() and NOBODY in refused[0].cli("drain").stderr
     standing.check()
+
+
+def test_who_comes_back_is_not_fenced_for_what_it_left_open_and_ended_itself(make_node, real_kafka, faulty, tmp_path):  # noqa: F811
+    """One is about to end what the other died in, and finds that he is not in the group; then he is back, before it does."""
+    standing = Standing(make_node, real_kafka)
+    held = tmp_path / "held"
+    held.touch()
+    for name, fault in (("a", "before_fence:1:hold"), ("b", "mid_transaction:4:kill")):
+        made = configuration(standing.brokers, standing.topic, "cluster", name, standing.second)
+        standing.instances[name] = node = standing.make_node(made, name)
+        whole, node.binary, node.environment = node.binary, faulty, {"FRESHET_FAULT": fault, "FRESHET_FAULT_FILE": str(held)}
+        node.start(is_ready=False)
+    first, second = standing.instances["a"], standing.instances["b"]
+    wait_for(lambda: standing.load(100) or second.process.poll() is not None, "it dies within a transaction")
+    assert second.ended() == -9
+    wait_for(lambda: "fault: before_fence is held" in first.log(), "the other is about to end it")
+    second.binary, second.environment = whole, {}
+    second.start(is_ready=False)
+    process = second.process
+    wait_for(lambda: "waiting for partitions" in second.ready_page()[1], lambda: second.ready_page())
+    held.unlink()
+    wait_for(lambda: len(standing.owned(second)) == PARTITIONS // 2, lambda: second.log()[-2000:])
+    standing.load(500)
+    standing.check()
+    assert second.process is process, "it was fenced, and begun anew"
 
 
 @contextlib.contextmanager
@@ -287,6 +314,8 @@ def test_a_newcomer_reads_first_and_joins_then(make_node, real_kafka):
     second = standing.begin("b")
     log = second.log()
     assert log.index("'b' stands by for 4 partitions") < log.index("'b' has 4 of 8 partitions"), log
+    words = [record for record in committed(standing, "deltas") if record.key() == JOINING]
+    assert len(words) == 1 and not words[0].headers()  # what is signed is of a transaction, which others may end
     standing.check()
     wait_for(lambda: metric(first, "freshet_cluster_dropped_total") > 0, "what is the other's now is dropped by and by", 30)
     before = metric(first, "freshet_cluster_restored_total")

@@ -44,11 +44,12 @@ struct agg_deltas *agg_lane_collect(struct agg_lane *lane, struct agg_deltas *de
  * never asked what it added (it could not be encoded), and nobody can tell any more: the state is to be spoiled. tell: adds
  * what it added to `into`, once after each turn, from before_durable, before anything there that may fail; the horizon is that
  * of the boundary, no less than any that was applied with. FR_EXHAUSTED: out of memory; FR_CORRUPT: what is to be written
- * cannot be read; then some of it is in `into`.
+ * cannot be read; then some of it is in `into`. bytes: what the images of the last two epochs took, for who tells.
  */
 FR_CHECKED bool agg_images_open(struct agg *agg);
 FR_CHECKED bool agg_images_turn(struct agg *agg);
 FR_CHECKED bool agg_images_tell(struct agg *agg, struct agg_deltas *into, int64_t horizon_ms, struct fr_err *err);
+uint64_t agg_images_bytes(const struct agg *agg);
 
 /* Merges all of `from` into `into` and empties it. False: out of memory, some of it is in both. */
 FR_CHECKED bool agg_deltas_merge(struct agg_deltas *into, struct agg_deltas *from, struct fr_err *err);

@@ -4,7 +4,8 @@
  *
  * FRESHET_FAULT, in the environment, arms one of them: "POINT:N:ACTION", at the N-th time it is met, from 1. ACTION is
  *   kill: SIGKILL at once · kill+US: from a thread beside, after so many microseconds, for what happens inside a library ·
- *   error: the point fails with FR_UNAVAILABLE; one that cannot fail goes on · delay+MS: it waits.
+ *   error: the point fails with FR_UNAVAILABLE; one that cannot fail goes on · delay+MS: it waits ·
+ *   hold: it waits for as long as the file FRESHET_FAULT_FILE is there.
  * Thread: any.
  */
 #ifndef FRESHET_FAULT_H
@@ -18,6 +19,7 @@ enum fr_fault_point {
     FR_FAULT_MID_APPLY, /* events are in the state, offsets are not: inside the gate */
     FR_FAULT_AFTER_GATE, /* a batch is applied */
     FR_FAULT_MID_TRANSACTION, /* of a cluster: an epoch's records are with the brokers, its offsets are not */
+    FR_FAULT_BEFORE_FENCE, /* of a cluster: what somebody left open, who is not in the group, is about to be ended */
     FR_FAULT_MID_SST_WRITE, /* half of an epoch's records are written */
     FR_FAULT_AFTER_SST_FINISH, /* the epoch's file is whole and not in the store */
     FR_FAULT_MID_INGEST, /* RocksDB is about to take it over */

@@ -113,9 +113,6 @@ FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const stru
  */
 FR_CHECKED bool ingest_transaction_take_back(struct ingest_group *group, struct fr_err *err);
 
-/* All that was put, without offsets: of who is no member yet. As commit. */
-FR_CHECKED bool ingest_transaction_commit_alone(struct ingest_group *group, struct fr_err *err);
-
 /*
  * Where partitions of a topic begin and end, open transactions included, as their leaders say now. Any thread; blocks for seconds at most.
  * FR_UNAVAILABLE: one does not say.

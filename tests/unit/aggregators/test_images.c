@@ -55,6 +55,51 @@ static void what_comes_to_nothing_in_a_later_epoch_is_told(void **state)
     node_free(&other);
 }
 
+/* Each is an image, whatever happens to it in the epoch. */
+static void apply_items(struct node *node, int count)
+{
+    for (uint64_t i = 1; i <= (uint64_t)count; i++)
+        node_apply_one(node,
+                       (struct proto_event){.event_id = i, .ts_ms = 1700000000000, .user_id = 1, .item_id = i, .action = 3}, 0);
+}
+
+/* It was encoded by nobody, say, for want of memory. */
+static void what_nobody_was_told_of_lets_no_epoch_follow(void **state)
+{
+    struct node node = node_new(even, keep_all);
+    struct agg_deltas *told = agg_deltas_new(node.agg);
+
+    (void)state;
+    assert_true(agg_images_open(node.agg));
+    agg_lane_collect(node.lane, told);
+    assert_true(agg_images_turn(node.agg));
+    apply_items(&node, 1);
+    assert_true(agg_images_turn(node.agg));
+    assert_false(agg_images_turn(node.agg));
+    agg_deltas_free(told);
+    node_free(&node);
+}
+
+static void what_images_take_is_told(void **state)
+{
+    enum { ITEMS = 2000, IMAGE_BYTES_LEAST = 48, IMAGE_BYTES_MOST = 2000 };
+    struct node node = node_new(even, keep_all);
+    struct agg_deltas *lanes[2] = {agg_deltas_new(node.agg), agg_deltas_new(node.agg)};
+    struct carrier carrier = {.all = calloc(CARRIED_MAX, sizeof *carrier.all)};
+
+    (void)state;
+    assert_true(agg_images_open(node.agg));
+    agg_lane_collect(node.lane, lanes[0]);
+    assert_int_equal(agg_images_bytes(node.agg), 0);
+    apply_items(&node, ITEMS);
+    collect_epoch(&node, lanes, 0, &carrier);
+    assert_in_range(agg_images_bytes(node.agg), ITEMS * IMAGE_BYTES_LEAST, ITEMS * IMAGE_BYTES_MOST);
+    carrier_free(&carrier);
+    agg_deltas_free(lanes[0]);
+    agg_deltas_free(lanes[1]);
+    node_free(&node);
+}
+
 static void instances_that_apply_merge_and_tell_turn_about_make_what_one_node_makes(void **state)
 {
     struct stream_catalogue catalogue;
@@ -79,6 +124,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_to_nothing_in_a_later_epoch_is_told),
+        cmocka_unit_test(what_nobody_was_told_of_lets_no_epoch_follow),
+        cmocka_unit_test(what_images_take_is_told),
         cmocka_unit_test(instances_that_apply_merge_and_tell_turn_about_make_what_one_node_makes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
