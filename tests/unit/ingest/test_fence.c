@@ -18,8 +18,7 @@ rd_kafka_error_t *__wrap_rd_kafka_init_transactions(rd_kafka_t *client, int time
 void __wrap_rd_kafka_DescribeConsumerGroups(rd_kafka_t *client, const char **groups, size_t count,
                                             const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *answers);
 rd_kafka_event_t *__wrap_rd_kafka_queue_poll(rd_kafka_queue_t *answers, int timeout_ms);
-const rd_kafka_DescribeConsumerGroups_result_t *
-__wrap_rd_kafka_event_DescribeConsumerGroups_result(rd_kafka_event_t *event);
+const rd_kafka_DescribeConsumerGroups_result_t *__wrap_rd_kafka_event_DescribeConsumerGroups_result(rd_kafka_event_t *event);
 const rd_kafka_ConsumerGroupDescription_t **
 __wrap_rd_kafka_DescribeConsumerGroups_result_groups(const rd_kafka_DescribeConsumerGroups_result_t *result, size_t *count);
 const rd_kafka_error_t *__wrap_rd_kafka_ConsumerGroupDescription_error(const rd_kafka_ConsumerGroupDescription_t *group);
@@ -54,8 +53,7 @@ rd_kafka_event_t *__wrap_rd_kafka_queue_poll(rd_kafka_queue_t *answers, int time
     return NULL;
 }
 
-const rd_kafka_DescribeConsumerGroups_result_t *
-__wrap_rd_kafka_event_DescribeConsumerGroups_result(rd_kafka_event_t *event)
+const rd_kafka_DescribeConsumerGroups_result_t *__wrap_rd_kafka_event_DescribeConsumerGroups_result(rd_kafka_event_t *event)
 {
     (void)event;
     return (const rd_kafka_DescribeConsumerGroups_result_t *)&played;
@@ -90,9 +88,9 @@ static bool never(void *user, const int32_t *partitions, int count, struct fr_er
     return true;
 }
 
-static bool never_either(void *user, bool is_lost, struct fr_err *err)
+static bool never_either(void *user, bool is_lost, bool *is_settled, struct fr_err *err)
 {
-    (void)user, (void)is_lost, (void)err;
+    (void)user, (void)is_lost, (void)is_settled, (void)err;
     return true;
 }
 
