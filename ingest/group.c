@@ -71,19 +71,20 @@ static void have_none(struct ingest_group *group)
 
 static void give_back(struct ingest_group *group)
 {
-    bool is_lost = rd_kafka_assignment_lost(group->member) != 0;
+    bool is_lost = rd_kafka_assignment_lost(group->member) != 0, has_share = group->metadata != NULL, is_settled = false;
     struct fr_err err;
 
-    if (group->metadata && !group->options.revoked(group->options.user, is_lost, &err))
+    if (has_share && !group->options.revoked(group->options.user, is_lost, &is_settled, &err))
         fail(group, &err);
+    group->is_unsettled = has_share && !is_settled;
     if (is_lost) { /* a transaction may be under way, to be refused; and a process that ends must not get partitions once more */
         rd_kafka_unsubscribe(group->member);
-    } else if (group->metadata) {
+    } else if (is_settled) {
         rd_kafka_consumer_group_metadata_destroy(group->metadata);
         group->metadata = NULL;
     }
     rd_kafka_assign(group->member, NULL);
-    if (group->is_drained && !is_lost)
+    if (group->is_drained && !is_lost && !group->is_unsettled)
         have_none(group);
 }
 
@@ -91,7 +92,7 @@ static void on_rebalance(rd_kafka_t *member, rd_kafka_resp_err_t error, rd_kafka
 {
     struct ingest_group *group = opaque;
 
-    if (atomic_load(&group->is_failed) || atomic_load(&group->is_stopping))
+    if (atomic_load(&group->is_failed) || atomic_load(&group->is_stopping) || group->is_unsettled)
         rd_kafka_assign(member, NULL);
     else if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
         take_assignment(group, list);
@@ -102,12 +103,13 @@ static void on_rebalance(rd_kafka_t *member, rd_kafka_resp_err_t error, rd_kafka
 static void tell_error(struct ingest_group *group, const rd_kafka_message_t *message)
 {
     static struct fr_log_place place;
+    bool is_settled = false;
     struct fr_err err;
 
     if (message->err == RD_KAFKA_RESP_ERR__FATAL || message->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
         fr_fail(&err, FR_UNAVAILABLE, "cluster: another process runs as node.id '%s', and this one is fenced: %s",
                 group->options.instance, rd_kafka_message_errstr(message));
-        (void)group->options.revoked(group->options.user, true, &err);
+        (void)group->options.revoked(group->options.user, true, &is_settled, &err);
         fail(group, &err);
         return;
     }

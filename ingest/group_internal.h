@@ -12,9 +12,10 @@ struct ingest_group {
     struct ingest_group_options options;
     rd_kafka_t *member; /* reads nothing; asks for ends, open transactions included */
     rd_kafka_t *producer;
-    rd_kafka_consumer_group_metadata_t *metadata; /* of the assignment there is; NULL between two */
+    rd_kafka_consumer_group_metadata_t *metadata; /* of the assignment there is; NULL between two, when nobody looks at it */
     _Atomic bool is_to_drain;
     bool is_drained; /* it has left; the group's thread */
+    bool is_unsettled; /* partitions went while the node closed; the same */
     pthread_t thread;
     bool is_started;
     atomic_bool is_stopping, is_failed;

@@ -208,7 +208,7 @@ extern const char pipeline_marker_key[1];
 /* ---- cluster_share.c: the group's callbacks ---- */
 
 FR_CHECKED bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, struct fr_err *err);
-FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err);
+FR_CHECKED bool pipeline_share__revoked(void *user, bool is_lost, bool *is_settled, struct fr_err *err);
 
 /*
  * Users of these partitions, by number, go out of the store, and nothing says any more that they are here. What gives way ends

@@ -317,7 +317,7 @@ static void let_go(struct pipeline_cluster *cluster, int all)
         fr_log(FR_LOG_INFO, "cluster", "'%s' gives back what it had: %s", cluster->config->id, names);
 }
 
-bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
+bool pipeline_share__revoked(void *user, bool is_lost, bool *is_settled, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = user;
     int all = atomic_load(&cluster->partitions);
@@ -341,5 +341,6 @@ bool pipeline_share__revoked(void *user, bool is_lost, struct fr_err *err)
         return pipeline_cluster__is_stopping(cluster);
     let_go(cluster, all);
     /* And once more, so that no transaction is under way when its generation goes. */
-    return pipeline_share__commit(cluster, err) || pipeline_cluster__is_stopping(cluster);
+    *is_settled = pipeline_share__commit(cluster, err);
+    return *is_settled || pipeline_cluster__is_stopping(cluster);
 }

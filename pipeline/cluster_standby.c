@@ -220,7 +220,17 @@ static bool read_along(struct standing_by *standing, struct fr_err *err)
     return true;
 }
 
-/* What this instance was relieved of by a drain it keeps: the next start wants it back. */
+static bool is_anothers(const struct pipeline_cluster *cluster, int partition)
+{
+    const struct pipeline_owner *owner = atomic_load(&cluster->held[partition].owner);
+
+    return owner && strcmp(owner->instance, cluster->config->id) != 0;
+}
+
+/*
+ * What this instance was relieved of by a drain it keeps: the next start wants it back. And what nobody has said to have since: whoever
+ * was given it may end before he says so, and then it comes back.
+ */
 static bool drop_rest(struct standing_by *standing, struct fr_err *err)
 {
     struct pipeline_cluster *cluster = standing->cluster;
@@ -230,7 +240,7 @@ static bool drop_rest(struct standing_by *standing, struct fr_err *err)
         fr_clock_monotonic_ms() - standing->since_ms < DROP_AFTER_MS)
         return true;
     for (int i = 0; i < atomic_load(&cluster->partitions); i++) {
-        is_gone[i] = !is_own(cluster, i) && !standing->is_wanted[i] && !cluster->held[i].is_empty;
+        is_gone[i] = !is_own(cluster, i) && !standing->is_wanted[i] && !cluster->held[i].is_empty && is_anothers(cluster, i);
         is_any = is_any || is_gone[i];
     }
     return !is_any || pipeline_share__drop(cluster, is_gone, true, err);

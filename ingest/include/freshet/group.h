@@ -25,8 +25,12 @@ struct ingest_group_options {
     void *user;
     /* From now on these partition numbers of every topic are its own. False is fatal. */
     bool (*assigned)(void *user, const int32_t *partitions, int count, struct fr_err *err);
-    /* And now no more; when it returns they are another's. `is_lost`: they are already. False is fatal. */
-    bool (*revoked)(void *user, bool is_lost, struct fr_err *err);
+    /*
+     * And now no more; when it returns they are another's. `is_lost`: they are already. False is fatal. *is_settled, false before: no
+     * transaction of them is under way or to come. Without that, as where the node closes meanwhile, no callback follows, and brokers
+     * say of a last transaction whether it still counts.
+     */
+    bool (*revoked)(void *user, bool is_lost, bool *is_settled, struct fr_err *err);
     void (*fatal)(void *user, const struct fr_err *err); /* once; the thread has ended then */
 };
 

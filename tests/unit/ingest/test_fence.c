@@ -88,9 +88,9 @@ static bool never(void *user, const int32_t *partitions, int count, struct fr_er
     return true;
 }
 
-static bool never_either(void *user, bool is_lost, struct fr_err *err)
+static bool never_either(void *user, bool is_lost, bool *is_settled, struct fr_err *err)
 {
-    (void)user, (void)is_lost, (void)err;
+    (void)user, (void)is_lost, (void)is_settled, (void)err;
     return true;
 }
 

@@ -1,0 +1,101 @@
+/* A member of a group: what it keeps when its partitions are asked back. */
+#include "harness.h"
+
+#include "group_internal.h"
+
+struct member {
+    struct cluster cluster;
+    struct ingest_group *group;
+    bool is_closing; /* the node: it does not settle what it has */
+    atomic_int assigned, revoked;
+};
+
+static bool on_assigned(void *user, const int32_t *partitions, int count, struct fr_err *err)
+{
+    struct member *member = user;
+
+    (void)partitions, (void)err;
+    if (count > 0)
+        atomic_fetch_add(&member->assigned, 1);
+    return true;
+}
+
+static bool on_revoked(void *user, bool is_lost, bool *is_settled, struct fr_err *err)
+{
+    struct member *member = user;
+
+    (void)err;
+    assert_false(is_lost);
+    *is_settled = !member->is_closing;
+    atomic_fetch_add(&member->revoked, 1);
+    return true;
+}
+
+static void on_failure(void *user, const struct fr_err *err)
+{
+    (void)user;
+    fail_msg("%s", err->message);
+}
+
+/* Until it has been told to leave, and its thread has ended. */
+static void run(struct member *member)
+{
+    static const char *const topics[] = {"t"};
+    struct ingest_group_options options = {.group = "shop",
+                                           .instance = "a",
+                                           .topics = topics,
+                                           .topic_count = 1,
+                                           .user = member,
+                                           .assigned = on_assigned,
+                                           .revoked = on_revoked,
+                                           .fatal = on_failure};
+    struct fr_err err;
+
+    cluster_init(&member->cluster);
+    cluster_topic(&member->cluster, "t", 4);
+    options.brokers = member->cluster.brokers;
+    if (!ingest_group_open(&options, &member->group, &err) || !ingest_group_join(member->group, &err))
+        fail_msg("%s", err.message);
+    wait_until(atomic_load(&member->assigned) == 1);
+    ingest_group_drain(member->group, true);
+    wait_until(atomic_load(&member->revoked) == 1);
+    ingest_group_stop(member->group);
+}
+
+static void end(struct member *member)
+{
+    ingest_group_close(member->group);
+    cluster_fini(&member->cluster);
+}
+
+static void who_has_settled_what_it_had_can_commit_nothing_any_more(void **state)
+{
+    struct member member = {.is_closing = false};
+
+    (void)state;
+    run(&member);
+    assert_null(member.group->metadata);
+    end(&member);
+}
+
+/* The committer may be in the middle of a transaction, with the generation in its hands. */
+static void who_closes_while_partitions_are_asked_back_keeps_what_a_transaction_needs(void **state)
+{
+    struct member member = {.is_closing = true};
+
+    (void)state;
+    run(&member);
+    assert_non_null(member.group->metadata);
+    end(&member);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_has_settled_what_it_had_can_commit_nothing_any_more),
+        cmocka_unit_test(who_closes_while_partitions_are_asked_back_keeps_what_a_transaction_needs),
+    };
+
+    fr_log_level_set(FR_LOG_ERROR + 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
