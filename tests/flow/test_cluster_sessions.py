@@ -182,7 +182,7 @@ def owned_by(cluster, number):
 
 def test_an_open_session_goes_with_its_user_and_is_forgotten_with_him(make_node, real_kafka):
     """None of those that wait is lost or left when who has them dies; of a forgotten user nothing waits, at whoever comes after his owner."""
-    cluster = Sessions(make_node, real_kafka)
+    cluster = Sessions(make_node, real_kafka, has_items=False)  # so nothing but time is told to others
     first, second = cluster.begin("a"), cluster.begin("b")
     cluster.wait_shared()
     (stays, *_), (gone, forgotten, *_) = owned_by(cluster, "a")
