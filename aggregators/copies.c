@@ -97,11 +97,22 @@ int64_t agg_catalogue_seen_ms(const struct agg *agg)
 
 /* ---- copies ---- */
 
+void agg_carry(struct agg *agg, uint8_t kind, bool (*is_good)(struct fr_slice disk))
+{
+    agg->carried_kind = kind;
+    agg->is_carried_good = is_good;
+}
+
+static bool is_carried_kind(const struct agg *agg, const struct store_key *key)
+{
+    return agg->carried_kind != 0 && key->kind == agg->carried_kind;
+}
+
 bool agg_is_of_user(const struct agg *agg, const struct store_key *key)
 {
     const struct agg_entity *entity = agg->catalogue->kinds[key->kind];
 
-    return entity && entity->has_user;
+    return (entity && entity->has_user) || is_carried_kind(agg, key);
 }
 
 bool agg_copies_load(struct agg *agg, const struct agg_copy *copies, int count, struct fr_err *err)
@@ -127,13 +138,21 @@ bool agg_copies_load(struct agg *agg, const struct agg_copy *copies, int count, 
     return ok;
 }
 
+static bool decode(const struct agg *agg, const struct agg_copy *copy, struct fr_buffer *memory)
+{
+    if (!is_carried_kind(agg, &copy->key))
+        return agg_codec__decode(agg->catalogue, &copy->key, copy->part, copy->bytes, memory);
+    fr_buffer_append(memory, copy->bytes.bytes, copy->bytes.length);
+    return agg->is_carried_good(copy->bytes) && !memory->is_failed;
+}
+
 static bool put(struct agg *agg, const struct agg_copy *copy, struct fr_buffer *memory, struct fr_err *err)
 {
     struct store_entry *entry;
     void *to;
 
     fr_buffer_clear(memory);
-    if (copy->bytes.length > 0 && !agg_codec__decode(agg->catalogue, &copy->key, copy->part, copy->bytes, memory))
+    if (copy->bytes.length > 0 && !decode(agg, copy, memory))
         return fr_fail(err, FR_CORRUPT, "aggregators: the bytes of a copy make no sense; is every instance of this version?");
     entry = store_entry_lock(agg->store, &copy->key, store_key_hash(agg->store, &copy->key), true);
     if (!entry)

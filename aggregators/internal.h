@@ -667,6 +667,8 @@ struct agg {
     struct fr_counter *clamped; /* NULL without metrics */
     struct agg_images *images; /* what an epoch began with, for those that tell others; NULL: nobody does (images.c) */
     const struct fr_idset *blocked[AGG_BLOCKED_KINDS]; /* NULL: none */
+    int carried_kind; /* of another module's, whose copies come and go with the users'; 0: none */
+    bool (*is_carried_good)(struct fr_slice disk);
 };
 
 /* ---- keys ---- */

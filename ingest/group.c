@@ -227,7 +227,7 @@ bool ingest_group_topic(struct ingest_group *group, const struct ingest_group_to
         return false;
     if (state.found != INGEST_TOPIC_FOUND)
         return fr_fail(err, FR_UNAVAILABLE, "cluster: topic '%s' is not known yet", topic->name);
-    return state.partitions == topic->partitions ||
+    return topic->is_of_others || state.partitions == topic->partitions ||
            fr_fail(err, FR_BAD_CONFIG,
                    "cluster: topic '%s' has %d partitions and the events have %d; a cluster's users stay with their partition, "
                    "so partitions cannot be added: name another kafka.group and start with an empty store.path",

@@ -119,3 +119,24 @@ bool learner_dues__has(struct learner_dues *dues, struct learner_place until)
     pthread_mutex_unlock(&dues->lock);
     return is_there;
 }
+
+bool learner_dues__first(struct learner_dues *dues, struct learner_due *first)
+{
+    bool is_there;
+
+    pthread_mutex_lock(&dues->lock);
+    is_there = dues->count > 0;
+    if (is_there)
+        *first = dues->heap[0];
+    pthread_mutex_unlock(&dues->lock);
+    return is_there;
+}
+
+void learner_dues__clear(struct learner_dues *dues)
+{
+    pthread_mutex_lock(&dues->lock);
+    free(dues->heap);
+    dues->heap = NULL;
+    dues->count = dues->capacity = 0;
+    pthread_mutex_unlock(&dues->lock);
+}

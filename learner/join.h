@@ -303,6 +303,8 @@ bool learner_dues__put(struct learner_dues *dues, struct learner_place place, ui
 /* Takes up to `most` that are due by `until`, the earliest first. */
 int learner_dues__take(struct learner_dues *dues, struct learner_place until, struct learner_due *taken, int most);
 bool learner_dues__has(struct learner_dues *dues, struct learner_place until); /* anybody due by then */
+bool learner_dues__first(struct learner_dues *dues, struct learner_due *first); /* who would be taken; false: nobody */
+void learner_dues__clear(struct learner_dues *dues);
 /* Takes the first if it is before `next`. */
 bool learner_dues__take_before(struct learner_dues *dues, const struct learner_due *next, struct learner_due *taken);
 

@@ -35,6 +35,7 @@ bool learner_session_account__read(struct learner_sessions_lane *lane, const str
 bool learner_session_account__write(struct learner_sessions_lane *lane, struct store_entry *entry, uint64_t user_id)
 {
     struct learner_session_table *table = lane->table;
+    struct learner_session_share *share = learner_sessions__share(table, user_id);
     struct learner_session_book *book = &lane->book;
     uint32_t before = 0, length;
     void *bytes;
@@ -44,7 +45,7 @@ bool learner_session_account__write(struct learner_sessions_lane *lane, struct s
         int64_t due_ms = learner_session_book__part(book, table->config).due_ms;
 
         if (due_ms < book->head.scheduled_ms) {
-            if (!learner_dues__put(&table->dues, (struct learner_place){.ms = due_ms}, user_id))
+            if (!learner_dues__put(&share->dues, (struct learner_place){.ms = due_ms}, user_id))
                 return false;
             book->head.scheduled_ms = due_ms;
         }
@@ -55,7 +56,7 @@ bool learner_session_account__write(struct learner_sessions_lane *lane, struct s
         return false;
     if (length > 0)
         learner_session_book__write(book, bytes);
-    atomic_fetch_add_explicit(&table->waiting_bytes, (uint64_t)length - before, memory_order_relaxed);
+    learner_session_share__count(table, share, before, length);
     return true;
 }
 
@@ -97,7 +98,7 @@ bool learner_sessions_forget(struct learner_session_table *table, uint64_t user_
     store_gate_leave(table->store);
     store_visit_leave(table->store, visit);
     if (erased > 0)
-        atomic_fetch_sub_explicit(&table->waiting_bytes, length, memory_order_relaxed);
+        learner_session_share__count(table, learner_sessions__share(table, user_id), length, 0);
     *entities += erased > 0;
     *records += (uint64_t)erased;
     return is_erased;

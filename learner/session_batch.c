@@ -89,7 +89,8 @@ static bool make_room(struct learner_sessions_lane *lane, uint64_t user_id)
 static bool add_events(struct learner_sessions_lane *lane, const struct proto_event *events, const bool *is_skipped, int first,
                        int end)
 {
-    int64_t time_ms = atomic_load_explicit(&lane->table->time_ms, memory_order_relaxed);
+    struct learner_session_share *share = learner_sessions__share(lane->table, events[lane->events[first].index].user_id);
+    int64_t time_ms = atomic_load_explicit(&share->time_ms, memory_order_relaxed);
 
     for (int i = first; i < end; i++) {
         const struct proto_event *event = &events[lane->events[i].index];
@@ -139,9 +140,9 @@ bool learner_sessions_apply(struct learner_sessions_lane *lane, const struct pro
             end++;
         is_done = change_account(lane, events, is_skipped, first, end);
         if (is_done && lane->chunk.length >= LEARNER_SESSION_CHUNK_BYTES)
-            is_done = learner_outbox__put(&lane->table->outbox, &lane->chunk);
+            is_done = learner_sessions__leave(lane);
     }
-    if (!is_done || !learner_outbox__put(&lane->table->outbox, &lane->chunk))
+    if (!is_done || !learner_sessions__leave(lane))
         return learner_sessions__fail(lane->table, err);
     learner_sessions__tell(lane);
     return true;

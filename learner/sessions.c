@@ -56,7 +56,7 @@ void learner_sessions__tell(struct learner_sessions_lane *lane)
             fr_counter_add(table->counters[i], lane->counted[i]);
     memset(lane->counted, 0, sizeof lane->counted);
     fr_gauge_set(table->waiting, (double)learner_sessions_waiting(table));
-    fr_gauge_set(table->outbox_bytes, (double)atomic_load_explicit(&table->outbox.bytes, memory_order_relaxed));
+    fr_gauge_set(table->outbox_bytes, (double)learner_sessions_unsent(table));
 }
 
 /* ---- opening ---- */
@@ -68,7 +68,7 @@ static void restore(struct learner_session_table *table)
     int64_t next = 1, acknowledged = 1;
 
     if (value.length > 0) {
-        atomic_store(&table->time_ms, fr_reader_zigzag(&reader));
+        atomic_store(&table->shares[0].time_ms, fr_reader_zigzag(&reader));
         next = fr_reader_zigzag(&reader);
         acknowledged = fr_reader_zigzag(&reader);
     }
@@ -79,38 +79,42 @@ static bool find_one(void *user, const struct store_key *key, const struct fr_sl
 {
     struct learner_session_table *table = user;
     struct fr_slice bytes = disk[STORE_PART_ROWS];
-    struct learner_session_head head;
 
     if (key->kind == LEARNER_KIND_SESSION_OUTBOX)
         learner_outbox__find(&table->outbox, (int64_t)key->ids[0], bytes.length);
-    if (key->kind != LEARNER_KIND_SESSION)
-        return true;
-    atomic_fetch_add(&table->waiting_bytes, bytes.length);
-    if (!learner_sessions_is_good(bytes))
-        return true; /* what makes no sense is told by who loads it */
-    memcpy(&head, bytes.bytes, sizeof head);
-    return learner_dues__put(&table->dues, (struct learner_place){.ms = head.scheduled_ms}, key->ids[0]);
+    return key->kind != LEARNER_KIND_SESSION || learner_session_share__find(table, table->shares, key->ids[0], bytes);
+}
+
+/* The only share; those of a cluster are found as they come. */
+static bool find_all(struct learner_session_table *table, struct fr_err *err)
+{
+    struct store_cursor cursor = {.bytes = {LEARNER_KIND_SESSION}, .length = 1};
+
+    restore(table);
+    table->shares->is_found = true;
+    atomic_store(&table->shares->is_here, true);
+    return store_scan_some(table->store, &cursor, UINT64_MAX, find_one, table, err);
 }
 
 bool learner_sessions_open(const struct learner_sessions_options *options, struct learner_session_table **ret,
                            struct fr_err *err)
 {
-    struct store_cursor cursor = {.bytes = {LEARNER_KIND_SESSION}, .length = 1};
     struct learner_session_table *table = calloc(1, sizeof *table);
 
-    if (!table || !learner_dues__init(&table->dues)) {
-        free(table);
+    if (!table || !learner_session_shares__open(table, options->share_of ? options->share_count : 1)) {
+        learner_sessions_close(table);
         return fr_fail(err, FR_EXHAUSTED, "sessions: out of memory");
     }
     table->config = options->config;
     table->store = options->store;
-    restore(table);
+    table->share_of = options->share_of;
+    table->user = options->user;
     if (!learner_frequency__open(&table->frequency, options->config->has_pairs ? (uint32_t)options->config->slots : 1,
                                  options->config->rate, table->store)) {
         learner_sessions_close(table);
         return fr_fail(err, FR_EXHAUSTED, "sessions: out of memory for %lld slots", (long long)options->config->slots);
     }
-    if (!store_scan_some(table->store, &cursor, UINT64_MAX, find_one, table, err)) {
+    if (!table->share_of && !find_all(table, err)) {
         learner_sessions_close(table);
         return false;
     }
@@ -124,7 +128,7 @@ void learner_sessions_close(struct learner_session_table *table)
     if (!table)
         return;
     learner_frequency__close(&table->frequency);
-    learner_dues__fini(&table->dues);
+    learner_session_shares__close(table);
     free(table);
 }
 
@@ -157,9 +161,9 @@ void learner_sessions_lane_free(struct learner_sessions_lane *lane)
     free(lane);
 }
 
-int64_t learner_sessions_time(const struct learner_session_table *table)
+int64_t learner_sessions_time(const struct learner_session_table *table, int share)
 {
-    return atomic_load(&table->time_ms);
+    return atomic_load(&table->shares[share].time_ms);
 }
 
 struct learner_outbox *learner_sessions_outbox(struct learner_session_table *table)
@@ -178,7 +182,7 @@ int64_t learner_sessions_boundary(struct learner_session_table *table)
     struct fr_buffer value;
 
     fr_buffer_init(&value);
-    fr_buffer_append_zigzag(&value, atomic_load(&table->time_ms));
+    fr_buffer_append_zigzag(&value, atomic_load(&table->shares[0].time_ms));
     fr_buffer_append_zigzag(&value, next);
     fr_buffer_append_zigzag(&value, atomic_load(&table->outbox.acknowledged));
     if (value.is_failed)
@@ -189,6 +193,38 @@ int64_t learner_sessions_boundary(struct learner_session_table *table)
     if (table->config->has_pairs)
         learner_frequency__save(&table->frequency, table->store);
     return next;
+}
+
+/* ---- what has ended ---- */
+
+bool learner_sessions__leave(struct learner_sessions_lane *lane)
+{
+    struct learner_session_table *table = lane->table;
+
+    if (!table->share_of)
+        return learner_outbox__put(&table->outbox, &lane->chunk);
+    atomic_fetch_add_explicit(&table->unsent_bytes, lane->chunk.length - lane->told_bytes, memory_order_relaxed);
+    lane->told_bytes = lane->chunk.length;
+    return !lane->chunk.is_failed;
+}
+
+void learner_sessions_turn(struct learner_sessions_lane *lane, struct fr_buffer *ended)
+{
+    fr_buffer_append(ended, lane->chunk.bytes, lane->chunk.length);
+    fr_buffer_clear(&lane->chunk);
+    lane->told_bytes = 0;
+    if (ended->is_failed)
+        store_spoil(lane->table->store); /* else an epoch would have their ends without them */
+}
+
+void learner_sessions_sent(struct learner_session_table *table, uint64_t bytes)
+{
+    atomic_fetch_sub_explicit(&table->unsent_bytes, bytes, memory_order_relaxed);
+}
+
+uint64_t learner_sessions_unsent(const struct learner_session_table *table)
+{
+    return atomic_load_explicit(table->share_of ? &table->unsent_bytes : &table->outbox.bytes, memory_order_relaxed);
 }
 
 /* ---- time ---- */
@@ -223,33 +259,35 @@ static bool pass_account(struct learner_sessions_lane *lane, struct store_entry 
 
 /*
  * One user, no further than to the moment that he is due at: then who is due between two parts of his comes between them, and the order
- * is the same however much time passes at once.
+ * is the same however much time passes at once. Whether his share is still here only the gate can tell.
  */
-static bool pass_user(struct learner_sessions_lane *lane, const struct learner_due *due, int64_t time_ms, bool is_dropping,
-                      struct fr_err *err)
+static bool pass_user(struct learner_sessions_lane *lane, struct learner_session_share *share, const struct learner_due *due,
+                      int64_t time_ms, bool is_dropping, struct fr_err *err)
 {
     struct learner_session_table *table = lane->table;
     struct store_visit visit = store_visit_enter(table->store);
     struct store_entry *entry;
     struct store_key key;
-    bool is_passed = true;
+    bool is_passed = true, is_here;
     uint64_t hash;
 
     learner_sessions__key(due->user_id, &key);
     hash = store_key_hash(table->store, &key);
     if (!store_load(table->store, &key, &hash, 1, err)) {
         store_visit_leave(table->store, visit);
-        (void)learner_dues__put(&table->dues, due->place, due->user_id);
+        (void)learner_dues__put(&share->dues, due->place, due->user_id);
         return false;
     }
     store_gate_enter(table->store);
-    entry = store_entry_lock(table->store, &key, hash, false);
+    is_here = atomic_load(&share->is_here);
+    entry = is_here ? store_entry_lock(table->store, &key, hash, false) : NULL;
     if (entry) {
         if (!store_entry_is_corrupt(entry))
             is_passed = pass_account(lane, entry, due, time_ms, is_dropping);
         store_entry_unlock(table->store, entry);
     }
-    is_passed = (is_passed && learner_outbox__put(&table->outbox, &lane->chunk)) || learner_sessions__fail(table, err);
+    is_passed = is_passed && (is_here || learner_dues__put(&share->dues, due->place, due->user_id));
+    is_passed = (is_passed && learner_sessions__leave(lane)) || learner_sessions__fail(table, err);
     store_gate_leave(table->store);
     store_visit_leave(table->store, visit);
     return is_passed;
@@ -257,29 +295,68 @@ static bool pass_user(struct learner_sessions_lane *lane, const struct learner_d
 
 bool learner_sessions_is_due(struct learner_session_table *table, int64_t time_ms)
 {
-    return learner_dues__has(&table->dues, (struct learner_place){.ms = time_ms});
+    for (int i = 0; i < table->share_count; i++)
+        if (atomic_load(&table->shares[i].is_here) &&
+            learner_dues__has(&table->shares[i].dues, (struct learner_place){.ms = time_ms}))
+            return true;
+    return false;
 }
 
-bool learner_sessions_pass(struct learner_sessions_lane *lane, int64_t time_ms, int most, bool *is_more, struct fr_err *err)
+/* The share that is here in which somebody is due first. NULL: nobody is anywhere. */
+static struct learner_session_share *first_due(struct learner_session_table *table)
+{
+    struct learner_session_share *found = NULL;
+    struct learner_due first, due;
+
+    for (int i = 0; i < table->share_count; i++) {
+        struct learner_session_share *share = &table->shares[i];
+
+        if (!atomic_load(&share->is_here) || !learner_dues__first(&share->dues, &due) ||
+            (found && !learner_place__precedes(due.place, first.place)))
+            continue;
+        found = share;
+        first = due;
+    }
+    return found;
+}
+
+static bool make_room(struct learner_sessions_lane *lane, int64_t time_ms, struct fr_err *err)
 {
     struct learner_session_table *table = lane->table;
+    struct learner_session_share *share;
+    bool is_passed = true;
+
+    while (is_passed && learner_sessions_waiting(table) > table->config->bytes && (share = first_due(table))) {
+        struct learner_due due;
+
+        if (learner_dues__take(&share->dues, (struct learner_place){.ms = INT64_MAX}, &due, 1) > 0)
+            is_passed = pass_user(lane, share, &due, time_ms, true, err);
+    }
+    return is_passed;
+}
+
+bool learner_sessions_pass(struct learner_sessions_lane *lane, int number, int64_t time_ms, int most, bool *is_more,
+                           struct fr_err *err)
+{
+    struct learner_session_share *share = &lane->table->shares[number];
     struct learner_due due;
     bool is_passed = true;
 
     *is_more = false;
-    if (time_ms > atomic_load(&table->time_ms))
-        atomic_store(&table->time_ms, time_ms);
-    for (int done = 0; is_passed && learner_dues__take(&table->dues, (struct learner_place){.ms = time_ms}, &due, 1) > 0;
+    if (!atomic_load(&share->is_here))
+        return true;
+    if (time_ms > atomic_load(&share->time_ms))
+        atomic_store(&share->time_ms, time_ms);
+    for (int done = 0; is_passed && atomic_load(&share->is_here) &&
+                       learner_dues__take(&share->dues, (struct learner_place){.ms = time_ms}, &due, 1) > 0;
          done++) {
-        is_passed = pass_user(lane, &due, time_ms, false, err);
+        is_passed = pass_user(lane, share, &due, time_ms, false, err);
         if (done + 1 >= most) {
             *is_more = true;
             break;
         }
     }
-    while (is_passed && learner_sessions_waiting(table) > table->config->bytes &&
-           learner_dues__take(&table->dues, (struct learner_place){.ms = INT64_MAX}, &due, 1) > 0)
-        is_passed = pass_user(lane, &due, time_ms, true, err);
+    is_passed = is_passed && make_room(lane, time_ms, err);
     learner_sessions__tell(lane);
     return is_passed;
 }

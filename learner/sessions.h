@@ -112,14 +112,26 @@ enum learner_session_counted {
     LEARNER_SESSIONS_COUNTED
 };
 
+/* Users whose time passes together: all, or those of one partition of a cluster. */
+struct learner_session_share {
+    struct learner_dues dues;
+    _Atomic int64_t time_ms;
+    _Atomic uint64_t waiting_bytes;
+    atomic_bool is_here; /* sessions of it end */
+    bool is_found; /* dues and bytes are those of the accounts that the store has; by who shares */
+};
+
 struct learner_session_table {
     const struct learner_sessions *config;
     struct store *store;
-    struct learner_dues dues;
+    struct learner_session_share *shares;
+    int share_count;
+    int (*share_of)(void *user, uint64_t user_id); /* NULL: there is one */
+    void *user;
     struct learner_frequency frequency;
     struct learner_outbox outbox;
-    _Atomic int64_t time_ms;
-    _Atomic uint64_t waiting_bytes;
+    _Atomic uint64_t waiting_bytes; /* of all shares */
+    _Atomic uint64_t unsent_bytes; /* that no transaction has; where there is one share the outbox has them */
     struct fr_counter *counters[LEARNER_SESSIONS_COUNTED];
     struct fr_gauge *waiting, *outbox_bytes;
 };
@@ -136,12 +148,26 @@ struct learner_sessions_lane {
     int event_count, capacity;
     struct fr_arena *arena; /* of one record */
     struct fr_buffer chunk;
+    uint64_t told_bytes; /* of the chunk, that unsent_bytes has */
     uint64_t counted[LEARNER_SESSIONS_COUNTED];
 };
 
 FR_CHECKED bool learner_sessions__fail(struct learner_session_table *table, struct fr_err *err);
 void learner_sessions__key(uint64_t user_id, struct store_key *key);
+struct learner_session_share *learner_sessions__share(struct learner_session_table *table, uint64_t user_id);
+/* What has ended is on its way: into the outbox, or it stays with the lane until the boundary. Inside the gate. False: out of memory. */
+FR_CHECKED bool learner_sessions__leave(struct learner_sessions_lane *lane);
 void learner_sessions__tell(struct learner_sessions_lane *lane); /* what was counted, to the metrics */
+
+/* ---- session_shares.c ---- */
+
+FR_CHECKED bool learner_session_shares__open(struct learner_session_table *table, int count); /* false: out of memory */
+void learner_session_shares__close(struct learner_session_table *table);
+/* Of an account that the store has: when it is due, and what it takes. False: out of memory. */
+FR_CHECKED bool learner_session_share__find(struct learner_session_table *table, struct learner_session_share *share,
+                                            uint64_t user_id, struct fr_slice bytes);
+void learner_session_share__count(struct learner_session_table *table, struct learner_session_share *share, uint64_t before,
+                                  uint64_t after); /* bytes of an account */
 
 /* ---- session_account.c: an account in the store ---- */
 

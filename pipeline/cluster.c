@@ -172,6 +172,7 @@ bool pipeline_cluster__open(const struct pipeline_cluster_options *options, stru
     cluster->fatal = options->fatal;
     cluster->user = options->user;
     cluster->fingerprint = agg_fingerprint(options->engine->agg);
+    agg_carry(options->engine->agg, LEARNER_KIND_SESSION, learner_sessions_is_good); /* also where others alone have sessions */
     atomic_store(&cluster->is_local, true);
     snprintf(cluster->brokers, sizeof cluster->brokers, "%s", options->brokers);
     snprintf(cluster->changelog, sizeof cluster->changelog, "%s.changelog", options->config->group);
@@ -244,13 +245,14 @@ static bool make_topics(struct pipeline_cluster *cluster, struct fr_err *err)
     int partitions = atomic_load(&cluster->partitions);
     struct ingest_group_topic topics[] = {
         {.name = cluster->changelog, .partitions = partitions, .is_compacted = true, .retention_ms = INT64_C(7) * DAY_MS},
-        {.name = cluster->deltas, .partitions = partitions, .retention_ms = kept_ms}};
+        {.name = cluster->deltas, .partitions = partitions, .retention_ms = kept_ms},
+        {.name = cluster->config->learner->sessions.topic, .partitions = partitions, .is_of_others = true}};
 
-    for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {
+    for (size_t i = 0; i < sizeof topics / sizeof *topics && topics[i].name; i++) {
         while (!ingest_group_topic(cluster->group, &topics[i], err))
             if (!pipeline_cluster__wait_again(cluster, err))
                 return false;
-        while (!ingest_group_topic_check(cluster->group, &topics[i], err))
+        while (!topics[i].is_of_others && !ingest_group_topic_check(cluster->group, &topics[i], err))
             if (!pipeline_cluster__wait_again(cluster, err))
                 return false;
     }

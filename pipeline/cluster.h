@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { PIPELINE_CLUSTER_PARTITIONS_MAX = 1024 };
+
 struct fr_arena;
 struct ingest;
 struct pipeline_cluster;

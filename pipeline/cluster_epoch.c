@@ -1,7 +1,7 @@
 /*
  * Each epoch is one transaction: of users' entities what was written, as copies in their partition's changelog, with a marker
- * that says how far its events are in it; what this instance's events meant for other entities, as deltas; and the group's
- * offsets, which the brokers refuse of whoever is no owner any more. Only once it is committed does the store write the epoch.
+ * that says how far its events are in it; what this instance's events meant for other entities, as deltas; the sessions that
+ * ended; and the group's offsets, which the brokers refuse of whoever is no owner any more. Only once it is committed does the store write the epoch.
  * A crash between the two leaves the store behind, and a restart reads copies and deltas from where it is.
  */
 #include "cluster_internal.h"
@@ -115,7 +115,9 @@ static void note_positions(struct pipeline_cluster *cluster, int partition)
     struct pipeline_held *held = &cluster->held[partition];
     struct pipeline_offsets *offsets = &cluster->engine->offsets;
 
-    held->next = (struct pipeline_marker){.is_known = true, .stream_time_ms = cluster->boundary_time_ms};
+    held->next = (struct pipeline_marker){.is_known = true,
+                                          .stream_time_ms = cluster->boundary_time_ms,
+                                          .session_time_ms = pipeline_cluster_sessions__time(cluster, partition)};
     for (int i = 0; i < cluster->topic_count; i++)
         held->next.at[i] = (struct ingest_position){.next_offset = pipeline_offsets__next(offsets, held->index[i]),
                                                     .last = offsets->positions[held->index[i]].last};
@@ -273,6 +275,8 @@ static bool gather_delta(void *user, struct fr_slice key, struct fr_slice value,
 static bool tell(struct writing *writing, struct fr_err *err)
 {
     fr_buffer_clear(&writing->value);
+    if (pipeline_cluster_sessions__need_time(writing->cluster))
+        pipeline_delta__begin(&writing->head, &writing->value);
     return agg_deltas_each(writing->cluster->pending, gather_delta, writing, err) && put_deltas(writing, err);
 }
 
@@ -328,7 +332,7 @@ static bool transact(struct writing *writing, bool is_announcing, struct fr_err 
     ok = ok && ingest_transaction_begin(cluster->group, err) && store_epoch_each(cluster->store, put_copy, writing, err) &&
          tell(writing, err) && pipeline_cluster_tombstones__put(cluster, &writing->key, &writing->value, err) &&
          pipeline_cluster_blocks__put(cluster, is_announcing, &writing->key, &writing->value, err) &&
-         put_partitions(writing, is_announcing, consumed, &count, err) &&
+         pipeline_cluster_sessions__put(cluster, err) && put_partitions(writing, is_announcing, consumed, &count, err) &&
          ingest_transaction_commit(cluster->group, consumed, count, err);
     free(consumed);
     return ok;
@@ -373,6 +377,8 @@ static void take_over(struct pipeline_cluster *cluster, struct store *store, con
     }
     (void)save_made(cluster, store);
     agg_deltas_clear(cluster->pending);
+    cluster->told_time_ms = writing->head.stream_time_ms;
+    pipeline_cluster_sessions__sent(cluster);
     pipeline_cluster_tombstones__sent(cluster);
     pipeline_cluster_blocks__sent(cluster, store);
     fr_counter_add(cluster->transactions, 1);
@@ -390,12 +396,13 @@ static bool has_moved(const struct pipeline_cluster *cluster, int partitions)
     return false;
 }
 
-/* Whether people asked for something that others do not know yet. */
+/* Whether people asked for something that others do not know yet, or sessions ended. */
 static bool is_any_unsent(const struct pipeline_cluster *cluster)
 {
     const struct pipeline_tombstones *tombstones = &cluster->engine->tombstones;
 
-    return cluster->blocks.unsent > 0 || tombstones->unsent > 0 || tombstones->gone_count > 0;
+    return cluster->blocks.unsent > 0 || tombstones->unsent > 0 || tombstones->gone_count > 0 ||
+           pipeline_cluster_sessions__are_there(cluster);
 }
 
 static bool gather(struct pipeline_cluster *cluster, struct fr_err *err)

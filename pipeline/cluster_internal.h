@@ -14,7 +14,6 @@
 #include <limits.h>
 
 enum {
-    PIPELINE_CLUSTER_PARTITIONS_MAX = 1024,
     PIPELINE_CLUSTER_OLDEST_MS =
         3 * 86400000, /* of copies: the changelog keeps deletes for seven days, and restoring takes its time, too */
     PIPELINE_CLUSTER_TOPICS_MAX = PIPELINE_TOPICS_MAX + PIPELINE_TEXTS_MAX,
@@ -36,7 +35,7 @@ struct pipeline_owner { /* never freed before the cluster: readers hold on to it
 struct pipeline_marker {
     bool is_known;
     uint64_t epoch;
-    int64_t stream_time_ms;
+    int64_t stream_time_ms, session_time_ms; /* S, and how far time has passed for sessions; 0: they have none */
     struct ingest_position at[PIPELINE_CLUSTER_TOPICS_MAX]; /* of each topic of events */
 };
 
@@ -122,6 +121,7 @@ struct pipeline_cluster {
     _Atomic uint64_t made; /* epoch of the last transaction that was begun */
     uint64_t made_saved;
     int64_t boundary_time_ms, boundary_horizon_ms; /* S of what is set aside, and the horizon that it was applied with */
+    int64_t told_time_ms; /* S, as others have it */
     uint64_t found; /* of its own deltas that it read at the start, the greatest */
 
     struct pipeline_mergers *mergers; /* the cluster's thread's */
@@ -351,6 +351,24 @@ uint64_t pipeline_mergers__corrupt(const struct pipeline_mergers *mergers); /* o
 /* As agg_deltas_load() and, inside the gate, agg_deltas_apply(): on one visit, of the caller's. */
 FR_CHECKED bool pipeline_mergers__load(struct pipeline_mergers *mergers, struct fr_err *err);
 FR_CHECKED bool pipeline_mergers__apply(struct pipeline_mergers *mergers, int64_t horizon_ms, struct fr_err *err);
+
+/* ---- cluster_sessions.c: those of users whose partitions are here; nothing where the configuration has none ---- */
+
+/* The group's thread: no session ends from the next boundary on. */
+void pipeline_cluster_sessions__hold(struct pipeline_cluster *cluster);
+/* Of partitions that were held and are another's now. */
+void pipeline_cluster_sessions__let_go(struct pipeline_cluster *cluster, int partition);
+/* Of partitions that come, once an epoch has all of them; then, inside the gate, each is here. */
+FR_CHECKED bool pipeline_cluster_sessions__find(struct pipeline_cluster *cluster, const int32_t *partitions, int count,
+                                                struct fr_err *err);
+void pipeline_cluster_sessions__begin(struct pipeline_cluster *cluster, int partition);
+/* The committer: how far time has passed; whether there are some for the transaction, put there; and it is committed. */
+int64_t pipeline_cluster_sessions__time(const struct pipeline_cluster *cluster, int partition);
+bool pipeline_cluster_sessions__are_there(const struct pipeline_cluster *cluster);
+/* S is what they end by, so others are told of it, even where there are no deltas. */
+bool pipeline_cluster_sessions__need_time(const struct pipeline_cluster *cluster);
+FR_CHECKED bool pipeline_cluster_sessions__put(struct pipeline_cluster *cluster, struct fr_err *err);
+void pipeline_cluster_sessions__sent(struct pipeline_cluster *cluster);
 
 /* ---- cluster_deltas.c: the cluster's thread ---- */
 

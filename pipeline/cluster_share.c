@@ -201,6 +201,8 @@ static bool own(struct pipeline_cluster *cluster, const int32_t *partitions, int
         store_gate_enter(cluster->store); /* an epoch whose boundary was before is of what was before */
         for (int i = 0; i < count; i++)
             atomic_store(&cluster->held[partitions[i]].place, PIPELINE_CLUSTER_HERE);
+        for (int i = 0; i < count; i++)
+            pipeline_cluster_sessions__begin(cluster, partitions[i]);
         atomic_store(&cluster->is_local, false);
         atomic_store(&cluster->is_turning, false);
         atomic_store(&cluster->needs_announcing, count > 0);
@@ -217,7 +219,8 @@ bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *parti
     for (int i = 0; i < count; i++)
         atomic_store(&cluster->held[partitions[i]].is_whole, true);
     pipeline_texts__hold(cluster->texts);
-    if (!pipeline_share__commit(cluster, err) || !own(cluster, partitions, count, err))
+    if (!pipeline_share__commit(cluster, err) || !pipeline_cluster_sessions__find(cluster, partitions, count, err) ||
+        !own(cluster, partitions, count, err))
         return false;
     pipeline_texts__release(cluster->texts);
     return true;
@@ -272,6 +275,9 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
         atomic_store(&cluster->held[i].place,
                      is_owned(partitions, count, i) ? PIPELINE_CLUSTER_RESTORING : PIPELINE_CLUSTER_ELSEWHERE);
     store_gate_leave(cluster->store);
+    for (int i = 0; i < all && ok; i++)
+        if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_ELSEWHERE)
+            pipeline_cluster_sessions__let_go(cluster, i);
     for (int i = 0; i < count && ok; i++) {
         atomic_store(&cluster->held[partitions[i]].is_owner_outdated, true);
         if (atomic_load(&cluster->held[partitions[i]].is_whole))
@@ -331,6 +337,7 @@ bool pipeline_share__revoked(void *user, bool is_lost, bool *is_settled, struct 
         return false;
     }
     pipeline_standby__stop_taking(cluster);
+    pipeline_cluster_sessions__hold(cluster);
     atomic_store(&cluster->is_turning, true);
     atomic_fetch_add(&cluster->turns, 1);
     wait_for_forgetting(cluster);

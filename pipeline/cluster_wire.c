@@ -36,7 +36,10 @@ static bool check(const struct pipeline_cluster *cluster, const struct fr_reader
                    cluster->config->group);
 }
 
-/* ---- markers: version | fingerprint | instance | epoch | S | topics: count, for each its name, next offset + 1, last record + 1 and hash ---- */
+/*
+ * ---- markers: version | fingerprint | instance | epoch | S | topics: count, for each its name, next offset + 1, last record + 1 and hash |
+ * time of sessions, which earlier ones do not have ----
+ */
 
 void pipeline_marker__encode(const struct pipeline_cluster *cluster, const struct pipeline_marker *marker,
                              struct fr_buffer *wire)
@@ -53,6 +56,7 @@ void pipeline_marker__encode(const struct pipeline_cluster *cluster, const struc
         fr_buffer_append_varint(wire, (uint64_t)(marker->at[i].last.offset + 1));
         fr_buffer_append_fixed64(wire, marker->at[i].last.hash);
     }
+    fr_buffer_append_zigzag(wire, marker->session_time_ms);
 }
 
 bool pipeline_marker__decode(const struct pipeline_cluster *cluster, struct fr_slice wire, struct pipeline_marker *marker,
@@ -78,6 +82,8 @@ bool pipeline_marker__decode(const struct pipeline_cluster *cluster, struct fr_s
             if (fr_slice_is(name, cluster->topics[k]))
                 marker->at[k] = at;
     }
+    if (reader.at < reader.end)
+        marker->session_time_ms = fr_reader_zigzag(&reader);
     return check(cluster, &reader, version, fingerprint, err);
 }
 

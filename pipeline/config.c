@@ -286,7 +286,8 @@ static void check_cluster(struct fr_yaml *root, const struct pipeline_config *co
         {config->lanes > PIPELINE_LANES_MAX - PIPELINE_CLUSTER_SLOTS, "node.lanes has 62 at most"},
         {config->is_adopting, "kafka.recreated: adopt is not in clusters yet"},
         {config->learner && config->learner->model_count > 0, "models are not in clusters yet"},
-        {config->learner && config->learner->sessions.topic != NULL, "sessions are not in clusters yet"},
+        {config->learner && config->learner->sessions.topic && config->learner->sessions.has_pairs,
+         "sessions.pairs number all that is positive in one order, which instances do not have"},
     };
 
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)

@@ -1,4 +1,5 @@
 /* The learning loop's place in a node: what lanes call, and the thread that lets time pass for the join. */
+#include "cluster.h"
 #include "services.h"
 
 #include <freshet/clock.h>
@@ -9,6 +10,11 @@
 
 enum { TICK_MS = 50, WAITING_TICK_MS = 10, USERS_A_TICK = 4096, JOIN_LOG_PLACES = 6 };
 
+static int share_of(void *user, uint64_t user_id)
+{
+    return ingest_partition_of(user_id, pipeline_cluster__partitions(user));
+}
+
 /* Of sessions: the table, and what each lane and the passing of time have of it. */
 static bool open_sessions(struct pipeline_learning *learning, const struct pipeline_config *config, struct store *store,
                           struct fr_metrics *metrics, struct fr_err *err)
@@ -17,6 +23,13 @@ static bool open_sessions(struct pipeline_learning *learning, const struct pipel
 
     if (!options.config->topic)
         return true;
+    if (learning->cluster) {
+        options.share_count = PIPELINE_CLUSTER_PARTITIONS_MAX;
+        options.share_of = share_of;
+        options.user = (void *)(uintptr_t)learning->cluster;
+        learning->ended_sent =
+            fr_metrics_counter(metrics, "freshet_sessions_sent_total", NULL, "Records of sessions given to Kafka.");
+    }
     learning->session_bytes_most = options.config->bytes;
     if (!learner_sessions_open(&options, &learning->sessions, err))
         return false;
@@ -29,8 +42,8 @@ static bool open_sessions(struct pipeline_learning *learning, const struct pipel
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for sessions");
     learning->session_position = atomic_load(&learner_sessions_outbox(learning->sessions)->next_position);
     learning->watermark.sessions = learning->sessions;
-    if (learner_sessions_time(learning->sessions) > learning->watermark.time_ms)
-        learning->watermark.time_ms = learner_sessions_time(learning->sessions);
+    if (learner_sessions_time(learning->sessions, 0) > learning->watermark.time_ms)
+        learning->watermark.time_ms = learner_sessions_time(learning->sessions, 0);
     return true;
 }
 
@@ -48,7 +61,7 @@ static bool start_session_outbox(struct pipeline_learning *learning, const struc
 {
     struct pipeline_outbox *outbox = &learning->session_outbox;
 
-    if (!learning->sessions)
+    if (!learning->sessions || learning->cluster)
         return true;
     outbox->from = learner_sessions_outbox(learning->sessions);
     outbox->what = "sessions";
@@ -72,8 +85,8 @@ static bool make_lanes(struct pipeline_learning *learning, int count)
 
 bool pipeline_learning__open(const struct pipeline_config *config, struct pipeline_models *models, struct store *store,
                              struct pipeline_stream *stream, struct pipeline_offsets *offsets,
-                             struct pipeline_served_log *served_log, struct fr_metrics *metrics, struct pipeline_learning **ret,
-                             struct fr_err *err)
+                             struct pipeline_served_log *served_log, const struct pipeline_cluster *cluster,
+                             struct fr_metrics *metrics, struct pipeline_learning **ret, struct fr_err *err)
 {
     struct learner_join_options options = {.config = config->learner, .store = store, .metrics = metrics};
     struct pipeline_learning *learning;
@@ -84,6 +97,9 @@ bool pipeline_learning__open(const struct pipeline_config *config, struct pipeli
     learning = calloc(1, sizeof *learning);
     if (!learning)
         return fr_fail(err, FR_EXHAUSTED, "pipeline: out of memory for models");
+    learning->cluster = cluster;
+    fr_buffer_init(&learning->ended);
+    learning->watermark.is_sharing = cluster != NULL;
     learning->is_event_clock = config->is_event_clock;
     learning->outbox_bytes_most = config->learner->join_bytes;
     learning->watermark.stream = stream;
@@ -109,9 +125,9 @@ bool pipeline_learning__open(const struct pipeline_config *config, struct pipeli
 }
 
 /* In wall mode a clock that is ahead must not close windows early: as for reads, time is never later than the wall's. */
-static int64_t time_of(const struct pipeline_learning *learning, bool *is_ahead)
+static int64_t time_of(const struct pipeline_learning *learning, int64_t time_ms, bool *is_ahead)
 {
-    int64_t time_ms = learning->watermark.time_ms, wall_ms = fr_clock_wall_ms();
+    int64_t wall_ms = fr_clock_wall_ms();
 
     *is_ahead = !learning->is_event_clock && time_ms > wall_ms;
     return *is_ahead ? wall_ms : time_ms;
@@ -120,23 +136,35 @@ static int64_t time_of(const struct pipeline_learning *learning, bool *is_ahead)
 static bool pass(struct pipeline_learning *learning, bool *is_more, struct fr_err *err)
 {
     bool is_ahead;
-    int64_t time_ms = time_of(learning, &is_ahead);
+    int64_t time_ms = time_of(learning, learning->watermark.time_ms, &is_ahead);
 
     return learner_join_pass(learning->own, time_ms, is_ahead ? UINT64_MAX : learning->watermark.events, USERS_A_TICK, is_more,
                              err);
 }
 
 /* Whether some are left. */
-static bool pass_sessions(struct pipeline_learning *learning)
+static bool pass_share(struct pipeline_learning *learning, int share, int64_t time_ms)
 {
     static struct fr_log_place place;
     bool is_more = false, is_ahead;
-    int64_t time_ms = time_of(learning, &is_ahead);
     struct fr_err err;
 
+    time_ms = time_of(learning, time_ms, &is_ahead);
     time_ms -= time_ms % LEARNER_STEP_MS; /* whole steps, in which all that is as late has come */
-    if (learning->sessions && !learner_sessions_pass(learning->own_sessions, time_ms, USERS_A_TICK, &is_more, &err))
+    if (!learner_sessions_pass(learning->own_sessions, share, time_ms, USERS_A_TICK, &is_more, &err))
         fr_log_limited(&place, JOIN_LOG_PLACES, FR_LOG_ERROR, "pipeline", "sessions wait: %s", err.message);
+    return is_more;
+}
+
+static bool pass_sessions(struct pipeline_learning *learning)
+{
+    int partitions = learning->cluster ? pipeline_cluster__partitions(learning->cluster) : 0;
+    bool is_more = false;
+
+    if (learning->sessions && !learning->cluster)
+        return pass_share(learning, 0, learning->watermark.time_ms);
+    for (int i = 0; i < partitions && learning->sessions; i++)
+        is_more = pass_share(learning, i, learning->watermark.shares[i]) || is_more;
     return is_more;
 }
 
@@ -214,6 +242,7 @@ void pipeline_learning__close(struct pipeline_learning *learning)
     close_sessions(learning);
     learner_join_close(learning->join);
     pipeline_watermark__fini(&learning->watermark);
+    fr_buffer_fini(&learning->ended);
     if (learning->stop)
         fr_queue_free(learning->stop);
     free(learning);
@@ -227,9 +256,19 @@ void pipeline_learning__durable(struct pipeline_learning *learning, int64_t posi
         learner_durable(learning->outbox.learner, position);
 }
 
+/* Lanes are without the gate, so what they have of sessions that ended is the epoch's. */
+static void turn(struct pipeline_learning *learning)
+{
+    for (int i = 0; i < learning->session_lane_count; i++)
+        learner_sessions_turn(learning->session_lanes[i], &learning->ended);
+    learner_sessions_turn(learning->own_sessions, &learning->ended);
+}
+
 int64_t pipeline_learning__boundary(struct pipeline_learning *learning)
 {
-    if (learning->sessions)
+    if (learning->cluster && learning->sessions)
+        turn(learning);
+    else if (learning->sessions)
         learning->session_position = learner_sessions_boundary(learning->sessions);
     return learner_join_boundary(learning->join);
 }
@@ -321,6 +360,5 @@ bool pipeline_learning__apply(struct pipeline_learning *learning, const struct i
 bool pipeline_learning__has_room(const struct pipeline_learning *learning)
 {
     return learner_join_stats(learning->join).outbox_bytes <= learning->outbox_bytes_most &&
-           (!learning->sessions ||
-            atomic_load(&learner_sessions_outbox(learning->sessions)->bytes) <= learning->session_bytes_most);
+           (!learning->sessions || learner_sessions_unsent(learning->sessions) <= learning->session_bytes_most);
 }

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct pipeline_cluster;
 struct pipeline_config;
 struct pipeline_models;
 struct pipeline_served_log;
@@ -49,6 +50,8 @@ struct pipeline_watermark {
     int64_t asked_at_ms; /* for end offsets */
     int64_t time_ms; /* the greatest it came to; of events of just then, how many have all their rows */
     uint64_t events;
+    bool is_sharing; /* in a cluster each partition number has a time of its own, and time_ms stays as it is */
+    int64_t *shares;
 };
 
 FR_CHECKED bool pipeline_watermark__init(struct pipeline_watermark *watermark);
@@ -115,17 +118,20 @@ struct pipeline_learning {
     struct pipeline_outbox session_outbox;
     bool has_models; /* else nothing is joined, and nobody learns */
     uint64_t session_bytes_most; /* in their outbox */
+    const struct pipeline_cluster *cluster; /* NULL: it stands alone */
+    struct fr_buffer ended; /* sessions, by the boundary, for the next transaction of the cluster's; the committer's */
+    struct fr_counter *ended_sent;
     bool is_event_clock;
     struct fr_queue *stop; /* nothing is sent; closed when it is to stop */
     pthread_t thread;
     bool is_started;
 };
 
-/* Before lanes start; `models` are open and outlive it. NULL where the configuration has neither models nor sessions. */
+/* Before lanes start; `models` are open and outlive it, and so does `cluster`. NULL where the configuration has neither models nor sessions. */
 FR_CHECKED bool pipeline_learning__open(const struct pipeline_config *config, struct pipeline_models *models,
                                         struct store *store, struct pipeline_stream *stream, struct pipeline_offsets *offsets,
-                                        struct pipeline_served_log *served_log, struct fr_metrics *metrics,
-                                        struct pipeline_learning **learning, struct fr_err *err);
+                                        struct pipeline_served_log *served_log, const struct pipeline_cluster *cluster,
+                                        struct fr_metrics *metrics, struct pipeline_learning **learning, struct fr_err *err);
 /* Starts the threads; `brokers` and `config` outlive them. */
 FR_CHECKED bool pipeline_learning__start(struct pipeline_learning *learning, const struct pipeline_config *config,
                                          const char *brokers, struct ingest *ingest, struct fr_metrics *metrics,

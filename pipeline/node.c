@@ -317,7 +317,7 @@ static bool open_learning(struct pipeline_node *node, struct fr_err *err)
 
     pipeline_served_log__init(&node->served_log, node->config, node->brokers, engine->metrics);
     if (!pipeline_learning__open(node->config, &node->models, engine->store, &engine->stream, &engine->offsets,
-                                 &node->served_log, engine->metrics, &node->learning, err))
+                                 &node->served_log, node->cluster, engine->metrics, &node->learning, err))
         return false;
     engine->lanes.learning = node->learning;
     engine->committer.learning = node->learning;

@@ -1,4 +1,5 @@
 /* How far all partitions have come, in event time: what the join lets pass. */
+#include "cluster.h"
 #include "internal.h"
 
 #include <freshet/clock.h>
@@ -18,14 +19,16 @@ struct pipeline_bound { /* of a partition */
 bool pipeline_watermark__init(struct pipeline_watermark *watermark)
 {
     watermark->bounds = calloc(PIPELINE_PARTITIONS_MAX, sizeof *watermark->bounds);
+    watermark->shares = watermark->is_sharing ? calloc(PIPELINE_CLUSTER_PARTITIONS_MAX, sizeof *watermark->shares) : NULL;
     watermark->candidate = 1; /* bounds have come to none */
     watermark->candidate_at_ms = INT64_MAX;
-    return watermark->bounds != NULL;
+    return watermark->bounds != NULL && (!watermark->is_sharing || watermark->shares);
 }
 
 void pipeline_watermark__fini(struct pipeline_watermark *watermark)
 {
     free(watermark->bounds);
+    free(watermark->shares);
 }
 
 /* All that was in it when the candidate was taken is applied. */
@@ -80,6 +83,35 @@ static bool come(struct pipeline_watermark *watermark, struct ingest *ingest)
     return is_all;
 }
 
+/*
+ * In a cluster a user's events lie in partitions of one number, so his time is theirs: one that lags holds nobody else back, and whoever
+ * takes it over goes on from where it is. It is 0 while one of that number is not read.
+ */
+static bool come_apart(struct pipeline_watermark *watermark, struct ingest *ingest)
+{
+    int count = ingest_is_assigned(ingest) ? ingest_partition_count(ingest) : 0;
+    bool is_all = count > 0;
+
+    for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++)
+        watermark->shares[i] = INT64_MAX;
+    for (int i = 0; i < count; i++) {
+        struct ingest_partition partition = ingest_partition_at(ingest, i);
+        int64_t bound_ms;
+
+        if (partition.number >= PIPELINE_CLUSTER_PARTITIONS_MAX)
+            continue; /* more than a cluster takes: it says so, and ends */
+        if (partition.is_owned)
+            is_all = has_come(watermark, ingest, i) && is_all;
+        bound_ms = partition.is_owned ? watermark->bounds[i].ms : 0;
+        if (bound_ms < watermark->shares[partition.number])
+            watermark->shares[partition.number] = bound_ms;
+    }
+    for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++)
+        if (watermark->shares[i] == INT64_MAX)
+            watermark->shares[i] = 0;
+    return is_all;
+}
+
 /* A later S to come to, once the rows that were answered before it are where they can be read. */
 static void choose_candidate(struct pipeline_watermark *watermark, int64_t now_ms)
 {
@@ -127,7 +159,7 @@ bool pipeline_watermark__look(struct pipeline_watermark *watermark)
             return is_waited_for;
         watermark->candidate_at_ms = now_ms;
     }
-    if (come(watermark, ingest))
+    if (watermark->is_sharing ? come_apart(watermark, ingest) : come(watermark, ingest))
         choose_candidate(watermark, now_ms);
     else if (is_waited_for)
         ask(watermark, ingest, now_ms);

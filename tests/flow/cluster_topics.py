@@ -8,17 +8,22 @@ import kafka
 
 
 def committed(cluster, topic):
-    """Every committed record of a topic of the cluster's, to where it ends now: between them lie the transactions' own."""
+    """Every committed record of a topic of the cluster's, to where it ends now."""
+    return committed_of(cluster.brokers, f"{cluster.group}.{topic}")
+
+
+def committed_of(brokers, topic):
+    """The same of any topic that transactions write to: between the records lie the transactions' own."""
     consumer = Consumer(
         {
-            "bootstrap.servers": cluster.brokers, "group.id": "flow-tests", "enable.auto.commit": False,
+            "bootstrap.servers": brokers, "group.id": "flow-tests", "enable.auto.commit": False,
             "enable.partition.eof": True, "auto.offset.reset": "earliest",
         }
     )  # fmt: skip
     found, ended = [], set()
     try:
-        ends = [high for _, high in kafka.watermarks(cluster.brokers, f"{cluster.group}.{topic}")]
-        consumer.assign([TopicPartition(f"{cluster.group}.{topic}", number, 0) for number in range(len(ends))])
+        ends = [high for _, high in kafka.watermarks(brokers, topic)]
+        consumer.assign([TopicPartition(topic, number, 0) for number in range(len(ends))])
         while len(ended) < len(ends):  # who writes all the time never lets a reader come to an end: what lies behind is as good
             message = consumer.poll(30)
             assert message is not None, ended

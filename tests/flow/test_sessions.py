@@ -48,7 +48,7 @@ def event(ts_ms, user, action=WATCH, item=1, **fields):
     return {"event_id": uuid.uuid4().int & (1 << 63) - 1, "ts_ms": ts_ms, "user_id": user, "action": action, "item_id": item, **fields}
 
 
-def story(seed, users=30, visits=12):
+def story(seed, users=30, visits=12, steps=(0, 1, 500, 9_000, 59_999, 60_000)):
     """Users who come and go, some of whom cannot stop; a few events twice, and what is no token."""
     dice, events = random.Random(seed), []
     for user in range(1, users + 1):
@@ -62,7 +62,7 @@ def story(seed, users=30, visits=12):
                         value=dice.choice((0.0, 1.5, 3.0, 20.25)), request_id=dice.choice((0, user * 1000)), position=dice.randint(0, 9),
                     )
                 )  # fmt: skip
-                ms += dice.choice((0, 1, 500, 9_000, 59_999, 60_000))
+                ms += dice.choice(steps)
             ms += dice.choice((60_001, 61_000, 400_000))
     events.append(event(START_MS, 0))
     again = [dict(one) for one in dice.sample(events[:-1], 40)]

@@ -89,6 +89,12 @@ struct agg_copy {
     struct fr_slice bytes; /* on disk; empty: the part is gone */
 };
 
+/*
+ * Entities of this kind are of another module, each of a user, who is key->ids[0], and have the same bytes in memory and on disk: copies of
+ * them come and go like those of the others. Before the first copy.
+ */
+void agg_carry(struct agg *agg, uint8_t kind, bool (*is_good)(struct fr_slice disk));
+
 /* Whether the record of an epoch is of an entity that belongs to a user, who then is key->ids[0]. Any thread. */
 bool agg_is_of_user(const struct agg *agg, const struct store_key *key);
 

@@ -41,7 +41,8 @@ struct ingest_group_topic {
     const char *name;
     int partitions;
     bool is_compacted;
-    int64_t retention_ms; /* −1: for ever; of one that is compacted: how long deletes stay */
+    int64_t retention_ms; /* −1: for ever; of one that is compacted: how long deletes stay; 0: as the brokers do */
+    bool is_of_others; /* who read it: how many partitions it has, once it is there, is theirs to say */
 };
 
 /* Makes the topic when it is missing. FR_BAD_CONFIG: it has another number of partitions. FR_UNAVAILABLE: nobody answers yet. */

@@ -12,10 +12,12 @@ enum { PARTITIONS = 8 };
 static int setup(void **state)
 {
     static struct pipeline_config config = {.id = "here"};
+    static struct pipeline_engine engine; /* without sessions */
     struct pipeline_cluster *cluster = calloc(1, sizeof *cluster);
 
     assert_non_null(cluster);
     cluster->config = &config;
+    cluster->engine = &engine;
     atomic_store(&cluster->partitions, PARTITIONS);
     *state = cluster;
     return 0;
