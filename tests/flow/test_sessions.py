@@ -106,7 +106,12 @@ def wait_sessions(brokers, node, topic, wanted):
             return False  # some of its partitions have no leader yet
         return set(wanted) <= set(found)
 
-    wait_for(are_there, lambda: f"{len(set(wanted) - set(found))} of {len(wanted)} sessions miss: {node.log()[-1500:]}", 30)
+    def missing():
+        miss, others = [wanted[one] for one in wanted if one not in found], [sessions.told(found[one]) for one in found if one not in wanted]
+        tokens = [line for line in node.page("/metrics")[2].decode().splitlines() if line.startswith("freshet_session_tokens_total")]
+        return f"{len(miss)} of {len(wanted)} sessions miss, {miss[:1]}, {len(others)} are others, {others[:2]}; {tokens}: {node.log()[-1500:]}"
+
+    wait_for(are_there, missing, 30)
     return found
 
 
