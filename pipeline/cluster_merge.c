@@ -1,6 +1,6 @@
 /*
- * Merging what others told, on as many threads as there are lanes, since every instance merges all that the others write: in one
- * thread that was what a cluster of many instances ran into first. Deltas are shared out by entity, so those of one entity are
+ * Merging what others told, on as many threads as there are lanes, since every instance merges all that the others write, and by
+ * the capacity model one thread is what a cluster of many instances runs into first. Deltas are shared out by entity, so those of one entity are
  * merged in order, by one thread. The cluster's thread takes a share itself, and holds the visit and the gate for all of them:
  * the others work only while it waits for them.
  */

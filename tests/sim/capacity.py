@@ -115,7 +115,7 @@ def options(arguments=None):
         ("events", 1e6, "a second, of all"), ("entities", 1e8, "users, items and creators that are kept"),
         ("reads", 5e4, "a second, of 200 items"), ("item-share", 0.05, "of the entities that are items or creators: whole at every instance"),
         ("epoch", 2.0, "seconds"), ("exponent", 1.05, "of the Zipf distribution of users and of items"), ("cores", 16, "of an instance"),
-        ("use", 0.5, "of them that may be used: the rest is for catching up"), ("lanes", 4, "node.lanes: as many threads merge what others tell"), ("thread-use", 0.8, "of each core that merges, and of the one that commits"), ("memory", 64 * 2**30, "bytes for an instance's state"),
+        ("use", 0.5, "of them that may be used: the rest is for catching up"), ("lanes", 1, "that merge what others tell: node.lanes, 8 at most; that more merge as many times as much was not measured"), ("thread-use", 0.8, "of each core that merges, and of the one that commits"), ("memory", 64 * 2**30, "bytes for an instance's state"),
         ("disk", 2**40, "bytes for it"), ("in-memory", 0.5, "of the entities that are in memory; the others are on disk only"),
         ("replicas", 3, "of the cluster's topics"), ("read-cpu", None, "CPU seconds of a read; else the one that was measured"),
     ):  # fmt: skip
