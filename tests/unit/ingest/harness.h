@@ -66,6 +66,20 @@ static MAYBE_UNUSED void cluster_fini(struct cluster *cluster)
     rd_kafka_destroy(cluster->client);
 }
 
+/* ---- A member of a group, which is given nothing ---- */
+
+static MAYBE_UNUSED bool never_assigned(void *user, const int32_t *partitions, int count, struct fr_err *err)
+{
+    (void)user, (void)partitions, (void)count, (void)err;
+    return true;
+}
+
+static MAYBE_UNUSED bool never_revoked(void *user, bool is_lost, bool *is_settled, struct fr_err *err)
+{
+    (void)user, (void)is_lost, (void)is_settled, (void)err;
+    return true;
+}
+
 /* ---- Filling it ---- */
 
 static MAYBE_UNUSED struct ingest_producer *producer_open(const struct cluster *cluster)

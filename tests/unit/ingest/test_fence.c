@@ -82,18 +82,6 @@ size_t __wrap_rd_kafka_ConsumerGroupDescription_member_count(const rd_kafka_Cons
     return 0;
 }
 
-static bool never(void *user, const int32_t *partitions, int count, struct fr_err *err)
-{
-    (void)user, (void)partitions, (void)count, (void)err;
-    return true;
-}
-
-static bool never_either(void *user, bool is_lost, bool *is_settled, struct fr_err *err)
-{
-    (void)user, (void)is_lost, (void)is_settled, (void)err;
-    return true;
-}
-
 struct scene {
     struct cluster cluster;
     struct ingest_group *group;
@@ -118,7 +106,8 @@ static void put_record(const struct scene *scene)
 
 static int setup(void **state)
 {
-    struct ingest_group_options options = {.group = "shop", .instance = "a", .assigned = never, .revoked = never_either};
+    struct ingest_group_options options = {
+        .group = "shop", .instance = "a", .assigned = never_assigned, .revoked = never_revoked};
     struct scene *scene = calloc(1, sizeof *scene);
     struct fr_err err;
 

@@ -5,22 +5,11 @@
 
 enum { LATER_MS = 2500 };
 
-static bool never(void *user, const int32_t *partitions, int count, struct fr_err *err)
-{
-    (void)user, (void)partitions, (void)count, (void)err;
-    return true;
-}
-
-static bool never_either(void *user, bool is_lost, bool *is_settled, struct fr_err *err)
-{
-    (void)user, (void)is_lost, (void)is_settled, (void)err;
-    return true;
-}
-
 /* librdkafka 2.0.2 ends the process, or its own thread stands still, when a coordinator turns up that a question has waited for in vain. */
 static void a_coordinator_that_turns_up_too_late_ends_nothing(void **state)
 {
-    struct ingest_group_options options = {.group = "shop", .instance = "a", .assigned = never, .revoked = never_either};
+    struct ingest_group_options options = {
+        .group = "shop", .instance = "a", .assigned = never_assigned, .revoked = never_revoked};
     struct ingest_members members;
     struct ingest_group *group;
     struct cluster cluster;
