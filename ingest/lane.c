@@ -149,24 +149,13 @@ static bool take_orders(struct ingest_lane *lane)
     return true;
 }
 
-/*
- * librdkafka looks only once a second whether a queue that was full has room again (measured: a drain came to 0.95 million records a
- * second instead of 2.6). A request on the broker's connection makes it look at once, so the helper is asked to ask for watermarks
- * whenever half of what was there is gone.
- */
+/* The helper asks, for watermarks, which it is glad of. */
 static void ask_for_more(struct ingest_lane *lane)
 {
-    int64_t queued = (int64_t)rd_kafka_queue_length(lane->queue);
-    int64_t least = 4 * (int64_t)lane->draft.capacity;
+    void *message = &lane->hungry;
 
-    if (queued > lane->queued_peak) {
-        lane->queued_peak = queued;
-    } else if (lane->queued_peak > least && queued < lane->queued_peak / 2) {
-        void *message = &lane->hungry;
-
-        lane->queued_peak = queued;
+    if (ingest_fetched__is_hungry(&lane->fetched, lane->queue))
         (void)fr_queue_send(lane->ingest->helper.mail, &message, 0);
-    }
 }
 
 static bool is_quiet(struct ingest_lane *lane, struct ingest_part *part, int64_t now_ms)
@@ -228,7 +217,9 @@ static int poll_records(struct ingest_lane *lane)
         return 0;
     if (lane->draft.capacity > 1)
         more = rd_kafka_consume_batch_queue(lane->queue, 0, lane->messages + 1, (size_t)lane->draft.capacity - 1);
-    return (int)(count + (more > 0 ? more : 0));
+    count += more > 0 ? more : 0;
+    ingest_fetched__take(&lane->fetched, lane->messages, count);
+    return (int)count;
 }
 
 /* One poll, in as many batches as its bytes need. */
@@ -285,7 +276,9 @@ bool ingest_lane__open(struct ingest_lane *lane, struct ingest *ingest, int numb
     int batch_max = ingest->options.batch_max;
     size_t topics = (size_t)ingest->source_count;
 
-    *lane = (struct ingest_lane){.ingest = ingest, .number = number};
+    *lane = (struct ingest_lane){.ingest = ingest,
+                                 .number = number,
+                                 .fetched.queue_bytes = ingest->options.queue_bytes / (uint64_t)ingest->options.lanes};
     lane->hungry = (struct ingest_mail){.kind = INGEST_MAIL_HUNGRY, .lane = lane};
     lane->failed = (struct ingest_mail){.kind = INGEST_MAIL_FAILED, .lane = lane};
     lane->queue = rd_kafka_queue_new(ingest->consumer);

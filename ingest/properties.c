@@ -11,11 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    RECORD_OVERHEAD_BYTES = 384, /* what librdkafka keeps beside the payload of a fetched record */
-    FETCH_BYTES_MIN = 2 << 20,
-    MESSAGE_BYTES_DEFAULT = 1000000
-};
+enum { FETCH_BYTES_MIN = 2 << 20, MESSAGE_BYTES_DEFAULT = 1000000 };
 
 /* For every client. Reconnecting is quick: a broker that is back should not wait for us. */
 static const struct ingest_property common[] = {
@@ -171,13 +167,13 @@ int64_t ingest_client__number(const struct ingest_property *properties, int coun
  */
 static bool set_bounds(rd_kafka_conf_t *conf, const struct ingest_client *client, struct fr_err *err)
 {
-    uint64_t half = client->queue_bytes / 2;
+    uint64_t half = INGEST_QUEUE_BOUND(client->queue_bytes);
     int64_t message_bytes = ingest_client__number(client->properties, client->property_count, "message.max.bytes", 0);
     uint64_t fetch_bytes = half / 4 < FETCH_BYTES_MIN ? FETCH_BYTES_MIN : half / 4;
 
     message_bytes = message_bytes < MESSAGE_BYTES_DEFAULT ? MESSAGE_BYTES_DEFAULT : message_bytes;
     return set_number(conf, "queued.max.messages.kbytes", 1024, 2097151, half / 1024, err) &&
-           set_number(conf, "queued.min.messages", 1000, 10000000, half / RECORD_OVERHEAD_BYTES, err) &&
+           set_number(conf, "queued.min.messages", 1000, 10000000, half / INGEST_RECORD_OVERHEAD_BYTES, err) &&
            set_number(conf, "fetch.max.bytes", (uint64_t)message_bytes, INT32_MAX - 512, fetch_bytes, err);
 }
 
