@@ -15,7 +15,7 @@ import types
 import model
 
 TABLE = [(1e5, 1e8, 2e4), (1e5, 1e9, 2e4), (1e6, 1e8, 5e4), (1e6, 1e9, 5e4), (1e7, 1e8, 2e5), (1e7, 1e9, 2e5)]
-EPOCHS, PARTITIONS_MOST, PARTITIONS_EACH, LANES_MERGING = (5, 10, 30, 60), 1024, 4, 8
+EPOCHS, PARTITIONS_MOST, PARTITIONS_EACH = (5, 10, 30, 60), 1024, 4
 
 
 def partitions_of(instances):
@@ -41,7 +41,7 @@ def load_of(args, figures, instances):
     records = users * figures["records"]["copies_per_user"]
     hold = (own + items) * args.in_memory * entity["memory_bytes"]
     return types.SimpleNamespace(
-        terms=terms, cpu=sum(terms.values()), merging=terms["others' deltas"], committing=costs.duration(copies * args.epoch, deltas * args.epoch) / args.epoch, deltas=deltas, merged=merged, copies=copies, memory=hold, disk=(own + items) * entity["disk_bytes"] * 2,
+        terms=terms, cpu=sum(terms.values()), merging=args.merge_seconds * merged, committing=costs.duration(copies * args.epoch, deltas * args.epoch) / args.epoch, deltas=deltas, merged=merged, copies=copies, memory=hold, disk=(own + items) * entity["disk_bytes"] * 2,
         item_memory=items * args.in_memory * entity["memory_bytes"],
         sent=size["copy"] * copies + size["delta"] * deltas + size["transaction"] / args.epoch + size["idle_sent"] + each * (size["part_sent"] + size["busy_sent"]),
         received=size["event"] * events + size["delta_read"] * (merged + deltas) + size["idle_read"] + each * (size["part_read"] + size["busy_read"]),
@@ -68,7 +68,7 @@ def nearest(args, load):
     """How near each limit is: 1 is at it."""
     return {
         "CPU": load.cpu / (args.cores * args.use),
-        "the threads that merge others' deltas": load.merging / args.thread_use / min(args.lanes, LANES_MERGING),
+        "the threads that merge others' deltas": load.merging / args.thread_use,
         "the committer: an epoch takes longer than an epoch": load.committing / args.thread_use,
         "memory: items at every instance": load.item_memory / args.memory,
         "memory: users and items": load.memory / args.memory,
@@ -115,7 +115,7 @@ def options(arguments=None):
         ("events", 1e6, "a second, of all"), ("entities", 1e8, "users, items and creators that are kept"),
         ("reads", 5e4, "a second, of 200 items"), ("item-share", 0.05, "of the entities that are items or creators: whole at every instance"),
         ("epoch", 2.0, "seconds"), ("exponent", 1.05, "of the Zipf distribution of users and of items"), ("cores", 16, "of an instance"),
-        ("use", 0.5, "of them that may be used: the rest is for catching up"), ("lanes", 1, "that merge what others tell: node.lanes, 8 at most; that more merge as many times as much was not measured"), ("thread-use", 0.8, "of each core that merges, and of the one that commits"), ("memory", 64 * 2**30, "bytes for an instance's state"),
+        ("use", 0.5, "of them that may be used: the rest is for catching up"), ("merge-seconds", 1.17e-6, "on the clock, until a delta of another's is read and merged: tests/bench/merge.py, with two lanes; 1.5e-6 with one"), ("thread-use", 0.8, "of each core that merges, and of the one that commits"), ("memory", 64 * 2**30, "bytes for an instance's state"),
         ("disk", 2**40, "bytes for it"), ("in-memory", 0.5, "of the entities that are in memory; the others are on disk only"),
         ("replicas", 3, "of the cluster's topics"), ("read-cpu", None, "CPU seconds of a read; else the one that was measured"),
     ):  # fmt: skip
