@@ -52,7 +52,7 @@ static void read_owner(void *user, const char *name, struct fr_slice value)
 {
     struct pipeline_cluster *cluster = user;
 
-    pipeline_owner__take(cluster, atoi(name + strlen("cluster/owner/")), value);
+    pipeline_owner__take(cluster, atoi(name + strlen("cluster/owner/")), -1, value);
 }
 
 /*

@@ -95,6 +95,8 @@ int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint
  * FR_UNAVAILABLE: it has not come in yet, or no broker says who else has. May block for 3 s.
  */
 FR_CHECKED bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err);
+/* Whether the group gave it any, or may have: who has not come yet, and a replica, has none to give away. */
+bool pipeline_cluster__has_share(const struct pipeline_cluster *cluster);
 /* Whether what is written to a partition may be waited for here: false, as above, when another applies it. */
 FR_CHECKED bool pipeline_cluster__may_wait(const struct pipeline_cluster *cluster, int partition, struct fr_err *err);
 

@@ -62,7 +62,7 @@ static bool choose(struct pipeline_cluster *cluster, const struct ingest_tailed 
             if (partition == PIPELINE_CLUSTER_JOINING)
                 pipeline_standby__expect(cluster, records[i].value);
             else
-                pipeline_owner__take(cluster, partition, records[i].value);
+                pipeline_owner__take(cluster, partition, records[i].offset, records[i].value);
             continue;
         }
         if (pipeline_block__is(records[i].key)) {

@@ -22,7 +22,7 @@ static int count_left(const struct pipeline_cluster *cluster)
         const struct pipeline_owner *owner = atomic_load(&held->owner);
         int place = atomic_load(&held->place);
 
-        left += !owner || strcmp(owner->instance, cluster->config->id) == 0 || atomic_load(&held->is_owner_outdated) ||
+        left += !owner || strcmp(owner->instance, cluster->config->id) == 0 || pipeline_owner__is_outdated(held) ||
                 place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING;
     }
     return left;
@@ -55,8 +55,36 @@ static bool find_others(struct pipeline_cluster *cluster, int *others, struct fr
     return true;
 }
 
+/* Where the deltas end: what is said before that, though it may be read later, was said before this instance left. */
+static bool find_ends(struct pipeline_cluster *cluster, int64_t *ends, struct fr_err *err)
+{
+    int count = atomic_load(&cluster->partitions);
+    int32_t numbers[PIPELINE_CLUSTER_PARTITIONS_MAX];
+    int64_t lows[PIPELINE_CLUSTER_PARTITIONS_MAX];
+
+    for (int i = 0; i < count; i++)
+        numbers[i] = i;
+    return ingest_group_marks(cluster->group, cluster->deltas, numbers, count, lows, ends, err);
+}
+
+/*
+ * Who had a partition before may have said so in the epoch in which it was given here, and be heard only now. Whoever gets it says so
+ * anew, after this.
+ */
+static void outdate_words(struct pipeline_cluster *cluster, const int64_t *ends)
+{
+    for (int i = 0; i < atomic_load(&cluster->partitions); i++) {
+        struct pipeline_held *held = &cluster->held[i];
+        int place = atomic_load(&held->place);
+
+        if (place == PIPELINE_CLUSTER_HERE || place == PIPELINE_CLUSTER_RESTORING)
+            atomic_store(&held->word_from, ends[i] + 1);
+    }
+}
+
 bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err)
 {
+    int64_t ends[PIPELINE_CLUSTER_PARTITIONS_MAX];
     int others;
 
     if (!atomic_load(&cluster->has_come)) /* who restores its share may go */
@@ -72,11 +100,20 @@ bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct
             "no other instance is in the group that could take the partitions of '%s': those that drain are not, nor the "
             "dead once their session is over",
             cluster->config->id);
+    if (!find_ends(cluster, ends, err))
+        return false;
     atomic_store(&cluster->drained_ms, fr_clock_monotonic_ms());
     atomic_store(&cluster->is_relieved, false);
-    if (!atomic_exchange(&cluster->is_draining, true))
+    if (!atomic_exchange(&cluster->is_draining, true)) {
+        outdate_words(cluster, ends);
         ingest_group_drain(cluster->group, true);
+    }
     return true;
+}
+
+bool pipeline_cluster__has_share(const struct pipeline_cluster *cluster)
+{
+    return atomic_load(&cluster->has_come) && !cluster->config->is_replica;
 }
 
 void pipeline_drain__look(struct pipeline_cluster *cluster)

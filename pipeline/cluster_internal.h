@@ -71,7 +71,8 @@ struct pipeline_begun {
 struct pipeline_held { /* a partition */
     _Atomic int place; /* enum pipeline_place */
     _Atomic(const struct pipeline_owner *) owner; /* as announced last; NULL: never */
-    atomic_bool is_owner_outdated; /* it was given to this instance since, which has not said so yet */
+    _Atomic int64_t word_next; /* behind the last word on that, among the deltas; 0: it is from before the start */
+    _Atomic int64_t word_from; /* where that is less, the owner is outdated: it was given to this instance since */
     _Atomic int64_t changelog_next; /* up to here the store has it; −1: it has nothing of it */
     _Atomic int64_t time_ms; /* S of the latest marker of it */
     atomic_bool is_whole; /* was read to its end once, and not dropped since */
@@ -189,8 +190,10 @@ void pipeline_owner__encode(const struct pipeline_cluster *cluster, int partitio
 bool pipeline_owner__is(struct fr_slice key, int *partition);
 /* Of an announcement; NULL: it makes no sense, or no memory. Lives as long as the cluster. */
 const struct pipeline_owner *pipeline_owner__read(struct pipeline_cluster *cluster, struct fr_slice value);
-/* Keeps it, when it is news. */
-void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value);
+/* Keeps it, when it is news. By its offset; −1: it is the store's. The cluster's thread. */
+void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, int64_t offset, struct fr_slice value);
+/* Whether who said last that he has it said so before it was given to this instance. Any thread. */
+bool pipeline_owner__is_outdated(const struct pipeline_held *held);
 
 void pipeline_tombstone__key(uint64_t user_id, struct fr_buffer *key);
 /* Of a user who was forgotten, in the changelog; of the last word on an id, among the deltas. False: it makes no sense. */

@@ -279,8 +279,10 @@ bool pipeline_share__assigned(void *user, const int32_t *partitions, int count, 
         if (atomic_load(&cluster->held[i].place) == PIPELINE_CLUSTER_ELSEWHERE)
             pipeline_cluster_sessions__let_go(cluster, i);
     for (int i = 0; i < count && ok; i++) {
-        atomic_store(&cluster->held[partitions[i]].is_owner_outdated, true);
-        if (atomic_load(&cluster->held[partitions[i]].is_whole))
+        struct pipeline_held *held = &cluster->held[partitions[i]];
+
+        atomic_store(&held->word_from, atomic_load(&held->word_next) + 1);
+        if (atomic_load(&held->is_whole))
             near[near_count++] = partitions[i];
     }
     ok = ok && (near_count == 0 || restore_near(cluster, near, &near_count, err)) &&

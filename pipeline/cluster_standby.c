@@ -222,9 +222,10 @@ static bool read_along(struct standing_by *standing, struct fr_err *err)
 
 static bool is_anothers(const struct pipeline_cluster *cluster, int partition)
 {
-    const struct pipeline_owner *owner = atomic_load(&cluster->held[partition].owner);
+    const struct pipeline_held *held = &cluster->held[partition];
+    const struct pipeline_owner *owner = atomic_load(&held->owner);
 
-    return owner && strcmp(owner->instance, cluster->config->id) != 0;
+    return owner && strcmp(owner->instance, cluster->config->id) != 0 && !pipeline_owner__is_outdated(held);
 }
 
 /*

@@ -218,7 +218,7 @@ const struct pipeline_owner *pipeline_owner__read(struct pipeline_cluster *clust
     return owner->instance && owner->api ? owner : NULL;
 }
 
-void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struct fr_slice value)
+void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, int64_t offset, struct fr_slice value)
 {
     const struct pipeline_owner *owner;
 
@@ -226,8 +226,13 @@ void pipeline_owner__take(struct pipeline_cluster *cluster, int partition, struc
         return;
     if (atomic_exchange(&cluster->held[partition].owner, owner) != owner)
         atomic_store(&cluster->held[partition].is_owner_saved, false);
-    atomic_store(&cluster->held[partition].is_owner_outdated, false);
+    atomic_store(&cluster->held[partition].word_next, offset + 1); /* after the owner, whom it tells to be the last */
     pipeline_standby__has_come(cluster, owner);
+}
+
+bool pipeline_owner__is_outdated(const struct pipeline_held *held)
+{
+    return atomic_load(&held->word_next) < atomic_load(&held->word_from);
 }
 
 /* ---- tombstones: key: 0 | user id, big endian; value: version | forgotten | until ---- */
