@@ -28,8 +28,8 @@ struct merger {
     struct fr_err err;
     bool ok;
     pthread_t thread;
-    bool is_started;
-    sem_t begin; /* a step, or its end */
+    bool can_begin, is_started;
+    sem_t begin; /* a step, or its end; there where it can */
 };
 
 struct pipeline_mergers {
@@ -98,7 +98,8 @@ static bool open_merger(struct pipeline_mergers *mergers, int index, struct agg 
 
     merger->mergers = mergers;
     merger->lane = agg_lane_new(agg, PIPELINE_BATCH_EVENTS);
-    if (!merger->lane || sem_init(&merger->begin, 0, 0) != 0)
+    merger->can_begin = sem_init(&merger->begin, 0, 0) == 0;
+    if (!merger->lane || !merger->can_begin)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
     if (index == 0)
         return true;
@@ -114,9 +115,12 @@ bool pipeline_mergers__open(struct agg *agg, int lanes, struct pipeline_mergers 
     struct pipeline_mergers *mergers = calloc(1, sizeof *mergers);
     bool ok = true;
 
-    *ret = mergers;
-    if (!mergers || sem_init(&mergers->done, 0, 0) != 0)
+    *ret = NULL;
+    if (!mergers || sem_init(&mergers->done, 0, 0) != 0) {
+        free(mergers);
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+    }
+    *ret = mergers;
     mergers->count = lanes < MERGERS_MAX ? lanes : MERGERS_MAX;
     for (int i = 0; i < mergers->count && ok; i++)
         ok = open_merger(mergers, i, agg, err);
@@ -135,9 +139,12 @@ void pipeline_mergers__close(struct pipeline_mergers *mergers)
             sem_post(&merger->begin);
             pthread_join(merger->thread, NULL);
         }
+        if (merger->can_begin)
+            sem_destroy(&merger->begin);
         agg_lane_free(merger->lane);
         free(merger->deltas);
     }
+    sem_destroy(&mergers->done);
     free(mergers);
 }
 
