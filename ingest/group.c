@@ -103,14 +103,12 @@ static void on_rebalance(rd_kafka_t *member, rd_kafka_resp_err_t error, rd_kafka
 static void tell_error(struct ingest_group *group, const rd_kafka_message_t *message)
 {
     static struct fr_log_place place;
-    bool is_settled = false;
     struct fr_err err;
 
     if (message->err == RD_KAFKA_RESP_ERR__FATAL || message->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
         fr_fail(&err, FR_UNAVAILABLE, "cluster: another process runs as node.id '%s', and this one is fenced: %s",
                 group->options.instance, rd_kafka_message_errstr(message));
-        (void)group->options.revoked(group->options.user, true, &is_settled, &err);
-        fail(group, &err);
+        fail(group, &err); /* not `revoked`, who would tell that it was away for too long */
         return;
     }
     fr_log_limited(&place, 10, FR_LOG_WARN, "cluster", "group '%s': %s", group->options.group,

@@ -8,6 +8,8 @@ struct member {
     struct ingest_group *group;
     bool is_closing; /* the node: it does not settle what it has */
     atomic_int assigned, revoked;
+    struct fr_err why; /* it failed */
+    atomic_bool is_failed;
 };
 
 static bool on_assigned(void *user, const int32_t *partitions, int count, struct fr_err *err)
@@ -89,11 +91,59 @@ static void who_closes_while_partitions_are_asked_back_keeps_what_a_transaction_
     end(&member);
 }
 
+/* Whatever else librdkafka says on that occasion. */
+static void keep_reason(void *user, const struct fr_err *err)
+{
+    struct member *member = user;
+
+    member->why = *err;
+    atomic_store(&member->is_failed, true);
+}
+
+static bool on_lost(void *user, bool is_lost, bool *is_settled, struct fr_err *err)
+{
+    (void)user;
+    *is_settled = false;
+    return !is_lost || fr_fail(err, FR_UNAVAILABLE, "it was away for too long");
+}
+
+static void who_is_fenced_is_told_that_another_has_its_name(void **state)
+{
+    enum { HEARTBEAT = 12 };
+    static const char *const topics[] = {"t"};
+    static const struct ingest_property properties[] = {{"heartbeat.interval.ms", "100"}};
+    struct member member = {.is_closing = false};
+    struct ingest_group_options options = {.group = "shop",
+                                           .instance = "a",
+                                           .topics = topics,
+                                           .topic_count = 1,
+                                           .properties = properties,
+                                           .property_count = 1,
+                                           .user = &member,
+                                           .assigned = on_assigned,
+                                           .revoked = on_lost,
+                                           .fatal = keep_reason};
+    struct fr_err err;
+
+    (void)state;
+    cluster_init(&member.cluster);
+    cluster_topic(&member.cluster, "t", 4);
+    options.brokers = member.cluster.brokers;
+    if (!ingest_group_open(&options, &member.group, &err) || !ingest_group_join(member.group, &err))
+        fail_msg("%s", err.message);
+    wait_until(atomic_load(&member.assigned) == 1);
+    rd_kafka_mock_push_request_errors(member.cluster.mock, HEARTBEAT, 1, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    wait_until(atomic_load(&member.is_failed));
+    assert_non_null(strstr(member.why.message, "another process runs as node.id 'a'"));
+    end(&member);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_has_settled_what_it_had_can_commit_nothing_any_more),
         cmocka_unit_test(who_closes_while_partitions_are_asked_back_keeps_what_a_transaction_needs),
+        cmocka_unit_test(who_is_fenced_is_told_that_another_has_its_name),
     };
 
     fr_log_level_set(FR_LOG_ERROR + 1);
