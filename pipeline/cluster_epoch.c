@@ -196,7 +196,8 @@ void pipeline_cluster__boundary(struct pipeline_cluster *cluster, struct store *
     cluster->boundary_horizon_ms = pipeline_stream__horizon(&cluster->engine->stream);
     turn(cluster);
     is_moved = save_deltas(cluster, store);
-    if (save_made(cluster, store) || is_moved)
+    if ((save_made(cluster, store) || is_moved) &&
+        !atomic_load(&cluster->is_away)) /* what it was relieved of it keeps, unread */
         save_now(store, now_ms);
     cluster->is_boundary_local = atomic_load(&cluster->is_local);
     for (int i = 0; i < count; i++) {
