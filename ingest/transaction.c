@@ -26,6 +26,9 @@ void ingest_transaction__on_delivery(rd_kafka_t *client, const rd_kafka_message_
     (void)client;
     if (message->err)
         group->refused = message->err;
+    else if (offset &&
+             message->offset < 0) /* it is there, from an attempt whose answer was lost, and librdkafka knows no more */
+        group->refused = RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
     else if (offset)
         *offset = message->offset;
 }
@@ -70,6 +73,7 @@ static bool is_of_brokers(rd_kafka_resp_err_t error)
     case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
     case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
     case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+    case RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER: /* of an offset that is needed */
         return true;
     default:
         return false;

@@ -39,26 +39,40 @@ static void on_failure(void *user, const struct fr_err *err)
     fail_msg("%s", err->message);
 }
 
-/* Until it has been told to leave, and its thread has ended. */
-static void run(struct member *member)
+/* Until it has its partitions. */
+static void begin(struct member *member, bool (*revoked)(void *user, bool is_lost, bool *is_settled, struct fr_err *err),
+                  void (*fatal)(void *user, const struct fr_err *err))
 {
     static const char *const topics[] = {"t"};
+    static const struct ingest_property properties[] = {{"heartbeat.interval.ms", "100"}};
     struct ingest_group_options options = {.group = "shop",
                                            .instance = "a",
                                            .topics = topics,
                                            .topic_count = 1,
+                                           .properties = properties,
+                                           .property_count = 1,
                                            .user = member,
                                            .assigned = on_assigned,
-                                           .revoked = on_revoked,
-                                           .fatal = on_failure};
+                                           .revoked = revoked,
+                                           .fatal = fatal};
     struct fr_err err;
 
     cluster_init(&member->cluster);
     cluster_topic(&member->cluster, "t", 4);
     options.brokers = member->cluster.brokers;
-    if (!ingest_group_open(&options, &member->group, &err) || !ingest_group_join(member->group, &err))
+    if (!ingest_group_open(&options, &member->group, &err))
+        fail_msg("%s", err.message);
+    while (!ingest_group_fence(member->group, &err))
+        assert_int_equal(err.code, FR_UNAVAILABLE); /* the coordinator is being found */
+    if (!ingest_group_join(member->group, &err))
         fail_msg("%s", err.message);
     wait_until(atomic_load(&member->assigned) == 1);
+}
+
+/* Until it has been told to leave, and its thread has ended. */
+static void run(struct member *member)
+{
+    begin(member, on_revoked, on_failure);
     ingest_group_drain(member->group, true);
     wait_until(atomic_load(&member->revoked) == 1);
     ingest_group_stop(member->group);
@@ -110,31 +124,39 @@ static bool on_lost(void *user, bool is_lost, bool *is_settled, struct fr_err *e
 static void who_is_fenced_is_told_that_another_has_its_name(void **state)
 {
     enum { HEARTBEAT = 12 };
-    static const char *const topics[] = {"t"};
-    static const struct ingest_property properties[] = {{"heartbeat.interval.ms", "100"}};
     struct member member = {.is_closing = false};
-    struct ingest_group_options options = {.group = "shop",
-                                           .instance = "a",
-                                           .topics = topics,
-                                           .topic_count = 1,
-                                           .properties = properties,
-                                           .property_count = 1,
-                                           .user = &member,
-                                           .assigned = on_assigned,
-                                           .revoked = on_lost,
-                                           .fatal = keep_reason};
-    struct fr_err err;
 
     (void)state;
-    cluster_init(&member.cluster);
-    cluster_topic(&member.cluster, "t", 4);
-    options.brokers = member.cluster.brokers;
-    if (!ingest_group_open(&options, &member.group, &err) || !ingest_group_join(member.group, &err))
-        fail_msg("%s", err.message);
-    wait_until(atomic_load(&member.assigned) == 1);
+    begin(&member, on_lost, keep_reason);
     rd_kafka_mock_push_request_errors(member.cluster.mock, HEARTBEAT, 1, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     wait_until(atomic_load(&member.is_failed));
     assert_non_null(strstr(member.why.message, "another process runs as node.id 'a'"));
+    end(&member);
+}
+
+static bool put_one(struct ingest_group *group, int64_t *offset, struct fr_err *err)
+{
+    struct ingest_put put = {.topic = "t", .partition = 1, .key = fr_slice_of("k"), .value = fr_slice_of("v")};
+    struct ingest_consumed consumed = {"t", 1, 5};
+
+    return ingest_transaction_begin(group, err) && ingest_transaction_put(group, &put, offset, err) &&
+           ingest_transaction_commit(group, &consumed, 1, err);
+}
+
+/* Committed without it the store would have the partition up to offset 0. */
+static void a_record_whose_offset_is_needed_and_nobody_tells_is_taken_back(void **state)
+{
+    enum { PRODUCE = 0 };
+    struct member member = {.is_closing = false};
+    int64_t offset = -1;
+    struct fr_err err;
+
+    (void)state;
+    begin(&member, on_revoked, on_failure);
+    rd_kafka_mock_push_request_errors(member.cluster.mock, PRODUCE, 1, RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER);
+    assert_false(put_one(member.group, &offset, &err));
+    assert_int_equal(err.code, FR_UNAVAILABLE);
+    assert_true(ingest_transaction_take_back(member.group, &err)); /* so that it is put once more */
     end(&member);
 }
 
@@ -144,6 +166,7 @@ int main(void)
         cmocka_unit_test(who_has_settled_what_it_had_can_commit_nothing_any_more),
         cmocka_unit_test(who_closes_while_partitions_are_asked_back_keeps_what_a_transaction_needs),
         cmocka_unit_test(who_is_fenced_is_told_that_another_has_its_name),
+        cmocka_unit_test(a_record_whose_offset_is_needed_and_nobody_tells_is_taken_back),
     };
 
     fr_log_level_set(FR_LOG_ERROR + 1);
