@@ -323,13 +323,33 @@ static bool put_entity(void *user, const struct store_key *key, const struct fr_
     return true;
 }
 
+/*
+ * Another has written one that goes further since the round began: he owns it now, and who stood still for so long has not been told yet.
+ * What is older than the round and goes further is of another changelog.
+ */
+static bool is_outrun(const struct shipping *shipping, int partition)
+{
+    int64_t offsets[PIPELINE_SHIP_FILES];
+    int count = pipeline_ship__find(shipping->cluster, partition, offsets);
+
+    for (int i = 0; i < count && offsets[i] > shipping->next[partition]; i++) {
+        char name[PATH_MAX];
+        struct stat state;
+
+        pipeline_ship__name(shipping->cluster, partition, offsets[i], name);
+        if (stat(name, &state) == 0 && state.st_mtim.tv_sec * 1000 + state.st_mtim.tv_nsec / 1000000 > shipping->made_ms)
+            return true;
+    }
+    return false;
+}
+
 static void finish(struct shipping *shipping, int partition)
 {
     struct pipeline_checkpoint_writer *writer = shipping->writers[partition];
     char name[PATH_MAX];
     struct fr_err err;
 
-    if (atomic_load(&shipping->cluster->held[partition].place) != PIPELINE_CLUSTER_HERE) {
+    if (atomic_load(&shipping->cluster->held[partition].place) != PIPELINE_CLUSTER_HERE || is_outrun(shipping, partition)) {
         give_up(shipping, partition, NULL); /* its new owner has gone further, and may have written that */
         return;
     }

@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { USERS = 20000, FIRST = 2, SECOND = 5, NEXT = 100, WAIT_MS = 30000, OTHER_STORE = 77 };
+enum { USERS = 20000, FIRST = 2, SECOND = 5, NEXT = 100, WAIT_MS = 30000, OTHER_STORE = 77, WHILE_MS = 20 };
 
 struct shipping_test {
     struct instance *instance;
@@ -27,6 +27,16 @@ static struct {
     int cleared; /* partitions that were not empty */
     int reads, held_at; /* at that read a hand-over comes; 0: none does */
 } seen;
+
+static char outruns[PATH_MAX]; /* a file that another writes while a round waits for its epoch; "": none */
+
+static void make_file(const char *name)
+{
+    int fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    close(fd);
+}
 
 /* Prototypes for --wrap. */
 bool __wrap_ingest_group_marks(struct ingest_group *group, const char *topic, const int32_t *partitions, int count,
@@ -52,6 +62,11 @@ bool __wrap_ingest_group_marks(struct ingest_group *group, const char *topic, co
 bool __wrap_pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
 {
     (void)cluster, (void)err;
+    if (outruns[0]) {
+        fr_clock_sleep_ms(WHILE_MS);
+        make_file(outruns);
+        outruns[0] = 0;
+    }
     return true;
 }
 
@@ -229,14 +244,6 @@ static bool has_file(const struct shipping_test *test, int partition, int64_t ne
     return access(name, F_OK) == 0;
 }
 
-static void make_file(const char *name)
-{
-    int fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-
-    assert_true(fd >= 0);
-    close(fd);
-}
-
 static size_t count_unfinished(const struct shipping_test *test)
 {
     char pattern[128];
@@ -397,6 +404,19 @@ static void of_a_partition_the_new_file_and_one_before_it_stay_whoever_wrote_the
     assert_int_equal(access(lost, F_OK), -1);
 }
 
+/* It stood still between its epoch and its end for longer than the group waits, and does not know it yet. */
+static void a_file_that_another_wrote_meanwhile_and_goes_further_stays(void **state)
+{
+    struct shipping_test *test = *state;
+
+    store_users(test);
+    store_positions(test, NEXT);
+    name_of(test, FIRST, NEXT + 3, outruns);
+    ship(test, written, 1); /* the other partition's */
+    assert_true(has_file(test, FIRST, NEXT + 3) && has_file(test, SECOND, NEXT));
+    assert_false(has_file(test, FIRST, NEXT));
+}
+
 /* One that does not know yet that it has lost the partition, say. */
 static void two_that_write_a_partitions_file_at_once_leave_a_whole_one(void **state)
 {
@@ -500,6 +520,7 @@ int main(void)
         SHIP_TEST(a_full_disk_costs_the_files_that_do_not_fit_and_those_of_before_stay),
         SHIP_TEST(where_nobody_is_stored_yet_all_that_there_is_is_in_files),
         SHIP_TEST(of_a_partition_the_new_file_and_one_before_it_stay_whoever_wrote_them),
+        SHIP_TEST(a_file_that_another_wrote_meanwhile_and_goes_further_stays),
         SHIP_TEST(two_that_write_a_partitions_file_at_once_leave_a_whole_one),
         SHIP_TEST(what_gives_way_to_a_hand_over_goes_on_behind_what_it_has_put),
         SHIP_TEST(it_goes_on_with_the_same_file_though_there_is_a_newer_one),
