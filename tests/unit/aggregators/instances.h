@@ -4,6 +4,7 @@
 
 #include "stream.h"
 
+#include <freshet/clock.h>
 #include <freshet/deltas.h>
 
 enum { STREAMS = 4, INSTANCES_MAX = 4, CARRIED_MAX = 1 << 16 };
@@ -103,6 +104,21 @@ static inline bool add(void *user, struct fr_err *err)
            (!turning->is_refused || fr_fail(err, FR_UNAVAILABLE, "no broker"));
 }
 
+/* Hundreds of epochs within a second are more than compaction takes on a busy machine: the store refuses one then, before it turns. */
+static inline bool commit_at_last(struct store *store, const struct store_epoch *epoch, struct fr_err *err)
+{
+    enum { AGAIN_MS = 10, TRIES = 3000 };
+
+    for (int i = 0; i < TRIES; i++) {
+        if (store_epoch_commit(store, epoch, err))
+            return true;
+        if (err->code != FR_EXHAUSTED || store_is_failed(store))
+            return false;
+        fr_clock_sleep_ms(AGAIN_MS);
+    }
+    return false;
+}
+
 /* An epoch's end: what two lanes collected, and what rows are more, becomes one record an entity. */
 static inline void collect_epoch(struct node *node, struct agg_deltas *lanes[2], int64_t horizon_ms, struct carrier *carrier)
 {
@@ -110,7 +126,7 @@ static inline void collect_epoch(struct node *node, struct agg_deltas *lanes[2],
     struct store_epoch epoch = {.boundary = turn, .before_durable = add, .user = &turning};
     struct fr_err err;
 
-    if (!agg_deltas_merge(lanes[0], lanes[1], &err) || !store_epoch_commit(node->store, &epoch, &err) ||
+    if (!agg_deltas_merge(lanes[0], lanes[1], &err) || !commit_at_last(node->store, &epoch, &err) ||
         !agg_deltas_each(lanes[0], carry, carrier, &err))
         fail_msg("%s", err.message);
     agg_deltas_clear(lanes[0]);
