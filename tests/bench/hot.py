@@ -30,10 +30,10 @@ HOT, OTHERS, READ_ITEMS = 1, range(1000, 3000), 50
 
 
 def make_file(path, args, seed, is_hot):
-    dice = random.Random(seed)
+    dice, begin_ms = random.Random(seed), time.time_ns() // 1_000_000
     with open(path, "w") as file:
-        for event in cluster.events(args.rate * args.seconds, seed):
-            event["ts_ms"] += cluster.SPAN_MS // 2 - dice.randrange(cluster.SPAN_MS // 2)
+        for event in cluster.events(args.rate * args.seconds, args.seconds * 1000, seed):
+            event["ts_ms"] += begin_ms
             event["event_id"] += seed << 32
             if is_hot and dice.randrange(2):
                 event["item_id"], event["creator_id"] = HOT, HOT

@@ -113,9 +113,20 @@ class Wide(Cluster):
 
     def check(self):
         with self.telling():
-            self.wait_alone()
+            while not self.check_once():
+                pass
+
+    def check_once(self):
+        """False: an instance ended by itself just as it was asked."""
+        ends = len(self.ends)
+        self.wait_alone()
+        try:
             super().check()
             self.check_produced()
+        except (CallError, OSError) as refused:
+            wait_for(lambda: self.running() and len(self.ends) > ends, f"it would answer, or end: {refused}")
+            return False
+        return True
 
     def check_produced(self):
         """What was produced, each of a user's events once, counted here and nowhere else."""
