@@ -4,6 +4,8 @@
  */
 #include "internal.h"
 
+#include <freshet/deltas.h>
+
 enum { FORGET_AT_ONCE = 256 };
 
 struct forgetting {
@@ -72,4 +74,13 @@ bool agg_forget_user(struct agg *agg, uint64_t user_id, struct agg_forgotten *fo
             return false;
     }
     return erase_all(&forgetting);
+}
+
+bool agg_forget_carried(struct agg *agg, uint64_t user_id, struct agg_forgotten *forgotten, struct fr_err *err)
+{
+    struct forgetting forgetting = {.agg = agg, .forgotten = forgotten, .err = err};
+
+    return agg->carried_kind == 0 ||
+           (store_scan_keys(agg->store, (uint8_t)agg->carried_kind, 0, user_id, note, &forgetting, err) &&
+            !forgetting.is_failed && erase_all(&forgetting));
 }

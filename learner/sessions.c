@@ -320,7 +320,8 @@ static struct learner_session_share *first_due(struct learner_session_table *tab
     return found;
 }
 
-static bool make_room(struct learner_sessions_lane *lane, int64_t time_ms, struct fr_err *err)
+/* Of all shares: of one that lags a session is cut before its end, however far the time of another has come. */
+static bool make_room(struct learner_sessions_lane *lane, struct fr_err *err)
 {
     struct learner_session_table *table = lane->table;
     struct learner_session_share *share;
@@ -330,7 +331,7 @@ static bool make_room(struct learner_sessions_lane *lane, int64_t time_ms, struc
         struct learner_due due;
 
         if (learner_dues__take(&share->dues, (struct learner_place){.ms = INT64_MAX}, &due, 1) > 0)
-            is_passed = pass_user(lane, share, &due, time_ms, true, err);
+            is_passed = pass_user(lane, share, &due, atomic_load(&share->time_ms), true, err);
     }
     return is_passed;
 }
@@ -343,8 +344,10 @@ bool learner_sessions_pass(struct learner_sessions_lane *lane, int number, int64
     bool is_passed = true;
 
     *is_more = false;
-    if (!atomic_load(&share->is_here))
+    if (!atomic_load(&share->is_here)) {
+        learner_sessions__tell(lane); /* what waited in it was given away */
         return true;
+    }
     if (time_ms > atomic_load(&share->time_ms))
         atomic_store(&share->time_ms, time_ms);
     for (int done = 0; is_passed && atomic_load(&share->is_here) &&
@@ -356,7 +359,7 @@ bool learner_sessions_pass(struct learner_sessions_lane *lane, int number, int64
             break;
         }
     }
-    is_passed = is_passed && make_room(lane, time_ms, err);
+    is_passed = is_passed && make_room(lane, err);
     learner_sessions__tell(lane);
     return is_passed;
 }

@@ -35,7 +35,7 @@ struct pipeline_owner { /* never freed before the cluster: readers hold on to it
 struct pipeline_marker {
     bool is_known;
     uint64_t epoch;
-    int64_t stream_time_ms, session_time_ms; /* S, and how far time has passed for sessions; 0: they have none */
+    int64_t stream_time_ms, session_time_ms; /* S, and how far time has passed for sessions; 0: nobody had any */
     struct ingest_position at[PIPELINE_CLUSTER_TOPICS_MAX]; /* of each topic of events */
 };
 
@@ -356,7 +356,7 @@ FR_CHECKED bool pipeline_mergers__apply(struct pipeline_mergers *mergers, int64_
 
 /* The group's thread: no session ends from the next boundary on. */
 void pipeline_cluster_sessions__hold(struct pipeline_cluster *cluster);
-/* Of partitions that were held and are another's now. */
+/* Of partitions that were held and are another's now, or were: by the group's thread, or by who restores. */
 void pipeline_cluster_sessions__let_go(struct pipeline_cluster *cluster, int partition);
 /* Of partitions that come, once an epoch has all of them; then, inside the gate, each is here. */
 FR_CHECKED bool pipeline_cluster_sessions__find(struct pipeline_cluster *cluster, const int32_t *partitions, int count,

@@ -119,6 +119,8 @@ static bool take_record(struct pipeline_restoring *restoring, const struct inges
         return fr_fail(err, FR_CORRUPT, "cluster: a record of '%s' makes no sense", cluster->changelog);
     copy->bytes = record->value;
     restoring->count++;
+    if (copy->key.kind == LEARNER_KIND_SESSION) /* another had the partition since, which this instance may not have heard of */
+        pipeline_cluster_sessions__let_go(cluster, restoring->partitions[record->index]);
     return true;
 }
 

@@ -40,7 +40,8 @@ void pipeline_cluster_sessions__begin(struct pipeline_cluster *cluster, int part
 
 int64_t pipeline_cluster_sessions__time(const struct pipeline_cluster *cluster, int partition)
 {
-    return table_of(cluster) ? learner_sessions_time(table_of(cluster), partition) : 0;
+    return table_of(cluster) ? learner_sessions_time(table_of(cluster), partition)
+                             : cluster->held[partition].marker.session_time_ms; /* others have sessions */
 }
 
 bool pipeline_cluster_sessions__are_there(const struct pipeline_cluster *cluster)

@@ -6,6 +6,7 @@
 #include "services.h"
 
 #include <freshet/clock.h>
+#include <freshet/deltas.h>
 #include <freshet/log.h>
 #include <freshet/v1/admin.pb-c.h>
 
@@ -33,6 +34,8 @@ static bool erase(struct pipeline_services *services, uint64_t user_id, struct a
     return agg_forget_user(services->agg, user_id, forgotten, err) &&
            (!services->learning ||
             pipeline_learning__forget(services->learning, user_id, &forgotten->entities, &forgotten->records, err)) &&
+           ((services->learning && services->learning->sessions) || /* else others' may be here: cluster.c */
+            agg_forget_carried(services->agg, user_id, forgotten, err)) &&
            pipeline_committer__commit(services->committer, COMMIT_MS, err);
 }
 

@@ -85,11 +85,12 @@ static bool come(struct pipeline_watermark *watermark, struct ingest *ingest)
 
 /*
  * In a cluster a user's events lie in partitions of one number, so his time is theirs: one that lags holds nobody else back, and whoever
- * takes it over goes on from where it is. It is 0 while one of that number is not read.
+ * takes it over goes on from where it is. It is 0 while one of that number is not owned; one that is and cannot be read yet, as it has no
+ * leader, stays where it was. Of a number that is owned all topics' partitions are known.
  */
 static bool come_apart(struct pipeline_watermark *watermark, struct ingest *ingest)
 {
-    int count = ingest_is_assigned(ingest) ? ingest_partition_count(ingest) : 0;
+    int count = ingest_partition_count(ingest);
     bool is_all = count > 0;
 
     for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++)

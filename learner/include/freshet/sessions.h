@@ -92,7 +92,7 @@ FR_CHECKED bool learner_sessions_find(struct learner_session_table *table, const
 void learner_sessions_begin(struct learner_session_table *table, int share, int64_t time_ms);
 /* Nothing is here any more: from the next boundary on no session ends, until its share is begun again. */
 void learner_sessions_hold(struct learner_session_table *table);
-/* One that was held is another's now. Its accounts go by themselves. */
+/* One that was held is another's now, or was meanwhile. Its accounts come and go by themselves. */
 void learner_sessions_let_go(struct learner_session_table *table, int share);
 /* In the boundary: appends what has ended in the lane's hands, as a chunk of an outbox is. Then, that Kafka has so much of it. */
 void learner_sessions_turn(struct learner_sessions_lane *lane, struct fr_buffer *ended);

@@ -8,11 +8,12 @@
 
 enum { SHARES = 2, EVEN = 8, ODD = 9, T0 = 1000000, GAP_MS = 100 };
 
-static const struct learner_sessions rules = {
+static const struct learner_sessions usual = {
     .topic = "sessions", .actions = ~UINT64_C(0), .gap_ms = GAP_MS, .duration_ms = 3000, .tokens = 5, .bytes = 1 << 20};
 
 struct place {
     struct fixture fixture;
+    struct learner_sessions rules;
     struct store *store;
     struct learner_session_table *table;
     struct learner_sessions_lane *lane;
@@ -41,7 +42,7 @@ static int share_of(void *user, uint64_t user_id)
 
 static void open_table(struct place *place)
 {
-    struct learner_sessions_options options = {.config = &rules,
+    struct learner_sessions_options options = {.config = &place->rules,
                                                .store = place->store,
                                                .metrics = place->fixture.metrics,
                                                .share_count = SHARES,
@@ -65,6 +66,7 @@ static int setup(void **state)
     struct fr_err err;
 
     assert_non_null(place);
+    place->rules = usual;
     fixture_init(&place->fixture, "tasks: { click: { actions: [click], policy: wait, window: 10s } }");
     options.path = place->fixture.directory;
     assert_true(store_open(&options, &place->store, &err));
@@ -224,6 +226,41 @@ static void what_was_let_go_of_is_found_anew(void **state)
     assert_int_equal(ended(place), 1);
 }
 
+/* Time is each share's own, so what is cut to make room in one of them has not ended because another is further. */
+static void room_is_made_of_who_lags_as_of_his_own_time(void **state)
+{
+    struct place *place = *state;
+    struct learner_outbox_entry entry;
+    Freshet__V1__Session *session;
+    struct fr_reader reader;
+
+    place->rules.bytes = 1;
+    begins(place, 0, 0);
+    begins(place, 1, 0);
+    happens(place, ODD, 0);
+    passes(place, 0, 2 * GAP_MS);
+    learner_sessions_turn(place->lane, &place->ended);
+    reader = fr_reader(fr_buffer_slice(&place->ended));
+    assert_true(learner_outbox_next(&reader, &entry));
+    assert_non_null(session = freshet__v1__session__unpack(NULL, entry.wire.length, entry.wire.bytes));
+    assert_int_equal(session->user_id, ODD);
+    assert_int_equal(session->end, FRESHET__V1__SESSION_END__ROOM);
+    freshet__v1__session__free_unpacked(session, NULL);
+}
+
+static void what_was_given_away_is_told_to_wait_no_more(void **state)
+{
+    struct place *place = *state;
+
+    begins(place, 0, 0);
+    happens(place, EVEN, 0);
+    assert_true(fr_gauge_read(place->table->waiting) > 0);
+    learner_sessions_hold(place->table);
+    learner_sessions_let_go(place->table, 0);
+    passes(place, 0, 0);
+    assert_true(fr_gauge_read(place->table->waiting) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +268,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_ends_of_what_is_held, setup, teardown),
         cmocka_unit_test_setup_teardown(who_takes_a_share_over_ends_what_waits_in_it_and_takes_nothing_late, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_let_go_of_is_found_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(room_is_made_of_who_lags_as_of_his_own_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_given_away_is_told_to_wait_no_more, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

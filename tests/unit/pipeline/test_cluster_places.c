@@ -157,6 +157,15 @@ static void who_has_no_partitions_blocks_nothing_and_sends_on_to_who_has(void **
     assert_true(pipeline_cluster__check_may_block(cluster, &err));
 }
 
+/* It has no sessions itself, so whoever has the partition next goes on from where who had it before was. */
+static void the_time_of_sessions_is_carried_on_without_any(void **state)
+{
+    struct pipeline_cluster *cluster = *state;
+
+    cluster->held[3].marker = (struct pipeline_marker){.is_known = true, .session_time_ms = 7};
+    assert_int_equal(pipeline_cluster_sessions__time(cluster, 3), 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +176,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(who_keeps_nobody_waiting_waits_for_room_for_as_long_as_it_takes, setup, teardown),
         cmocka_unit_test_setup_teardown(who_has_no_partitions_blocks_nothing_and_sends_on_to_who_has, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_time_of_sessions_is_carried_on_without_any, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
