@@ -4,8 +4,6 @@
  */
 #include "internal.h"
 
-#include <freshet/deltas.h>
-
 enum { FORGET_AT_ONCE = 256 };
 
 struct forgetting {
@@ -76,11 +74,10 @@ bool agg_forget_user(struct agg *agg, uint64_t user_id, struct agg_forgotten *fo
     return erase_all(&forgetting);
 }
 
-bool agg_forget_carried(struct agg *agg, uint64_t user_id, struct agg_forgotten *forgotten, struct fr_err *err)
+bool agg_forget_kind(struct agg *agg, uint8_t kind, uint64_t user_id, struct agg_forgotten *forgotten, struct fr_err *err)
 {
     struct forgetting forgetting = {.agg = agg, .forgotten = forgotten, .err = err};
 
-    return agg->carried_kind == 0 ||
-           (store_scan_keys(agg->store, (uint8_t)agg->carried_kind, 0, user_id, note, &forgetting, err) &&
-            !forgetting.is_failed && erase_all(&forgetting));
+    return store_scan_keys(agg->store, kind, 0, user_id, note, &forgetting, err) && !forgetting.is_failed &&
+           erase_all(&forgetting);
 }

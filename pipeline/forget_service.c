@@ -6,7 +6,6 @@
 #include "services.h"
 
 #include <freshet/clock.h>
-#include <freshet/deltas.h>
 #include <freshet/log.h>
 #include <freshet/v1/admin.pb-c.h>
 
@@ -29,14 +28,23 @@ static bool raise_tombstone(void *user, struct store *store, struct fr_err *err)
     return pipeline_tombstones__add(forgetting->services->tombstones, store, &forgetting->tombstone, err);
 }
 
+/* What models and sessions left that the configuration no longer has, or, in a cluster, that only other instances have. */
+static bool erase_left(struct pipeline_services *services, uint64_t user_id, struct agg_forgotten *forgotten,
+                       struct fr_err *err)
+{
+    const struct pipeline_learning *learning = services->learning;
+
+    return (learning || (agg_forget_kind(services->agg, LEARNER_KIND_USER, user_id, forgotten, err) &&
+                         agg_forget_kind(services->agg, LEARNER_KIND_ROWS, user_id, forgotten, err))) &&
+           ((learning && learning->sessions) || agg_forget_kind(services->agg, LEARNER_KIND_SESSION, user_id, forgotten, err));
+}
+
 static bool erase(struct pipeline_services *services, uint64_t user_id, struct agg_forgotten *forgotten, struct fr_err *err)
 {
     return agg_forget_user(services->agg, user_id, forgotten, err) &&
            (!services->learning ||
             pipeline_learning__forget(services->learning, user_id, &forgotten->entities, &forgotten->records, err)) &&
-           ((services->learning && services->learning->sessions) || /* else others' may be here: cluster.c */
-            agg_forget_carried(services->agg, user_id, forgotten, err)) &&
-           pipeline_committer__commit(services->committer, COMMIT_MS, err);
+           erase_left(services, user_id, forgotten, err) && pipeline_committer__commit(services->committer, COMMIT_MS, err);
 }
 
 /* In a cluster the erasures have to be in a transaction of his owner's: while they are made his partition stays. */

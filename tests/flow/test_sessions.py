@@ -302,6 +302,24 @@ def test_what_waits_of_a_forgotten_user_goes(make_node):
     check(wait_sessions(node.brokers, node, "events", wanted), wanted)
 
 
+def test_what_waited_of_a_forgotten_user_goes_where_there_are_no_sessions_any_more(make_node, real_kafka):
+    topic = kafka.new_topic(real_kafka, 1)
+    node = make_node(configuration(real_kafka, topic)).start()
+    events = [event(START_MS + number, user) for number in range(3) for user in (7, 8)]
+    node.wait_applied(produce(real_kafka, topic, events))
+    node.stop()
+    whole = node.file.read_text()
+    node.file.write_text(yaml.safe_dump({name: section for name, section in node.configuration.items() if name != "sessions"}))
+    node.start()
+    assert int(json.loads(node.cli("forget", 7, "--json").stdout)["entities"]) == 2  # the user, and his tokens
+    node.stop()
+    node.file.write_text(whole)
+    node.start()
+    node.wait_applied(len(events) + produce(real_kafka, topic, [end_of_time(events)]))
+    wanted = sessions.sessions([one for one in events if one["user_id"] == 8], RULES, START_MS * 2)
+    check(wait_sessions(real_kafka, node, topic, wanted), wanted)
+
+
 def test_a_configuration_of_sessions_is_checked(make_node):
     mistakes = {
         "sessions.gap=1ms": "gap: '1ms' is out of range", "sessions.tokens=1": "tokens", "sessions.topic=events": "sessions.topic",

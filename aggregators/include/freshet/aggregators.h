@@ -381,6 +381,9 @@ struct agg_forgotten {
  * disk cannot be read; FR_EXHAUSTED: out of memory, some is left. Any thread.
  */
 FR_CHECKED bool agg_forget_user(struct agg *agg, uint64_t user_id, struct agg_forgotten *forgotten, struct fr_err *err);
+/* The same of a kind of another module, which is not here to do it: ids[0] of its keys is a user. */
+FR_CHECKED bool agg_forget_kind(struct agg *agg, uint8_t kind, uint64_t user_id, struct agg_forgotten *forgotten,
+                                struct fr_err *err);
 
 /* ---- Describing ---- */
 

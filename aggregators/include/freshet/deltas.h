@@ -94,8 +94,6 @@ struct agg_copy {
  * them come and go like those of the others. Before the first copy.
  */
 void agg_carry(struct agg *agg, uint8_t kind, bool (*is_good)(struct fr_slice disk));
-/* Takes away the user's, where that module is not here to do it. As agg_forget_user(). */
-FR_CHECKED bool agg_forget_carried(struct agg *agg, uint64_t user_id, struct agg_forgotten *forgotten, struct fr_err *err);
 
 /* Whether the record of an epoch is of an entity that belongs to a user, who then is key->ids[0]. Any thread. */
 bool agg_is_of_user(const struct agg *agg, const struct store_key *key);

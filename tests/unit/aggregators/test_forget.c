@@ -1,8 +1,6 @@
 /* One user leaves with all that his key begins, and nobody else does. */
 #include "node.h"
 
-#include <freshet/deltas.h>
-
 static const char text[] = "entities:\n"
                            "  user: { key: [user_id] }\n"
                            "  item: { key: [item_id] }\n"
@@ -111,13 +109,8 @@ static void so_does_what_the_configuration_no_longer_has(void **state)
     node_free(&node);
 }
 
-static bool is_good(struct fr_slice disk)
-{
-    return disk.length > 0;
-}
-
-/* As if another module of another instance had brought the user, the first of the kinds. */
-static void what_is_carried_for_others_goes_too(void **state)
+/* As if another module had brought the first of the kinds, which is users. */
+static void what_is_of_a_module_that_is_not_here_goes_too(void **state)
 {
     struct node node = node_new(text, dedupe);
     struct agg_forgotten forgotten = {0};
@@ -128,10 +121,7 @@ static void what_is_carried_for_others_goes_too(void **state)
     watch(&node, 2, 6, 6);
     node_commit(&node);
     node_restart_with(&node, fewer);
-    assert_true(agg_forget_carried(node.agg, 5, &forgotten, &err));
-    assert_int_equal(forgotten.entities, 0); /* nothing is */
-    agg_carry(node.agg, 1, is_good);
-    assert_true(agg_forget_carried(node.agg, 5, &forgotten, &err));
+    assert_true(agg_forget_kind(node.agg, 1, 5, &forgotten, &err));
     assert_int_equal(forgotten.entities, 1);
     node_commit(&node);
     assert_int_equal(entities_naming(&node, 5), 1); /* what is of another kind */
@@ -144,7 +134,7 @@ int main(void)
         cmocka_unit_test(nothing_of_the_user_is_left_and_all_of_the_others_is),
         cmocka_unit_test(what_only_the_disk_has_goes_too),
         cmocka_unit_test(so_does_what_the_configuration_no_longer_has),
-        cmocka_unit_test(what_is_carried_for_others_goes_too),
+        cmocka_unit_test(what_is_of_a_module_that_is_not_here_goes_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
