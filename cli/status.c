@@ -67,7 +67,10 @@ static void print_lists(const Freshet__V1__StatusResponse *status)
         cli_table__cell(&table, "%s/%" PRId32, partition->topic, partition->partition);
         cli_table__cell(&table, "%" PRId64, partition->next_offset);
         cli_table__cell(&table, "%" PRId64, partition->end_offset);
-        cli_table__cell(&table, "%" PRId64, partition->lag_events);
+        if (partition->lag_events < 0)
+            cli_table__cell(&table, "-");
+        else
+            cli_table__cell(&table, "%" PRId64, partition->lag_events);
         cli_table__cell(&table, "%" PRIu64, partition->gap_events);
     }
     cli_table__print(&table, "  ", stdout);

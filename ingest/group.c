@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POLL_MS = 100, FENCE_MS = 10000, PARTITIONS_MAX = 1024 };
+enum { POLL_MS = 100, FENCE_MS = 10000, TELL_MS = 5000, PARTITIONS_MAX = 1024 };
 
 static void fail(struct ingest_group *group, const struct fr_err *err)
 {
@@ -51,6 +51,7 @@ static void take_assignment(struct ingest_group *group, rd_kafka_topic_partition
     struct fr_err err;
     int count;
 
+    group->waits_ms = 0;
     group->metadata = rd_kafka_consumer_group_metadata(group->member);
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = RD_KAFKA_OFFSET_END;
@@ -69,11 +70,25 @@ static void have_none(struct ingest_group *group)
         fail(group, &err);
 }
 
+/* Before what follows from it is told: that partitions are lost. */
+static void fail_fenced(struct ingest_group *group, const char *why)
+{
+    struct fr_err err;
+
+    (void)fr_fail(&err, FR_UNAVAILABLE,
+                  "cluster: another process runs with node.id '%s', and this one is fenced; give each a node.id of its own: %s",
+                  group->options.instance, why);
+    fail(group, &err);
+}
+
 static void give_back(struct ingest_group *group)
 {
     bool is_lost = rd_kafka_assignment_lost(group->member) != 0, has_share = group->metadata != NULL, is_settled = false;
     struct fr_err err;
+    char why[256];
 
+    if (is_lost && rd_kafka_fatal_error(group->member, why, sizeof why) == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+        fail_fenced(group, why);
     if (has_share && !group->options.revoked(group->options.user, is_lost, &is_settled, &err))
         fail(group, &err);
     group->is_unsettled = has_share && !is_settled;
@@ -84,8 +99,12 @@ static void give_back(struct ingest_group *group)
         group->metadata = NULL;
     }
     rd_kafka_assign(group->member, NULL);
-    if (group->is_drained && !is_lost && !group->is_unsettled)
+    if (group->is_drained && !is_lost && !group->is_unsettled) {
         have_none(group);
+    } else if (is_settled && !is_lost) {
+        group->waits_ms = fr_clock_monotonic_ms();
+        group->tell_ms = group->waits_ms + TELL_MS;
+    }
 }
 
 static void on_rebalance(rd_kafka_t *member, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *list, void *opaque)
@@ -103,16 +122,17 @@ static void on_rebalance(rd_kafka_t *member, rd_kafka_resp_err_t error, rd_kafka
 static void tell_error(struct ingest_group *group, const rd_kafka_message_t *message)
 {
     static struct fr_log_place place;
-    struct fr_err err;
 
     if (message->err == RD_KAFKA_RESP_ERR__FATAL || message->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
-        fr_fail(&err, FR_UNAVAILABLE, "cluster: another process runs as node.id '%s', and this one is fenced: %s",
-                group->options.instance, rd_kafka_message_errstr(message));
-        fail(group, &err); /* not `revoked`, who would tell that it was away for too long */
+        fail_fenced(group, rd_kafka_message_errstr(message));
         return;
     }
-    fr_log_limited(&place, 10, FR_LOG_WARN, "cluster", "group '%s': %s", group->options.group,
-                   rd_kafka_message_errstr(message));
+    fr_log_limited(&place, 10, FR_LOG_WARN, "cluster", "group '%s': %s%s", group->options.group,
+                   rd_kafka_message_errstr(message),
+                   message->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT
+                       ? "; session.timeout.ms of kafka.properties has to be from group.min.session.timeout.ms to "
+                         "group.max.session.timeout.ms of the brokers"
+                       : "");
 }
 
 static bool subscribe(struct ingest_group *group, struct fr_err *err)
@@ -159,6 +179,21 @@ static void leave_or_return(struct ingest_group *group)
         fail(group, &err);
 }
 
+/* Who has given back what it had waits for the slowest of all members: nothing else says so. */
+static void tell_waiting(struct ingest_group *group)
+{
+    int64_t now_ms = fr_clock_monotonic_ms();
+
+    if (group->waits_ms == 0 || now_ms < group->tell_ms)
+        return;
+    group->tell_ms = now_ms + TELL_MS;
+    fr_log(FR_LOG_INFO, "cluster",
+           "'%s' has waited %" PRId64
+           " s for all of group '%s' to answer, of which the dead are until their session.timeout.ms "
+           "is over",
+           group->options.instance, (now_ms - group->waits_ms) / 1000, group->options.group);
+}
+
 static void *run(void *user)
 {
     struct ingest_group *group = user;
@@ -167,6 +202,7 @@ static void *run(void *user)
         rd_kafka_message_t *message;
 
         leave_or_return(group);
+        tell_waiting(group);
         message = rd_kafka_consumer_poll(group->member, POLL_MS);
         if (message && message->err)
             tell_error(group, message);

@@ -16,6 +16,7 @@ struct ingest_group {
     _Atomic bool is_to_drain;
     bool is_drained; /* it has left; the group's thread */
     bool is_unsettled; /* partitions went while the node closed; the same */
+    int64_t waits_ms, tell_ms; /* since when it waits for what it is given next, 0: it does not; when that is said; the same */
     pthread_t thread;
     bool is_started;
     atomic_bool is_stopping, is_failed;

@@ -73,7 +73,7 @@ static const struct ingest_property reserved[] = {
     {"bootstrap.servers", "set kafka.brokers"},
     {"metadata.broker.list", "set kafka.brokers"},
     {"group.id", "set kafka.group"},
-    {"group.instance.id", "a standalone node joins no group"},
+    {"group.instance.id", "an instance of a cluster is node.id, and a node that stands alone joins no group"},
     {"enable.auto.commit", "the position is kept with the state, in one step"},
     {"auto.commit.enable", "the position is kept with the state, in one step"},
     {"enable.auto.offset.store", "the position is kept with the state, in one step"},
@@ -81,7 +81,7 @@ static const struct ingest_property reserved[] = {
     {"enable.partition.eof", "lag behind a transactional producer is known by it"},
     {"enabled_events", "the node takes librdkafka's events itself"},
     {"log.queue", "the node takes librdkafka's logs itself"},
-    {"transactional.id", "the node uses no transactions"},
+    {"transactional.id", "transactions are of clusters alone, which name them by kafka.group and node.id"},
     {"test.mock.num.brokers", "set kafka.brokers: embedded"},
 };
 

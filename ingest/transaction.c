@@ -57,6 +57,24 @@ static bool is_fencing(const rd_kafka_error_t *error)
     }
 }
 
+/* What to do about it; "" of what is no fencing, or needs no word. */
+static const char *mend_of(rd_kafka_resp_err_t error)
+{
+    switch (error) {
+    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
+        return "; the group has taken it for dead, start it again";
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR__FENCED:
+        return "; another process runs with the same node.id (give each its own), or the group has taken it for dead (start it "
+               "again)";
+    default:
+        return "";
+    }
+}
+
 /* What brokers say while one of them is away, or what follows from it. Anything else would be said again. */
 static bool is_of_brokers(rd_kafka_resp_err_t error)
 {
@@ -86,9 +104,9 @@ static bool pass(struct ingest_group *group, rd_kafka_error_t *error, const char
     if (!error)
         return true;
     group->is_over = group->is_over || is_fencing(error);
-    fr_fail(err, FR_UNAVAILABLE, "cluster: %s of '%s' failed%s: %s (%s)", what, group->options.instance,
+    fr_fail(err, FR_UNAVAILABLE, "cluster: %s of '%s' failed%s: %s (%s)%s", what, group->options.instance,
             group->is_decided ? ", and what became of the epoch is not known here" : "", rd_kafka_error_string(error),
-            rd_kafka_error_name(error));
+            rd_kafka_error_name(error), mend_of(rd_kafka_error_code(error)));
     rd_kafka_error_destroy(error);
     return false;
 }
@@ -168,14 +186,19 @@ static bool commit(struct ingest_group *group, struct fr_err *err)
 static bool flush(struct ingest_group *group, struct fr_err *err)
 {
     int64_t began_ms = fr_clock_monotonic_ms();
-    rd_kafka_resp_err_t error;
+    rd_kafka_resp_err_t error, fatal;
+    char why[256];
 
     do
         error = rd_kafka_flush(group->producer, FLUSH_MS);
     while (error == RD_KAFKA_RESP_ERR__TIMED_OUT && !group->refused && may_go_on(group, began_ms));
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR && !group->refused)
         return true;
+    fatal = rd_kafka_fatal_error(group->producer, why, sizeof why);
     group->is_over = group->is_over || !is_of_brokers(group->refused);
+    if (fatal) /* of which the records' own error is what follows: they were purged */
+        return fr_fail(err, FR_UNAVAILABLE, "cluster: an epoch of '%s' failed: %s%s", group->options.instance, why,
+                       mend_of(fatal));
     return fr_fail(err, FR_UNAVAILABLE, "cluster: records of an epoch did not come to the brokers at %s: %s",
                    group->options.brokers, rd_kafka_err2str(group->refused ? group->refused : error));
 }

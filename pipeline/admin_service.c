@@ -65,7 +65,7 @@ static bool put_partitions(struct pipeline_services *services, struct fr_arena *
         partitions[i].next_offset = next;
         partitions[i].end_offset = from.end;
         next = next < from.low ? from.low : next;
-        partitions[i].lag_events = from.end > next && next >= 0 ? from.end - next : 0;
+        partitions[i].lag_events = !from.is_owned ? -1 : from.end > next && next >= 0 ? from.end - next : 0;
         partitions[i].gap_events = from.gap_events;
         response->partitions[i] = &partitions[i];
     }

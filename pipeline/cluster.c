@@ -215,8 +215,24 @@ bool pipeline_cluster__wait_again(struct pipeline_cluster *cluster, const struct
     return true;
 }
 
+/* "'shop.events' 8, 'shop.orders' 4", as far as there is room. */
+static void name_counts(const struct pipeline_cluster *cluster, char *names, size_t room)
+{
+    int all = ingest_partition_count(cluster->ingest), length = 0;
+
+    names[0] = '\0';
+    for (int t = 0; t < cluster->topic_count && (size_t)length < room; t++) {
+        int count = 0;
+
+        for (int i = 0; i < all; i++)
+            count += strcmp(ingest_partition_at(cluster->ingest, i).topic, cluster->topics[t]) == 0;
+        length += snprintf(names + length, room - (size_t)length, "%s'%s' %d", t > 0 ? ", " : "", cluster->topics[t], count);
+    }
+}
+
 static bool find_topics(struct pipeline_cluster *cluster, struct fr_err *err)
 {
+    char names[512];
     int count = 0;
 
     while (!ingest_topics_are_found(cluster->ingest, &count)) {
@@ -224,12 +240,16 @@ static bool find_topics(struct pipeline_cluster *cluster, struct fr_err *err)
             return fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing");
         fr_clock_sleep_ms(AGAIN_MS);
     }
-    if (count < 1 || count > PIPELINE_CLUSTER_PARTITIONS_MAX)
-        return fr_fail(
-            err, FR_BAD_CONFIG,
-            "cluster: the topics of kafka.topics do not all have as many partitions, of which a cluster takes %d; make "
-            "them anew with the same number",
-            PIPELINE_CLUSTER_PARTITIONS_MAX);
+    if (count > PIPELINE_CLUSTER_PARTITIONS_MAX)
+        return fr_fail(err, FR_BAD_CONFIG, "cluster: the topics of kafka.topics have %d partitions; a cluster takes %d at most",
+                       count, PIPELINE_CLUSTER_PARTITIONS_MAX);
+    if (count < 1) {
+        name_counts(cluster, names, sizeof names);
+        return fr_fail(err, FR_BAD_CONFIG,
+                       "cluster: the topics of kafka.topics do not all have as many partitions: %s; make them anew with the "
+                       "same number",
+                       names);
+    }
     atomic_store(&cluster->partitions, count);
     return true;
 }

@@ -15,18 +15,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { COMMIT_MS = 30000, AGAIN_MS = 100, READ_MS = 50, NEAR_MS = 2000, LOOK_MS = 5, NAMES_BYTES = 256 };
+enum {
+    COMMIT_MS = 30000,
+    PATIENCE_MS = 60000, /* while epochs fail and the group waits: all stand still, and users are read as they were */
+    AGAIN_MS = 100,
+    READ_MS = 50,
+    NEAR_MS = 2000,
+    LOOK_MS = 5,
+    NAMES_BYTES = 256
+};
 
-bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
+static bool commit_within(struct pipeline_cluster *cluster, int64_t patience_ms, struct fr_err *err)
 {
+    int64_t failed_ms = 0;
+
     while (!pipeline_cluster__is_stopping(cluster)) {
+        int64_t now_ms;
+
         if (pipeline_committer__commit(&cluster->engine->committer, COMMIT_MS, err))
             return true;
         if (store_is_failed(cluster->store))
             return false;
+        now_ms = fr_clock_monotonic_ms();
+        failed_ms = failed_ms ? failed_ms : now_ms;
+        if (now_ms - failed_ms >= patience_ms)
+            return fr_fail_in(err,
+                              "cluster: '%s' has written no epoch for %" PRId64
+                              " s while partitions were handed over; it ends, "
+                              "so that the others need not wait",
+                              cluster->config->id, patience_ms / 1000);
         fr_clock_sleep_ms(AGAIN_MS);
     }
     return fr_fail(err, FR_UNAVAILABLE, "cluster: the node is closing");
+}
+
+bool pipeline_share__commit(struct pipeline_cluster *cluster, struct fr_err *err)
+{
+    return commit_within(cluster, INT64_MAX, err);
 }
 
 static bool is_owned(const int32_t *partitions, int count, int partition)
@@ -219,7 +244,7 @@ bool pipeline_share__take(struct pipeline_cluster *cluster, const int32_t *parti
     for (int i = 0; i < count; i++)
         atomic_store(&cluster->held[partitions[i]].is_whole, true);
     pipeline_texts__hold(cluster->texts);
-    if (!pipeline_share__commit(cluster, err) || !pipeline_cluster_sessions__find(cluster, partitions, count, err) ||
+    if (!commit_within(cluster, PATIENCE_MS, err) || !pipeline_cluster_sessions__find(cluster, partitions, count, err) ||
         !own(cluster, partitions, count, err))
         return false;
     pipeline_texts__release(cluster->texts);
@@ -332,8 +357,8 @@ bool pipeline_share__revoked(void *user, bool is_lost, bool *is_settled, struct 
 
     if (is_lost) {
         (void)fr_fail(err, FR_UNAVAILABLE,
-                      "cluster: '%s' was away for longer than the group waits, and its partitions are another's now; start it "
-                      "again",
+                      "cluster: '%s' has not heard from the group for session.timeout.ms: it stood still, or brokers were "
+                      "away, and its partitions may be another's; start it again",
                       cluster->config->id);
         pipeline_cluster__fail(cluster, err); /* from here on nothing is written, and who fails of that is not the reason */
         return false;
@@ -346,10 +371,10 @@ bool pipeline_share__revoked(void *user, bool is_lost, bool *is_settled, struct 
     pipeline_texts__hold(cluster->texts);
     if (!ingest_disown(cluster->ingest))
         return true; /* the node closes, or has failed and says so */
-    if (!pipeline_share__commit(cluster, err))
+    if (!commit_within(cluster, PATIENCE_MS, err))
         return pipeline_cluster__is_stopping(cluster);
     let_go(cluster, all);
     /* And once more, so that no transaction is under way when its generation goes. */
-    *is_settled = pipeline_share__commit(cluster, err);
+    *is_settled = commit_within(cluster, PATIENCE_MS, err);
     return *is_settled || pipeline_cluster__is_stopping(cluster);
 }

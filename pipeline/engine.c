@@ -4,6 +4,8 @@
  */
 #include "internal.h"
 
+#include <freshet/clock.h>
+
 const char pipeline_replay_meta[] = "replay";
 
 static bool check_whole(struct store *store, const char *path, struct fr_err *err)
@@ -28,6 +30,7 @@ static bool open_state(struct pipeline_engine *engine, struct pipeline_config *c
     engine->stream.max_future_ms = config->max_future_ms;
     pipeline_clock__init(&engine->stream.clock);
     engine->stream.ready_lag_ms = config->ready_lag_ms;
+    engine->stream.begun_ms = fr_clock_wall_ms();
     engine->stream.lanes = config->lanes + (config->is_cluster ? PIPELINE_CLUSTER_SLOTS : 0);
     engine->stream.offsets = &engine->offsets;
     pipeline_stream__restore(&engine->stream, engine->store);

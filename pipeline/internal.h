@@ -229,6 +229,7 @@ struct pipeline_stream {
     int64_t max_future_ms;
     int64_t ready_lag_ms;
     int lanes;
+    int64_t begun_ms; /* wall clock */
     int64_t restored_time_ms; /* S of the epoch that was opened */
     uint64_t restored_records;
     int64_t restored_kafka_ts_ms;

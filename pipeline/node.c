@@ -537,14 +537,16 @@ static struct watchdog *start_watchdog(void)
     return dog;
 }
 
+/* A node that has failed writes nothing more: that is why, and not what the store says of it. */
 static bool commit_last(struct pipeline_node *node)
 {
     struct fr_err err = {0};
     bool is_durable = pipeline_committer__stop(&node->engine.committer, &err);
+    bool has_failed = atomic_load_explicit(&node->is_failed, memory_order_acquire);
 
     if (!is_durable)
         fr_log(FR_LOG_WARN, "pipeline", "the last epoch is not durable, the next start reads Kafka from the one before: %s",
-               err.message);
+               has_failed ? node->failure.message : err.message);
     return is_durable;
 }
 

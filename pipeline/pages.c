@@ -82,9 +82,9 @@ static void set_partition_gauges(struct pipeline_services *services)
         fr_gauge_set(fr_metrics_gauge(services->metrics, "freshet_partition_next_offset", labels, "Next offset to apply."),
                      (double)next);
         next = next < partition.low ? partition.low : next;
-        fr_gauge_set(
-            fr_metrics_gauge(services->metrics, "freshet_partition_lag_events", labels, "End offset less next offset."),
-            partition.end > next && next >= 0 ? (double)(partition.end - next) : 0);
+        fr_gauge_set(fr_metrics_gauge(services->metrics, "freshet_partition_lag_events", labels,
+                                      "End offset less next offset; 0 where another instance has the partition."),
+                     partition.is_owned && partition.end > next && next >= 0 ? (double)(partition.end - next) : 0);
     }
 }
 

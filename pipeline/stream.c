@@ -129,6 +129,7 @@ struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream)
     struct ingest *ingest = atomic_load_explicit(&stream->ingest, memory_order_acquire);
     struct pipeline_lag lag = {0};
     int64_t now_ms = fr_clock_wall_ms();
+    bool has_begun = true;
 
     if (ingest) {
         int64_t events = ingest_is_assigned(ingest) ? count_lag(stream, ingest) : -1;
@@ -144,9 +145,11 @@ struct pipeline_lag pipeline_stream__lag(struct pipeline_stream *stream)
         int64_t applied_ms = kafka_ts(stream);
 
         since_ms = applied_ms > since_ms ? applied_ms : since_ms;
+        has_begun = since_ms > 0; /* else nothing was ever read: it is behind since it runs, and was not fresh then */
+        since_ms = has_begun ? since_ms : stream->begun_ms;
         lag.stale_ms = now_ms > since_ms ? now_ms - since_ms : 0;
     }
-    if (lag.is_known && lag.stale_ms < stream->ready_lag_ms)
+    if (lag.is_known && has_begun && lag.stale_ms < stream->ready_lag_ms)
         atomic_store_explicit(&stream->was_fresh, true, memory_order_relaxed);
     return lag;
 }

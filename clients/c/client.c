@@ -214,6 +214,21 @@ static bool heed(struct freshet_client *client, uint64_t user_id, int target, st
            freshet__routes_owner(&client->routes, user_id) != target && pause_for(client, attempts);
 }
 
+/* Of a user whose owner is not there: from a copy, where an instance is known to have one and may show it. */
+static bool post_copy(struct freshet_client *client, uint64_t user_id, int *target, const char *method, const void *body,
+                      size_t body_bytes, int64_t until_ms, struct freshet__answer *answer,
+                      const struct freshet_failure *failure)
+{
+    int copy = is_code(failure, "unavailable") ? freshet__routes_copy(&client->routes, user_id, *target) : -1;
+    struct freshet_failure other; /* the owner's is what is told */
+
+    if (copy < 0 || !post(client, copy, method, body, body_bytes, until_ms, answer, &other))
+        return false;
+    client->routes.is_known = false; /* the next call asks who has him by then */
+    *target = copy;
+    return true;
+}
+
 static ProtobufCMessage *call(struct freshet_client *client, uint64_t user_id, const char *method, const void *body,
                               size_t body_bytes, const ProtobufCMessageDescriptor *reply_type, struct freshet_failure *failure)
 {
@@ -228,7 +243,8 @@ static ProtobufCMessage *call(struct freshet_client *client, uint64_t user_id, c
         if (!client->routes.is_known && !learn(client, attempts.until_ms, failure))
             continue;
         target = target_of(client, user_id);
-        if (!post(client, target, method, body, body_bytes, until_of(client, user_id, target, &attempts), &answer, failure))
+        if (!post(client, target, method, body, body_bytes, until_of(client, user_id, target, &attempts), &answer, failure) &&
+            !post_copy(client, user_id, &target, method, body, body_bytes, attempts.until_ms, &answer, failure))
             continue;
         reply = protobuf_c_message_unpack(reply_type, NULL, answer.body_bytes, (const uint8_t *)answer.body);
         if (!reply)

@@ -39,6 +39,7 @@ struct freshet__routes {
     struct freshet__connection *connections; /* by instance; the place of one that is listed no more is another's in time */
     size_t count;
     int *owners; /* by partition, among the connections; -1: nobody */
+    int *copies; /* likewise: who said that he has a copy of another's */
     size_t partitions; /* 0: to be asked, or a node that stands alone */
     bool is_known;
 };
@@ -51,6 +52,8 @@ int freshet__routes_listed(const struct freshet__routes *routes, int from);
 bool freshet__routes_take(struct freshet__routes *routes, int asked, const void *bytes, size_t count);
 /* -1: nobody. */
 int freshet__routes_owner(const struct freshet__routes *routes, uint64_t user_id);
+/* Who has a copy of the user, as far as is known, and is not `but`; -1: nobody. */
+int freshet__routes_copy(const struct freshet__routes *routes, uint64_t user_id, int but);
 void freshet__routes_close(struct freshet__routes *routes);
 
 #endif

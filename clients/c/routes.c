@@ -109,8 +109,8 @@ static void close_unlisted(struct freshet__routes *routes)
 
 static bool take(struct freshet__routes *routes, int asked, const Freshet__V1__ClusterResponse *reply)
 {
-    int *owners = calloc(reply->n_partitions + 1, sizeof *owners);
-    bool is_good = owners != NULL;
+    int *owners = calloc(reply->n_partitions + 1, sizeof *owners), *copies = calloc(reply->n_partitions + 1, sizeof *copies);
+    bool is_good = owners && copies;
 
     for (size_t i = 0; i < routes->count && is_good; i++)
         routes->connections[i].is_listed = routes->connections[i].is_given || (int)i == asked;
@@ -121,9 +121,18 @@ static bool take(struct freshet__routes *routes, int asked, const Freshet__V1__C
         is_good = partition->partition == (int32_t)i;
         owners[i] = partition->here ? asked : freshet__is_address(address) ? freshet__routes_add(routes, address, false) : -1;
     }
+    for (size_t i = 0; i < reply->n_partitions && is_good; i++) {
+        int before = i < routes->partitions ? routes->copies[i] : -1;
+
+        copies[i] = reply->partitions[i]->standby                                             ? asked
+                    : before >= 0 && before != asked && routes->connections[before].is_listed ? before
+                                                                                              : -1;
+    }
     free(is_good ? routes->owners : owners);
+    free(is_good ? routes->copies : copies);
     if (is_good) {
         routes->owners = owners;
+        routes->copies = copies;
         routes->partitions = reply->n_partitions;
         routes->is_known = true;
         close_unlisted(routes);
@@ -148,6 +157,15 @@ int freshet__routes_owner(const struct freshet__routes *routes, uint64_t user_id
     return routes->owners[freshet_client_partition(user_id, (uint32_t)routes->partitions)];
 }
 
+int freshet__routes_copy(const struct freshet__routes *routes, uint64_t user_id, int but)
+{
+    int copy = user_id == 0 || routes->partitions == 0
+                   ? -1
+                   : routes->copies[freshet_client_partition(user_id, (uint32_t)routes->partitions)];
+
+    return copy == but ? -1 : copy;
+}
+
 void freshet__routes_close(struct freshet__routes *routes)
 {
     for (size_t i = 0; i < routes->count; i++) {
@@ -157,4 +175,5 @@ void freshet__routes_close(struct freshet__routes *routes)
     }
     free(routes->connections);
     free(routes->owners);
+    free(routes->copies);
 }

@@ -171,7 +171,7 @@ function showPartitions(status) {
         [
           next < 0 ? "–" : whole.format(next),
           end < 0 ? "–" : whole.format(Math.max(end, next)),
-          whole.format(Number(p.lagEvents)),
+          Number(p.lagEvents) < 0 ? "another’s" : whole.format(Number(p.lagEvents)),
           whole.format(Number(p.gapEvents)),
         ],
         1,

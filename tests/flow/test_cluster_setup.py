@@ -44,7 +44,18 @@ def test_the_clusters_topics_are_made_as_they_must_be(cluster):
     short = kafka.new_topic(cluster.brokers, PARTITIONS // 2, prefix="short")
     unlike = cluster.make_node(configuration(cluster.brokers, cluster.topic, "cluster", "c", short), "unlike").spawn()
     assert unlike.ended() == 1
-    assert "do not all have as many partitions" in unlike.log()
+    assert f"do not all have as many partitions: '{cluster.topic}' {PARTITIONS}, '{short}' {PARTITIONS // 2}; make them anew" in unlike.log()
+    assert "failed before" not in unlike.log()  # nothing has: it was refused
+
+
+def test_of_two_with_one_name_the_elder_ends_and_says_why(cluster):
+    elder = cluster.begin("a")
+    made = configuration(cluster.brokers, cluster.topic, "cluster", "a", cluster.second)
+    made["store"]["path"] = str(elder.directory / "other")
+    younger = cluster.make_node(made, "younger").start()
+    assert elder.ended() == 1
+    assert "another process runs" in elder.log() and "node.id" in elder.log(), elder.log()[-1500:]
+    assert younger.stop() == 0
 
 
 def test_an_instances_store_is_no_nodes_and_no_backup(cluster, tmp_path, other_clock):  # noqa: F811

@@ -15,11 +15,12 @@ import time
 import pytest
 from confluent_kafka import Producer
 
+import freshet
 import kafka
 from cluster_topics import committed, markers
 from freshet.v1 import admin_pb2, event_pb2
 from node import CallError, wait_for
-from test_cluster import PARTITIONS, SESSION_S, USERS, Cluster, configuration
+from test_cluster import PARTITIONS, SESSION_S, USERS, Cluster, c_client, configuration
 from test_crash import faulty  # noqa: F401 (a fixture)
 
 JOINING = b"\0\xff\xff"  # the key of an announcement of who comes
@@ -442,6 +443,9 @@ def test_a_standby_answers_for_users_whose_owner_is_away_where_that_is_allowed(m
     stale = second.get_features(user_id=of_first, features=["seen.1h"])
     assert stale.user_values == wanted
     assert stale.stream_time_ms < now and stale.applied_lag_ms > 0
+    with freshet.ClusterClient([second.api]) as client, c_client(second, 5_000, 0) as ask:
+        assert client.get_features(of_first, [1], features=["seen.1h"]).user == {"seen.1h": wanted[0]}
+        assert float(ask(of_first, 1, "seen.1h").split()[2]) == wanted[0]
     assert standing.owned(second) != list(range(PARTITIONS))  # the session is long
     standing.wait_taken_over()
     standing.check()

@@ -5,7 +5,7 @@ import pytest
 import stub
 
 import freshet
-from freshet._routes import partition_of
+from freshet._routes import Routes, partition_of
 from freshet.v1 import admin_pb2, feature_pb2
 
 PARTITIONS = 8
@@ -26,7 +26,8 @@ class Instances:
             node.replies["GetFeatures"] = feature_pb2.GetFeaturesResponse(user_values=[])
             node.__enter__()
 
-    def share(self, **partitions):
+    def share(self, copies="", **partitions):
+        """`copies`: who says to have a copy of what is another's."""
         members = [
             admin_pb2.ClusterMember(instance=name, api=self.nodes[name].target, partitions=own) for name, own in partitions.items()
         ]
@@ -35,7 +36,7 @@ class Instances:
                 mode="cluster",
                 members=members,
                 partitions=[
-                    admin_pb2.ClusterPartition(partition=number, instance=owner, here=owner == name)
+                    admin_pb2.ClusterPartition(partition=number, instance=owner, here=owner == name, standby=name in copies and owner != name)
                     for number in range(PARTITIONS)
                     for owner, own in partitions.items()
                     if number in own
@@ -118,6 +119,33 @@ def test_when_an_instance_is_gone_the_others_say_who_has_its_users(instances, cl
     instances.nodes["a"].server.stop(0).wait()
     client.get_features(user_of(0), [1])
     assert instances.asked("b") == [user_of(7), user_of(0)]
+
+
+def test_while_nobody_has_taken_over_a_user_is_read_from_a_copy(instances, client):
+    client.get_features(user_of(0), [1])
+    instances.share(a=[0, 1, 2, 3], b=[4, 5, 6, 7], copies="b")
+    client.get_features(user_of(7), [1])
+    instances.nodes["a"].server.stop(0).wait()
+    for _ in range(3):  # b says still that he is at a
+        client.get_features(user_of(0), [1])
+    assert instances.asked("b") == [user_of(7), *3 * [user_of(0)]]
+    assert client.target_of(user_of(0)) == instances.nodes["a"].target
+    instances.share(b=list(range(PARTITIONS)))
+    client.get_features(user_of(0), [1])
+    assert client.target_of(user_of(0)) == instances.nodes["b"].target
+
+
+def test_instances_that_are_gone_for_good_are_not_asked():
+    def said(owner):
+        return admin_pb2.ClusterResponse(
+            members=[admin_pb2.ClusterMember(instance=owner, api=owner)],
+            partitions=[admin_pb2.ClusterPartition(instance=owner)],
+        )
+
+    routes = Routes(["given:1"], str)
+    for owner in ("one:1", "two:1"):
+        routes.take(said(owner), "given:1")
+        assert set(routes.known()) == {"given:1", owner}
 
 
 def test_when_nobody_is_there_the_failure_is_told(instances, client):

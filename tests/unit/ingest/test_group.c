@@ -130,7 +130,7 @@ static void who_is_fenced_is_told_that_another_has_its_name(void **state)
     begin(&member, on_lost, keep_reason);
     rd_kafka_mock_push_request_errors(member.cluster.mock, HEARTBEAT, 1, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     wait_until(atomic_load(&member.is_failed));
-    assert_non_null(strstr(member.why.message, "another process runs as node.id 'a'"));
+    assert_non_null(strstr(member.why.message, "another process runs with node.id 'a'"));
     end(&member);
 }
 

@@ -49,7 +49,7 @@ static void erasing_begins_only_while_partitions_stay_and_nobody_waits_for_who_w
 bool __wrap_ingest_disown(struct ingest *ingest);
 
 static struct pipeline_cluster *giving;
-static bool was_begun, was_taken_for_sure;
+static bool was_begun, was_taken_for_sure, is_disowned;
 
 /* Partitions are about to be let go of, and their users are still here. False: the node closes, and so nothing is let go of. */
 bool __wrap_ingest_disown(struct ingest *ingest)
@@ -60,7 +60,7 @@ bool __wrap_ingest_disown(struct ingest *ingest)
     (void)ingest;
     was_begun = pipeline_cluster__begin_forgetting(giving, turns, &err);
     was_taken_for_sure = pipeline_cluster__check_turns(giving, turns, &err);
-    return false;
+    return is_disowned;
 }
 
 /* The epoch with its erasures would be no transaction, and whoever has him next would have all of him. */
@@ -71,6 +71,7 @@ static void who_asks_between_the_groups_word_and_the_letting_go_is_refused(void 
     struct fr_err err;
 
     giving = cluster;
+    is_disowned = false;
     for (int i = 0; i < PARTITIONS; i++)
         atomic_store(&cluster->held[i].place, PIPELINE_CLUSTER_HERE);
     assert_true(pipeline_share__revoked(cluster, false, &is_settled, &err));
@@ -79,6 +80,62 @@ static void who_asks_between_the_groups_word_and_the_letting_go_is_refused(void 
     assert_false(was_begun);
     assert_false(was_taken_for_sure);
     assert_int_equal(atomic_load(&cluster->forgetting), 0);
+}
+
+/* Prototypes for --wrap. */
+bool __wrap_pipeline_committer__commit(struct pipeline_committer *committer, int timeout_ms, struct fr_err *err);
+bool __wrap_store_is_failed(const struct store *store);
+int64_t __wrap_fr_clock_monotonic_ms(void);
+void __wrap_fr_clock_sleep_ms(int64_t ms);
+
+static int64_t now_ms = 1000, full_until_ms; /* the disk is full until then */
+
+bool __wrap_pipeline_committer__commit(struct pipeline_committer *committer, int timeout_ms, struct fr_err *err)
+{
+    (void)committer, (void)timeout_ms;
+    return now_ms >= full_until_ms || fr_fail(err, FR_EXHAUSTED, "the disk is full; make room");
+}
+
+bool __wrap_store_is_failed(const struct store *store)
+{
+    (void)store;
+    return false;
+}
+
+int64_t __wrap_fr_clock_monotonic_ms(void)
+{
+    return now_ms;
+}
+
+void __wrap_fr_clock_sleep_ms(int64_t ms)
+{
+    now_ms += ms;
+}
+
+/* All others would stand still until max.poll.interval.ms, and the users be read from here after that, too. */
+static void who_can_write_no_epoch_for_a_minute_ends_instead_of_keeping_the_group_waiting(void **state)
+{
+    struct pipeline_cluster *cluster = *state;
+    int64_t began_ms = now_ms;
+    bool is_settled = true;
+    struct fr_err err;
+
+    giving = cluster;
+    is_disowned = true;
+    full_until_ms = INT64_MAX;
+    assert_false(pipeline_share__revoked(cluster, false, &is_settled, &err));
+    assert_true(now_ms - began_ms >= 60000 && now_ms - began_ms < 61000);
+    assert_non_null(strstr(err.message, "'here' has written no epoch for 60 s"));
+    assert_non_null(strstr(err.message, "make room"));
+}
+
+static void who_keeps_nobody_waiting_waits_for_room_for_as_long_as_it_takes(void **state)
+{
+    struct fr_err err;
+
+    full_until_ms = now_ms + 3600000;
+    assert_true(pipeline_share__commit(*state, &err));
+    assert_true(now_ms >= full_until_ms);
 }
 
 static void who_has_no_partitions_blocks_nothing_and_sends_on_to_who_has(void **state)
@@ -115,6 +172,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(erasing_begins_only_while_partitions_stay_and_nobody_waits_for_who_was_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(who_asks_between_the_groups_word_and_the_letting_go_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_can_write_no_epoch_for_a_minute_ends_instead_of_keeping_the_group_waiting, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(who_keeps_nobody_waiting_waits_for_room_for_as_long_as_it_takes, setup, teardown),
         cmocka_unit_test_setup_teardown(who_has_no_partitions_blocks_nothing_and_sends_on_to_who_has, setup, teardown),
         cmocka_unit_test_setup_teardown(the_time_of_sessions_is_carried_on_without_any, setup, teardown),
     };

@@ -3,7 +3,7 @@
  *
  * In a cluster a user is with one instance: the one that has the partition of Kafka in which the user's events are (murmur2 of the id in
  * decimal). The client asks any instance once who has what, then each call goes where its user is; when an instance refuses a user or is not
- * there, it asks again. A node that stands alone is a cluster of one.
+ * there, it asks again, and meanwhile reads him from a copy, where it knows one that is shown (server.stale_reads). A node that stands alone is a cluster of one.
  *
  * A client and its connections are one thread's at a time: open one for each thread. No TLS: for that use a gRPC client, or a proxy beside
  * the process.

@@ -27,7 +27,8 @@ class ClusterClient:
     timeout, retries  of a call, wherever it goes
     options           other arguments of Client, for each of them
 
-    Who has what is asked at the first call, and again when an instance refuses a user or is not there. A node that stands alone
+    Who has what is asked at the first call, and again when an instance refuses a user or is not there; meanwhile he is read from
+    a copy, where one is known that its instance shows (server.stale_reads). A node that stands alone
     is a cluster of one. Threads and errors are Client's.
     """
 
@@ -86,10 +87,33 @@ class ClusterClient:
                 client = self.client(target)
                 return client.get_features(user, item_ids, timeout=_some(attempts.left_s()), **arguments)
             except Error as failure:
+                copied = self._of_copy(failure, user, target, attempts, item_ids, arguments)
+                if copied is not None:
+                    return copied
                 pause_s = self._pause_s(failure, user, target, attempts)
                 if pause_s is None:
                     raise
             time.sleep(pause_s)
+
+    def _of_copy(
+        self,
+        failure: Error,
+        user: int,
+        target: str,
+        attempts: Attempts,
+        item_ids: _requests.Ids,
+        arguments: dict[str, Any],
+    ) -> Features | None:
+        """Of a user whose owner is not there: from a copy, where an instance is known to have one and may show it."""
+        copy = self._routes.copy_of(user, target) if failure.code is grpc.StatusCode.UNAVAILABLE else None
+        if copy is None:
+            return None
+        try:
+            features = self.client(copy).get_features(user, item_ids, timeout=_some(attempts.left_s()), **arguments)
+        except Error:
+            return None
+        self._routes.forget()  # the next call asks who has the user by then
+        return features
 
     def _target_of(self, user: int, attempts: Attempts) -> str:
         target = self._routes.target_of(user)

@@ -75,10 +75,33 @@ class AsyncClusterClient:
                 client = self.client(target)
                 return await client.get_features(user, item_ids, timeout=_some(attempts.left_s()), **arguments)
             except Error as failure:
+                copied = await self._of_copy(failure, user, target, attempts, item_ids, arguments)
+                if copied is not None:
+                    return copied
                 pause_s = await self._pause_s(failure, user, target, attempts)
                 if pause_s is None:
                     raise
             await asyncio.sleep(pause_s)
+
+    async def _of_copy(
+        self,
+        failure: Error,
+        user: int,
+        target: str,
+        attempts: Attempts,
+        item_ids: _requests.Ids,
+        arguments: dict[str, Any],
+    ) -> Features | None:
+        """Of a user whose owner is not there: from a copy, where an instance is known to have one and may show it."""
+        copy = self._routes.copy_of(user, target) if failure.code is grpc.StatusCode.UNAVAILABLE else None
+        if copy is None:
+            return None
+        try:
+            features = await self.client(copy).get_features(user, item_ids, timeout=_some(attempts.left_s()), **arguments)
+        except Error:
+            return None
+        self._routes.forget()  # the next call asks who has the user by then
+        return features
 
     async def _target_of(self, user: int, attempts: Attempts) -> str:
         target = self._routes.target_of(user)

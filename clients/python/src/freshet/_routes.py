@@ -35,22 +35,27 @@ class Routes:
     def __init__(self, targets: Iterable[str], dial: Callable[[str], str]) -> None:
         if isinstance(targets, str):
             raise TypeError("targets: give a list, not one str")
-        self._known = tuple(dict.fromkeys(targets))
-        if not self._known:
+        self._given = tuple(dict.fromkeys(targets))
+        if not self._given:
             raise ValueError("targets: give one at least")
+        self._known = self._given
         self._dial = dial
         self._owners: tuple[str, ...] | None = None  # by partition, "" where nobody is known; None: to be asked
+        self._copies: dict[int, str] = {}  # by partition, an instance that said that it has a copy of another's
 
     def known(self) -> list[str]:
-        """All instances, in an order of chance."""
+        """Those that were given, and those that have something, in an order of chance."""
         return random.sample(self._known, len(self._known))
 
     def take(self, reply: admin_pb2.ClusterResponse, asked: str) -> None:
         """`asked` is the target that answered: what is its own is there, whatever it calls itself."""
         apis = {member.instance: self._dial(member.api) for member in reply.members}
         owners = tuple(asked if one.here else apis.get(one.instance, "") for one in reply.partitions)
-        self._known = tuple(dict.fromkeys((*self._known, *filter(None, owners))))
+        self._known = tuple(dict.fromkeys((*self._given, asked, *filter(None, owners))))
         self._owners = owners
+        copies = {number: target for number, target in self._copies.items() if target in self._known and target != asked}
+        copies.update((one.partition, asked) for one in reply.partitions if one.standby)
+        self._copies = copies
 
     def forget(self) -> None:
         """Who has what is to be asked again; the instances stay known."""
@@ -63,6 +68,12 @@ class Routes:
             return None
         owner = owners[partition_of(user_id, len(owners))] if user_id and owners else ""
         return owner or random.choice(self._known)
+
+    def copy_of(self, user_id: int, but: str) -> str | None:
+        """Where a copy of the user is, as far as is known, that is not `but`'s."""
+        owners = self._owners
+        copy = self._copies.get(partition_of(user_id, len(owners))) if user_id and owners else None
+        return None if copy == but else copy
 
     def is_owner(self, target: str, user_id: int) -> bool:
         owners = self._owners
