@@ -27,7 +27,7 @@ bool ingest_fetched__is_hungry(struct ingest_fetched *fetched, rd_kafka_queue_t 
 
     if (queued > fetched->peak)
         fetched->peak = queued;
-    if (queued >= fetched->peak / 2 || weigh(fetched) < INGEST_QUEUE_BOUND(fetched->queue_bytes) / PART_FULL)
+    if (queued >= fetched->peak / 2 || weigh(fetched) < ingest_fetched__bound(fetched->queue_bytes) / PART_FULL)
         return false;
     fetched->peak = queued;
     return true;

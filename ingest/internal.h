@@ -81,7 +81,10 @@ void ingest_threads__show(void);
 enum { INGEST_RECORD_OVERHEAD_BYTES = 384 /* what librdkafka keeps beside the payload of a fetched record */ };
 
 /* A client fetches no more into a queue that has so many bytes: the other half is for answers that are under way. */
-#define INGEST_QUEUE_BOUND(queue_bytes) ((queue_bytes) / 2)
+static inline uint64_t ingest_fetched__bound(uint64_t queue_bytes)
+{
+    return queue_bytes < 2 << 20 ? 1 << 20 : queue_bytes / 2; /* librdkafka takes no less */
+}
 
 /*
  * librdkafka looks only once a second whether a queue that was full has room again (measured: a drain came to 0.95 million records a

@@ -167,7 +167,7 @@ int64_t ingest_client__number(const struct ingest_property *properties, int coun
  */
 static bool set_bounds(rd_kafka_conf_t *conf, const struct ingest_client *client, struct fr_err *err)
 {
-    uint64_t half = INGEST_QUEUE_BOUND(client->queue_bytes);
+    uint64_t half = ingest_fetched__bound(client->queue_bytes);
     int64_t message_bytes = ingest_client__number(client->properties, client->property_count, "message.max.bytes", 0);
     uint64_t fetch_bytes = half / 4 < FETCH_BYTES_MIN ? FETCH_BYTES_MIN : half / 4;
 
