@@ -6,18 +6,20 @@
 #include "group_internal.h"
 
 #include <freshet/clock.h>
+#include <freshet/log.h>
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASK_MS = 2000, LOOK_MS = 100, MESSAGES_MAX = 1024 };
+enum { ASK_MS = 2000, LOOK_MS = 100, QUIET_MS = 5000, QUIET_ASK_MS = 300, MESSAGES_MAX = 1024 };
 
 struct part {
     int32_t number;
     int64_t next, end;
     bool is_at_end; /* of what is committed there is no more now */
     bool is_left;
+    int64_t quiet_next; /* `next` when it was last found to have records after it; −1: it had none */
 };
 
 struct ingest_tail {
@@ -31,6 +33,8 @@ struct ingest_tail {
     rd_kafka_message_t *messages[MESSAGES_MAX]; /* of the last read */
     ssize_t message_count;
     struct ingest_fetched fetched; /* into `queue` */
+    int64_t quiet_due_ms; /* when to look for parts that stand still */
+    bool was_drained; /* since the last look all that was fetched had been read once */
 };
 
 /* Marks, once by who sees open transactions too. */
@@ -48,8 +52,10 @@ static bool ask(struct ingest_group *group, const struct ingest_tail_options *op
 
     if (!ask_marks(group, options->topic, options->partitions[index], &low, &end, err))
         return false;
-    *part = (struct part){
-        .number = options->partitions[index], .next = options->starts[index] < 0 ? low : options->starts[index], .end = end};
+    *part = (struct part){.number = options->partitions[index],
+                          .next = options->starts[index] < 0 ? low : options->starts[index],
+                          .end = end,
+                          .quiet_next = -1};
     return part->next >= low && part->next <= end
                ? true
                : fr_fail(err, FR_CORRUPT,
@@ -58,13 +64,19 @@ static bool ask(struct ingest_group *group, const struct ingest_tail_options *op
                          options->topic, part->number, low, end, part->next);
 }
 
-static bool start(struct ingest_tail *tail, struct fr_err *err)
+static bool start(struct ingest_tail *tail, const struct part *part, struct fr_err *err)
+{
+    return rd_kafka_consume_start_queue(tail->topic, part->number, part->next, tail->queue) == 0 ||
+           fr_fail(err, FR_UNAVAILABLE, "cluster: cannot read '%s' [%" PRId32 "]: %s", rd_kafka_topic_name(tail->topic),
+                   part->number, rd_kafka_err2str(rd_kafka_last_error()));
+}
+
+static bool start_all(struct ingest_tail *tail, struct fr_err *err)
 {
     for (int i = 0; i < tail->count; i++) {
         tail->index_of[tail->parts[i].number] = i;
-        if (rd_kafka_consume_start_queue(tail->topic, tail->parts[i].number, tail->parts[i].next, tail->queue) != 0)
-            return fr_fail(err, FR_UNAVAILABLE, "cluster: cannot read '%s' [%" PRId32 "]: %s", rd_kafka_topic_name(tail->topic),
-                           tail->parts[i].number, rd_kafka_err2str(rd_kafka_last_error()));
+        if (!start(tail, &tail->parts[i], err))
+            return false;
     }
     return true;
 }
@@ -124,7 +136,8 @@ static bool make(struct ingest_tail *tail, struct ingest_group *group, const str
         return fr_fail(err, FR_BAD_CONFIG, "cluster: '%s' cannot be the name of a topic", options->topic);
     tail->count = options->count;
     tail->fetched.queue_bytes = options->queue_bytes;
-    return start(tail, err);
+    tail->quiet_due_ms = fr_clock_monotonic_ms() + QUIET_MS;
+    return start_all(tail, err);
 }
 
 bool ingest_tail_open(struct ingest_group *group, const struct ingest_tail_options *options, struct ingest_tail **ret,
@@ -170,20 +183,63 @@ static bool take(struct ingest_tail *tail, const rd_kafka_message_t *message, st
     return true;
 }
 
-/* The answer does not matter. */
-static void ask_for_more(struct ingest_tail *tail)
+/* Up to where committed records are, as far as brokers say so in time. The caller's. */
+static rd_kafka_topic_partition_list_t *ask_ends(const struct ingest_tail *tail, int timeout_ms)
 {
-    rd_kafka_topic_partition_list_t *ends;
+    rd_kafka_topic_partition_list_t *ends = rd_kafka_topic_partition_list_new(tail->count);
 
-    if (!ingest_fetched__is_hungry(&tail->fetched, tail->queue))
-        return;
-    ends = rd_kafka_topic_partition_list_new(tail->count);
     for (int i = 0; i < tail->count; i++)
         if (!tail->parts[i].is_left)
             rd_kafka_topic_partition_list_add(ends, rd_kafka_topic_name(tail->topic), tail->parts[i].number)->offset =
                 RD_KAFKA_OFFSET_END;
-    (void)rd_kafka_offsets_for_times(tail->client, ends, LOOK_MS);
+    (void)rd_kafka_offsets_for_times(tail->client, ends, timeout_ms);
+    return ends;
+}
+
+/* The answer does not matter. */
+static void ask_for_more(struct ingest_tail *tail)
+{
+    if (ingest_fetched__is_hungry(&tail->fetched, tail->queue))
+        rd_kafka_topic_partition_list_destroy(ask_ends(tail, LOOK_MS));
+}
+
+static bool look_whether_quiet(const struct ingest_tail *tail, struct part *part, int64_t end)
+{
+    bool has_more = end > part->next, is_quiet = has_more && part->quiet_next == part->next && tail->was_drained;
+
+    part->quiet_next = has_more ? part->next : -1;
+    return is_quiet;
+}
+
+static void start_again(struct ingest_tail *tail, const struct part *part)
+{
+    struct fr_err err;
+
+    fr_log(FR_LOG_WARN, "cluster", "'%s' [%" PRId32 "] has records after offset %" PRId64 " and gives none: starting it again",
+           rd_kafka_topic_name(tail->topic), part->number, part->next);
+    rd_kafka_consume_stop(tail->topic, part->number);
+    if (!start(tail, part, &err))
+        fr_log(FR_LOG_WARN, "cluster", "%s", err.message); /* it stays quiet */
+}
+
+/* As in lane.c: a fetcher of librdkafka that forgot a partition when leaders changed does not find it again. */
+static void restart_quiet(struct ingest_tail *tail)
+{
+    rd_kafka_topic_partition_list_t *ends;
+
+    tail->was_drained = tail->was_drained || rd_kafka_queue_length(tail->queue) == 0;
+    if (fr_clock_monotonic_ms() < tail->quiet_due_ms)
+        return;
+    ends = ask_ends(tail, QUIET_ASK_MS);
+    for (int i = 0; i < ends->cnt; i++) {
+        struct part *part = &tail->parts[tail->index_of[ends->elems[i].partition]];
+
+        if (look_whether_quiet(tail, part, ends->elems[i].err ? -1 : ends->elems[i].offset))
+            start_again(tail, part);
+    }
     rd_kafka_topic_partition_list_destroy(ends);
+    tail->was_drained = false;
+    tail->quiet_due_ms = fr_clock_monotonic_ms() + QUIET_MS;
 }
 
 int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, int most, int timeout_ms, struct fr_err *err)
@@ -195,6 +251,7 @@ int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, in
 
     let_go(tail);
     ask_for_more(tail);
+    restart_quiet(tail);
     tail->message_count = rd_kafka_consume_batch_queue(tail->queue, timeout_ms, tail->messages, 1);
     if (tail->message_count < 1) {
         tail->message_count = 0;

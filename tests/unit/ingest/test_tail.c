@@ -1,0 +1,81 @@
+/* Tails: a partition that librdkafka has forgotten is read on. */
+#include "harness.h"
+
+#include "group_internal.h"
+
+#include <dlfcn.h>
+
+enum { PARTITIONS = 4, RECORDS = 400 };
+
+/* A start can be lost on its way, as if librdkafka had forgotten the partition. */
+static int starts, starts_to_lose;
+
+int rd_kafka_consume_start_queue(rd_kafka_topic_t *handle, int32_t partition, int64_t offset, rd_kafka_queue_t *queue)
+{
+    int (*real)(rd_kafka_topic_t *, int32_t, int64_t, rd_kafka_queue_t *);
+
+    starts++;
+    if (starts_to_lose > 0) {
+        starts_to_lose--;
+        return 0;
+    }
+    *(void **)&real = dlsym(RTLD_NEXT, "rd_kafka_consume_start_queue");
+    return real(handle, partition, offset, queue);
+}
+
+static struct ingest_tail *open_tail(struct ingest_group *group)
+{
+    static const int32_t numbers[PARTITIONS] = {0, 1, 2, 3};
+    static const int64_t begin[PARTITIONS];
+    struct ingest_client client = {.role = INGEST_WITNESS, .brokers = group->options.brokers};
+    struct ingest_tail_options options = {
+        .topic = "t", .partitions = numbers, .starts = begin, .count = PARTITIONS, .queue_bytes = 4 << 20};
+    struct ingest_tail *tail;
+    struct fr_err err;
+
+    if (!ingest_client__new(&client, &group->member, &err) || !ingest_tail_open(group, &options, &tail, &err))
+        fail_msg("%s", err.message);
+    return tail;
+}
+
+static int read_some(struct ingest_tail *tail)
+{
+    struct ingest_tailed records[64];
+    struct fr_err err;
+    int count = ingest_tail_read(tail, records, 64, 50, &err);
+
+    assert_true(count >= 0);
+    return count;
+}
+
+static void a_partition_that_has_records_and_gives_none_is_started_again(void **state)
+{
+    struct cluster cluster;
+    struct ingest_group group = {0};
+    struct ingest_tail *tail;
+    int count = 0;
+
+    (void)state;
+    cluster_init(&cluster);
+    cluster_topic(&cluster, "t", PARTITIONS);
+    fill(&cluster, "t", PARTITIONS, 0, RECORDS);
+    group.options.brokers = cluster.brokers;
+    starts_to_lose = 2;
+    tail = open_tail(&group);
+    wait_until((count += read_some(tail)) == RECORDS);
+    assert_int_equal(starts, PARTITIONS + 2); /* those that were read were left alone */
+    assert_true(ingest_tail_is_through(tail));
+    ingest_tail_close(tail);
+    rd_kafka_destroy(group.member);
+    cluster_fini(&cluster);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_partition_that_has_records_and_gives_none_is_started_again),
+    };
+
+    fr_log_level_set(FR_LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
