@@ -85,18 +85,18 @@ static bool start_all(struct ingest_tail *tail, struct fr_err *err)
  * librdkafka asks the leader that it knows, and of a topic that its client does not read it never hears of another: without this question
  * a broker that is dead is asked until it comes back (measured).
  */
-static bool find_leaders(struct ingest_group *group, const char *topic, struct fr_err *err)
+static bool find_leaders(rd_kafka_t *client, const char *topic, struct fr_err *err)
 {
     struct ingest_topic_state state = {.name = topic};
 
-    return (ingest_topic__find(group->member, &state, 1, false) && state.found == INGEST_TOPIC_FOUND) ||
+    return (ingest_topic__find(client, &state, 1, false) && state.found == INGEST_TOPIC_FOUND) ||
            fr_fail(err, FR_UNAVAILABLE, "cluster: no broker says who leads the partitions of '%s'", topic);
 }
 
 bool ingest_group_marks(struct ingest_group *group, const char *topic, const int32_t *partitions, int count, int64_t *lows,
                         int64_t *ends, struct fr_err *err)
 {
-    if (!find_leaders(group, topic, err))
+    if (!find_leaders(group->member, topic, err))
         return false;
     for (int i = 0; i < count; i++)
         if (!ask_marks(group, topic, partitions[i], &lows[i], &ends[i], err))
@@ -117,7 +117,7 @@ static bool make(struct ingest_tail *tail, struct ingest_group *group, const str
     tail->parts = calloc((size_t)options->count + 1, sizeof *tail->parts);
     if (!tail->parts)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
-    if (!find_leaders(group, options->topic, err))
+    if (!find_leaders(group->member, options->topic, err))
         return false;
     for (int i = 0; i < options->count; i++) {
         if (!ask(group, options, i, &tail->parts[i], err))
@@ -226,6 +226,8 @@ static void start_again(struct ingest_tail *tail, const struct part *part)
 static void restart_quiet(struct ingest_tail *tail)
 {
     rd_kafka_topic_partition_list_t *ends;
+    bool is_any_unknown = false;
+    struct fr_err err;
 
     tail->was_drained = tail->was_drained || rd_kafka_queue_length(tail->queue) == 0;
     if (fr_clock_monotonic_ms() < tail->quiet_due_ms)
@@ -233,10 +235,14 @@ static void restart_quiet(struct ingest_tail *tail)
     ends = ask_ends(tail, QUIET_ASK_MS);
     for (int i = 0; i < ends->cnt; i++) {
         struct part *part = &tail->parts[tail->index_of[ends->elems[i].partition]];
+        int64_t end = ends->elems[i].err ? -1 : ends->elems[i].offset;
 
-        if (look_whether_quiet(tail, part, ends->elems[i].err ? -1 : ends->elems[i].offset))
+        is_any_unknown = is_any_unknown || end < 0;
+        if (look_whether_quiet(tail, part, end))
             start_again(tail, part);
     }
+    if (is_any_unknown)
+        (void)find_leaders(tail->client, rd_kafka_topic_name(tail->topic), &err); /* there may be another by now */
     rd_kafka_topic_partition_list_destroy(ends);
     tail->was_drained = false;
     tail->quiet_due_ms = fr_clock_monotonic_ms() + QUIET_MS;

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 import kafka
 import oracle
+from freshet.v1 import admin_pb2
 from node import CallError, wait_for
 from test_cluster import ITEMS, PARTITIONS, USERS, Cluster, configuration
 
@@ -106,9 +107,13 @@ class Wide(Cluster):
         try:
             yield
         except AssertionError:
+            for topic, told in self.quorum.topics().items():
+                print(f"{topic}: " + ", ".join(f"{number}: {part.leader} of {part.isrs}" for number, part in sorted(told.partitions.items())))
+            for node in self.running():
+                print(node.name, node.call("AdminService/Cluster", admin_pb2.ClusterRequest(), admin_pb2.ClusterResponse))
             for node in self.instances.values():
                 for run in range(max(1, node.runs - 1), node.runs + 1):
-                    print(f"---- {node.name}, run {run}:\n{self.log_of(node, run).read_text(errors='replace')[-3000:]}")
+                    print(f"---- {node.name}, run {run}:\n{self.log_of(node, run).read_text(errors='replace')[-9000:]}")
             raise
 
     def check(self):

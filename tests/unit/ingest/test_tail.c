@@ -9,12 +9,15 @@ enum { PARTITIONS = 4, RECORDS = 400 };
 
 /* A start can be lost on its way, as if librdkafka had forgotten the partition. */
 static int starts, starts_to_lose;
+static rd_kafka_mock_cluster_t *dying; /* its third broker does so as a tail starts */
 
 int rd_kafka_consume_start_queue(rd_kafka_topic_t *handle, int32_t partition, int64_t offset, rd_kafka_queue_t *queue)
 {
     int (*real)(rd_kafka_topic_t *, int32_t, int64_t, rd_kafka_queue_t *);
 
     starts++;
+    if (dying)
+        rd_kafka_mock_broker_set_down(dying, 3);
     if (starts_to_lose > 0) {
         starts_to_lose--;
         return 0;
@@ -70,10 +73,41 @@ static void a_partition_that_has_records_and_gives_none_is_started_again(void **
     cluster_fini(&cluster);
 }
 
+/* Whoever opens a tail as a broker dies goes by leaders as they were. */
+static void where_a_leader_died_the_next_one_is_read(void **state)
+{
+    struct ingest_client client = {.role = INGEST_BROKER};
+    struct cluster cluster;
+    struct ingest_group group = {0};
+    struct ingest_tail *tail;
+    struct fr_err err;
+    int count = 0;
+
+    (void)state;
+    assert_true(ingest_client__new(&client, &cluster.client, &err));
+    cluster.mock = rd_kafka_mock_cluster_new(cluster.client, 3);
+    cluster.brokers = rd_kafka_mock_cluster_bootstraps(cluster.mock);
+    cluster_topic(&cluster, "t", PARTITIONS);
+    for (int i = 0; i < PARTITIONS; i++)
+        rd_kafka_mock_partition_set_leader(cluster.mock, "t", i, i % 3 + 1);
+    fill(&cluster, "t", PARTITIONS, 0, RECORDS);
+    group.options.brokers = cluster.brokers;
+    dying = cluster.mock;
+    tail = open_tail(&group);
+    wait_until((count += read_some(tail)) >= RECORDS / PARTITIONS * (PARTITIONS - 1));
+    rd_kafka_mock_partition_set_leader(cluster.mock, "t", 2, 1);
+    wait_until((count += read_some(tail)) == RECORDS);
+    assert_true(ingest_tail_is_through(tail));
+    ingest_tail_close(tail);
+    rd_kafka_destroy(group.member);
+    cluster_fini(&cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_partition_that_has_records_and_gives_none_is_started_again),
+        cmocka_unit_test(where_a_leader_died_the_next_one_is_read),
     };
 
     fr_log_level_set(FR_LOG_ERROR);
