@@ -117,7 +117,7 @@ bool pipeline_admin__drain(void *user, struct server_call *call, const ProtobufC
         return fr_fail(err, FR_PRECONDITION, "the node stands alone: nobody takes its partitions; stop it");
     if (!reply)
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
-    if (!pipeline_cluster__drain(services->cluster, &left, err))
+    if (!pipeline_cluster__drain(services->cluster, &left, &call->is_asked_again, err))
         return false;
     freshet__v1__drain_reply__init(reply);
     reply->left = (uint32_t)left;

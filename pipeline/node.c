@@ -567,12 +567,14 @@ static void give_away(struct pipeline_node *node)
 {
     int64_t until_ms = fr_clock_monotonic_ms() + node->config->drain_ms;
     struct fr_err err = {0};
+    bool is_again;
     int left = 1;
 
     if (!node->cluster || node->config->drain_ms == 0 || !pipeline_cluster__has_share(node->cluster))
         return;
     while (left > 0 && fr_clock_monotonic_ms() < until_ms && !store_is_failed(node->engine.store)) {
-        if (!pipeline_cluster__drain(node->cluster, &left, &err) && err.code != FR_UNAVAILABLE) /* brokers may be slow to say */
+        if (!pipeline_cluster__drain(node->cluster, &left, &is_again, &err) &&
+            err.code != FR_UNAVAILABLE) /* brokers may be slow to say */
             break;
         fr_clock_sleep_ms(DRAIN_LOOK_MS);
     }
