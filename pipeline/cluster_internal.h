@@ -161,7 +161,7 @@ struct pipeline_cluster {
     pthread_t ship;
     bool is_ship_started;
     struct fr_counter *shipped, *ship_failed, *ship_taken, *ship_refused, *ship_records;
-    struct fr_gauge *shipped_at, *images_bytes;
+    struct fr_gauge *shipped_at, *ship_due, *images_bytes; /* ship_due: NULL without checkpoints */
     struct fr_counter *transactions, *copied, *deltas_written, *merged, *restored, *dropped, *taken_back, *without_room;
 };
 
