@@ -105,11 +105,13 @@ struct pipeline_cluster_partition {
     const char *instance, *api; /* of its owner, as he announced it last; "" when nobody has */
     bool is_here, is_restoring, is_standby;
     int64_t changelog_next; /* −1: nothing of it is here */
+    int64_t changelog_lag; /* to its end, of what is restored or read along; −1: it is not, or nobody knows yet */
     int64_t deltas_lag; /* offsets of this partition of the deltas that are not merged */
 };
 int pipeline_cluster__partitions(const struct pipeline_cluster *cluster); /* 0: not known yet */
 struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number);
 bool pipeline_cluster__is_replica(const struct pipeline_cluster *cluster);
+const char *pipeline_cluster__instance(const struct pipeline_cluster *cluster); /* its name */
 int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster); /* that is here; −1: none is */
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster); /* of the last transaction */
 
