@@ -80,7 +80,17 @@ def produce(brokers, topic, records, **properties):
 
 
 def watermarks(brokers, topic):
-    """[(low, high)] of each partition."""
+    """[(low, high)] of each partition. Where a broker dies as it is asked, those that are left are."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            return ask_watermarks(brokers, topic)
+        except KafkaException:
+            if time.monotonic() > until:
+                raise
+
+
+def ask_watermarks(brokers, topic):
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "flow-tests", "enable.auto.commit": False})
     try:
         partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
