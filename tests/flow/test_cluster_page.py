@@ -104,9 +104,9 @@ def test_two_instances_and_one_that_restores(make_node, real_kafka, chromium, re
         page = chromium.open(f"http://{second.operations}/")
         page.wait(f"{SHOWN} && document.querySelector('#coming .warn') && document.querySelector('#instance [data-key=owns] span')")
         page.wait(f"document.querySelector('#instance [data-key=owns] span').textContent === '{HALF - 1} of {PARTITIONS}'")
-        rest = table(page, "coming")  # what is stood by for waits for what is restored
+        rest = table(page, "coming")  # where copies were begun before the group gave it its share, they wait for what is restored
         (row,) = (one for one in rest if "restoring" in one[0])
-        assert {one[0] for one in rest if one != row} == {f"{number} to stand by" for number in own[first]}
+        assert {one[0] for one in rest if one != row} <= {f"{number} to stand by" for number in own[first]}
         assert row[0] == f"{late} restoring" and int(row[1]) > 0 and fact(page, "restoring") == "1"
         assert page.eval(f"document.querySelector('#shares li:nth-child({late + 1})').className").endswith("restoring")
         assert cells_of(page)[late].endswith(", restored here") and page.eval(PALE) == []
