@@ -11,6 +11,7 @@
 #include <freshet/error.h>
 #include <freshet/event.h>
 #include <freshet/slice.h>
+#include <freshet/v1/admin.pb-c.h>
 #include <freshet/v1/feature.pb-c.h>
 
 #include <stdint.h>
@@ -387,6 +388,11 @@ void cli_table__init(struct cli_table *table, int columns);
 void cli_table__cell(struct cli_table *table, const char *format, ...) FR_PRINTF(2, 3);
 void cli_table__print(const struct cli_table *table, const char *indent, FILE *out);
 void cli_table__fini(struct cli_table *table);
+
+/* ---- cluster.c ---- */
+
+/* Lines of a node that is in a cluster; nothing of one that stands alone. */
+void cli_cluster__print(const Freshet__V1__ClusterResponse *cluster, FILE *out);
 
 /* ---- get.c ---- */
 

@@ -79,6 +79,27 @@ static void print_lists(const Freshet__V1__StatusResponse *status)
         printf("  … %zu more partitions; --json shows all\n", status->n_partitions - STATUS_PARTITIONS_SHOWN);
 }
 
+/* An instance that refuses to tell, or is too busy to, has told the rest. */
+static void print_cluster(const struct cli_node *node, const Freshet__V1__StatusResponse *status, struct fr_arena *arena)
+{
+    const Freshet__V1__ClusterResponse *cluster = NULL;
+    bool has_others = false;
+    struct fr_buffer reply;
+    struct fr_err err;
+
+    for (size_t i = 0; i < status->n_partitions && status->lag_events >= 0; i++)
+        has_others = has_others || status->partitions[i]->lag_events < 0;
+    fr_buffer_init(&reply);
+    if (cli_client__call(node, "freshet.v1.AdminService/Cluster", fr_slice_of("{}"), STATUS_TIMEOUT_MS, &reply, &err))
+        cluster = (const Freshet__V1__ClusterResponse *)proto_json_parse(&freshet__v1__cluster_response__descriptor,
+                                                                         fr_buffer_slice(&reply), arena, &err);
+    if (cluster)
+        cli_cluster__print(cluster, stdout);
+    else if (has_others)
+        printf("  cluster      not told: %s\n", err.message);
+    fr_buffer_fini(&reply);
+}
+
 static bool show(const struct cli_node *node, bool is_json, struct fr_arena *arena, struct fr_err *err)
 {
     const Freshet__V1__StatusResponse *status;
@@ -100,6 +121,7 @@ static bool show(const struct cli_node *node, bool is_json, struct fr_arena *are
         goto out;
     }
     print_head(status, node->api);
+    print_cluster(node, status, arena);
     print_lists(status);
     is_good = true;
 out:

@@ -290,6 +290,11 @@ int64_t ingest_tail_end(const struct ingest_tail *tail, int index)
                : -1;
 }
 
+int64_t ingest_tail_aim(const struct ingest_tail *tail, int index)
+{
+    return tail->parts[index].end;
+}
+
 uint64_t ingest_tail_lag(const struct ingest_tail *tail)
 {
     uint64_t lag = 0;

@@ -91,10 +91,10 @@ int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint
 /*
  * Gives its partitions to the others, and takes none any more; asked again it says how many others do not have yet. Until the
  * process ends, or until it is seen that there is nobody to take them: it takes them back then, is not ready before it has
- * them, and to ask again is to begin anew. Who still restores his share may go, too. FR_PRECONDITION: there is nobody else;
- * FR_UNAVAILABLE: it has not come in yet, or no broker says who else has. May block for 3 s.
+ * them, and to ask again is to begin anew. Who still restores his share may go, too. *is_again: nothing was begun by this.
+ * FR_PRECONDITION: there is nobody else; FR_UNAVAILABLE: it has not come in yet, or no broker says who else has. May block for 3 s.
  */
-FR_CHECKED bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err);
+FR_CHECKED bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, bool *is_again, struct fr_err *err);
 /* Whether the group gave it any, or may have: who has not come yet, and a replica, has none to give away. */
 bool pipeline_cluster__has_share(const struct pipeline_cluster *cluster);
 /* Whether what is written to a partition may be waited for here: false, as above, when another applies it. */
@@ -105,11 +105,13 @@ struct pipeline_cluster_partition {
     const char *instance, *api; /* of its owner, as he announced it last; "" when nobody has */
     bool is_here, is_restoring, is_standby;
     int64_t changelog_next; /* −1: nothing of it is here */
+    int64_t changelog_lag; /* to its end, of what is restored or read along; −1: it is not, or nobody knows yet */
     int64_t deltas_lag; /* offsets of this partition of the deltas that are not merged */
 };
 int pipeline_cluster__partitions(const struct pipeline_cluster *cluster); /* 0: not known yet */
 struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number);
 bool pipeline_cluster__is_replica(const struct pipeline_cluster *cluster);
+const char *pipeline_cluster__instance(const struct pipeline_cluster *cluster); /* its name */
 int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster); /* that is here; −1: none is */
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster); /* of the last transaction */
 

@@ -82,7 +82,7 @@ static void outdate_words(struct pipeline_cluster *cluster, const int64_t *ends)
     }
 }
 
-bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct fr_err *err)
+bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, bool *is_again, struct fr_err *err)
 {
     int64_t ends[PIPELINE_CLUSTER_PARTITIONS_MAX];
     int others;
@@ -90,7 +90,8 @@ bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct
     if (!atomic_load(&cluster->has_come)) /* who restores its share may go */
         return fr_fail(err, FR_UNAVAILABLE, "'%s' has not come into the group yet; retry", cluster->config->id);
     *left = count_left(cluster);
-    if (atomic_load(&cluster->is_draining) || cluster->config->is_replica)
+    *is_again = atomic_load(&cluster->is_draining);
+    if (*is_again || cluster->config->is_replica)
         return true;
     if (!find_others(cluster, &others, err))
         return false;
@@ -104,7 +105,8 @@ bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, struct
         return false;
     atomic_store(&cluster->drained_ms, fr_clock_monotonic_ms());
     atomic_store(&cluster->is_relieved, false);
-    if (!atomic_exchange(&cluster->is_draining, true)) {
+    *is_again = atomic_exchange(&cluster->is_draining, true); /* another began it just now */
+    if (!*is_again) {
         outdate_words(cluster, ends);
         ingest_group_drain(cluster->group, true);
     }

@@ -74,6 +74,7 @@ struct pipeline_held { /* a partition */
     _Atomic int64_t word_next; /* behind the last word on that, among the deltas; 0: it is from before the start */
     _Atomic int64_t word_from; /* where that is less, the owner is outdated: it was given to this instance since */
     _Atomic int64_t changelog_next; /* up to here the store has it; −1: it has nothing of it */
+    _Atomic int64_t changelog_end; /* as known when it was last read; 0: not yet. For who asks how far it is */
     _Atomic int64_t time_ms; /* S of the latest marker of it */
     atomic_bool is_whole; /* was read to its end once, and not dropped since */
     bool is_empty; /* the store has no user of it for sure; by the group's thread while the standby's is idle, else by that */
@@ -161,7 +162,7 @@ struct pipeline_cluster {
     pthread_t ship;
     bool is_ship_started;
     struct fr_counter *shipped, *ship_failed, *ship_taken, *ship_refused, *ship_records;
-    struct fr_gauge *shipped_at, *images_bytes;
+    struct fr_gauge *shipped_at, *ship_due, *images_bytes; /* ship_due: NULL without checkpoints */
     struct fr_counter *transactions, *copied, *deltas_written, *merged, *restored, *dropped, *taken_back, *without_room;
 };
 

@@ -97,6 +97,15 @@ int pipeline_cluster__partitions(const struct pipeline_cluster *cluster)
     return atomic_load(&cluster->partitions);
 }
 
+static int64_t changelog_lag(const struct pipeline_held *held, int place)
+{
+    int64_t next = atomic_load(&held->changelog_next), end = atomic_load(&held->changelog_end);
+
+    if ((place != PIPELINE_CLUSTER_RESTORING && place != PIPELINE_CLUSTER_STANDBY) || next < 0 || end == 0)
+        return -1;
+    return end > next ? end - next : 0;
+}
+
 struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipeline_cluster *cluster, int number)
 {
     const struct pipeline_held *held = &cluster->held[number];
@@ -111,6 +120,7 @@ struct pipeline_cluster_partition pipeline_cluster__partition(const struct pipel
                                                .is_restoring = place == PIPELINE_CLUSTER_RESTORING,
                                                .is_standby = place == PIPELINE_CLUSTER_STANDBY && atomic_load(&held->is_whole),
                                                .changelog_next = atomic_load(&held->changelog_next),
+                                               .changelog_lag = changelog_lag(held, place),
                                                .deltas_lag = lag > 0 ? lag : 0};
 }
 
@@ -125,6 +135,11 @@ int32_t pipeline_cluster__some_partition(const struct pipeline_cluster *cluster)
 bool pipeline_cluster__is_replica(const struct pipeline_cluster *cluster)
 {
     return cluster->config->is_replica;
+}
+
+const char *pipeline_cluster__instance(const struct pipeline_cluster *cluster)
+{
+    return cluster->config->id;
 }
 
 uint64_t pipeline_cluster__epoch(const struct pipeline_cluster *cluster)

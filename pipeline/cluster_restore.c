@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { END_AGAIN_MS = 300, UNTOLD_AGAIN_MS = 2000 };
+enum { END_AGAIN_MS = 300, UNTOLD_AGAIN_MS = 2000, ENDS_EVERY_MS = 1000 };
 
 struct pipeline_restoring {
     struct pipeline_cluster *cluster;
@@ -23,6 +23,7 @@ struct pipeline_restoring {
     bool is_left[PIPELINE_CLUSTER_PARTITIONS_MAX];
     int64_t ending_ms; /* when transactions are next looked at */
     unsigned ending; /* and of which partition first */
+    int64_t ends_ms; /* when it is next noted where the changelog ends */
 };
 
 /* Without a tail where it gives way. */
@@ -62,6 +63,8 @@ bool pipeline_restoring__open(struct pipeline_cluster *cluster, const int32_t *p
         cluster->held[partitions[i]].is_empty = false;
     }
     bool ok = open_tail(restoring, gives_way, err);
+    for (int i = 0; i < count && ok && restoring->tail; i++)
+        atomic_store(&cluster->held[partitions[i]].changelog_end, ingest_tail_aim(restoring->tail, i));
     if (ok && restoring->tail)
         *ret = restoring;
     else
@@ -124,12 +127,28 @@ static bool take_record(struct pipeline_restoring *restoring, const struct inges
     return true;
 }
 
+/* Of what is read along the end moves. Nobody reads by this: it is for who asks. */
+static void note_ends(struct pipeline_restoring *restoring)
+{
+    if (fr_clock_monotonic_ms() < restoring->ends_ms)
+        return;
+    restoring->ends_ms = fr_clock_monotonic_ms() + ENDS_EVERY_MS;
+    for (int i = 0; i < restoring->partition_count; i++) {
+        struct pipeline_held *held = &restoring->cluster->held[restoring->partitions[i]];
+        int64_t end = ingest_tail_end(restoring->tail, i);
+
+        if (end > atomic_load(&held->changelog_end))
+            atomic_store(&held->changelog_end, end);
+    }
+}
+
 int pipeline_restoring__read(struct pipeline_restoring *restoring, int timeout_ms, struct fr_err *err)
 {
     struct ingest_tailed records[PIPELINE_CLUSTER_COPIES];
     int count = ingest_tail_read(restoring->tail, records, PIPELINE_CLUSTER_COPIES, timeout_ms, err);
 
     restoring->count = 0;
+    note_ends(restoring);
     if (count > 0)
         pipeline_cluster__wait_for_room(restoring->cluster, true);
     for (int i = 0; i < count; i++)

@@ -5,7 +5,7 @@
 #include "services.h"
 
 static bool put_member(struct fr_arena *arena, Freshet__V1__ClusterResponse *response, const char *instance, const char *api,
-                       bool is_here, int partitions)
+                       bool is_own, int partitions)
 {
     Freshet__V1__ClusterMember *member = fr_arena_take(arena, sizeof *member);
 
@@ -14,7 +14,7 @@ static bool put_member(struct fr_arena *arena, Freshet__V1__ClusterResponse *res
     freshet__v1__cluster_member__init(member);
     member->instance = (char *)(uintptr_t)instance;
     member->api = (char *)(uintptr_t)api;
-    member->live = is_here;
+    member->live = is_own;
     member->partitions = fr_arena_take(arena, ((size_t)partitions + 1) * sizeof *member->partitions);
     response->members[response->n_members++] = member;
     return member->partitions != NULL;
@@ -41,6 +41,7 @@ static bool put_partitions(const struct pipeline_cluster *cluster, struct fr_are
         return false;
     for (int i = 0; i < count; i++) {
         struct pipeline_cluster_partition from = pipeline_cluster__partition(cluster, i);
+        bool is_own = strcmp(from.instance, response->instance) == 0;
         Freshet__V1__ClusterMember *member;
 
         freshet__v1__cluster_partition__init(&partitions[i]);
@@ -51,10 +52,11 @@ static bool put_partitions(const struct pipeline_cluster *cluster, struct fr_are
         partitions[i].changelog_next = from.changelog_next;
         partitions[i].standby = from.is_standby;
         partitions[i].deltas_lag = from.deltas_lag;
+        partitions[i].changelog_lag = from.changelog_lag;
         response->partitions[response->n_partitions++] = &partitions[i];
         if (!from.instance[0])
             continue;
-        if (!find(response, from.instance) && !put_member(arena, response, from.instance, from.api, from.is_here, count))
+        if (!find(response, from.instance) && !put_member(arena, response, from.instance, from.api, is_own, count))
             return false;
         member = find(response, from.instance);
         member->partitions[member->n_partitions++] = i;
@@ -99,6 +101,7 @@ bool pipeline_admin__cluster(void *user, struct server_call *call, const Protobu
     if (!services->cluster)
         return true;
     response->epoch = pipeline_cluster__epoch(services->cluster);
+    response->instance = (char *)(uintptr_t)pipeline_cluster__instance(services->cluster);
     if (!put_partitions(services->cluster, call->arena, response))
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
     put_lag(services, response);
@@ -117,7 +120,7 @@ bool pipeline_admin__drain(void *user, struct server_call *call, const ProtobufC
         return fr_fail(err, FR_PRECONDITION, "the node stands alone: nobody takes its partitions; stop it");
     if (!reply)
         return fr_fail(err, FR_EXHAUSTED, "the reply is larger than a call may be");
-    if (!pipeline_cluster__drain(services->cluster, &left, err))
+    if (!pipeline_cluster__drain(services->cluster, &left, &call->is_asked_again, err))
         return false;
     freshet__v1__drain_reply__init(reply);
     reply->left = (uint32_t)left;

@@ -33,7 +33,8 @@ enum {
     TICK_MS = 100,
     BYTES_A_MS = 64 << 10, /* is written at most: 64 MB a second */
     OFFSET_DIGITS = 20,
-    ANEW_MS = 86400000 /* so old, a file is written again though nothing changed */
+    ANEW_MS = 86400000, /* so old, a file is written again though nothing changed */
+    DUE_ROUNDS = 3 /* a round may take long, or give way once */
 };
 
 struct shipping {
@@ -69,6 +70,15 @@ void pipeline_ship__register(struct pipeline_cluster *cluster, struct fr_metrics
     cluster->shipped_at =
         fr_metrics_gauge(metrics, "freshet_cluster_checkpoints_seconds", NULL,
                          "Unix time from which the files of all own partitions are, if there is anybody in them; 0: not yet.");
+    if (cluster->config->checkpoints[0])
+        cluster->ship_due = fr_metrics_gauge(metrics, "freshet_cluster_checkpoints_due_seconds", NULL,
+                                             "Unix time by which all own partitions are to have files anew.");
+}
+
+/* Whoever has no partitions owes nothing, and what is given to him then he owes a while later. */
+static void set_due(struct pipeline_cluster *cluster, int64_t made_ms)
+{
+    fr_gauge_set(cluster->ship_due, (double)(made_ms + DUE_ROUNDS * cluster->config->checkpoint_ms) / 1000);
 }
 
 /* ---- names ---- */
@@ -401,14 +411,18 @@ static bool write_files(struct shipping *shipping, struct fr_err *err)
     shipping->made_ms = fr_clock_wall_ms(); /* before anybody is asked */
     shipping->began_ms = fr_clock_monotonic_ms();
     remove_unfinished(cluster);
-    if (shipping->count == 0)
+    if (shipping->count == 0) {
+        set_due(cluster, shipping->made_ms);
         return true;
+    }
     ok = ingest_group_marks(cluster->group, cluster->changelog, shipping->partitions, shipping->count, shipping->lows,
                             shipping->ends, err) &&
          pipeline_share__commit(cluster, err) && store_scan(cluster->store, put_entity, shipping, err);
     end_files(shipping, ok);
-    if (ok && shipping->is_complete && !pipeline_cluster__is_stopping(cluster)) /* also where nobody is stored yet */
+    if (ok && shipping->is_complete && !pipeline_cluster__is_stopping(cluster)) { /* also where nobody is stored yet */
         fr_gauge_set(cluster->shipped_at, (double)shipping->made_ms / 1000);
+        set_due(cluster, shipping->made_ms);
+    }
     return ok;
 }
 
@@ -450,6 +464,7 @@ bool pipeline_ship__start(struct pipeline_cluster *cluster, struct fr_err *err)
     fr_buffer_init(&shipping->memory);
     for (int i = 0; i < PIPELINE_CLUSTER_PARTITIONS_MAX; i++)
         shipping->written[i] = -1;
+    set_due(cluster, fr_clock_wall_ms());
     remove_unfinished(cluster);
     if (pthread_create(&cluster->ship, NULL, run, shipping) != 0) {
         free(shipping);

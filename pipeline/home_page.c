@@ -14,6 +14,7 @@ EMBED(pipeline__page_css, "page.css");
 EMBED(pipeline__draw_js, "draw.js");
 EMBED(pipeline__told_js, "told.js");
 EMBED(pipeline__lookup_js, "lookup.js");
+EMBED(pipeline__cluster_js, "cluster.js");
 EMBED(pipeline__page_js, "page.js");
 
 struct pipeline_file {
@@ -29,6 +30,7 @@ static const struct pipeline_file files[PIPELINE_FILES] = {
     [PIPELINE_DRAW_JS] = {pipeline__draw_js, pipeline__draw_js_end, script},
     [PIPELINE_TOLD_JS] = {pipeline__told_js, pipeline__told_js_end, script},
     [PIPELINE_LOOKUP_JS] = {pipeline__lookup_js, pipeline__lookup_js_end, script},
+    [PIPELINE_CLUSTER_JS] = {pipeline__cluster_js, pipeline__cluster_js_end, script},
     [PIPELINE_PAGE_JS] = {pipeline__page_js, pipeline__page_js_end, script},
 };
 

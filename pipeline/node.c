@@ -26,7 +26,7 @@ enum {
     WATCHDOG_MS = 20000,
     INGEST_QUEUE_BYTES = 32 << 20,
     METHODS = 20,
-    PAGES = PIPELINE_FILES + 10,
+    PAGES = PIPELINE_FILES + 11,
 };
 
 struct pipeline_node {
@@ -163,6 +163,7 @@ static const struct server_page pages[PAGES] = {
     [PIPELINE_DRAW_JS] = {.path = "/draw.js", .render = pipeline_pages__file},
     [PIPELINE_TOLD_JS] = {.path = "/told.js", .render = pipeline_pages__file},
     [PIPELINE_LOOKUP_JS] = {.path = "/lookup.js", .render = pipeline_pages__file},
+    [PIPELINE_CLUSTER_JS] = {.path = "/cluster.js", .render = pipeline_pages__file},
     [PIPELINE_PAGE_JS] = {.path = "/page.js", .render = pipeline_pages__file},
     {.path = "/metrics", .render = pipeline_pages__metrics},
     {.path = "/healthz", .render = pipeline_pages__health},
@@ -170,6 +171,7 @@ static const struct server_page pages[PAGES] = {
     {.path = "/status", .access = SERVER_PAGE_GUARDED, .render = pipeline_pages__status},
     {.path = "/history", .access = SERVER_PAGE_GUARDED, .render = pipeline_history__page},
     DOOR("/describe", SERVER_PAGE_GUARDED, "FeatureService/Describe", pipeline_lookup__nothing),
+    DOOR("/cluster", SERVER_PAGE_GUARDED, "AdminService/Cluster", pipeline_lookup__nothing),
     DOOR("/top", SERVER_PAGE_GUARDED, "RecallService/Trending", pipeline_lookup__top),
     DOOR("/recent", SERVER_PAGE_GUARDED, "RecallService/Recent", pipeline_lookup__recent),
     DOOR("/lookup", SERVER_PAGE_LOOKUP, "FeatureService/GetFeatures", pipeline_lookup__features),
@@ -567,12 +569,14 @@ static void give_away(struct pipeline_node *node)
 {
     int64_t until_ms = fr_clock_monotonic_ms() + node->config->drain_ms;
     struct fr_err err = {0};
+    bool is_again;
     int left = 1;
 
     if (!node->cluster || node->config->drain_ms == 0 || !pipeline_cluster__has_share(node->cluster))
         return;
     while (left > 0 && fr_clock_monotonic_ms() < until_ms && !store_is_failed(node->engine.store)) {
-        if (!pipeline_cluster__drain(node->cluster, &left, &err) && err.code != FR_UNAVAILABLE) /* brokers may be slow to say */
+        if (!pipeline_cluster__drain(node->cluster, &left, &is_again, &err) &&
+            err.code != FR_UNAVAILABLE) /* brokers may be slow to say */
             break;
         fr_clock_sleep_ms(DRAIN_LOOK_MS);
     }

@@ -22,6 +22,8 @@ void server__audit(const struct server__call *call)
         return;
     if (method->is_polled && call->status == SERVER_STATUS_OK && call->loop->server->access.grant_count == 0)
         return;
+    if (call->seen.is_asked_again && call->status == SERVER_STATUS_OK)
+        return;
     if (call->status == SERVER_STATUS_UNAUTHENTICATED)
         fr_log_limited(&place, STRANGERS_PER_MINUTE, FR_LOG_WARN, "audit", "\"%s\" called %s from %s: %s", call->principal,
                        call->method->path + 1, call->peer, outcome);

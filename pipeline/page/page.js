@@ -383,6 +383,7 @@ async function tick() {
     showFacts(status, metrics, now);
     showModels(status, now);
     showLedger(status);
+    await showCluster(metrics).catch(failCluster);
     if (round++ % 3 === 0) await Promise.all([showRanks(), showPools(status).catch(failPools)]);
     if (round % 2 === 0) await showFound(false);
   } catch (error) {

@@ -15,7 +15,7 @@ from node import CallError, wait_for
 from test_page import CATALOGUE, event
 
 # No certificate here, no node exporter, no cluster.
-WITHOUT_DATA = {"FreshetCertificateEnds", "FreshetSkew", "FreshetSkewUnchecked", "FreshetPartitionUnowned", "FreshetDeltasLag"}
+WITHOUT_DATA = {"FreshetCertificateEnds", "FreshetSkew", "FreshetSkewUnchecked", "FreshetPartitionUnowned", "FreshetDeltasLag", "FreshetCheckpointsOld"}
 TOP = prometheus.OPS.parent
 
 

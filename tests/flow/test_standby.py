@@ -341,6 +341,7 @@ def test_a_drained_instance_gives_all_away_and_answers_for_items(standing):
         done = second.cli("drain", "--wait")
         print(f"drained within {time.monotonic() - began:.2f} s: {done.stdout.strip()}; 'a' took over in {took(first)} ms", flush=True)
         assert done.returncode == 0 and done.stdout.startswith("drained, "), done
+        assert len(re.findall("audit: .*AdminService/Drain", second.log())) == 1, "one line, however often it asked how far it is"
         assert standing.owned(first) == list(range(PARTITIONS)) and standing.owned(second) == []
     with pytest.raises(CallError) as told:
         second.get_features(user_id=moved[0], item_ids=[1])

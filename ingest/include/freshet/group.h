@@ -152,6 +152,7 @@ int ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, in
 int64_t ingest_tail_next(const struct ingest_tail *tail, int index); /* the next offset of a partition */
 /* Where the partition ends, as brokers said last, open transactions included; −1: they have not yet. Never waits. */
 int64_t ingest_tail_end(const struct ingest_tail *tail, int index);
+int64_t ingest_tail_aim(const struct ingest_tail *tail, int index); /* where it ended when the tail was opened */
 /* All that was there when it was opened has been read, which no transaction hides any more. */
 bool ingest_tail_is_through(const struct ingest_tail *tail);
 /* A partition stands before a transaction that is open, short of where it ended when the tail was opened. */

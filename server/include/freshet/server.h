@@ -46,6 +46,8 @@ struct server_call {
      * being called: it says itself what it has waited for. A client that went away and a server that drains end the wait.
      */
     bool is_early;
+    /* Set by a handler of SERVER_ADMIN: it only told how far is what an earlier call began, which is not worth a line of the log. */
+    bool is_asked_again;
     void *kept; /* the handler's own from one of these calls to the next, in the arena; NULL at the first */
 };
 

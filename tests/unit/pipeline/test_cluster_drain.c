@@ -106,14 +106,15 @@ static void who_restores_its_first_share_may_go_and_who_has_not_come_may_not(voi
     struct pipeline_cluster *cluster = *state;
     struct fr_err err;
     int count;
+    bool is_again;
 
-    assert_false(pipeline_cluster__drain(cluster, &count, &err));
+    assert_false(pipeline_cluster__drain(cluster, &count, &is_again, &err));
     assert_int_equal(err.code, FR_UNAVAILABLE);
     assert_false(pipeline_cluster__has_share(cluster)); /* so that nobody waits for it at the end */
     atomic_store(&cluster->has_come, true);
     assert_true(pipeline_cluster__has_share(cluster));
     place_all(cluster, PIPELINE_CLUSTER_RESTORING, &other, true);
-    assert_true(pipeline_cluster__drain(cluster, &count, &err));
+    assert_true(pipeline_cluster__drain(cluster, &count, &is_again, &err));
     assert_int_equal(count, PARTITIONS);
     assert_int_equal(left, 1);
 }
@@ -123,13 +124,16 @@ static void what_another_said_before_it_was_given_does_not_count_as_his_word(voi
     struct pipeline_cluster *cluster = *state;
     struct fr_err err;
     int count;
+    bool is_again;
 
     atomic_store(&cluster->has_come, true);
     place_all(cluster, PIPELINE_CLUSTER_ELSEWHERE, &other, true);
-    assert_true(pipeline_cluster__drain(cluster, &count, &err));
+    assert_true(pipeline_cluster__drain(cluster, &count, &is_again, &err));
+    assert_false(is_again);
     assert_int_equal(count, PARTITIONS);
     hear(cluster, 3, 0); /* he has said it again */
-    assert_true(pipeline_cluster__drain(cluster, &count, &err));
+    assert_true(pipeline_cluster__drain(cluster, &count, &is_again, &err));
+    assert_true(is_again);
     assert_int_equal(count, PARTITIONS - 1);
 }
 
@@ -138,22 +142,23 @@ static void what_was_said_before_it_drained_does_not_count_however_late_it_is_re
     struct pipeline_cluster *cluster = *state;
     struct fr_err err;
     int count;
+    bool is_again;
 
     atomic_store(&cluster->has_come, true);
     place_all(cluster, PIPELINE_CLUSTER_RESTORING, &other, true);
     hear(cluster, 3, 4); /* of the epoch in which it was given here */
     end = -1;
-    assert_false(pipeline_cluster__drain(cluster, &count, &err));
+    assert_false(pipeline_cluster__drain(cluster, &count, &is_again, &err));
     assert_int_equal(left, 0);
     end = 10;
-    assert_true(pipeline_cluster__drain(cluster, &count, &err));
+    assert_true(pipeline_cluster__drain(cluster, &count, &is_again, &err));
     hear(cluster, 5, 9);
     for (int i = 0; i < PARTITIONS; i++)
         atomic_store(&cluster->held[i].place, PIPELINE_CLUSTER_ELSEWHERE);
-    assert_true(pipeline_cluster__drain(cluster, &count, &err));
+    assert_true(pipeline_cluster__drain(cluster, &count, &is_again, &err));
     assert_int_equal(count, PARTITIONS);
     hear(cluster, 5, 10);
-    assert_true(pipeline_cluster__drain(cluster, &count, &err));
+    assert_true(pipeline_cluster__drain(cluster, &count, &is_again, &err));
     assert_int_equal(count, PARTITIONS - 1);
 }
 

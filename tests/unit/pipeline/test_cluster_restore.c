@@ -14,6 +14,8 @@ bool __wrap_ingest_tail_open(struct ingest_group *group, const struct ingest_tai
 int __wrap_ingest_tail_read(struct ingest_tail *tail, struct ingest_tailed *records, int most, int timeout_ms,
                             struct fr_err *err);
 int64_t __wrap_ingest_tail_next(const struct ingest_tail *tail, int index);
+int64_t __wrap_ingest_tail_aim(const struct ingest_tail *tail, int index);
+int64_t __wrap_ingest_tail_end(const struct ingest_tail *tail, int index);
 void __wrap_ingest_tail_close(struct ingest_tail *tail);
 void __wrap_pipeline_cluster__wait_for_room(struct pipeline_cluster *cluster, bool is_beside);
 bool __wrap_agg_copies_load(struct agg *agg, const struct agg_copy *copies, int count, struct fr_err *err);
@@ -44,6 +46,20 @@ int64_t __wrap_ingest_tail_next(const struct ingest_tail *tail, int index)
 {
     (void)tail, (void)index;
     return NEXT;
+}
+
+static int64_t aim = NEXT, end = NEXT; /* of the changelog: when it was opened, and since */
+
+int64_t __wrap_ingest_tail_aim(const struct ingest_tail *tail, int index)
+{
+    (void)tail, (void)index;
+    return aim;
+}
+
+int64_t __wrap_ingest_tail_end(const struct ingest_tail *tail, int index)
+{
+    (void)tail, (void)index;
+    return end;
 }
 
 void __wrap_ingest_tail_close(struct ingest_tail *tail)
@@ -150,10 +166,48 @@ static void sessions_that_another_began_meanwhile_are_found(void **state)
     learner_sessions_close(learning.sessions);
 }
 
+static int64_t lag_of(const struct pipeline_cluster *cluster, int partition)
+{
+    return pipeline_cluster__partition(cluster, partition).changelog_lag;
+}
+
+static void it_says_how_far_it_is_of_what_it_restores_and_of_nothing_else(void **state)
+{
+    struct instance *instance = *state;
+    struct pipeline_cluster *cluster = instance->cluster;
+    struct pipeline_restoring *restoring;
+    int32_t partition = PARTITION;
+    struct fr_err err;
+
+    cluster->restored = fr_metrics_counter(instance->engine.metrics, "restored", NULL, "Copies.");
+    atomic_store(&cluster->held[PARTITION].changelog_next, -1);
+    atomic_store(&cluster->held[PARTITION].place, PIPELINE_CLUSTER_RESTORING);
+    aim = NEXT + 30;
+    end = -1; /* not told yet */
+    assert_true(pipeline_restoring__open(cluster, &partition, 1, false, &restoring, &err));
+    assert_int_equal(lag_of(cluster, PARTITION), -1); /* nothing of it is here */
+    assert_int_equal(pipeline_restoring__read(restoring, 0, &err), 0);
+    assert_int_equal(lag_of(cluster, PARTITION), 30);
+    pipeline_restoring__close(restoring);
+
+    end = NEXT + 50; /* an owner goes on writing */
+    assert_true(pipeline_restoring__open(cluster, &partition, 1, false, &restoring, &err));
+    assert_int_equal(pipeline_restoring__read(restoring, 0, &err), 0);
+    assert_int_equal(lag_of(cluster, PARTITION), 50);
+    atomic_store(&cluster->held[PARTITION].place, PIPELINE_CLUSTER_STANDBY);
+    assert_int_equal(lag_of(cluster, PARTITION), 50);
+    atomic_store(&cluster->held[PARTITION].place, PIPELINE_CLUSTER_HERE);
+    assert_int_equal(lag_of(cluster, PARTITION), -1);
+    assert_int_equal(lag_of(cluster, PARTITION + 1), -1);
+    pipeline_restoring__close(restoring);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sessions_that_another_began_meanwhile_are_found, instance_setup, instance_teardown),
+        cmocka_unit_test_setup_teardown(it_says_how_far_it_is_of_what_it_restores_and_of_nothing_else, instance_setup,
+                                        instance_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -221,6 +221,11 @@ static uint64_t seconds(const struct shipping_test *test)
     return (uint64_t)fr_gauge_read(test->cluster->shipped_at);
 }
 
+static uint64_t due_ms(const struct shipping_test *test)
+{
+    return (uint64_t)(fr_gauge_read(test->cluster->ship_due) * 1000);
+}
+
 /* Rounds until so many more of it are there. */
 static void ship(const struct shipping_test *test, uint64_t (*get)(const struct shipping_test *test), uint64_t more)
 {
@@ -376,6 +381,33 @@ static void where_nobody_is_stored_yet_all_that_there_is_is_in_files(void **stat
     assert_int_equal(written(test), 0);
 }
 
+static void files_are_due_anew_after_rounds_that_have_all_and_not_after_others(void **state)
+{
+    struct shipping_test *test = *state;
+    uint64_t first;
+
+    store_users(test);
+    store_positions(test, NEXT - 1);
+    ship(test, written, 2);
+    fixture_set(test->cluster->store, some_user_of(FIRST), FIXTURE_POISON);
+    store_positions(test, NEXT);
+    begin_rounds(test->cluster); /* a start has its time, too */
+    first = due_ms(test);
+    assert_true(first + WAIT_MS > (uint64_t)fr_clock_wall_ms());
+    wait_until(failed, test, 2);
+    end_rounds(test->cluster);
+    assert_int_equal(due_ms(test), first);
+
+    atomic_store(&test->cluster->held[FIRST].place, PIPELINE_CLUSTER_ELSEWHERE); /* it owes only the other one now, then none */
+    begin_rounds(test->cluster);
+    first = due_ms(test);
+    wait_until(due_ms, test, first + 1);
+    atomic_store(&test->cluster->held[SECOND].place, PIPELINE_CLUSTER_ELSEWHERE);
+    first = due_ms(test);
+    wait_until(due_ms, test, first + 1);
+    end_rounds(test->cluster);
+}
+
 static void of_a_partition_the_new_file_and_one_before_it_stay_whoever_wrote_them(void **state)
 {
     static const int64_t others[] = {1, 7, 40, NEXT + 3};
@@ -519,6 +551,7 @@ int main(void)
         SHIP_TEST(where_the_disk_does_not_say_who_is_damaged_none_is_written_and_that_is_counted),
         SHIP_TEST(a_full_disk_costs_the_files_that_do_not_fit_and_those_of_before_stay),
         SHIP_TEST(where_nobody_is_stored_yet_all_that_there_is_is_in_files),
+        SHIP_TEST(files_are_due_anew_after_rounds_that_have_all_and_not_after_others),
         SHIP_TEST(of_a_partition_the_new_file_and_one_before_it_stay_whoever_wrote_them),
         SHIP_TEST(a_file_that_another_wrote_meanwhile_and_goes_further_stays),
         SHIP_TEST(two_that_write_a_partitions_file_at_once_leave_a_whole_one),

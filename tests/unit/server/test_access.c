@@ -185,6 +185,54 @@ static void tokens_that_are_none_are_refused_at_start(void **state)
     assert_true(server_token_check("abcDEF0123456789-._~+/==", &err));
 }
 
+/* ---- The audit ---- */
+
+static struct server_method toy_describe;
+
+/* Opens the toy's gate for itself; `asks_again` says what it was. */
+static bool asks_again;
+static bool describe(void *user, struct server_call *call, const ProtobufCMessage *request, ProtobufCMessage **reply,
+                     struct fr_err *err)
+{
+    call->is_asked_again = asks_again;
+    toy_open_gate(&toy);
+    return toy_describe.handler(user, call, request, reply, err);
+}
+
+static void who_asks_how_far_it_is_leaves_no_line_and_who_begins_it_does(void **state)
+{
+    static const char request[] =
+        "POST /freshet.v1.FeatureService/Describe HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+        "Content-Length: 2\r\nauthorization: Bearer " ADMIN "\r\n\r\n{}";
+    struct client *client = client_open(server_api_address(toy.server));
+    int ends[2], saved = dup(STDERR_FILENO), lines = 0;
+    char log[4096];
+    ssize_t length;
+
+    (void)state;
+    toy_describe = toy.methods[1];
+    toy.methods[1].handler = describe;
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    for (int i = 0; i < 4; i++) {
+        asks_again = i > 0;
+        client_send(client, request);
+        client_receive(client, &response);
+        assert_int_equal(response.status, 200);
+    }
+    client_close(client);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    length = read(ends[0], log, sizeof log - 1);
+    close(ends[0]);
+    assert_true(length > 0);
+    log[length] = '\0';
+    for (const char *at = log; (at = strstr(at, "\"administrator\" called freshet.v1.FeatureService/Describe")) != NULL; at++)
+        lines++;
+    assert_int_equal(lines, 1);
+}
+
 /* ---- Files ---- */
 
 #define NEWER "newer-0123456789abcdef"
@@ -446,6 +494,7 @@ int main(void)
         WITH_SERVER(every_cell_of_the_matrix_by_grpc),
         WITH_SERVER(every_cell_of_the_matrix_by_http),
         WITH_SERVER(two_credentials_are_none),
+        WITH_SERVER(who_asks_how_far_it_is_leaves_no_line_and_who_begins_it_does),
         cmocka_unit_test(tokens_that_are_none_are_refused_at_start),
         WITH_SERVER(a_changed_token_counts_from_then_on_and_a_bad_one_does_not),
         cmocka_unit_test(a_principal_spends_its_burst_then_its_rate),
