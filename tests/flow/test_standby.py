@@ -103,7 +103,7 @@ def test_one_comes_dies_within_a_transaction_comes_back_and_is_drained(standing,
     took_s = time.monotonic() - dead_at
     print(f"killed within a transaction: {took_s:.1f} s, {SESSION_S} s of them the session's; {took(first)} ms of taking over", flush=True)
     assert took_s < SESSION_S + 10, took_s  # a minute is what a transaction has until it is aborted
-    assert "'b' is not in the group any more, and what it had begun is ended" in first.log()
+    wait_for(lambda: "'b' is not in the group any more, and what it had begun is ended" in first.log(), "it is ended: a minute is what a transaction has")
     assert metric(first, "freshet_cluster_restored_total") - before < 400  # not all that b's users ever were
     second.binary, second.environment = whole, {}
     standing.begin("b")
