@@ -52,17 +52,16 @@ static bool find_topic(rd_kafka_t *client, const char *brokers, const char *topi
 }
 
 /* A topic that was made a moment ago has no leader for another: that is waited for. */
-static rd_kafka_resp_err_t ask_marks(rd_kafka_t *client, const char *topic, int partition, int64_t *low, int64_t *end)
+static bool ask_marks(rd_kafka_t *client, const char *topic, int32_t partition, int64_t *low, int64_t *end, struct fr_err *err)
 {
     int64_t until_ms = fr_clock_monotonic_ms() + BARE_QUESTION_MS;
 
     for (;;) {
-        rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(client, topic, partition, low, end, BARE_QUESTION_MS);
-        bool is_passing = error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
-                          error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-
-        if (!is_passing || fr_clock_monotonic_ms() > until_ms)
-            return error;
+        if (ingest_marks__ask(client, topic, &partition, 1, RD_KAFKA_OFFSET_END, BARE_QUESTION_MS, end, err) &&
+            ingest_marks__ask(client, topic, &partition, 1, RD_KAFKA_OFFSET_BEGINNING, BARE_QUESTION_MS, low, err))
+            return true;
+        if (fr_clock_monotonic_ms() > until_ms)
+            return fr_fail_in(err, "kafka");
         fr_clock_sleep_ms(BARE_POLL_MS);
     }
 }
@@ -78,12 +77,9 @@ bool ingest_topic_records(const char *brokers, const char *topic, int *partition
     *records = 0;
     for (int i = 0; is_good && i < *partitions; i++) {
         int64_t low, end;
-        rd_kafka_resp_err_t error = ask_marks(client, topic, i, &low, &end);
 
-        if (error)
-            is_good = fr_fail(err, FR_UNAVAILABLE, "kafka: the offsets of %s [%d]: %s", topic, i, rd_kafka_err2str(error));
-        else
-            *records += (uint64_t)(end - low);
+        is_good = ask_marks(client, topic, i, &low, &end, err);
+        *records += is_good ? (uint64_t)(end - low) : 0;
     }
     rd_kafka_destroy(client);
     return is_good;
@@ -144,15 +140,6 @@ static bool start_at(const struct bare_reader *reader, int partition, int64_t of
                    rd_kafka_err2str(rd_kafka_last_error()));
 }
 
-static bool find_marks(const struct bare_reader *reader, int partition, int64_t *low, int64_t *end, struct fr_err *err)
-{
-    const char *topic = rd_kafka_topic_name(reader->handle);
-    rd_kafka_resp_err_t error = ask_marks(reader->client, topic, partition, low, end);
-
-    return !error ||
-           fr_fail(err, FR_UNAVAILABLE, "kafka: the offsets of %s [%d]: %s", topic, partition, rd_kafka_err2str(error));
-}
-
 bool ingest_bare_read(const char *brokers, const char *topic, const int64_t *starts, int start_count, struct ingest_bare *bare,
                       struct fr_err *err)
 {
@@ -166,7 +153,7 @@ bool ingest_bare_read(const char *brokers, const char *topic, const int64_t *sta
 
         if (i < start_count)
             low = starts[i];
-        else if (!find_marks(&reader, i, &low, &end, err))
+        else if (!ask_marks(reader.client, topic, i, &low, &end, err))
             return false;
         if (!start_at(&reader, i, low, err))
             return false;
@@ -186,7 +173,7 @@ bool ingest_bare_follow(const char *brokers, const char *topic, void (*begun)(vo
     for (int i = 0; i < reader.partitions; i++) {
         int64_t low, end;
 
-        if (!find_marks(&reader, i, &low, &end, err) || !start_at(&reader, i, end, err))
+        if (!ask_marks(reader.client, topic, i, &low, &end, err) || !start_at(&reader, i, end, err))
             return false;
     }
     for (;;) {

@@ -129,9 +129,9 @@ static bool peek(struct ingest_group *group, const char *topic, int32_t partitio
 /* What committed records can be read up to. */
 static bool ask_stable(rd_kafka_t *client, const char *topic, int32_t partition, int timeout_ms, int64_t *stable)
 {
-    int64_t low;
+    struct fr_err err; /* whoever asks says what it is for */
 
-    return rd_kafka_query_watermark_offsets(client, topic, partition, &low, stable, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    return ingest_marks__ask(client, topic, &partition, 1, RD_KAFKA_OFFSET_END, timeout_ms, stable, &err);
 }
 
 /* That has moved: the transaction that began there is over. */

@@ -76,6 +76,17 @@ char *ingest_client__cluster(rd_kafka_t *client, int timeout_ms, bool *is_mock);
 /* Lets ThreadSanitizer see librdkafka's threads (c11_threads.c); otherwise nothing. */
 void ingest_threads__show(void);
 
+/* ---- marks.c ---- */
+
+/*
+ * Where the partitions begin (`at` RD_KAFKA_OFFSET_BEGINNING) or end (RD_KAFKA_OFFSET_END), by the client's isolation.level. False after
+ * `timeout_ms` at the latest, and where only some answered: FR_UNAVAILABLE. Not rd_kafka_query_watermark_offsets(): 2.0.2 goes on for as
+ * long as the leader with whom it began is away, since a request that could not be sent is not counted as a try (measured: instances stood still
+ * until a broker that had died came back).
+ */
+FR_CHECKED bool ingest_marks__ask(rd_kafka_t *client, const char *topic, const int32_t *partitions, int count, int64_t at,
+                                  int timeout_ms, int64_t *marks, struct fr_err *err);
+
 /* ---- fetched.c: what librdkafka has fetched into a queue and nobody has read ---- */
 
 enum { INGEST_RECORD_OVERHEAD_BYTES = 384 /* what librdkafka keeps beside the payload of a fetched record */ };

@@ -37,31 +37,16 @@ struct ingest_tail {
     bool was_drained; /* since the last look all that was fetched had been read once */
 };
 
-/* Marks, once by who sees open transactions too. */
-static bool ask_marks(struct ingest_group *group, const char *topic, int32_t partition, int64_t *low, int64_t *end,
-                      struct fr_err *err)
+static bool place(const char *topic, struct part *part, int64_t low, int64_t end, struct fr_err *err)
 {
-    return rd_kafka_query_watermark_offsets(group->member, topic, partition, low, end, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR ||
-           fr_fail(err, FR_UNAVAILABLE, "cluster: '%s' [%" PRId32 "] does not say where it ends", topic, partition);
-}
-
-static bool ask(struct ingest_group *group, const struct ingest_tail_options *options, int index, struct part *part,
-                struct fr_err *err)
-{
-    int64_t low, end;
-
-    if (!ask_marks(group, options->topic, options->partitions[index], &low, &end, err))
-        return false;
-    *part = (struct part){.number = options->partitions[index],
-                          .next = options->starts[index] < 0 ? low : options->starts[index],
-                          .end = end,
-                          .quiet_next = -1};
+    part->next = part->next < 0 ? low : part->next;
+    part->end = end;
     return part->next >= low && part->next <= end
                ? true
                : fr_fail(err, FR_CORRUPT,
                          "cluster: '%s' [%" PRId32 "] goes from %" PRId64 " to %" PRId64 " and was read up to %" PRId64
                          ": this store has been away for too long, or the topic is another; start with an empty store.path",
-                         options->topic, part->number, low, end, part->next);
+                         topic, part->number, low, end, part->next);
 }
 
 static bool start(struct ingest_tail *tail, const struct part *part, struct fr_err *err)
@@ -93,15 +78,35 @@ static bool find_leaders(rd_kafka_t *client, const char *topic, struct fr_err *e
            fr_fail(err, FR_UNAVAILABLE, "cluster: no broker says who leads the partitions of '%s'", topic);
 }
 
+/* By who sees open transactions too. */
 bool ingest_group_marks(struct ingest_group *group, const char *topic, const int32_t *partitions, int count, int64_t *lows,
                         int64_t *ends, struct fr_err *err)
 {
     if (!find_leaders(group->member, topic, err))
         return false;
-    for (int i = 0; i < count; i++)
-        if (!ask_marks(group, topic, partitions[i], &lows[i], &ends[i], err))
-            return false;
-    return true;
+    if (ingest_marks__ask(group->member, topic, partitions, count, RD_KAFKA_OFFSET_END, ASK_MS, ends, err) &&
+        ingest_marks__ask(group->member, topic, partitions, count, RD_KAFKA_OFFSET_BEGINNING, ASK_MS, lows, err))
+        return true;
+    return fr_fail_in(err, "cluster");
+}
+
+static bool place_all(struct ingest_tail *tail, struct ingest_group *group, const struct ingest_tail_options *options,
+                      struct fr_err *err)
+{
+    int64_t *lows = calloc((size_t)options->count + 1, sizeof *lows), *ends = calloc((size_t)options->count + 1, sizeof *ends);
+    bool ok = lows && ends ? ingest_group_marks(group, options->topic, options->partitions, options->count, lows, ends, err)
+                           : fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
+
+    for (int i = 0; i < options->count && ok; i++) {
+        struct part *part = &tail->parts[i];
+
+        *part = (struct part){.number = options->partitions[i], .next = options->starts[i], .quiet_next = -1};
+        ok = place(options->topic, part, lows[i], ends[i], err);
+        tail->number_most = part->number > tail->number_most ? part->number : tail->number_most;
+    }
+    free(lows);
+    free(ends);
+    return ok;
 }
 
 static bool make(struct ingest_tail *tail, struct ingest_group *group, const struct ingest_tail_options *options,
@@ -117,14 +122,8 @@ static bool make(struct ingest_tail *tail, struct ingest_group *group, const str
     tail->parts = calloc((size_t)options->count + 1, sizeof *tail->parts);
     if (!tail->parts)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
-    if (!find_leaders(group->member, options->topic, err))
+    if (!place_all(tail, group, options, err))
         return false;
-    for (int i = 0; i < options->count; i++) {
-        if (!ask(group, options, i, &tail->parts[i], err))
-            return false;
-        if (tail->parts[i].number > tail->number_most)
-            tail->number_most = tail->parts[i].number;
-    }
     tail->index_of = calloc((size_t)tail->number_most + 1, sizeof *tail->index_of);
     if (!tail->index_of)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");

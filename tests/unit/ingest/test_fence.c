@@ -12,8 +12,8 @@ static struct {
 static const rd_kafka_ConsumerGroupDescription_t *const empty_group = (const rd_kafka_ConsumerGroupDescription_t *)&played;
 
 /* Prototypes for --wrap. */
-rd_kafka_resp_err_t __wrap_rd_kafka_query_watermark_offsets(rd_kafka_t *client, const char *topic, int32_t partition,
-                                                            int64_t *low, int64_t *high, int timeout_ms);
+bool __wrap_ingest_marks__ask(rd_kafka_t *client, const char *topic, const int32_t *partitions, int count, int64_t at,
+                              int timeout_ms, int64_t *marks, struct fr_err *err);
 rd_kafka_error_t *__wrap_rd_kafka_init_transactions(rd_kafka_t *client, int timeout_ms);
 void __wrap_rd_kafka_DescribeConsumerGroups(rd_kafka_t *client, const char **groups, size_t count,
                                             const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *answers);
@@ -24,13 +24,13 @@ __wrap_rd_kafka_DescribeConsumerGroups_result_groups(const rd_kafka_DescribeCons
 const rd_kafka_error_t *__wrap_rd_kafka_ConsumerGroupDescription_error(const rd_kafka_ConsumerGroupDescription_t *group);
 size_t __wrap_rd_kafka_ConsumerGroupDescription_member_count(const rd_kafka_ConsumerGroupDescription_t *group);
 
-rd_kafka_resp_err_t __wrap_rd_kafka_query_watermark_offsets(rd_kafka_t *client, const char *topic, int32_t partition,
-                                                            int64_t *low, int64_t *high, int timeout_ms)
+bool __wrap_ingest_marks__ask(rd_kafka_t *client, const char *topic, const int32_t *partitions, int count, int64_t at,
+                              int timeout_ms, int64_t *marks, struct fr_err *err)
 {
-    (void)client, (void)topic, (void)partition, (void)timeout_ms;
-    *low = 0;
-    *high = played.stable;
-    return played.is_silent ? RD_KAFKA_RESP_ERR__TIMED_OUT : RD_KAFKA_RESP_ERR_NO_ERROR;
+    (void)client, (void)topic, (void)partitions, (void)timeout_ms;
+    assert_true(count == 1 && at == RD_KAFKA_OFFSET_END);
+    marks[0] = played.stable;
+    return !played.is_silent || fr_fail(err, FR_UNAVAILABLE, "no broker answers");
 }
 
 rd_kafka_error_t *__wrap_rd_kafka_init_transactions(rd_kafka_t *client, int timeout_ms)

@@ -73,32 +73,68 @@ static void a_partition_that_has_records_and_gives_none_is_started_again(void **
     cluster_fini(&cluster);
 }
 
+/* The third leads one partition. */
+static void cluster_of_three(struct cluster *cluster)
+{
+    struct ingest_client client = {.role = INGEST_BROKER};
+    struct fr_err err;
+
+    assert_true(ingest_client__new(&client, &cluster->client, &err));
+    cluster->mock = rd_kafka_mock_cluster_new(cluster->client, 3);
+    cluster->brokers = rd_kafka_mock_cluster_bootstraps(cluster->mock);
+    cluster_topic(cluster, "t", PARTITIONS);
+    for (int i = 0; i < PARTITIONS; i++)
+        rd_kafka_mock_partition_set_leader(cluster->mock, "t", i, i % 3 + 1);
+    fill(cluster, "t", PARTITIONS, 0, RECORDS);
+}
+
 /* Whoever opens a tail as a broker dies goes by leaders as they were. */
 static void where_a_leader_died_the_next_one_is_read(void **state)
 {
-    struct ingest_client client = {.role = INGEST_BROKER};
     struct cluster cluster;
     struct ingest_group group = {0};
     struct ingest_tail *tail;
-    struct fr_err err;
     int count = 0;
 
     (void)state;
-    assert_true(ingest_client__new(&client, &cluster.client, &err));
-    cluster.mock = rd_kafka_mock_cluster_new(cluster.client, 3);
-    cluster.brokers = rd_kafka_mock_cluster_bootstraps(cluster.mock);
-    cluster_topic(&cluster, "t", PARTITIONS);
-    for (int i = 0; i < PARTITIONS; i++)
-        rd_kafka_mock_partition_set_leader(cluster.mock, "t", i, i % 3 + 1);
-    fill(&cluster, "t", PARTITIONS, 0, RECORDS);
+    cluster_of_three(&cluster);
     group.options.brokers = cluster.brokers;
     dying = cluster.mock;
     tail = open_tail(&group);
     wait_until((count += read_some(tail)) >= RECORDS / PARTITIONS * (PARTITIONS - 1));
     rd_kafka_mock_partition_set_leader(cluster.mock, "t", 2, 1);
     wait_until((count += read_some(tail)) == RECORDS);
+    dying = NULL;
     assert_true(ingest_tail_is_through(tail));
     ingest_tail_close(tail);
+    rd_kafka_destroy(group.member);
+    cluster_fini(&cluster);
+}
+
+/* librdkafka has a question go on for as long as the leader is away that it began with. */
+static void a_leader_that_is_away_is_not_waited_for(void **state)
+{
+    static const int32_t numbers[PARTITIONS] = {0, 1, 2, 3};
+    struct ingest_client client = {.role = INGEST_WITNESS};
+    struct ingest_group group = {0};
+    struct cluster cluster;
+    int64_t lows[PARTITIONS], ends[PARTITIONS], began_ms;
+    struct fr_err err;
+
+    (void)state;
+    cluster_of_three(&cluster);
+    client.brokers = group.options.brokers = cluster.brokers;
+    assert_true(ingest_client__new(&client, &group.member, &err));
+    wait_until(ingest_group_marks(&group, "t", numbers, PARTITIONS, lows, ends, &err));
+    for (int i = 0; i < PARTITIONS; i++)
+        assert_true(lows[i] == 0 && ends[i] == RECORDS / PARTITIONS);
+    rd_kafka_mock_broker_set_down(cluster.mock, 3);
+    began_ms = fr_clock_monotonic_ms();
+    assert_false(ingest_group_marks(&group, "t", numbers, PARTITIONS, lows, ends, &err));
+    assert_int_equal(err.code, FR_UNAVAILABLE);
+    assert_true(fr_clock_monotonic_ms() - began_ms < WAIT_MS / 2);
+    rd_kafka_mock_partition_set_leader(cluster.mock, "t", 2, 1);
+    wait_until(ingest_group_marks(&group, "t", numbers, PARTITIONS, lows, ends, &err));
     rd_kafka_destroy(group.member);
     cluster_fini(&cluster);
 }
@@ -108,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_partition_that_has_records_and_gives_none_is_started_again),
         cmocka_unit_test(where_a_leader_died_the_next_one_is_read),
+        cmocka_unit_test(a_leader_that_is_away_is_not_waited_for),
     };
 
     fr_log_level_set(FR_LOG_ERROR);
