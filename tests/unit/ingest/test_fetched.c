@@ -96,7 +96,7 @@ static int64_t follow(struct cluster *cluster, uint64_t queue_bytes)
     int64_t starts[PARTITIONS], began_ms, took_ms;
     struct ingest_tail_options options = {
         .topic = "t", .partitions = numbers, .starts = starts, .count = PARTITIONS, .queue_bytes = queue_bytes};
-    struct ingest_tail *tail;
+    struct ingest_tail *tail = NULL;
     struct fr_err err;
 
     for (int i = 0; i < PARTITIONS; i++) {

@@ -33,7 +33,7 @@ static struct ingest_tail *open_tail(struct ingest_group *group)
     struct ingest_client client = {.role = INGEST_WITNESS, .brokers = group->options.brokers};
     struct ingest_tail_options options = {
         .topic = "t", .partitions = numbers, .starts = begin, .count = PARTITIONS, .queue_bytes = 4 << 20};
-    struct ingest_tail *tail;
+    struct ingest_tail *tail = NULL;
     struct fr_err err;
 
     if (!ingest_client__new(&client, &group->member, &err) || !ingest_tail_open(group, &options, &tail, &err))
@@ -55,7 +55,7 @@ static void a_partition_that_has_records_and_gives_none_is_started_again(void **
 {
     struct cluster cluster;
     struct ingest_group group = {0};
-    struct ingest_tail *tail;
+    struct ingest_tail *tail = NULL;
     int count = 0;
 
     (void)state;
@@ -93,7 +93,7 @@ static void where_a_leader_died_the_next_one_is_read(void **state)
 {
     struct cluster cluster;
     struct ingest_group group = {0};
-    struct ingest_tail *tail;
+    struct ingest_tail *tail = NULL;
     int count = 0;
 
     (void)state;
