@@ -15,7 +15,7 @@ BENCHES = pathlib.Path(__file__).resolve().parent.parent / "bench"
 @pytest.mark.parametrize(
     "name, arguments",
     [
-        ("cluster", ("--events", "4000", "--instances", "2", "--pairs", "1")),
+        ("cluster", ("--events", "60000", "--instances", "2", "--pairs", "1")),
         ("hot", ("--rate", "2000", "--seconds", "1", "--rounds", "1", "--most", "1000")),
         ("merge", ("--events", "20000", "--items", "2000", "--lanes", "2", "--rounds", "1")),
         ("restore", ("--users", "2000", "--rounds", "1", "--checkpoints")),
