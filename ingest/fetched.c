@@ -13,12 +13,14 @@ static uint64_t weigh(const struct ingest_fetched *fetched)
 
 void ingest_fetched__take(struct ingest_fetched *fetched, rd_kafka_message_t *const *messages, ssize_t count)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, mean;
 
+    if (count < 1)
+        return;
     for (ssize_t i = 0; i < count; i++)
         bytes += messages[i]->len + messages[i]->key_len;
-    if (count > 0)
-        fetched->record_bytes = (7 * fetched->record_bytes + bytes / (uint64_t)count) / 8;
+    mean = bytes / (uint64_t)count;
+    fetched->record_bytes = fetched->record_bytes > 0 ? (7 * fetched->record_bytes + mean) / 8 : mean;
 }
 
 bool ingest_fetched__is_hungry(struct ingest_fetched *fetched, rd_kafka_queue_t *queue)

@@ -92,7 +92,7 @@ int64_t pipeline_cluster__user_time(const struct pipeline_cluster *cluster, uint
  * Gives its partitions to the others, and takes none any more; asked again it says how many others do not have yet. Until the
  * process ends, or until it is seen that there is nobody to take them: it takes them back then, is not ready before it has
  * them, and to ask again is to begin anew. Who still restores his share may go, too. *is_again: nothing was begun by this.
- * FR_PRECONDITION: there is nobody else; FR_UNAVAILABLE: it has not come in yet, or no broker says who else has. May block for 3 s.
+ * FR_PRECONDITION: there is nobody else; FR_UNAVAILABLE: it has not come in yet, or no broker says who else has. May block for 8 s.
  */
 FR_CHECKED bool pipeline_cluster__drain(struct pipeline_cluster *cluster, int *left, bool *is_again, struct fr_err *err);
 /* Whether the group gave it any, or may have: who has not come yet, and a replica, has none to give away. */

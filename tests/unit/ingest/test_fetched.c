@@ -137,11 +137,27 @@ static void a_tail_reads_large_records_without_waiting_for_librdkafka(void **sta
     check(*state, follow);
 }
 
+/* A lane may read all of a full queue at once, and the next time it is full is too late. */
+static void one_read_is_enough_to_know_large_records(void **state)
+{
+    rd_kafka_message_t large = {.len = TEXT_BYTES}, *messages[] = {&large, &large};
+    struct ingest_fetched fetched = {.queue_bytes = QUEUE_BYTES, .peak = QUEUE_BYTES / TEXT_BYTES / 2};
+    struct cluster *cluster = *state;
+    rd_kafka_queue_t *empty = rd_kafka_queue_new(cluster->client);
+
+    assert_false(ingest_fetched__is_hungry(&fetched, empty)); /* of small ones so many are not much */
+    ingest_fetched__take(&fetched, messages, 2);
+    assert_true(ingest_fetched__is_hungry(&fetched, empty));
+    assert_false(ingest_fetched__is_hungry(&fetched, empty)); /* it was told */
+    rd_kafka_queue_destroy(empty);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lane_reads_large_events_without_waiting_for_librdkafka),
         cmocka_unit_test(a_tail_reads_large_records_without_waiting_for_librdkafka),
+        cmocka_unit_test(one_read_is_enough_to_know_large_records),
     };
 
     fr_log_level_set(FR_LOG_ERROR);
