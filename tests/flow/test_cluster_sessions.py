@@ -6,6 +6,7 @@ alone, each record once. An open session is with its user, and goes with him.
 import concurrent.futures
 import contextlib
 import copy
+import http.client
 import itertools
 import random
 import time
@@ -137,6 +138,14 @@ def come_and_go(cluster, number):
     cluster.begin(victim, is_ready=False)
 
 
+def transactions(node):
+    """How many it has made; None: it is no more."""
+    try:
+        return metric(node, "freshet_cluster_transactions_total")
+    except (OSError, http.client.HTTPException):
+        return None
+
+
 def die_between_kafka_and_the_store(cluster, node, faulty, events):  # noqa: F811
     """An epoch with sessions that ended is a transaction then, of which the store knows nothing. How many of the events came meanwhile."""
     whole, sent = node.binary, 0
@@ -144,9 +153,11 @@ def die_between_kafka_and_the_store(cluster, node, faulty, events):  # noqa: F81
     node.binary, node.environment = faulty, {"FRESHET_FAULT": "after_sst_finish:6:kill"}
     node.start(is_ready=False)
     while node.process.poll() is None:
+        before = transactions(node)
         cluster.send(events[sent : sent + 20])
         sent += 20
         cluster.alone.wait_applied(sent)
+        wait_for(lambda: node.process.poll() is not None or transactions(node) != before, "an epoch of it, or its end")  # noqa: B023
     assert node.ended() == -9 and sent < len(events) / 2
     node.binary, node.environment = whole, {}
     node.start(is_ready=False)
