@@ -12,7 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POLL_MS = 100, FENCE_MS = 10000, TELL_MS = 5000, PARTITIONS_MAX = 1024 };
+enum {
+    POLL_MS = 100,
+    FENCE_MS = 10000,
+    TELL_MS = 5000,
+    STALL_MS = 15000, /* longer than brokers take to notice that one of them is dead: nine seconds by themselves */
+    PARTITIONS_MAX = 1024
+};
 
 static void fail(struct ingest_group *group, const struct fr_err *err)
 {
@@ -212,27 +218,51 @@ static void *run(void *user)
     return NULL;
 }
 
+static void close_producer(rd_kafka_t *producer)
+{
+    if (!producer)
+        return;
+    rd_kafka_purge(producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(producer, POLL_MS);
+    rd_kafka_destroy(producer);
+}
+
+static struct ingest_client client_of(struct ingest_group *group, enum ingest_role role)
+{
+    return (struct ingest_client){.role = role,
+                                  .brokers = group->options.brokers,
+                                  .properties = group->options.properties,
+                                  .property_count = group->options.property_count,
+                                  .group = group->options.group,
+                                  .instance = group->options.instance,
+                                  .opaque = group};
+}
+
+bool ingest_group__renew_producer(struct ingest_group *group, struct fr_err *err)
+{
+    struct ingest_client producer = client_of(group, INGEST_TRANSACTIONS);
+    rd_kafka_t *made;
+
+    producer.on_delivery = ingest_transaction__on_delivery;
+    if (!ingest_client__new(&producer, &made, err))
+        return false;
+    close_producer(group->producer);
+    group->producer = made;
+    return true;
+}
+
 bool ingest_group_open(const struct ingest_group_options *options, struct ingest_group **ret, struct fr_err *err)
 {
     struct ingest_group *group = calloc(1, sizeof *group);
-    struct ingest_client member = {.role = INGEST_MEMBER,
-                                   .brokers = options->brokers,
-                                   .properties = options->properties,
-                                   .property_count = options->property_count,
-                                   .group = options->group,
-                                   .instance = options->instance,
-                                   .on_rebalance = on_rebalance};
-    struct ingest_client producer = member;
+    struct ingest_client member;
 
     if (!group)
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
     group->options = *options;
-    member.opaque = group;
-    producer.opaque = group;
-    producer.role = INGEST_TRANSACTIONS;
-    producer.on_rebalance = NULL;
-    producer.on_delivery = ingest_transaction__on_delivery;
-    if (ingest_client__new(&member, &group->member, err) && ingest_client__new(&producer, &group->producer, err)) {
+    group->stall_ms = STALL_MS;
+    member = client_of(group, INGEST_MEMBER);
+    member.on_rebalance = on_rebalance;
+    if (ingest_client__new(&member, &group->member, err) && ingest_group__renew_producer(group, err)) {
         rd_kafka_poll_set_consumer(group->member);
         *ret = group;
         return true;
@@ -326,10 +356,6 @@ void ingest_group_close(struct ingest_group *group)
         rd_kafka_consumer_group_metadata_destroy(group->metadata);
     if (group->member)
         rd_kafka_destroy_flags(group->member, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    if (group->producer) {
-        rd_kafka_purge(group->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        rd_kafka_flush(group->producer, POLL_MS);
-        rd_kafka_destroy(group->producer);
-    }
+    close_producer(group->producer);
     free(group);
 }

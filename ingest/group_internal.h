@@ -20,11 +20,14 @@ struct ingest_group {
     pthread_t thread;
     bool is_started;
     atomic_bool is_stopping, is_failed;
+    int64_t stall_ms; /* how long a transaction waits for the next of its records to arrive */
     rd_kafka_resp_err_t refused; /* what a record of the transaction met; the committer's, like these two */
     bool is_decided; /* its commit was asked for: from here on only Kafka knows */
     bool is_over; /* it was fenced, or would fail again: none is to follow */
 };
 
+/* A producer of the same name in place of the one there is, or was; that one stays when it fails. The committer's thread. */
+FR_CHECKED bool ingest_group__renew_producer(struct ingest_group *group, struct fr_err *err);
 void ingest_transaction__on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
 
 #endif

@@ -4,6 +4,9 @@
  *
  * A broker that dies costs a pause: what may be asked again is asked again, in slices, so that an instance that failed meanwhile ends.
  * Up to the first word of the commit nothing can count, so what broke off before that is taken back and put once more by whoever has it.
+ *
+ * A client that failed, or stands still, is not asked to take it back: of a transaction of which the coordinator has not heard yet librdkafka
+ * 2.0.2 makes an error that it does not get over (INVALID_TXN_STATE). Another one is made, whose beginning ends what the last one began.
  */
 #include "group_internal.h"
 
@@ -42,9 +45,9 @@ static bool may_go_on(const struct ingest_group *group, int64_t began_ms)
 }
 
 /* The group took this instance for dead, or another has its name: there is nothing to try again. */
-static bool is_fencing(const rd_kafka_error_t *error)
+static bool is_fencing(rd_kafka_resp_err_t error)
 {
-    switch (rd_kafka_error_code(error)) {
+    switch (error) {
     case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
     case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
     case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
@@ -53,7 +56,7 @@ static bool is_fencing(const rd_kafka_error_t *error)
     case RD_KAFKA_RESP_ERR__FENCED:
         return true;
     default:
-        return rd_kafka_error_is_fatal(error) != 0;
+        return false;
     }
 }
 
@@ -103,7 +106,7 @@ static bool pass(struct ingest_group *group, rd_kafka_error_t *error, const char
 {
     if (!error)
         return true;
-    group->is_over = group->is_over || is_fencing(error);
+    group->is_over = group->is_over || is_fencing(rd_kafka_error_code(error));
     fr_fail(err, FR_UNAVAILABLE, "cluster: %s of '%s' failed%s: %s (%s)%s", what, group->options.instance,
             group->is_decided ? ", and what became of the epoch is not known here" : "", rd_kafka_error_string(error),
             rd_kafka_error_name(error), mend_of(rd_kafka_error_code(error)));
@@ -182,20 +185,37 @@ static bool commit(struct ingest_group *group, struct fr_err *err)
     return pass(group, error, "the commit of a transaction", err);
 }
 
-/* All records are in their logs. A record that nobody took ends it: librdkafka gives up after transaction.timeout.ms. */
+/* Until all records are in their logs, one was refused, or none came there for too long. */
+static rd_kafka_resp_err_t flush_on(const struct ingest_group *group)
+{
+    int64_t began_ms = fr_clock_monotonic_ms(), moved_ms = began_ms;
+    int left = rd_kafka_outq_len(group->producer);
+    rd_kafka_resp_err_t error;
+    bool is_to_wait;
+
+    do {
+        int before = left;
+
+        error = rd_kafka_flush(group->producer, FLUSH_MS);
+        left = rd_kafka_outq_len(group->producer);
+        if (left != before)
+            moved_ms = fr_clock_monotonic_ms();
+        is_to_wait = error == RD_KAFKA_RESP_ERR__TIMED_OUT && !group->refused && may_go_on(group, began_ms) &&
+                     fr_clock_monotonic_ms() - moved_ms < group->stall_ms;
+    } while (is_to_wait);
+    return error;
+}
+
+/* A record that nobody took ends it: librdkafka gives up after transaction.timeout.ms. */
 static bool flush(struct ingest_group *group, struct fr_err *err)
 {
-    int64_t began_ms = fr_clock_monotonic_ms();
-    rd_kafka_resp_err_t error, fatal;
+    rd_kafka_resp_err_t error = flush_on(group), fatal;
     char why[256];
 
-    do
-        error = rd_kafka_flush(group->producer, FLUSH_MS);
-    while (error == RD_KAFKA_RESP_ERR__TIMED_OUT && !group->refused && may_go_on(group, began_ms));
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR && !group->refused)
         return true;
     fatal = rd_kafka_fatal_error(group->producer, why, sizeof why);
-    group->is_over = group->is_over || !is_of_brokers(group->refused);
+    group->is_over = group->is_over || !is_of_brokers(group->refused) || is_fencing(fatal);
     if (fatal) /* of which the records' own error is what follows: they were purged */
         return fr_fail(err, FR_UNAVAILABLE, "cluster: an epoch of '%s' failed: %s%s", group->options.instance, why,
                        mend_of(fatal));
@@ -230,10 +250,11 @@ bool ingest_transaction_take_back(struct ingest_group *group, struct fr_err *err
     int64_t began_ms = fr_clock_monotonic_ms();
     rd_kafka_error_t *error;
 
-    if (group->is_decided || group->is_over || atomic_load(&group->is_stopping) || !may_go_on(group, began_ms))
+    if (group->is_decided || group->is_over || atomic_load(&group->is_stopping) || !may_go_on(group, began_ms) ||
+        !ingest_group__renew_producer(group, err))
         return false;
     do
-        error = rd_kafka_abort_transaction(group->producer, SLICE_MS);
+        error = rd_kafka_init_transactions(group->producer, SLICE_MS);
     while (is_passing(group, error, began_ms));
     return pass(group, error, "taking back a transaction", err);
 }

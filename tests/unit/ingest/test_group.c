@@ -160,6 +160,37 @@ static void a_record_whose_offset_is_needed_and_nobody_tells_is_taken_back(void 
     end(&member);
 }
 
+/* As its coordinator may say for a minute when a broker died as the last transaction was being written down. */
+static void a_transaction_that_does_not_get_on_is_taken_back_long_before_its_records_time_out(void **state)
+{
+    enum { ADD_PARTITIONS = 24, END = 26, MANY = 2000 };
+    static rd_kafka_resp_err_t busy[MANY];
+    struct member member = {.is_closing = false};
+    int64_t offset = -1;
+    struct fr_err err;
+
+    (void)state;
+    for (int i = 0; i < MANY; i++)
+        busy[i] = RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS;
+    begin(&member, on_revoked, on_failure);
+    if (!put_one(member.group, &offset, &err))
+        fail_msg("%s", err.message);
+    member.group->stall_ms = 1000;
+    rd_kafka_mock_push_request_errors_array(member.cluster.mock, ADD_PARTITIONS, MANY, busy);
+    rd_kafka_mock_push_request_errors(member.cluster.mock, END, 1, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE); /* it knows of none */
+    assert_false(put_one(member.group, &offset, &err));
+    assert_int_equal(err.code, FR_UNAVAILABLE);
+    rd_kafka_mock_clear_request_errors(member.cluster.mock, ADD_PARTITIONS);
+    if (!ingest_transaction_take_back(member.group, &err))
+        fail_msg("%s", err.message);
+    rd_kafka_mock_clear_request_errors(member.cluster.mock, END);
+    offset = -1;
+    if (!put_one(member.group, &offset, &err))
+        fail_msg("%s", err.message);
+    assert_true(offset >= 0);
+    end(&member);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +198,7 @@ int main(void)
         cmocka_unit_test(who_closes_while_partitions_are_asked_back_keeps_what_a_transaction_needs),
         cmocka_unit_test(who_is_fenced_is_told_that_another_has_its_name),
         cmocka_unit_test(a_record_whose_offset_is_needed_and_nobody_tells_is_taken_back),
+        cmocka_unit_test(a_transaction_that_does_not_get_on_is_taken_back_long_before_its_records_time_out),
     };
 
     fr_log_level_set(FR_LOG_ERROR + 1);
