@@ -113,6 +113,8 @@ def configuration(brokers, topic, mode, name=None, second=None, has_texts=False,
 class Cluster:
     """Nodes of one topic: instances by name, and one that stands alone beside them."""
 
+    served_s = 30  # what an instance has applied others serve
+
     def __init__(self, make_node, brokers, has_texts=False):
         self.make_node, self.brokers, self.has_texts = make_node, brokers, has_texts
         self.topic = kafka.new_topic(brokers, PARTITIONS, prefix="cluster")
@@ -270,18 +272,18 @@ class Cluster:
 
         wanted = read(self.alone, 0)
         for node in self.running():
-            wait_for(lambda: read(node, 0) == wanted, lambda: difference(wanted, read(node, 0), node), 30)  # noqa: B023
+            wait_for(lambda: read(node, 0) == wanted, lambda: difference(wanted, read(node, 0), node), self.served_s)  # noqa: B023
         for user in range(1, USERS):
             alone = read(self.alone, user)
-            wait_for(lambda: self.read_owned(read, user) == alone, lambda: (user, self.read_owned(read, user), alone), 30)  # noqa: B023
+            wait_for(lambda: self.read_owned(read, user) == alone, lambda: (user, self.read_owned(read, user), alone), self.served_s)  # noqa: B023
 
         ranked = lists(self.alone)
         assert len(ranked["hot", 0]) == min(20, len(ranked["new", 0])) > 0
         for node in self.running():
-            wait_for(lambda: lists(node) == ranked, lambda: (node.name, lists(node), ranked), 30)  # noqa: B023
+            wait_for(lambda: lists(node) == ranked, lambda: (node.name, lists(node), ranked), self.served_s)  # noqa: B023
         paired = pairs(self.running()[0])  # the node alone reads a user's topics in another order, and which of his records are near goes by that
         for node in self.running():
-            wait_for(lambda: pairs(node) == paired, lambda: (node.name, pairs(node), paired), 30)  # noqa: B023
+            wait_for(lambda: pairs(node) == paired, lambda: (node.name, pairs(node), paired), self.served_s)  # noqa: B023
         for node in self.running():  # and it stays so, whatever each reads back of what it wrote
             assert read(node, 0) == wanted, difference(wanted, read(node, 0), node)
 

@@ -25,6 +25,8 @@ CALM_MS = 20_000  # nobody is taken for dead by chance
 class Wide(Cluster):
     """On brokers of its own; `away` are the names of those to whom something is done at the moment."""
 
+    served_s = 90  # a broker's death may cost a step to the others a minute
+
     def __init__(self, make_node, quorum, places, session_ms, properties=None):
         self.quorum, self.places, self.session_ms = quorum, places, session_ms
         self.properties = properties or {}  # of the clients, by name of the instance
@@ -140,7 +142,7 @@ class Wide(Cluster):
             found = node.get_features(item_ids=list(range(1, ITEMS + 1)), features=features)
             assert list(found.item_columns) == features and list(found.item_values) == wanted, (node.name, list(found.item_values), wanted)
 
-        wait_for(lambda: self.seen() == self.seen_of_produced(), lambda: (self.seen(), self.seen_of_produced()), 30)
+        wait_for(lambda: self.seen() == self.seen_of_produced(), lambda: (self.seen(), self.seen_of_produced()), self.served_s)
 
     def seen(self):
         """How many events of each user his owner has applied; without those whose partition is on its way."""
