@@ -16,6 +16,8 @@ enum {
     POLL_MS = 100,
     FENCE_MS = 10000,
     TELL_MS = 5000,
+    STEP_MS =
+        60000, /* or session.timeout.ms, where that is longer: an outage that a member outlasts its transaction does, too */
     STALL_MS = 15000, /* longer than brokers take to notice that one of them is dead: nine seconds by themselves */
     PARTITIONS_MAX = 1024
 };
@@ -260,6 +262,8 @@ bool ingest_group_open(const struct ingest_group_options *options, struct ingest
         return fr_fail(err, FR_EXHAUSTED, "cluster: out of memory");
     group->options = *options;
     group->stall_ms = STALL_MS;
+    group->step_ms = ingest_client__number(options->properties, options->property_count, "session.timeout.ms", STEP_MS);
+    group->step_ms = group->step_ms > STEP_MS ? group->step_ms : STEP_MS;
     member = client_of(group, INGEST_MEMBER);
     member.on_rebalance = on_rebalance;
     if (ingest_client__new(&member, &group->member, err) && ingest_group__renew_producer(group, err)) {

@@ -20,7 +20,8 @@ struct ingest_group {
     pthread_t thread;
     bool is_started;
     atomic_bool is_stopping, is_failed;
-    int64_t stall_ms; /* how long a transaction waits for the next of its records to arrive */
+    int64_t step_ms; /* one of a transaction that takes longer will not end */
+    int64_t stall_ms; /* nor will it where none of its records arrives for so long */
     rd_kafka_resp_err_t refused; /* what a record of the transaction met; the committer's, like these two */
     bool is_decided; /* its commit was asked for: from here on only Kafka knows */
     bool is_over; /* it was fenced, or would fail again: none is to follow */

@@ -17,8 +17,7 @@ enum {
     WAIT_MS = 50,
     FLUSH_MS = 500,
     SLICE_MS = 2000, /* of a question to the coordinators */
-    LONG_MS = 60000, /* a step that takes longer will not end */
-    STOPPING_MS = 10000, /* nor one of a node that closes */
+    STOPPING_MS = 10000, /* of a node that closes */
 };
 
 void ingest_transaction__on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
@@ -39,7 +38,7 @@ void ingest_transaction__on_delivery(rd_kafka_t *client, const rd_kafka_message_
 /* Whether a step that began at `began_ms` may be tried again. */
 static bool may_go_on(const struct ingest_group *group, int64_t began_ms)
 {
-    int64_t most_ms = atomic_load(&group->is_stopping) ? STOPPING_MS : LONG_MS;
+    int64_t most_ms = atomic_load(&group->is_stopping) ? STOPPING_MS : group->step_ms;
 
     return !atomic_load(&group->is_failed) && fr_clock_monotonic_ms() - began_ms < most_ms;
 }

@@ -311,6 +311,36 @@ def test_with_brokers_as_they_come_a_session_longer_than_theirs_outlives_each_of
         quorum.stop()
 
 
+AWAY_S = 90  # longer than a step waits that has no reason to
+
+
+@pytest.mark.long
+def test_sessions_as_long_as_an_outage_of_all_brokers_outlast_it(make_node, places, quorum):
+    """As docs/scaling.md says: nothing ends, and items are read all the while."""
+    calm = {"transaction.timeout.ms": 180_000}
+    cluster = Wide(make_node, quorum, places, dict.fromkeys("ab", 180_000), dict.fromkeys("ab", calm))
+    with Watcher(cluster) as watcher:
+        for name in "ab":
+            cluster.begin(name)
+        cluster.load(500)
+        cluster.check()
+        cluster.load(1_500)
+        for broker in quorum.brokers:
+            broker.kill()
+        reads, began = watcher.reads, time.monotonic()
+        while time.monotonic() < began + AWAY_S:  # no condition: nothing is to happen
+            assert all(node.process.poll() is None for node in cluster.running())
+            time.sleep(1)
+        assert watcher.reads > reads and not watcher.failures, watcher.failures[:5]
+        begun = [broker.spawn() for broker in quorum.brokers]
+        for broker, process in zip(quorum.brokers, begun):
+            broker.start(process)
+        quorum.wait_whole()
+        cluster.check()
+        check_round(cluster, watcher)
+    assert [node.runs for node in cluster.running()] == [1, 1] and not cluster.ends, cluster.ends
+
+
 class Told:
     """How long each round took, by what was done in it."""
 

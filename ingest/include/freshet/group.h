@@ -107,7 +107,7 @@ FR_CHECKED bool ingest_transaction_put(struct ingest_group *group, const struct 
                                        struct fr_err *err);
 /*
  * All that was put, and how far was read, at once or not at all; under the generation of the last `assigned`. Waits for brokers and
- * coordinators that change, a minute a step at most. When it fails, take it back.
+ * coordinators that change: a minute a step at most, or session.timeout.ms where that is longer. When it fails, take it back.
  */
 FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
                                           struct fr_err *err);
