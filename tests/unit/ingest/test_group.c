@@ -166,7 +166,7 @@ static void a_transaction_that_does_not_get_on_is_taken_back_long_before_its_rec
     enum { ADD_PARTITIONS = 24, END = 26, MANY = 2000 };
     static rd_kafka_resp_err_t busy[MANY];
     struct member member = {.is_closing = false};
-    int64_t offset = -1;
+    int64_t offset = -1, patience_ms;
     struct fr_err err;
 
     (void)state;
@@ -175,6 +175,7 @@ static void a_transaction_that_does_not_get_on_is_taken_back_long_before_its_rec
     begin(&member, on_revoked, on_failure);
     if (!put_one(member.group, &offset, &err))
         fail_msg("%s", err.message);
+    patience_ms = member.group->stall_ms;
     member.group->stall_ms = 1000;
     rd_kafka_mock_push_request_errors_array(member.cluster.mock, ADD_PARTITIONS, MANY, busy);
     rd_kafka_mock_push_request_errors(member.cluster.mock, END, 1, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE); /* it knows of none */
@@ -184,6 +185,7 @@ static void a_transaction_that_does_not_get_on_is_taken_back_long_before_its_rec
     if (!ingest_transaction_take_back(member.group, &err))
         fail_msg("%s", err.message);
     rd_kafka_mock_clear_request_errors(member.cluster.mock, END);
+    member.group->stall_ms = patience_ms;
     offset = -1;
     if (!put_one(member.group, &offset, &err))
         fail_msg("%s", err.message);
