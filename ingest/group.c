@@ -16,8 +16,7 @@ enum {
     POLL_MS = 100,
     FENCE_MS = 10000,
     TELL_MS = 5000,
-    STEP_MS =
-        60000, /* or session.timeout.ms, where that is longer: an outage that a member outlasts its transaction does, too */
+    STEP_MS = 60000, /* or session.timeout.ms where that is longer: a transaction outlasts what its member does */
     STALL_MS = 15000, /* longer than brokers take to notice that one of them is dead: nine seconds by themselves */
     PARTITIONS_MAX = 1024
 };
