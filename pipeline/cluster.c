@@ -17,6 +17,11 @@ bool pipeline_cluster__is_stopping(const struct pipeline_cluster *cluster)
     return atomic_load(&cluster->is_stopping) || atomic_load(&cluster->is_failed);
 }
 
+bool pipeline_cluster__is_failed(const struct pipeline_cluster *cluster)
+{
+    return atomic_load(&cluster->is_failed);
+}
+
 /* ---- opening ---- */
 
 static void read_partition(void *user, const char *name, struct fr_slice value)

@@ -52,6 +52,7 @@ FR_CHECKED bool pipeline_cluster__gather(struct pipeline_cluster *cluster, struc
 FR_CHECKED bool pipeline_cluster__before_durable(struct pipeline_cluster *cluster, struct store *store, struct fr_err *err);
 /* No epoch comes any more: the process has to end, and a restart catches up. */
 void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_err *err);
+bool pipeline_cluster__is_failed(const struct pipeline_cluster *cluster); /* any thread */
 
 /* ---- any thread ---- */
 

@@ -19,8 +19,10 @@ enum {
 
 void pipeline_cluster__fail(struct pipeline_cluster *cluster, const struct fr_err *err)
 {
+    bool is_first = !atomic_exchange(&cluster->is_failed, true); /* first: of an epoch that fails by it nothing is to be said */
+
     store_spoil(cluster->store);
-    if (!atomic_exchange(&cluster->is_failed, true))
+    if (is_first)
         cluster->fatal(cluster->user, err);
 }
 

@@ -154,7 +154,8 @@ static void *run(void *user)
         not_before_ms = is_durable ? 0 : last_ms + RETRY_MS;
         if (!is_durable) {
             fr_counter_add(committer->failed, 1);
-            log_failure(&err);
+            if (!committer->cluster || !pipeline_cluster__is_failed(committer->cluster)) /* it has said why, and ends */
+                log_failure(&err);
         }
         if (is_asked)
             answer(message, is_durable, &err);

@@ -107,7 +107,7 @@ def story_of(node):
 
 
 def wait_examples(brokers, node, topic, wanted, deadline_s=20):
-    """Until the topic has all these ids."""
+    """Until the topic has all these ids, or any."""
     found = {}
 
     def is_there():
@@ -118,7 +118,7 @@ def wait_examples(brokers, node, topic, wanted, deadline_s=20):
             found.update(examples_of(brokers, topic))
         except confluent_kafka.KafkaException:
             return False  # some of its partitions have no leader yet
-        return set(wanted) <= set(found)
+        return len(found) > 0 and set(wanted) <= set(found)
 
     wait_for(is_there, lambda: f"{len(set(wanted) - set(found))} of {len(wanted)} examples miss: {story_of(node)}", deadline_s)
     return found
