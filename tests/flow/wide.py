@@ -25,7 +25,7 @@ CALM_MS = 20_000  # nobody is taken for dead by chance
 class Wide(Cluster):
     """On brokers of its own; `away` are the names of those to whom something is done at the moment."""
 
-    served_s = 90  # a broker's death may cost a step to the others a minute
+    served_s = 45  # a transaction stands still for 15 s before it is taken back; for a minute it must not
 
     def __init__(self, make_node, quorum, places, session_ms, properties=None):
         self.quorum, self.places, self.session_ms = quorum, places, session_ms

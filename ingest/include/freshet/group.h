@@ -112,9 +112,9 @@ FR_CHECKED bool ingest_transaction_put(struct ingest_group *group, const struct 
 FR_CHECKED bool ingest_transaction_commit(struct ingest_group *group, const struct ingest_consumed *consumed, int count,
                                           struct fr_err *err);
 /*
- * After any of these failed. True: nothing that was put counts, and the same may be begun anew. False: nobody here knows, or
- * this instance was fenced or would fail again, and the producer is of no use any more: the process has to end, and a restart
- * finds out. `err` is written only where taking back was tried.
+ * After any of these failed, by another client of the same name; blocks for a step at most. True: nothing that was put counts, and
+ * the same may be begun anew. False: nobody here knows, or this instance was fenced or would fail again, and the producer is of no
+ * use any more: the process has to end, and a restart finds out. `err` is written only where taking back was tried.
  */
 FR_CHECKED bool ingest_transaction_take_back(struct ingest_group *group, struct fr_err *err);
 
